@@ -1,0 +1,26 @@
+"""The bundle: what training hands to the drone, in one verified file."""
+
+from mnssd_perception.bundle.bundle import Bundle, open_bundle, shipped_bundle_path
+from mnssd_perception.bundle.manifest import (
+    Artefact,
+    FileEntry,
+    GoldenFrame,
+    Manifest,
+    Provenance,
+    Thresholds,
+)
+from mnssd_perception.bundle.writer import file_entries, write_bundle
+
+__all__ = [
+    'Artefact',
+    'Bundle',
+    'file_entries',
+    'FileEntry',
+    'GoldenFrame',
+    'Manifest',
+    'open_bundle',
+    'Provenance',
+    'shipped_bundle_path',
+    'Thresholds',
+    'write_bundle',
+]

@@ -1,0 +1,245 @@
+"""
+What a bundle says of itself: ``manifest.json`` as frozen dataclasses.
+
+Plain data only; reading and checking files is the business of
+:mod:`mnssd_perception.bundle.bundle`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+import re
+from typing import Any
+
+from mnssd_perception.errors import SettingsError, SpecError
+from mnssd_perception.plain import from_plain
+from mnssd_perception.ssd import ModelSpec, prior_digest, Selection
+
+__all__ = [
+    'Artefact',
+    'FileEntry',
+    'GoldenFrame',
+    'Manifest',
+    'MANIFEST',
+    'Provenance',
+    'read_manifest',
+    'Thresholds',
+]
+
+MANIFEST = 'manifest.json'
+SCHEMA = 1
+MAX_BYTES = 1 << 30  # of all files together; a network for a drone is a thousandth of it
+DIGEST = re.compile(r'sha256:[0-9a-f]{64}')
+NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """
+    One file of a bundle.
+
+    :ivar path: inside the bundle, with forward slashes.
+    :ivar size: bytes.
+    :ivar sha256: ``sha256:`` and 64 hexadecimal digits.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse paths that leave the bundle and digests that are none."""
+        path = PurePosixPath(self.path)
+        if (
+            not path.parts
+            or path.is_absolute()
+            or str(path) != self.path
+            or any(part in ('..', '.') for part in path.parts)
+            or any(char in self.path for char in '\\:\0')
+            or not self.path.isprintable()
+        ):
+            raise SpecError(f'expected a plain path inside the bundle, got {self.path!r}')
+        if not 0 <= self.size <= MAX_BYTES:
+            raise SpecError(f'{self.path}: expected 0 to {MAX_BYTES} bytes, got {self.size}')
+        if not DIGEST.fullmatch(self.sha256):
+            raise SpecError(
+                f"{self.path}: expected 'sha256:' and 64 hexadecimal digits, got {self.sha256!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """
+    A network that one engine runs.
+
+    :ivar path: of the file in the bundle.
+    :ivar engine: name of the engine.
+    :ivar precision: ``fp32``, ``fp16`` or ``int8``.
+    :ivar toolchain: program to version, of what made the file.
+    :ivar device: what it was built for, where that matters; else empty.
+    :ivar metrics: what was measured of this file, with what and on what.
+    """
+
+    path: str
+    engine: str
+    precision: str
+    toolchain: dict[str, str] = field(default_factory=dict)
+    device: str = ''
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """
+    The settings under which the model is meant to fly.
+
+    :ivar score: smallest score.
+    :ivar iou: largest IoU of two detections of one class.
+    :ivar max_detections: largest number in an image.
+    """
+
+    score: float = 0.35
+    iou: float = 0.5
+    max_detections: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no detector takes."""
+        try:
+            Selection(self.score, self.iou, self.max_detections)
+        except SettingsError as error:
+            raise SpecError(f'thresholds: {error}') from error
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """
+    Where a model comes from.
+
+    :ivar dataset: name of the data set.
+    :ivar dataset_digest: over the list of training samples and their annotations.
+    :ivar licence: of the data.
+    :ivar attribution: the credit that the licence asks for.
+    :ivar git_commit: of the training code.
+    :ivar experiment: the experiment as plain data.
+    """
+
+    dataset: str = ''
+    dataset_digest: str = ''
+    licence: str = ''
+    attribution: str = ''
+    git_commit: str = ''
+    experiment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GoldenFrame:
+    """
+    A photograph and what must be found in it, for a self-test on the device.
+
+    :ivar path: of the image in the bundle.
+    :ivar score_threshold: under which the detections were made.
+    :ivar boxes: xyxy, pixels, best first.
+    :ivar scores: of the boxes.
+    :ivar labels: of the boxes.
+    """
+
+    path: str
+    score_threshold: float
+    boxes: tuple[tuple[float, float, float, float], ...]
+    scores: tuple[float, ...]
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse detections of which a part is missing."""
+        if not 0 < self.score_threshold < 1:
+            raise SpecError(
+                f'{self.path}: expected a score_threshold of more than 0 and less than 1, '
+                f'got {self.score_threshold}'
+            )
+        if not len(self.boxes) == len(self.scores) == len(self.labels):
+            raise SpecError(
+                f'{self.path}: expected as many boxes as scores and labels, '
+                f'got {len(self.boxes)}, {len(self.scores)} and {len(self.labels)}'
+            )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    Everything a bundle says of itself.
+
+    :ivar schema: version of this layout.
+    :ivar name: of the model.
+    :ivar version: of the model.
+    :ivar spec: what goes in and comes out.
+    :ivar num_priors: as training counted them.
+    :ivar prior_digest: of the priors that training used.
+    :ivar files: every file of the bundle but the manifest.
+    :ivar artefacts: networks, for one engine each.
+    :ivar thresholds: the default settings.
+    :ivar provenance: where the model comes from.
+    :ivar golden: photographs for the self-test.
+    """
+
+    schema: int
+    name: str
+    version: str
+    spec: ModelSpec
+    num_priors: int
+    prior_digest: str
+    files: tuple[FileEntry, ...]
+    artefacts: tuple[Artefact, ...]
+    thresholds: Thresholds = Thresholds()
+    provenance: Provenance = Provenance()
+    golden: tuple[GoldenFrame, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a manifest that contradicts itself."""
+        for key in ('name', 'version'):
+            if not NAME.fullmatch(getattr(self, key)):
+                raise SpecError(
+                    f'{key}: expected letters, digits, dots, dashes and underscores, '
+                    f'got {getattr(self, key)!r}'
+                )
+        paths = {entry.path for entry in self.files}
+        if len(paths) != len(self.files):
+            raise SpecError('files: expected paths that differ')
+        if MANIFEST in paths:
+            raise SpecError(f"files: expected all but {MANIFEST!r}, which cannot list itself")
+        if (total := sum(entry.size for entry in self.files)) > MAX_BYTES:
+            raise SpecError(f'files: expected at most {MAX_BYTES} bytes together, got {total}')
+        if not self.artefacts:
+            raise SpecError('artefacts: expected at least one, got none')
+        used = [item.path for item in self.artefacts] + [frame.path for frame in self.golden]
+        for path in used:
+            if path not in paths:
+                raise SpecError(f'{path!r} is not among the files')
+        for frame in self.golden:
+            if not all(0 <= label < self.spec.num_classes for label in frame.labels):
+                raise SpecError(
+                    f'{frame.path}: expected labels of 0 to {self.spec.num_classes - 1}, '
+                    f'got {frame.labels}'
+                )
+        if self.num_priors != self.spec.num_priors:
+            raise SpecError(
+                f'num_priors: expected {self.num_priors}, the specification makes '
+                f'{self.spec.num_priors}'
+            )
+        if self.prior_digest != prior_digest(self.spec):
+            raise SpecError('prior_digest: the priors are not those that the model was trained with')
+
+
+def read_manifest(plain: Any) -> Manifest:
+    """
+    Read a manifest from plain data.
+
+    :param plain: what :func:`json.loads` made of ``manifest.json``.
+    :return: the manifest.
+    :raises SpecError: naming the key that is missing, unknown or wrong.
+    """
+    schema = plain.get('schema') if isinstance(plain, dict) else None
+    if isinstance(schema, int) and schema != SCHEMA:
+        raise SpecError(
+            f'expected schema {SCHEMA}, got {schema}; '
+            f'this bundle needs {"a newer" if schema > SCHEMA else "an older"} mnssd'
+        )
+    return from_plain(Manifest, plain, SpecError)

@@ -1,0 +1,66 @@
+"""A manifest and its files to a bundle, written beside its place and moved there when whole."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+import hashlib
+import json
+import os
+from pathlib import Path
+import zipfile
+
+from mnssd_perception.bundle.manifest import FileEntry, Manifest, MANIFEST
+from mnssd_perception.errors import BundleError
+from mnssd_perception.plain import to_plain
+
+__all__ = ['file_entries', 'write_bundle']
+
+# One date for all members, so that equal content makes an equal archive.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
+    """
+    List files for a manifest.
+
+    :param files: path inside the bundle to content.
+    :return: the entries, sorted by path.
+    """
+    return tuple(
+        FileEntry(path, len(content), f'sha256:{hashlib.sha256(content).hexdigest()}')
+        for path, content in sorted(files.items())
+    )
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """
+    Write a bundle as a zip archive.
+
+    :param path: of the archive; an older one is replaced in one step.
+    :param manifest: its list of files is filled in from ``files``.
+    :param files: path inside the bundle to content.
+    :raises SpecError: if the manifest does not fit the files.
+    :raises BundleError: if the manifest holds what JSON cannot, the disk is full or the folder
+        cannot be written; an older bundle stays as it was.
+    """
+    manifest = replace(manifest, files=file_entries(files))
+    try:
+        text = json.dumps(to_plain(manifest), indent=1, allow_nan=False) + '\n'
+    except (TypeError, ValueError) as error:
+        raise BundleError(path, f'{MANIFEST} cannot be JSON: {error}') from error
+    temporary = path.with_name(f'{path.name}.partial')
+    try:
+        with temporary.open('wb') as file:
+            with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+                for name, content in [(MANIFEST, text.encode()), *sorted(files.items())]:
+                    member = zipfile.ZipInfo(name, EPOCH)
+                    member.compress_type = zipfile.ZIP_DEFLATED
+                    member.external_attr = 0o100644 << 16
+                    archive.writestr(member, content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise BundleError(path, f'cannot be written: {error.strerror or error}') from error

@@ -1,0 +1,3 @@
+"""The tools of the command line."""
+
+__all__: list[str] = []

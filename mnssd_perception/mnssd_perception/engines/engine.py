@@ -1,0 +1,120 @@
+"""What every engine does: validate, run, wrap errors. A subclass does the one foreign thing."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnssd_perception.bundle import Bundle
+from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
+from mnssd_perception.ssd import ModelSpec, RawHeads
+
+__all__ = ['Engine', 'EngineInfo', 'EngineOptions']
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """
+    How an engine may use the machine.
+
+    :ivar threads: CPU threads of one inference; 0 for as many as pay on this machine.
+    :ivar spinning: wait for work in a busy loop: a little faster, and a core burnt between frames.
+    """
+
+    threads: int = 0
+    spinning: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a negative number of threads."""
+        if not 0 <= self.threads <= 256:
+            raise SettingsError(f'threads: expected 0 to 256, got {self.threads}')
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """
+    What runs the network.
+
+    :ivar name: of the engine.
+    :ivar version: of its runtime.
+    :ivar precision: of the network.
+    :ivar device: that it runs on.
+    """
+
+    name: str
+    version: str
+    precision: str
+    device: str
+
+
+class Engine(ABC):
+    """
+    Runs one network. Not for use by two threads at once.
+
+    :ivar info: what runs it.
+    """
+
+    info: EngineInfo
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._closed = False
+
+    @staticmethod
+    @abstractmethod
+    def available() -> str | None:
+        """
+        Say why the engine cannot be used on this machine, or None if it can.
+
+        Cheap, and safe on a machine without the runtime or the hardware.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, bundle: Bundle, options: EngineOptions) -> 'Engine':
+        """
+        Load the network of a bundle.
+
+        :raises EngineError: if the bundle has none for this engine, or it cannot be loaded.
+        """
+
+    @abstractmethod
+    def _run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the network on a valid image: logits and offsets."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give the resources back."""
+
+    def infer(self, image: NDArray[np.uint8]) -> RawHeads:
+        """
+        Run the network on one image.
+
+        :param image: ``(height, width, 3)`` uint8 RGB of the input size; it is not changed.
+        :return: the raw heads; valid until the next call.
+        :raises ImageError: if the image has another shape or type.
+        :raises EngineError: if the runtime fails or the engine is closed.
+        """
+        shape = (*self._spec.input_size, 3)
+        found = getattr(image, 'shape', None), getattr(image, 'dtype', type(image).__name__)
+        if found != (shape, np.uint8):
+            raise ImageError(
+                f'expected a network input of shape {shape} and type uint8, '
+                f'got {found[0]} and {found[1]}'
+            )
+        if self._closed:
+            raise EngineError(f"engine '{self.info.name}' is closed")
+        try:
+            logits, offsets = self._run(image)
+        except MnssdError:
+            raise
+        except Exception as error:  # the runtimes have no common error
+            raise EngineError(f"engine '{self.info.name}' failed: {error}") from error
+        return RawHeads(logits, offsets)
+
+    def close(self) -> None:
+        """Give the resources back; more calls do nothing."""
+        if not self._closed:
+            self._closed = True
+            self._close()

@@ -1,0 +1,120 @@
+"""The engine that runs anywhere: ONNX Runtime on the CPU."""
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnssd_perception.bundle import Bundle
+from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
+from mnssd_perception.errors import EngineError, EngineUnavailableError
+from mnssd_perception.ssd import ModelSpec
+
+__all__ = ['OnnxRuntimeEngine']
+
+NAME = 'onnxruntime'
+INPUT, OUTPUTS = 'image', ('logits', 'offsets')
+
+# More threads than this stop paying for a network of this size, and a drone has other work.
+MOST_THREADS = 4
+
+
+class OnnxRuntimeEngine(Engine):
+    """
+    Runs an ONNX network on the CPU.
+
+    The input and both outputs are bound to kept arrays once, so that a frame allocates nothing.
+
+    :param model: a serialised ONNX network that follows the contract.
+    :param spec: what it must take and return.
+    :param precision: for the record.
+    :param options: threads and spinning.
+    :raises EngineError: if the file is no ONNX network or breaks the contract.
+    """
+
+    def __init__(
+        self, model: bytes, spec: ModelSpec, precision: str, options: EngineOptions
+    ) -> None:
+        super().__init__(spec)
+        if reason := self.available():
+            raise EngineUnavailableError(NAME, reason)
+        import onnxruntime
+
+        self.info = EngineInfo(NAME, onnxruntime.__version__, precision, _device())
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                model, _session_options(onnxruntime, options), providers=['CPUExecutionProvider']
+            )
+        except Exception as error:  # ONNX Runtime's errors share no public base
+            raise EngineError(f'not an ONNX network that can be loaded: {error}') from error
+        _check_contract(self._session, spec)
+        self._image = np.zeros((*spec.input_size, 3), np.uint8)
+        self._logits = np.zeros((spec.num_priors, spec.num_classes + 1), np.float32)
+        self._offsets = np.zeros((spec.num_priors, 4), np.float32)
+        self._binding = self._session.io_binding()
+        value = onnxruntime.OrtValue.ortvalue_from_numpy
+        self._binding.bind_ortvalue_input(INPUT, value(self._image))
+        for name, array in zip(OUTPUTS, (self._logits, self._offsets)):
+            self._binding.bind_ortvalue_output(name, value(array))
+
+    @staticmethod
+    def available() -> str | None:
+        """Say why ONNX Runtime cannot be used, or None if it can."""
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            return f'{error}; install it with: pip install onnxruntime'
+        return None
+
+    @classmethod
+    def open(cls, bundle: Bundle, options: EngineOptions) -> 'OnnxRuntimeEngine':
+        """Load the ONNX network of a bundle."""
+        artefact = bundle.artefact(NAME)
+        if artefact is None:
+            raise EngineError(f"bundle '{bundle.path}' has no network for engine '{NAME}'")
+        model = bundle.read(artefact.path)
+        return cls(model, bundle.manifest.spec, artefact.precision, options)
+
+    def _run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the network in the bound arrays."""
+        np.copyto(self._image, image)
+        self._session.run_with_iobinding(self._binding)
+        return self._logits, self._offsets
+
+    def _close(self) -> None:
+        """Drop the session."""
+        self._binding = None
+        self._session = None
+
+
+def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
+    """Translate the options; sequential execution, as the network has no wide branches."""
+    session = onnxruntime.SessionOptions()
+    session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    session.intra_op_num_threads = options.threads or min(MOST_THREADS, os.cpu_count() or 1)
+    session.inter_op_num_threads = 1
+    spinning = '1' if options.spinning else '0'
+    session.add_session_config_entry('session.intra_op.allow_spinning', spinning)
+    session.log_severity_level = 3
+    return session
+
+
+def _check_contract(session: Any, spec: ModelSpec) -> None:
+    """Refuse a network that does not take the image or return the heads of the specification."""
+    expected = {
+        INPUT: ([*spec.input_size, 3], 'tensor(uint8)'),
+        OUTPUTS[0]: ([spec.num_priors, spec.num_classes + 1], 'tensor(float)'),
+        OUTPUTS[1]: ([spec.num_priors, 4], 'tensor(float)'),
+    }
+    found = {item.name: (item.shape, item.type) for item in session.get_inputs()}
+    found |= {item.name: (item.shape, item.type) for item in session.get_outputs()}
+    if found != expected:
+        raise EngineError(f'expected a network with {expected}, got {found}')
+
+
+def _device() -> str:
+    """Name the processor."""
+    return f'{platform.machine()} CPU, {os.cpu_count()} cores'

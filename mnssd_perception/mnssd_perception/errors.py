@@ -1,0 +1,54 @@
+"""
+The errors of mnssd: one root, leaf classes that word themselves.
+
+Catch :class:`MnssdError` to catch everything that mnssd raises on purpose. Every message names the
+thing that was wrong, what was expected and, where there is one, the way out.
+"""
+
+
+class MnssdError(Exception):
+    """Any error that mnssd raises on purpose."""
+
+
+class ImageError(MnssdError):
+    """An image cannot be used: wrong shape, type, encoding, size or content."""
+
+
+class SpecError(MnssdError):
+    """A model specification contradicts itself."""
+
+
+class SettingsError(MnssdError):
+    """A setting is outside its range or names something unknown."""
+
+
+class BundleError(MnssdError):
+    """
+    A bundle cannot be opened or written.
+
+    :ivar path: the bundle, or the member in it, that is wrong.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"bundle '{path}': {reason}")
+        self.path = path
+
+
+class EngineError(MnssdError):
+    """An inference engine failed to load a model or to run it."""
+
+
+class EngineUnavailableError(EngineError):
+    """
+    An inference engine cannot be used on this machine.
+
+    :ivar engine: the name of the engine.
+    """
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(f"engine '{engine}' cannot be used here: {reason}")
+        self.engine = engine
+
+
+class SourceError(MnssdError):
+    """A camera source cannot be opened or has failed."""

@@ -1,0 +1,3 @@
+"""The executables of the drone."""
+
+__all__: list[str] = []

@@ -1,0 +1,44 @@
+"""The parameters of the camera node."""
+
+from dataclasses import dataclass
+
+from mnssd_perception.ros.parameters import parameter
+
+__all__ = ['CameraParameters']
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """What the camera plays and how; all of it is fixed once the node has started."""
+
+    source: str = parameter(
+        'synthetic:',
+        'a folder of images, a video file, /dev/video0, rtsp://..., gst:<pipeline> or synthetic:',
+        read_only=True,
+    )
+    rate: float = parameter(
+        0.0, "frames a second [Hz]; 0 for the source's own", minimum=0.0, maximum=1000.0,
+        read_only=True,
+    )  # fmt: skip
+    loop: bool = parameter(False, 'start over at the end', read_only=True)
+    exit_at_end: bool = parameter(True, 'end the process at the end of the source', read_only=True)
+    frame_id: str = parameter('camera_optical_frame', 'frame of the images', read_only=True)
+    encoding: str = parameter(
+        '', 'of the images; empty for what the source gives, bgr8 or mono8',
+        choices=('', 'bgr8', 'rgb8', 'mono8'), read_only=True,
+    )  # fmt: skip
+    width: int = parameter(
+        0, 'to ask a V4L2 camera for [pixels]; 0 for its default', minimum=0, maximum=16384,
+        read_only=True,
+    )  # fmt: skip
+    height: int = parameter(
+        0, 'to ask a V4L2 camera for [pixels]; 0 for its default', minimum=0, maximum=16384,
+        read_only=True,
+    )  # fmt: skip
+    fourcc: str = parameter(
+        'MJPG', 'pixel format to ask a V4L2 camera for; empty for its default', read_only=True
+    )
+    wait_for_subscribers: int = parameter(
+        0, 'play only when this many subscribe to the images', minimum=0, maximum=100,
+        read_only=True,
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""The parameters of the detector node."""
+
+from dataclasses import dataclass
+
+from mnssd_perception.detector import DetectorSettings
+from mnssd_perception.ros.parameters import parameter
+
+__all__ = ['DetectorParameters', 'settings_of']
+
+
+@dataclass(frozen=True)
+class DetectorParameters:
+    """What can be set on the detector; those that are not read-only change while it runs."""
+
+    autostart: bool = parameter(
+        True, 'configure and activate at the start, without a lifecycle manager', read_only=True
+    )
+    bundle: str = parameter(
+        '', 'path of the model bundle; empty for the one that is shipped', read_only=True
+    )
+    engine: str = parameter(
+        'auto', 'name of the inference engine; auto takes the fastest that is here', read_only=True
+    )
+    threads: int = parameter(
+        0, 'threads of the engine; 0 leaves it to the engine', minimum=0, maximum=256,
+        read_only=True,
+    )  # fmt: skip
+    spinning: bool = parameter(
+        False, 'let idle engine threads spin: faster by little, at the price of a busy CPU',
+        read_only=True,
+    )  # fmt: skip
+    warmup: int = parameter(
+        3, 'images to run before the first frame, so that it is not slow', minimum=0, maximum=1000,
+        read_only=True,
+    )  # fmt: skip
+    diagnostics_period: float = parameter(
+        1.0, 'time between two reports [s]', minimum=0.1, maximum=3600.0, read_only=True
+    )
+    score_threshold: float = parameter(
+        0.35, 'least score of a detection, above 0 and below 1', minimum=0.0, maximum=1.0
+    )
+    iou_threshold: float = parameter(
+        0.5, 'overlap (IoU) above which the worse of two boxes is dropped', minimum=0.0,
+        maximum=1.0,
+    )  # fmt: skip
+    max_detections: int = parameter(
+        100, 'most detections in one image, the best first', minimum=1, maximum=2000
+    )
+    class_filter: tuple[str, ...] = parameter((), 'names of the wanted classes; empty for all')
+    max_age_ms: float = parameter(
+        0.0, 'drop frames older than this when their turn comes [ms]; 0 drops none; needs a '
+        'camera that stamps with the same clock', minimum=0.0, maximum=1e6,
+    )  # fmt: skip
+
+
+def settings_of(parameters: DetectorParameters) -> DetectorSettings:
+    """
+    Pick what the core needs to know.
+
+    :param parameters: of the node.
+    :return: the settings.
+    :raises SettingsError: when a value is out of range.
+    """
+    return DetectorSettings(
+        score_threshold=parameters.score_threshold,
+        iou_threshold=parameters.iou_threshold,
+        max_detections=parameters.max_detections,
+        class_filter=parameters.class_filter,
+    )

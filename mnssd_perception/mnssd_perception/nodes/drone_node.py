@@ -1,0 +1,32 @@
+"""
+Camera and detector in one process, with frames handed over in memory.
+
+DDS carries an image only to others who subscribe to it.
+"""
+
+from collections.abc import Sequence
+import sys
+
+from rclpy.node import Node
+from rclpy.task import Future
+
+from mnssd_perception.nodes.camera_node import CameraNode
+from mnssd_perception.nodes.detector_node import DetectorNode
+from mnssd_perception.ros.spin import run
+
+__all__ = ['main']
+
+
+def build(done: Future) -> list[Node]:
+    """Make the nodes of this executable."""
+    detector = DetectorNode(done, subscribe=False)
+    return [detector, CameraNode(done, sink=detector.offer)]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the nodes until the source or the process ends."""
+    return run(build, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""A camera that plays by itself: a device, a network stream or a GStreamer pipeline."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+import os
+from pathlib import Path
+import re
+import stat
+
+import cv2
+
+from mnssd_perception.errors import SourceError
+from mnssd_perception.sources.source import Frame, FrameSource
+
+__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource', 'without_password']
+
+# Waits between attempts to reopen a lost stream [s]: the first, and the longest.
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 8.0
+
+# A network camera that is silent for longer is lost [ms]; FFmpeg's own limit is 30 s.
+NETWORK_TIMEOUT_MS = 5000
+
+
+class LiveSource(FrameSource):
+    """
+    A source that must be open at the start, and is reopened whenever it is lost later.
+
+    :param uri: what is opened, for messages.
+    :param rate: frames a second to ask the camera for; None for the camera's own.
+    :param report: is called with a sentence for every loss, failed attempt and recovery.
+    :raises SourceError: when it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        rate: float | None = None,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        super().__init__(uri, rate=None, loop=False, report=report)
+        self._wanted_rate = rate
+        self.num_losses = 0
+        self._capture: cv2.VideoCapture | None = self._open()
+
+    @abstractmethod
+    def _open(self) -> cv2.VideoCapture:
+        """Open what is behind the URI or raise SourceError."""
+
+    def _play(self) -> Iterator[Frame]:
+        """Read for ever; reopen what is lost, waiting longer each time."""
+        num, wait = 0, FIRST_WAIT
+        try:
+            while not self._closing.is_set():
+                if self._capture is None:
+                    wait = self._reopen(wait)
+                    continue
+                okay, image = self._capture.read()
+                if okay and image is not None and image.size:
+                    num, wait = num + 1, FIRST_WAIT
+                    yield Frame(image, str(num))
+                    continue
+                self._release()
+                self.num_losses += 1
+                self._problem(f"lost '{self.uri}' after {num} frames; opening it again")
+        finally:
+            self._release()
+
+    def _reopen(self, wait: float) -> float:
+        """Wait, try to open once more and say how long to wait next time."""
+        if self._closing.wait(wait):
+            return wait
+        try:
+            self._capture = self._open()
+        except SourceError as error:
+            wait = min(2 * wait, LONGEST_WAIT)
+            self._problem(f'{error}; trying again in {wait:.1f} s')
+        return wait
+
+    def _release(self) -> None:
+        """Give the camera back."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+class DeviceSource(LiveSource):
+    """
+    A V4L2 camera.
+
+    :param device: its path, such as ``/dev/video0``.
+    :param size: (width, height) to ask the camera for; None for its default.
+    :param fourcc: pixel format to ask for; MJPG reaches full rate at large sizes over USB.
+    :param rate: frames a second to ask for; None for the camera's own.
+    :param report: is called with a sentence for every loss and every wish not met.
+    :raises SourceError: when it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        device: Path,
+        *,
+        size: tuple[int, int] | None = None,
+        fourcc: str = 'MJPG',
+        rate: float | None = None,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        if len(fourcc) not in (0, 4):
+            raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")
+        self._device, self._size, self._fourcc = device, size, fourcc
+        super().__init__(str(device), rate=rate, report=report)
+
+    def _open(self) -> cv2.VideoCapture:
+        """Open the device with one buffer, so that a frame is fresh when it is read."""
+        _check_device(self._device)
+        capture = cv2.VideoCapture(str(self._device), cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise SourceError(
+                f"cannot open camera '{self._device}': it is busy or cannot capture; "
+                f'see who holds it: fuser -v {self._device}'
+            )
+        # The order matters: the format decides which sizes and rates there are.
+        if self._fourcc:
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*self._fourcc))
+        if self._size:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
+        if self._wanted_rate:
+            capture.set(cv2.CAP_PROP_FPS, self._wanted_rate)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._check_size(capture)
+        return capture
+
+    def _check_size(self, capture: cv2.VideoCapture) -> None:
+        """Report a size other than the one asked for."""
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if self._size and self._size != (width, height):
+            self._problem(
+                f"camera '{self._device}' gives {width}x{height} instead of "
+                f'{self._size[0]}x{self._size[1]}'
+            )
+
+
+class StreamSource(LiveSource):
+    """
+    A network camera (RTSP, HTTP and what else FFmpeg opens).
+
+    :param uri: its address; a password in it is never shown in messages.
+    :param report: is called with a sentence for every loss, failed attempt and recovery.
+    :raises SourceError: when it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._address = uri
+        super().__init__(without_password(uri), report=report)
+
+    def _open(self) -> cv2.VideoCapture:
+        """Open the stream through FFmpeg, which alone has a time limit."""
+        limits = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
+        ]  # fmt: skip
+        capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
+        if not capture.isOpened():
+            raise SourceError(
+                f"cannot open stream '{self.uri}' within {NETWORK_TIMEOUT_MS / 1000:.0f} s: check "
+                'address, user and password, and that the camera is on'
+            )
+        return capture
+
+
+class PipelineSource(LiveSource):
+    """
+    A GStreamer pipeline that ends in ``appsink``.
+
+    :param pipeline: as for ``gst-launch-1.0``; ``appsink`` is added where it lacks one.
+    :param report: is called with a sentence for every loss, failed attempt and recovery.
+    :raises SourceError: when OpenCV lacks GStreamer, or the pipeline does not start.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        if not re.search(r'GStreamer:\s*YES', cv2.getBuildInformation()):
+            raise SourceError(
+                "source 'gst:' needs an OpenCV with GStreamer, and this one was built without "
+                "(wheels from PyPI are); use the system's package python3-opencv, or give a "
+                'camera by /dev/video0 or rtsp://'
+            )
+        if 'appsink' not in pipeline:
+            # Convert to what OpenCV reads, and keep only the newest frame.
+            pipeline += ' ! videoconvert ! video/x-raw,format=BGR'
+            pipeline += ' ! appsink drop=true max-buffers=1 sync=false'
+        self._pipeline = pipeline
+        super().__init__(f'gst:{pipeline}', report=report)
+
+    def _open(self) -> cv2.VideoCapture:
+        """Start the pipeline."""
+        capture = cv2.VideoCapture(self._pipeline, cv2.CAP_GSTREAMER)
+        if not capture.isOpened():
+            raise SourceError(
+                f"cannot start pipeline '{self._pipeline}'; try it with gst-launch-1.0 -v"
+            )
+        return capture
+
+
+def without_password(uri: str) -> str:
+    """
+    Hide the password of an address.
+
+    :param uri: for example ``rtsp://user:secret@camera/stream``.
+    :return: the same with ``***`` in place of the password.
+    """
+    return re.sub(r'(://[^/@:]*):.*@', r'\1:***@', uri)
+
+
+def _check_device(device: Path) -> None:
+    """Say what is wrong with a device file before OpenCV only says no."""
+    try:
+        mode = device.stat().st_mode
+    except OSError as error:
+        present = ', '.join(sorted(str(path) for path in Path('/dev').glob('video*'))) or 'none'
+        raise SourceError(
+            f"no camera '{device}' ({error.strerror}); video devices here: {present}"
+        ) from error
+    if not stat.S_ISCHR(mode):
+        raise SourceError(f"expected a video device, got another kind of file: '{device}'")
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise SourceError(
+            f"no permission for camera '{device}'; add the user to its group: "
+            'sudo usermod -aG video $USER, then log in again'
+        )

@@ -1,0 +1,96 @@
+"""A URI to the source behind it."""
+
+from collections.abc import Callable
+from pathlib import Path
+import re
+from urllib.parse import unquote, urlsplit
+
+from mnssd_perception.errors import SourceError
+from mnssd_perception.sources.folder import FolderSource, IMAGE_SUFFIXES
+from mnssd_perception.sources.live import (
+    DeviceSource,
+    PipelineSource,
+    StreamSource,
+    without_password,
+)
+from mnssd_perception.sources.source import FrameSource
+from mnssd_perception.sources.synthetic import SyntheticOptions, SyntheticSource
+from mnssd_perception.sources.video import VIDEO_SUFFIXES, VideoSource
+
+__all__ = ['open_source']
+
+STREAM_SCHEMES = ('http', 'https', 'rtmp', 'rtp', 'rtsp', 'rtsps', 'srt', 'tcp', 'udp')
+
+KNOWN = (
+    'a folder of images, an image or video file, /dev/video0 or 0, '
+    'rtsp:// or http:// and the like, gst:<pipeline>, synthetic:'
+)
+
+
+def open_source(
+    uri: str,
+    *,
+    rate: float | None = None,
+    loop: bool = False,
+    size: tuple[int, int] | None = None,
+    fourcc: str = 'MJPG',
+    report: Callable[[str], None] = lambda sentence: None,
+) -> FrameSource:
+    """
+    Open the camera behind a URI.
+
+    :param uri: a folder, an image, a video file (or ``file://``), a camera (``/dev/video0``,
+        ``v4l2:///dev/video0`` or ``0``), a stream (``rtsp://…``), ``gst:<pipeline>`` or
+        ``synthetic:width=640,height=512,frames=0,objects=6,seed=0``.
+    :param rate: frames a second; None for the source's own.
+    :param loop: whether to start over at the end; cameras have no end.
+    :param size: (width, height) to ask a V4L2 camera for.
+    :param fourcc: pixel format to ask a V4L2 camera for; '' for its default.
+    :param report: is called with a sentence for everything that is wrong and survived.
+    :return: the source.
+    :raises SourceError: when there is nothing to play behind the URI.
+    """
+    if rate is not None and not 0 < rate <= 1000:  # noqa: PLR2004
+        raise SourceError(f'expected a rate above 0 and up to 1000 Hz, got {rate}')
+    uri = uri.strip()
+    scheme, colon, rest = uri.partition(':')
+    scheme = scheme.lower() if colon else ''
+    if scheme == 'synthetic':
+        options = SyntheticOptions.parse(rest)
+        return SyntheticSource(options, rate=rate, loop=loop, report=report)
+    if scheme == 'gst':
+        return PipelineSource(rest, report=report)
+    if scheme in STREAM_SCHEMES and rest.startswith('//'):
+        return StreamSource(uri, report=report)
+    if scheme == 'v4l2' or uri.isdecimal() or uri.startswith('/dev/'):
+        device = rest.removeprefix('//') if scheme == 'v4l2' else uri
+        path = Path(f'/dev/video{device}' if device.isdecimal() else device)
+        return DeviceSource(path, size=size, fourcc=fourcc, rate=rate, report=report)
+    if scheme == 'file':
+        return _open_path(Path(unquote(urlsplit(uri).path)), rate, loop, report)
+    if re.match(r'[a-z][a-z0-9+.-]*://', uri, re.IGNORECASE):
+        raise SourceError(f"unknown source '{without_password(uri)}'; known are {KNOWN}")
+    if not uri:
+        raise SourceError(f'expected a source, got nothing; known are {KNOWN}')
+    return _open_path(Path(uri).expanduser(), rate, loop, report)
+
+
+def _open_path(
+    path: Path, rate: float | None, loop: bool, report: Callable[[str], None]
+) -> FrameSource:
+    """Open what lies at a path."""
+    suffix = path.suffix.lower()
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot look at '{path}': {error}") from error
+    if not (is_folder or is_file):
+        raise SourceError(f"no source '{path}': the path does not exist; known are {KNOWN}")
+    if is_folder or suffix in IMAGE_SUFFIXES:
+        return FolderSource(path, rate=rate, loop=loop, report=report)
+    if suffix in VIDEO_SUFFIXES:
+        return VideoSource(path, rate=rate, loop=loop, report=report)
+    raise SourceError(
+        f"expected an image ({', '.join(IMAGE_SUFFIXES)}) or a video "
+        f"({', '.join(VIDEO_SUFFIXES)}), got '{path}'"
+    )

@@ -1,0 +1,33 @@
+"""A rate to the moments at which frames are due."""
+
+from threading import Event
+import time
+
+__all__ = ['Pacer']
+
+
+class Pacer:
+    """
+    Waits until the next frame is due, without drift and without catching up in a burst.
+
+    :param rate: frames a second; None never waits.
+    :param stopping: ends a wait early when it is set.
+    """
+
+    def __init__(self, rate: float | None, stopping: Event) -> None:
+        self._period = 1 / rate if rate else 0.0
+        self._stopping = stopping
+        self._due = 0.0
+
+    def wait(self) -> bool:
+        """
+        Wait for the next moment; the first one is now.
+
+        :return: False when ``stopping`` was set.
+        """
+        now = time.monotonic()
+        # A late frame shifts all that follow; nobody wants old frames at double speed.
+        self._due = max(self._due, now)
+        stopped = self._stopping.wait(self._due - now)
+        self._due += self._period
+        return not stopped

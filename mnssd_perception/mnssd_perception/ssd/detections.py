@@ -1,0 +1,43 @@
+"""What was found in one image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['Detections']
+
+
+@dataclass(frozen=True)
+class Detections:
+    """
+    Objects found in one image, best first.
+
+    :ivar boxes: ``(N, 4)`` float32, xyxy, pixels of the source image.
+    :ivar scores: ``(N,)`` float32 in [0, 1], falling.
+    :ivar labels: ``(N,)`` int64, from 0 in the order of the class names.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        num = len(self.scores)
+        if self.boxes.shape != (num, 4) or self.labels.shape != (num,):
+            raise ValueError(
+                f'expected boxes ({num}, 4) and labels ({num},) beside {num} scores, '
+                f'got {self.boxes.shape} and {self.labels.shape}'
+            )
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.scores)
+
+    @classmethod
+    def empty(cls) -> 'Detections':
+        """Find nothing."""
+        return cls(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        )

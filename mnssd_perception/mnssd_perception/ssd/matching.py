@@ -1,0 +1,126 @@
+"""
+Ground-truth boxes to training targets: which prior answers for which object.
+
+A prior is positive if it overlaps an object enough, or if it is the best prior of an object (the
+bipartite step of SSD, Liu et al., ECCV 2016, section 2.2); priors between the two thresholds, and
+priors inside ignore regions, are left out of the loss.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnssd_perception.ssd.boxes import cxcywh_to_xyxy, iou, overlap
+from mnssd_perception.ssd.coding import encode
+
+__all__ = ['BACKGROUND', 'IGNORED', 'match', 'Matching', 'Targets', 'targets']
+
+BACKGROUND = 0
+IGNORED = -1
+
+
+@dataclass(frozen=True)
+class Matching:
+    """
+    The thresholds of matching.
+
+    :ivar positive_iou: from this IoU on a prior answers for its best object.
+    :ivar negative_iou: below this IoU a prior is background; between the two it is left out.
+    :ivar ignore_overlap: a prior with this part of its area in an ignore region is left out,
+        unless it answers for an object.
+    """
+
+    positive_iou: float = 0.5
+    negative_iou: float = 0.4
+    ignore_overlap: float = 0.5
+
+
+@dataclass(frozen=True)
+class Targets:
+    """
+    What the loss compares the heads with.
+
+    :ivar classes: ``(P,)`` int64; 0 background, 1 + label for an object, -1 left out.
+    :ivar offsets: ``(P, 4)`` float32; zero where there is no object.
+    """
+
+    classes: NDArray[np.int64]
+    offsets: NDArray[np.float32]
+
+
+def match(
+    priors_xyxy: NDArray[np.floating],
+    boxes: NDArray[np.floating],
+    ignore: NDArray[np.floating],
+    matching: Matching,
+) -> NDArray[np.int64]:
+    """
+    Find the object of each prior.
+
+    Every object gets at least one prior as long as a free one overlaps it: objects choose in the
+    order of their best IoU, and what one has chosen so is taken.
+
+    :param priors_xyxy: ``(P, 4)`` xyxy.
+    :param boxes: ``(N, 4)`` xyxy, unit of the priors.
+    :param ignore: ``(M, 4)`` xyxy ignore regions.
+    :param matching: the thresholds.
+    :return: ``(P,)`` int64; index of the object, -1 for background, -2 for left out.
+    """
+    found = np.full(len(priors_xyxy), -1, np.int64)
+    if len(ignore):
+        inside = overlap(priors_xyxy, ignore).max(axis=1)
+        found[inside >= matching.ignore_overlap] = -2
+    if not len(boxes):
+        return found
+    ious = iou(priors_xyxy, boxes)
+    best = ious.argmax(axis=1)
+    best_iou = ious[np.arange(len(best)), best]
+    found[best_iou >= matching.negative_iou] = -2
+    positive = best_iou >= matching.positive_iou
+    found[positive] = best[positive]
+    _force_best(found, ious)
+    return found
+
+
+def _force_best(found: NDArray[np.int64], ious: NDArray[np.floating]) -> None:
+    """Give each object its best free prior, highest IoU first, in place."""
+    taken: set[int] = set()
+    for index in np.argsort(-ious.max(axis=0), kind='stable'):
+        column = ious[:, index]
+        prior = int(column.argmax())
+        if prior in taken:
+            column = column.copy()
+            column[list(taken)] = -1.0
+            prior = int(column.argmax())
+        if column[prior] > 0:
+            found[prior] = index
+            taken.add(prior)
+
+
+def targets(
+    boxes: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    ignore: NDArray[np.floating],
+    priors: NDArray[np.float32],
+    variances: tuple[float, float],
+    matching: Matching,
+) -> Targets:
+    """
+    Turn the ground truth of one image into training targets.
+
+    :param boxes: ``(N, 4)`` xyxy, fractions of the network input, sides greater than 0.
+    :param labels: ``(N,)`` from 0.
+    :param ignore: ``(M, 4)`` xyxy ignore regions, fractions of the network input.
+    :param priors: ``(P, 4)`` cxcywh from :func:`mnssd_perception.ssd.prior_boxes`.
+    :param variances: (centre, size).
+    :param matching: the thresholds.
+    :return: the targets of the P priors.
+    """
+    found = match(cxcywh_to_xyxy(priors), boxes, ignore, matching)
+    classes = np.where(found == -2, IGNORED, BACKGROUND).astype(np.int64)
+    offsets = np.zeros((len(priors), 4), np.float32)
+    positive = np.flatnonzero(found >= 0)
+    classes[positive] = np.asarray(labels, np.int64)[found[positive]] + 1
+    offsets[positive] = encode(boxes[found[positive]], priors[positive], variances)
+    return Targets(classes, offsets)

@@ -1,0 +1,132 @@
+"""
+A model specification to its prior boxes.
+
+Priors (default boxes, anchors) lie level after level, row by row, cell by cell, size by size. Liu
+et al., SSD: Single Shot MultiBox Detector, ECCV 2016, section 2.2.
+"""
+
+from functools import lru_cache
+import hashlib
+from itertools import product
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec
+
+__all__ = [
+    'finetune_feature_maps',
+    'original_feature_maps',
+    'prior_boxes',
+    'prior_digest',
+    'scale_sizes',
+]
+
+
+@lru_cache(maxsize=8)
+def prior_boxes(spec: ModelSpec) -> NDArray[np.float32]:
+    """
+    Compute the priors of a model.
+
+    :param spec: the specification.
+    :return: ``(P, 4)`` float32, (centre x, centre y, width, height), each a fraction of the
+        network input and clipped to [0, 1]; read-only, and shared between calls.
+    """
+    priors = np.concatenate([_level(spec.input_size, level) for level in spec.feature_maps])
+    priors = np.clip(priors, 0.0, 1.0).astype(np.float32)
+    priors.setflags(write=False)
+    return priors
+
+
+def _level(input_size: tuple[int, int], level: FeatureMap) -> NDArray[np.float64]:
+    """Compute the priors of one level, ``(rows * columns * sizes, 4)``."""
+    height, width = input_size
+    rows, columns = level.shape
+    sizes = np.array(level.sizes, np.float64)
+    grid = np.empty((rows, columns, len(sizes), 4))
+    grid[..., 0] = ((np.arange(columns) + 0.5) * level.stride[1] / width)[None, :, None]
+    grid[..., 1] = ((np.arange(rows) + 0.5) * level.stride[0] / height)[:, None, None]
+    grid[..., 2:] = sizes / (width, height)
+    return grid.reshape(-1, 4)
+
+
+def prior_digest(spec: ModelSpec) -> str:
+    """
+    Name the priors of a model by their bytes.
+
+    Only additions, multiplications, divisions and a rounding to float32 make a prior of a size,
+    all exact in IEEE 754, so that the digest is the same on every machine.
+
+    :param spec: the specification.
+    :return: ``sha256:`` and 64 hexadecimal digits, over the little-endian float32 array.
+    """
+    return f'sha256:{hashlib.sha256(prior_boxes(spec).astype("<f4").tobytes()).hexdigest()}'
+
+
+def scale_sizes(
+    input_size: tuple[int, int], pairs: list[tuple[float, float]]
+) -> tuple[tuple[float, float], ...]:
+    """
+    Turn (scale, aspect ratio) pairs into prior sizes.
+
+    :param input_size: (height, width) of the network input, pixels.
+    :param pairs: scale as a fraction of the input, ratio as width over height.
+    :return: (width, height) of each, pixels.
+    """
+    height, width = input_size
+    return tuple((width * s * sqrt(r), height * s / sqrt(r)) for s, r in pairs)
+
+
+def original_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
+    """
+    Lay out the priors of the pipeline that mnssd succeeds.
+
+    Linear scales 0.20 to 0.95 over strides 8 to 224; every aspect ratio is crossed with the scale
+    of the level and with the geometric mean of it and the next. 13502 priors at 300 x 300, 7280
+    at 224 x 224.
+
+    :param input_size: (height, width) of the network input, pixels.
+    :return: six levels.
+    """
+    scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
+    few, many = (1.0, 2.0, 1 / 2), (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
+    levels = zip(
+        (8, 16, 32, 64, 128, 224), scales, scales[1:], (few, many, many, few, few, few)
+    )
+    return tuple(
+        feature_map(
+            input_size,
+            stride,
+            scale_sizes(input_size, list(product((scale, sqrt(scale * following)), ratios))),
+        )
+        for stride, scale, following, ratios in levels
+    )
+
+
+def finetune_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
+    """
+    Lay out priors the way torchvision's ``DefaultBoxGenerator`` does for a MobileNetV2-SSD.
+
+    Scales 0.10 to 0.95; a level has its scale, the geometric mean with the next, and each ratio
+    with its inverse; cells divide the input evenly. 9602 priors at 320 x 320.
+
+    :param input_size: (height, width) of the network input, pixels.
+    :return: six levels.
+    """
+    scales = (0.10, 0.20, 0.35, 0.50, 0.65, 0.80, 0.95)
+    two, three = (2.0,), (2.0, 3.0)
+    levels = []
+    shape = tuple(-(-side // 8) for side in input_size)
+    for scale, following, ratios in zip(scales, scales[1:], (two, three, three, three, two, two)):
+        pairs = [(scale, 1.0), (sqrt(scale * following), 1.0)]
+        pairs += [(scale, r) for ratio in ratios for r in (ratio, 1 / ratio)]
+        levels.append(
+            FeatureMap(
+                (shape[0], shape[1]),
+                (input_size[0] / shape[0], input_size[1] / shape[1]),
+                scale_sizes(input_size, pairs),
+            )
+        )
+        shape = tuple(-(-side // 2) for side in shape)
+    return tuple(levels)

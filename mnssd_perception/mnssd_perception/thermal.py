@@ -1,0 +1,33 @@
+"""16-bit grey images to 8 bits."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['to_8bit']
+
+# Share of the pixels cut off at either end: a hot engine or a dead pixel shall not take the
+# whole range of greys and leave the ground black.
+CLIPPED_SHARE = 0.001
+
+# The range is measured on about this many pixels.
+NUM_SAMPLES = 65536
+
+
+def to_8bit(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """
+    Spread the greys that occur in a 16-bit image over 8 bits.
+
+    Radiometric thermal cameras fill a few hundred of the 65536 greys, and which ones depends on
+    the weather, so dividing by 256 would leave a black image. Each image is stretched by itself,
+    from its darkest to its brightest greys but for one in a thousand at either end; this is what
+    the automatic gain of an 8-bit thermal camera does.
+
+    :param image: ``(H, W)`` uint16 in either byte order, not empty.
+    :return: ``(H, W)`` uint8; all 0 when the image has a single grey.
+    """
+    stride = max(1, int((image.size / NUM_SAMPLES) ** 0.5))
+    samples = np.sort(image[::stride, ::stride], axis=None).astype(np.float32)
+    cut = int(CLIPPED_SHARE * len(samples))
+    low, high = samples[cut], samples[len(samples) - 1 - cut]
+    scale = 255 / max(high - low, 1)
+    return np.clip((image - low) * np.float32(scale), 0, 255).astype(np.uint8)

@@ -1,0 +1,79 @@
+"""Tests of opening and reading a sound bundle."""
+
+import hashlib
+
+from mnssd_perception.bundle import open_bundle, shipped_bundle_path, write_bundle
+from mnssd_perception.errors import BundleError, MnssdError
+import pytest
+
+
+def test_opens(store, members, manifest):
+    path = store(members)
+    bundle = open_bundle(path)
+    assert bundle.manifest == manifest
+    assert (bundle.name, bundle.version, bundle.path) == ('small', '1.2.3', path)
+    assert bundle.manifest.spec.class_names == ('car', 'van')
+    assert bundle.digest == f'sha256:{hashlib.sha256(members["manifest.json"]).hexdigest()}'
+
+
+def test_opens_by_a_string(store, members, manifest):
+    assert open_bundle(str(store(members))).manifest == manifest
+
+
+def test_reads(store, members, files):
+    bundle = open_bundle(store(members))
+    for name, content in files.items():
+        assert bundle.read(name) == content
+
+
+@pytest.mark.parametrize('name', ['', 'manifest.json', 'nothing', '../small', '/etc/hostname'])
+def test_reads_only_what_is_listed(store, members, name):
+    with pytest.raises(BundleError, match='lists no'):
+        open_bundle(store(members)).read(name)
+
+
+def test_finds_an_artefact(store, members, manifest):
+    bundle = open_bundle(store(members))
+    assert bundle.artefact('onnxruntime') == manifest.artefacts[0]
+    assert bundle.artefact('tensorrt') is None
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda path: path, 'no such file or directory'),
+        (lambda path: path / 'deeper' / 'still', 'no such file or directory'),
+        (lambda path: path.mkdir() or path, "no 'manifest.json'"),
+        (lambda path: path.touch() or path, 'not a zip archive'),
+        (lambda path: path.write_bytes(b'hello' * 99) and path, 'not a zip archive'),
+        (lambda path: path.with_name('x' * 5000), 'cannot be read'),
+        (lambda path: path.with_name('a\0b'), 'no such file'),
+    ],
+    ids=['nothing', 'no folder', 'empty folder', 'empty file', 'text', 'long name', 'NUL'],
+)
+def test_what_is_no_bundle_is_refused(tmp_path, make, message):
+    path = make(tmp_path / 'none.mnssd')
+    with pytest.raises(BundleError, match=message) as caught:
+        open_bundle(path)
+    assert caught.value.path == path
+
+
+def test_a_bundle_may_be_moved_while_it_is_closed(tmp_path, manifest, files):
+    write_bundle(tmp_path / 'a.mnssd', manifest, files)
+    moved = (tmp_path / 'a.mnssd').rename(tmp_path / 'b')
+    assert open_bundle(moved).name == 'small'
+
+
+def test_shipped_bundle_is_sound():
+    bundle = open_bundle(shipped_bundle_path())
+    assert bundle.manifest.spec.class_names
+    assert bundle.manifest.provenance.licence
+    assert bundle.manifest.provenance.attribution
+    assert bundle.manifest.golden
+    assert bundle.artefact('onnxruntime') is not None
+
+
+def test_an_installation_without_a_bundle_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr('importlib.resources.files', lambda _: tmp_path)
+    with pytest.raises(MnssdError, match='no bundle was installed'):
+        shipped_bundle_path()

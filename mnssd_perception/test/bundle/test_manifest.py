@@ -1,0 +1,232 @@
+"""Tests of the manifest: every rule, and every key by its name."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.bundle import FileEntry, GoldenFrame, Thresholds
+from mnssd_perception.bundle.manifest import MAX_BYTES, read_manifest
+from mnssd_perception.errors import MnssdError, SpecError
+from mnssd_perception.plain import to_plain
+import pytest
+
+DIGEST = 'sha256:' + '0' * 64
+
+
+def test_through_json_and_back(manifest):
+    assert read_manifest(json.loads(json.dumps(to_plain(manifest)))) == manifest
+
+
+def test_defaults_need_not_be_written(plain):
+    for key in ('thresholds', 'provenance', 'golden'):
+        del plain[key]
+    del plain['artefacts'][0]['toolchain']
+    read = read_manifest(plain)
+    assert read.thresholds == Thresholds()
+    assert read.golden == ()
+
+
+REQUIRED = (
+    'schema', 'name', 'version', 'spec', 'num_priors', 'prior_digest', 'files', 'artefacts',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('key', REQUIRED)
+def test_missing_keys_are_named(plain, key):
+    del plain[key]
+    with pytest.raises(SpecError, match=f"missing key '{key}'"):
+        read_manifest(plain)
+
+
+WRONG = [None, True, [1], {'a': 1}, 'text', -1, 0.5]
+
+
+@pytest.mark.parametrize('key', [*REQUIRED[1:], 'thresholds', 'provenance', 'golden'])
+@pytest.mark.parametrize('value', WRONG, ids=repr)
+def test_wrong_values_are_named(plain, key, value):
+    plain[key] = value
+    if key in ('name', 'version'):
+        plain[key] = value if value != 'text' else 'two words'
+    with pytest.raises(SpecError, match=key):
+        read_manifest(plain)
+
+
+@pytest.mark.parametrize(
+    ('where', 'name'),
+    [
+        (lambda plain: plain, 'the top level'),
+        (lambda plain: plain['spec'], 'spec'),
+        (lambda plain: plain['spec']['feature_maps'][0], r'spec.feature_maps\[0\]'),
+        (lambda plain: plain['spec']['normalisation'], 'spec.normalisation'),
+        (lambda plain: plain['files'][1], r'files\[1\]'),
+        (lambda plain: plain['artefacts'][0], r'artefacts\[0\]'),
+        (lambda plain: plain['thresholds'], 'thresholds'),
+        (lambda plain: plain['provenance'], 'provenance'),
+        (lambda plain: plain['golden'][0], r'golden\[0\]'),
+    ],
+)
+def test_unknown_keys_are_named(plain, where, name):
+    where(plain)['colour'] = 'red'
+    with pytest.raises(SpecError, match=f"unknown key 'colour' at {name}"):
+        read_manifest(plain)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda plain: plain.update(schema=2), 'expected schema 1, got 2; .* a newer mnssd'),
+        (lambda plain: plain.update(schema=10**30), 'a newer mnssd'),
+        (lambda plain: plain.update(schema=0), 'an older mnssd'),
+        (lambda plain: plain.update(schema=True), 'int at schema'),
+        (lambda plain: plain.update(schema=1.0), 'int at schema'),
+        (lambda plain: plain.update(schema='1'), 'int at schema'),
+        # The schema comes first: a newer manifest has keys that this mnssd does not know.
+        (lambda plain: plain.update(schema=2, novelty=1), 'a newer mnssd'),
+        (lambda plain: plain.update(name=''), 'name: expected letters'),
+        (lambda plain: plain.update(name='a/b'), 'name: expected letters'),
+        (lambda plain: plain.update(name='a\n'), 'name: expected letters'),
+        (lambda plain: plain.update(name='x' * 65), 'name: expected letters'),
+        (lambda plain: plain.update(version='-1'), 'version: expected letters'),
+        (lambda plain: plain.update(num_priors=11), 'num_priors: expected 11, .* makes 12'),
+        (lambda plain: plain.update(prior_digest=DIGEST), 'prior_digest: the priors are not'),
+        (lambda plain: plain['spec'].update(input_size=[16, 25]), 'prior_digest: the priors'),
+        (lambda plain: plain.update(artefacts=[]), 'artefacts: expected at least one'),
+        (lambda plain: plain['artefacts'][0].update(path='x.onnx'), "'x.onnx' is not among"),
+        (lambda plain: plain['golden'][0].update(path='x.jpg'), "'x.jpg' is not among"),
+        (lambda plain: plain['golden'][0].update(labels=[2]), 'labels of 0 to 1'),
+        (lambda plain: plain['golden'][0].update(labels=[-1]), 'labels of 0 to 1'),
+        (lambda plain: plain['golden'][0].update(labels=[]), 'as many boxes as scores'),
+        (lambda plain: plain['golden'][0].update(scores=[0.5, 0.4]), 'as many boxes as scores'),
+        (lambda plain: plain['golden'][0].update(score_threshold=0), 'score_threshold'),
+        (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 3]]), r'golden\[0\].boxes\[0\]'),
+        (lambda plain: plain['thresholds'].update(score=7.0), 'thresholds: score_threshold'),
+        (lambda plain: plain['thresholds'].update(iou=-1), 'thresholds: iou_threshold'),
+        (lambda plain: plain['thresholds'].update(max_detections=0), 'thresholds: max_detect'),
+        (lambda plain: plain['thresholds'].update(score=10**400), 'thresholds.score'),
+        (lambda plain: plain['files'].append(plain['files'][0]), 'paths that differ'),
+        (lambda plain: plain['files'][0].update(size=MAX_BYTES), 'bytes together'),
+        (
+            lambda plain: plain['files'].append(
+                {'path': 'manifest.json', 'size': 0, 'sha256': DIGEST}
+            ),
+            'cannot list itself',
+        ),
+        (lambda plain: plain['artefacts'][0]['toolchain'].update(onnx=1), 'toolchain.onnx'),
+    ],
+)
+def test_contradictions_are_refused(plain, change, message):
+    change(plain)
+    with pytest.raises(SpecError, match=message):
+        read_manifest(plain)
+
+
+@pytest.mark.parametrize('plain', [None, [], '', 0, {}, {'schema': None}, {'schema': 1}])
+def test_what_is_no_manifest_is_refused(plain):
+    with pytest.raises(SpecError):
+        read_manifest(plain)
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        '', '.', '..', '/', '/a', '//a', './a', 'a/', 'a//b', 'a/./b', 'a/../b', '../a', 'a/..',
+        'a\\b', '..\\a', '\\\\host\\a', 'C:a', 'C:/a', 'a\0b', 'a\nb', 'a\x7fb', '\u202eab',
+        'a\ud800b', '~/a/../b',
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_paths_that_are_not_plain_are_refused(path):
+    with pytest.raises(SpecError, match='a plain path inside the bundle'):
+        FileEntry(path, 0, DIGEST)
+
+
+@pytest.mark.parametrize('path', ['a', 'a/b', 'a.b', '...', '..a', 'für alle/ein bild.jpg', '~a'])
+def test_plain_paths(path):
+    FileEntry(path, 0, DIGEST)
+
+
+@pytest.mark.parametrize('size', [-1, MAX_BYTES + 1, 10**30])
+def test_sizes_that_cannot_be_are_refused(size):
+    with pytest.raises(SpecError, match='bytes'):
+        FileEntry('a', size, DIGEST)
+
+
+@pytest.mark.parametrize(
+    'digest', ['', 'sha256:', DIGEST[:-1], DIGEST + '0', DIGEST + '\n', DIGEST[7:], DIGEST.upper()]
+)
+def test_digests_that_are_none_are_refused(digest):
+    with pytest.raises(SpecError, match='64 hexadecimal digits'):
+        FileEntry('a', 0, digest)
+
+
+@pytest.mark.parametrize('threshold', [0.0, 1.0, -1.0, float('nan')])
+def test_golden_frames_of_no_threshold_are_refused(threshold):
+    with pytest.raises(SpecError, match='score_threshold'):
+        GoldenFrame('a', threshold, (), (), ())
+
+
+def test_many_files_and_artefacts(plain):
+    plain['files'] = [{'path': f'{n}', 'size': 0, 'sha256': DIGEST} for n in range(2000)]
+    plain['artefacts'] = [{**plain['artefacts'][0], 'path': f'{n}'} for n in range(2000)]
+    plain['golden'] = []
+    assert len(read_manifest(plain).files) == 2000
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+def places(plain, path=()):
+    """List every place in plain data."""
+    items = (
+        plain.items() if isinstance(plain, dict)
+        else enumerate(plain) if isinstance(plain, list) else ()
+    )  # fmt: skip
+    for key, item in items:
+        yield (*path, key)
+        yield from places(item, (*path, key))
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_anything_anywhere_is_read_or_refused(data):
+    plain = json.loads(SMALL)
+    *parents, last = data.draw(st.sampled_from(list(places(plain))))
+    place = plain
+    for key in parents:
+        place = place[key]
+    place[last] = data.draw(anything)
+    try:
+        read_manifest(plain)
+    except MnssdError as error:
+        assert str(error)
+        str(error).encode()  # can be shown
+
+
+SMALL = json.dumps(
+    {
+        'schema': 1,
+        'name': 'small',
+        'version': '1',
+        'spec': {
+            'input_size': [8, 8],
+            'class_names': ['car'],
+            'feature_maps': [{'shape': [1, 1], 'stride': [8.0, 8.0], 'sizes': [[4.0, 4.0]]}],
+        },
+        'num_priors': 1,
+        'prior_digest': (
+            'sha256:1dc5c8e021c663cd8f7ecf1fb0c6d4112bc8d7f3c9e0095cd26bd7af7b8d7f13'
+        ),
+        'files': [{'path': 'a', 'size': 0, 'sha256': DIGEST}],
+        'artefacts': [{'path': 'a', 'engine': 'onnxruntime', 'precision': 'fp32'}],
+        'golden': [{'path': 'a', 'score_threshold': 0.5, 'boxes': [], 'scores': [], 'labels': []}],
+    }
+)
+
+
+def test_that_manifest_is_sound():
+    assert read_manifest(json.loads(SMALL)).name == 'small'

@@ -1,0 +1,98 @@
+"""Tests of what every engine does, on one that computes in NumPy."""
+
+from mnssd_perception.engines import Engine, EngineInfo, EngineOptions
+from mnssd_perception.errors import EngineError, ImageError, SettingsError
+import numpy as np
+import pytest
+
+
+class PlainEngine(Engine):
+    """Returns what it is told to return, and counts."""
+
+    info = EngineInfo('plain', '1', 'fp32', 'paper')
+
+    def __init__(self, spec, answer=None):
+        super().__init__(spec)
+        self.answer, self.num_runs, self.num_closed = answer, 0, 0
+
+    @staticmethod
+    def available():
+        return None
+
+    @classmethod
+    def open(cls, bundle, options):
+        return cls(bundle.manifest.spec)
+
+    def _run(self, image):
+        self.num_runs += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return image.reshape(24, 4).astype(np.float32), np.zeros((24, 4), np.float32)
+
+    def _close(self):
+        self.num_closed += 1
+
+
+IMAGE = np.arange(96, dtype=np.uint8).reshape(4, 8, 3)
+
+
+def test_runs(spec):
+    heads = PlainEngine(spec).infer(IMAGE)
+    np.testing.assert_array_equal(heads.logits, IMAGE.reshape(24, 4))
+    assert heads.offsets.shape == (24, 4)
+
+
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((8, 4, 3), np.uint8),
+        np.zeros((4, 8), np.uint8),
+        np.zeros((4, 8, 4), np.uint8),
+        np.zeros((1, 4, 8, 3), np.uint8),
+        np.zeros((3, 4, 8), np.uint8),
+        np.zeros((4, 8, 3), np.int8),
+        np.zeros((4, 8, 3), np.float32),
+        np.zeros((4, 8, 3), bool),
+        np.zeros((4, 8, 3), object),
+        IMAGE.tolist(),
+        None,
+        b'image',
+    ],
+    ids=lambda image: f'{getattr(image, "shape", type(image))}{getattr(image, "dtype", "")}',
+)
+def test_other_shapes_and_types_are_refused(spec, image):
+    engine = PlainEngine(spec)
+    with pytest.raises(ImageError, match=r'shape \(4, 8, 3\) and type uint8, got'):
+        engine.infer(image)
+    assert engine.num_runs == 0
+
+
+def test_foreign_errors_are_wrapped(spec):
+    problem = RuntimeError('out of luck')
+    with pytest.raises(EngineError, match="engine 'plain' failed: out of luck") as caught:
+        PlainEngine(spec, problem).infer(IMAGE)
+    assert caught.value.__cause__ is problem
+
+
+def test_own_errors_are_not(spec):
+    problem = EngineError('worded already')
+    with pytest.raises(EngineError) as caught:
+        PlainEngine(spec, problem).infer(IMAGE)
+    assert caught.value is problem
+
+
+def test_closed(spec):
+    engine = PlainEngine(spec)
+    engine.close()
+    engine.close()
+    assert engine.num_closed == 1
+    with pytest.raises(EngineError, match="engine 'plain' is closed"):
+        engine.infer(IMAGE)
+    assert engine.num_runs == 0
+
+
+@pytest.mark.parametrize('threads', [-1, 257, float('nan')])
+def test_threads_out_of_range_are_refused(threads):
+    with pytest.raises(SettingsError, match='threads: expected 0 to 256'):
+        EngineOptions(threads=threads)

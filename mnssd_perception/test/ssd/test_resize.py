@@ -1,0 +1,178 @@
+"""Tests of resizing and of bringing boxes back to the frame."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.errors import ImageError
+from mnssd_perception.ssd import resize_frame, resizing
+import numpy as np
+import pytest
+
+PADDING = 114
+
+
+@pytest.mark.parametrize(
+    ('source', 'target', 'mode', 'content', 'origin'),
+    [
+        ((480, 640), (320, 400), 'stretch', (320, 400), (0, 0)),
+        ((480, 640), (300, 300), 'letterbox', (225, 300), (37, 0)),
+        ((640, 480), (300, 300), 'letterbox', (300, 225), (0, 37)),
+        ((300, 300), (300, 300), 'letterbox', (300, 300), (0, 0)),
+        ((100, 100), (300, 300), 'letterbox', (300, 300), (0, 0)),
+        ((1, 5000), (300, 300), 'letterbox', (1, 300), (149, 0)),
+        ((5000, 1), (300, 300), 'letterbox', (300, 1), (0, 149)),
+        ((720, 1280), (320, 400), 'letterbox', (225, 400), (47, 0)),
+    ],
+)
+def test_plans(source, target, mode, content, origin):
+    plan = resizing(source, target, mode)
+    assert (plan.content_size, plan.origin) == (content, origin)
+    assert (plan.source_size, plan.input_size) == (source, target)
+
+
+GOLDEN = [
+    # A 640x480 frame stretched to 400x320 and back.
+    ('stretch', (480, 640), (320, 400), [64, 48, 320, 240], [0.1, 0.1, 0.5, 0.5]),
+    # The same letterboxed to 300x300: 225 rows of content from row 37 on.
+    ('letterbox', (480, 640), (300, 300), [0, 0, 640, 480], [0, 37 / 300, 1, 262 / 300]),
+    ('letterbox', (480, 640), (300, 300), [320, 240, 640, 480], [0.5, 149.5 / 300, 1, 262 / 300]),
+]
+
+
+@pytest.mark.parametrize(('mode', 'source', 'target', 'frame', 'network'), GOLDEN)
+def test_golden_boxes(mode, source, target, frame, network):
+    plan = resizing(source, target, mode)
+    frame, network = np.array([frame], np.float32), np.array([network], np.float32)
+    np.testing.assert_allclose(plan.to_input(frame), network, atol=1e-6)
+    np.testing.assert_allclose(plan.to_source(network), frame, atol=1e-3)
+
+
+def test_no_boxes():
+    plan = resizing((480, 640), (300, 300), 'letterbox')
+    for found in (
+        plan.to_input(np.zeros((0, 4), np.float32)),
+        plan.to_source(np.zeros((0, 4), np.float32)),
+    ):
+        assert found.shape == (0, 4)
+        assert found.dtype == np.float32
+
+
+def test_boxes_are_cut_at_the_edges_of_the_frame():
+    plan = resizing((480, 640), (300, 300), 'letterbox')
+    boxes = np.array([[-1, -1, 2, 2], [0.5, 0, 0.6, 0.05]], np.float32)
+    np.testing.assert_array_equal(plan.to_source(boxes)[0], [0, 0, 640, 480])
+    # In the padding above the frame: nothing is left of it.
+    np.testing.assert_array_equal(plan.to_source(boxes)[1, [1, 3]], [0, 0])
+
+
+sides = st.integers(1, 4000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.tuples(sides, sides),
+    st.tuples(st.integers(8, 700), st.integers(8, 700)),
+    st.sampled_from(['stretch', 'letterbox']),
+    st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=5),
+)
+def test_to_source_undoes_to_input(source, target, mode, fractions):
+    plan = resizing(source, target, mode)
+    size = np.array(source[::-1] * 2, np.float64)
+    frame = (np.array(fractions).reshape(-1, 4) * size).astype(np.float32)
+    inside = plan.to_input(frame)
+    assert (inside >= -1e-6).all()
+    assert (inside <= 1 + 1e-6).all()
+    np.testing.assert_allclose(plan.to_source(inside) / size, frame / size, atol=1e-4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.tuples(sides, sides), st.tuples(st.integers(8, 700), st.integers(8, 700)))
+def test_letterbox_keeps_the_aspect_and_touches_two_edges(source, target):
+    plan = resizing(source, target, 'letterbox')
+    height, width = plan.content_size
+    assert height == target[0] or width == target[1]
+    assert 1 <= height <= target[0]
+    assert 1 <= width <= target[1]
+    # Right to half a pixel, but for a side that would be less than one pixel.
+    scale = min(target[0] / source[0], target[1] / source[1])
+    assert abs(height - max(1, source[0] * scale)) <= 0.5 + 1e-9
+    assert abs(width - max(1, source[1] * scale)) <= 0.5 + 1e-9
+    # Centred.
+    assert 0 <= target[0] - height - 2 * plan.origin[0] <= 1
+    assert 0 <= target[1] - width - 2 * plan.origin[1] <= 1
+
+
+def picture(height, width, seed=0):
+    """Make noise."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_a_frame_of_the_right_size_is_copied():
+    image = picture(30, 40)
+    found = resize_frame(image, resizing((30, 40), (30, 40), 'stretch'))
+    np.testing.assert_array_equal(found, image)
+    assert not np.shares_memory(found, image)
+
+
+@pytest.mark.parametrize('mode', ['stretch', 'letterbox'])
+@pytest.mark.parametrize('source', [(60, 80), (10, 300), (300, 10), (1, 1), (7, 1), (1, 7)])
+def test_one_colour_stays_one_colour(mode, source):
+    image = np.full((*source, 3), (10, 200, 77), np.uint8)
+    plan = resizing(source, (40, 50), mode)
+    found = resize_frame(image, plan)
+    (top, left), (height, width) = plan.origin, plan.content_size
+    content = np.zeros((40, 50), bool)
+    content[top : top + height, left : left + width] = True
+    assert (found[content] == (10, 200, 77)).all()
+    assert (found[~content] == PADDING).all()
+
+
+@pytest.mark.parametrize('mode', ['stretch', 'letterbox'])
+def test_a_kept_buffer_is_written_whole_each_time(mode):
+    buffer = np.full((40, 50, 3), 255, np.uint8)
+    for seed, source in enumerate([(10, 300), (300, 10), (60, 80), (40, 50), (10, 300)]):
+        image = picture(*source, seed)
+        plan = resizing(source, (40, 50), mode)
+        found = resize_frame(image, plan, buffer)
+        assert found is buffer
+        np.testing.assert_array_equal(found, resize_frame(image, plan))
+
+
+@pytest.mark.parametrize('mode', ['stretch', 'letterbox'])
+@pytest.mark.parametrize(
+    'view',
+    [
+        lambda image: image[::-1],
+        lambda image: image[:, ::-1],
+        lambda image: image[..., ::-1],
+        lambda image: image[::3, ::2],
+        lambda image: image[5:40, 3:33],
+        lambda image: image.transpose(1, 0, 2),
+        np.asfortranarray,
+        lambda image: np.broadcast_to(image[:1, :1], (30, 20, 3)),
+        lambda image: np.broadcast_to(image[..., :1], image.shape),
+    ],
+    ids=[
+        'upside down', 'mirrored', 'bgr', 'every other', 'cut', 'turned', 'fortran', 'one pixel',
+        'grey',
+    ],
+)  # fmt: skip
+def test_views_and_read_only_frames(mode, view):
+    frame = view(picture(60, 80)).view()
+    frame.flags.writeable = False
+    plan = resizing(frame.shape[:2], (40, 50), mode)
+    expected = resize_frame(np.ascontiguousarray(frame).copy(), plan)
+    np.testing.assert_array_equal(resize_frame(frame, plan), expected)
+
+
+def test_rows_that_overlap_in_memory_are_refused():
+    frame = np.lib.stride_tricks.as_strided(picture(60, 80), (50, 60, 3), (6, 3, 1))
+    with pytest.raises(ImageError, match='cannot resize'):
+        resize_frame(frame, resizing((50, 60), (40, 50), 'stretch'))
+
+
+def test_shrinking_much_averages():
+    # Every third column white: interpolation between two of four pixels would make stripes.
+    image = np.zeros((90, 90, 3), np.uint8)
+    image[:, ::3] = 255
+    found = resize_frame(image, resizing((90, 90), (30, 30), 'stretch'))
+    assert (found == 85).all()

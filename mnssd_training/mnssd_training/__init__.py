@@ -1,0 +1,3 @@
+"""Trains, scores and exports the detector that mnssd_perception flies."""
+
+__all__: list[str] = []

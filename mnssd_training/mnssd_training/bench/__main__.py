@@ -1,0 +1,39 @@
+"""``python -m mnssd_training.bench [postprocess] [engine]``: print the figures that docs quote."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+import sys
+
+from mnssd_perception.bundle import open_bundle, shipped_bundle_path
+from mnssd_perception.errors import MnssdError
+from mnssd_training.bench.engine import bench_engine
+from mnssd_training.bench.postprocess import bench_postprocess
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that are named, or all."""
+    parser = ArgumentParser('mnssd_training.bench', description='Measure against rivals.')
+    parser.add_argument('which', nargs='*', metavar='postprocess|engine', help='default: all')
+    parser.add_argument('--rounds', type=int, default=200)
+    parser.add_argument('--bundle', type=Path, help='default: the one that comes with mnssd')
+    args = parser.parse_args(arguments)
+    known = {
+        'postprocess': lambda: bench_postprocess(args.rounds),
+        'engine': lambda: bench_engine(
+            open_bundle(args.bundle or shipped_bundle_path()), max(1, args.rounds // 4)
+        ),
+    }
+    if unknown := [name for name in args.which if name not in known]:
+        parser.error(f'no benchmark {unknown[0]!r}; known are {", ".join(known)}')
+    try:
+        for name in args.which or known:
+            known[name]()
+    except MnssdError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""
+Post-process of (13502, 21) heads against what people use: per-class NumPy, OpenCV, torchvision.
+
+The input is made up but shaped like a real one: eight objects that some thirty priors see, and a
+haze of doubtful priors. Each rival gets the softmax and the decoded boxes computed the quickest
+way at hand (torch); it is timed with that work, as we are, and without it, as if it were free.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torchvision.ops import batched_nms
+
+from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.ssd import (
+    Detections,
+    encode,
+    ModelSpec,
+    original_feature_maps,
+    postprocess,
+    prior_boxes,
+    RawHeads,
+    resizing,
+    Selection,
+)
+from mnssd_training.bench.timing import measure
+
+__all__ = ['bench_postprocess', 'made_up_heads']
+
+CLASSES = tuple(f'class {number}' for number in range(20))
+SIZE, FRAME = (300, 300), (720, 1280)
+IOU, MOST = 0.5, 100
+
+Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+
+
+def made_up_heads(spec: ModelSpec, seed: int) -> RawHeads:
+    """
+    Make heads with 8 objects, and with 1900 doubtful priors at scores of 0.01 to 0.06.
+
+    :param spec: the model.
+    :param seed: of everything random.
+    :return: the heads.
+    """
+    generator = np.random.default_rng(seed)
+    priors = prior_boxes(spec)
+    logits = generator.normal(0, 0.3, (spec.num_priors, spec.num_classes + 1)).astype(np.float32)
+    logits[:, 0] += 9.0
+    offsets = generator.normal(0, 0.3, (spec.num_priors, 4)).astype(np.float32)
+    centre, half = generator.uniform(0.2, 0.8, (8, 2)), generator.uniform(0.06, 0.2, (8, 2))
+    objects = np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
+    ious = boxes_of.iou(boxes_of.cxcywh_to_xyxy(priors), objects)
+    for index in range(len(objects)):
+        near = np.argsort(-ious[:, index])[:4]
+        logits[near, index + 1] = 9.0 + generator.uniform(0.5, 3.0, len(near))
+        wanted = encode(np.repeat(objects[index : index + 1], 4, 0), priors[near], spec.variances)
+        offsets[near] = wanted + generator.normal(0, 0.2, (4, 4)).astype(np.float32)
+    doubtful = generator.choice(spec.num_priors, 1900, replace=False)
+    logits[doubtful, generator.integers(1, spec.num_classes + 1, 1900)] = generator.uniform(
+        4.6, 6.2, 1900
+    )
+    return RawHeads(logits, offsets)
+
+
+def bench_postprocess(rounds: int = 200) -> None:
+    """
+    Print times and ratios.
+
+    :param rounds: of measuring.
+    """
+    spec = ModelSpec(SIZE, CLASSES, original_feature_maps(SIZE))
+    heads, plan = made_up_heads(spec, seed=1), resizing(FRAME, SIZE, 'stretch')
+    priors = torch.from_numpy(prior_boxes(spec).copy())
+
+    def prepare() -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the softmax and the boxes of all priors, pixels of the frame."""
+        scores = torch.from_numpy(heads.logits).softmax(dim=1)[:, 1:]
+        offsets = torch.from_numpy(heads.offsets)
+        centre = priors[:, :2] + offsets[:, :2] * spec.variances[0] * priors[:, 2:]
+        half = priors[:, 2:] * (offsets[:, 2:] * spec.variances[1]).exp() / 2
+        boxes = torch.cat((centre - half, centre + half), dim=1).clamp(0, 1)
+        return scores, boxes * torch.tensor((FRAME[1], FRAME[0]) * 2)
+
+    print(f'post-process of {heads.logits.shape} heads, median (best) of {rounds} rounds')
+    ready = prepare()
+    for threshold in (0.35, 0.05, 0.01):
+        selection = Selection(threshold, IOU, MOST, max_candidates=10_000)
+        rivals: dict[str, Callable[..., Found]] = {
+            'per-class NumPy NMS': _per_class,
+            'cv2.dnn.NMSBoxesBatched': _opencv,
+            'torchvision batched_nms': _torchvision,
+        }
+        ours = postprocess(heads, spec, plan, selection)
+        _check_agreement(ours, _torchvision(*ready, threshold))
+        candidates = int((ready[0] >= threshold).sum())
+        print(f'\nscore threshold {threshold}: {candidates} candidates, {len(ours)} detections')
+        functions: dict[str, Callable[[], object]] = {
+            'mnssd, raw heads': lambda s=selection: postprocess(heads, spec, plan, s)
+        }
+        for name, rival in rivals.items():
+            functions[f'{name}, raw heads'] = lambda r=rival, t=threshold: r(*prepare(), t)
+            functions[f'{name}, softmax and boxes free'] = lambda r=rival, t=threshold: r(*ready, t)
+        times = measure(functions, rounds)
+        own = times['mnssd, raw heads'].median
+        for name, timing in times.items():
+            print(f'  {name:<50}{timing}   {timing.median / own:6.2f} x ours')
+
+
+def _candidates(scores: torch.Tensor, boxes: torch.Tensor, threshold: float) -> Found:
+    """Choose what scores enough."""
+    row, label = torch.nonzero(scores >= threshold, as_tuple=True)
+    return boxes[row].numpy(), scores[row, label].numpy(), label.numpy()
+
+
+def _per_class(scores: torch.Tensor, boxes: torch.Tensor, threshold: float) -> Found:
+    """Suppress class by class with a loop over boxes, as most nodes do."""
+    box, score, label = _candidates(scores, boxes, threshold)
+    kept: list[int] = []
+    for one in np.unique(label):
+        order = np.flatnonzero(label == one)
+        order = order[np.argsort(-score[order])]
+        while len(order):
+            kept.append(order[0])
+            ious = boxes_of.iou(box[order[:1]], box[order[1:]])[0]
+            order = order[1:][ious <= IOU]
+    best = np.array(kept, np.int64)
+    best = best[np.argsort(-score[best])][:MOST]
+    return box[best], score[best], label[best]
+
+
+def _opencv(scores: torch.Tensor, boxes: torch.Tensor, threshold: float) -> Found:
+    """Suppress with OpenCV."""
+    box, score, label = _candidates(scores, boxes, threshold)
+    wide = np.concatenate((box[:, :2], box[:, 2:] - box[:, :2]), axis=1)
+    kept = cv2.dnn.NMSBoxesBatched(wide, score, label.astype(np.int32), threshold, IOU)
+    best = np.asarray(kept, np.int64).reshape(-1)
+    best = best[np.argsort(-score[best])][:MOST]
+    return box[best], score[best], label[best]
+
+
+def _torchvision(scores: torch.Tensor, boxes: torch.Tensor, threshold: float) -> Found:
+    """Suppress with torchvision."""
+    row, label = torch.nonzero(scores >= threshold, as_tuple=True)
+    box, score = boxes[row], scores[row, label]
+    best = batched_nms(box, score, label, IOU)[:MOST]
+    return box[best].numpy(), score[best].numpy(), label[best].numpy()
+
+
+def _check_agreement(ours: Detections, theirs: Found) -> None:
+    """Make sure that the same work is timed."""
+    if len(ours) != len(theirs[0]) or not np.allclose(ours.boxes, theirs[0], atol=0.05):
+        raise AssertionError('the two post-processes disagree: there is nothing to compare')

@@ -1,0 +1,163 @@
+"""
+The rival: torchvision's ``ssdlite320_mobilenet_v3_large``, trained and scored like our network.
+
+It sees the same photographs, augmented by the same transforms and in the same order, for the same
+number of steps with the same optimizer and schedule, and is scored by the same evaluator. Its
+heads are fresh, its input is 320 x 320, its priors are its own; it cannot leave ignore regions out
+of its loss. Frozen blocks and a moving average are things of ours that it does not have.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import replace
+import json
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models import MobileNet_V3_Large_Weights
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+
+from mnssd_perception.ssd import Detections, ModelSpec, scale_sizes
+from mnssd_perception.ssd import feature_map as level
+from mnssd_training.config import Experiment, load_experiment
+from mnssd_training.data import read_voc, Sample
+from mnssd_training.data.dataset import EpochSampler, seed_of
+from mnssd_training.data.sample import load_image
+from mnssd_training.data.transforms import augment
+from mnssd_training.data.voc import read_classes
+from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections
+from mnssd_training.train.schedule import learning_rate_factor
+
+__all__ = ['train_rival']
+
+SIDE = 320
+
+
+class _Photographs(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
+    """Augmented samples the way torchvision's detectors want them."""
+
+    def __init__(self, samples: Sequence[Sample], experiment: Experiment, classes: Any) -> None:
+        self._samples, self._experiment = samples, experiment
+        size = (SIDE, SIDE)
+        self._spec = ModelSpec(size, classes, (level(size, SIDE, scale_sizes(size, [(1, 1)])),))
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        epoch, index = key
+        sample = self._samples[index]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self._experiment.training.seed, epoch, sample.name))
+            seen = augment(
+                load_image(sample), sample, self._spec, self._experiment.augmentation
+            )
+        image = torch.from_numpy(seen.image).permute(2, 0, 1).float() / 255
+        boxes = torch.from_numpy(seen.boxes * SIDE).reshape(-1, 4)
+        return image, {'boxes': boxes, 'labels': torch.from_numpy(seen.labels) + 1}
+
+
+def train_rival(
+    experiment: Experiment, epochs: int, run: Path, *, pretrained: bool
+) -> dict[str, Any]:
+    """
+    Train and score the rival.
+
+    :param experiment: data, augmentation and schedule, as for our network.
+    :param epochs: passes over the training set.
+    :param run: folder for ``scores.json`` and ``weights.pt``.
+    :param pretrained: start the backbone from the ImageNet weights that torchvision downloads.
+    :return: the scores.
+    """
+    config = replace(experiment.training, epochs=epochs)
+    root = Path(experiment.data.root)
+    classes = read_classes(root)
+    samples = read_voc(root, experiment.data.train_split, classes)
+    validation = read_voc(root, experiment.data.val_split, classes)
+    torch.manual_seed(config.seed)
+    model = ssdlite320_mobilenet_v3_large(
+        weights=None,
+        weights_backbone=MobileNet_V3_Large_Weights.IMAGENET1K_V1 if pretrained else None,
+        num_classes=len(classes) + 1,
+        trainable_backbone_layers=6,
+        score_thresh=0.01,
+        nms_thresh=0.5,
+        detections_per_img=100,
+    ).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate)
+    optimizer.param_groups[0]['weight_decay'] = config.weight_decay
+    steps_an_epoch = len(samples) // config.batch_size
+    total, step, started = epochs * steps_an_epoch, 0, time.perf_counter()
+    dataset = _Photographs(samples, experiment, classes)
+    run.mkdir(parents=True, exist_ok=True)
+    for epoch in range(epochs):
+        model.train()
+        sampler = EpochSampler(len(samples), config.batch_size, epoch, config.seed)
+        loader = DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=config.workers,
+            collate_fn=lambda items: tuple(zip(*items)),
+        )
+        mean_loss = 0.0
+        for images, targets in loader:
+            rate = learning_rate_factor(step, total, config.warmup_steps, config.final_factor)
+            optimizer.param_groups[0]['lr'] = config.learning_rate * rate
+            with torch.autocast('cpu', torch.bfloat16, enabled=config.precision == 'bf16'):
+                loss = sum(model(list(images), list(targets)).values())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            step += 1
+            mean_loss += float(loss) / len(sampler)
+        seconds = time.perf_counter() - started
+        print(f'epoch {epoch + 1}/{epochs}: loss {mean_loss:.3f}, {seconds:.0f} s', flush=True)
+    scores = _score(model.eval(), validation, classes)
+    scores |= {
+        'images_seen': step * config.batch_size,
+        'seconds': round(time.perf_counter() - started),
+    }
+    torch.save(model.state_dict(), run / 'weights.pt')
+    (run / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
+    return scores
+
+
+def _score(
+    model: torch.nn.Module, validation: Sequence[Sample], classes: Sequence[str]
+) -> dict[str, Any]:
+    """Score through torchvision's own resizing and post-process."""
+
+    @torch.inference_mode()
+    def detect(image: NDArray[np.uint8]) -> Detections:
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
+        (found,) = model([pixels])
+        return Detections(
+            found['boxes'].numpy(), found['scores'].numpy(), found['labels'].numpy() - 1
+        )
+
+    return evaluate_detections(validation, detect_all(detect, validation), classes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the rival from the command line."""
+    parser = ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument('experiment', help='the experiment of our network')
+    parser.add_argument('overrides', nargs='*', metavar='key.path=value')
+    parser.add_argument('--epochs', type=int, required=True)
+    parser.add_argument('--run', type=Path, required=True)
+    parser.add_argument('--pretrained', action='store_true', help='download ImageNet weights')
+    args = parser.parse_intermixed_args(arguments)
+    cv2.setNumThreads(1)
+    experiment = load_experiment(args.experiment, args.overrides)
+    scores = train_rival(experiment, args.epochs, args.run, pretrained=args.pretrained)
+    print(json.dumps(scores, indent=2))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,3 @@
+"""The verbs of training: train, evaluate, export and predict."""
+
+__all__: list[str] = []

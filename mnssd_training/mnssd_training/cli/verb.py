@@ -1,0 +1,35 @@
+"""What all verbs share: errors become one line on stderr and exit code 1."""
+
+from collections.abc import Callable, Sequence
+import logging
+import sys
+
+import cv2
+
+from mnssd_perception.errors import MnssdError
+
+__all__ = ['run_verb']
+
+
+def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None) -> int:
+    """
+    Run a verb.
+
+    :param verb: parses the arguments and does the work.
+    :param arguments: of the command line; None for those of the process.
+    :return: the exit code: 0, 1 for an error, 130 for Ctrl-C.
+    """
+    cv2.setNumThreads(1)  # photographs are small, and the loaders' workers fill the cores
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    try:
+        verb(arguments)
+    except MnssdError as error:
+        print('error:', ' '.join(str(error).split()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0

@@ -1,0 +1,38 @@
+"""The errors of training; all of them are also :class:`mnssd_perception.errors.MnssdError`."""
+
+from mnssd_perception.errors import MnssdError
+
+__all__ = ['CheckpointError', 'ConfigError', 'DatasetError', 'ExportError', 'TrainingError']
+
+
+class ConfigError(MnssdError):
+    """An experiment file or an override is wrong."""
+
+
+class DatasetError(MnssdError):
+    """
+    A data set cannot be read.
+
+    :ivar path: the file that is wrong.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f'{path}: {reason}')
+        self.path = path
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type['DatasetError'], tuple[object, str]]:
+        """Travel from a loader's worker whole."""
+        return type(self), (self.path, self._reason)
+
+
+class TrainingError(MnssdError):
+    """Training cannot go on, for example because the loss is not finite."""
+
+
+class CheckpointError(MnssdError):
+    """A checkpoint cannot be read or does not belong to this experiment."""
+
+
+class ExportError(MnssdError):
+    """An exported network does not do what the trained one does."""

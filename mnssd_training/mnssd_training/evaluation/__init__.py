@@ -1,0 +1,14 @@
+"""Detections against annotations: how good a network is."""
+
+from mnssd_training.evaluation.coco_ap import coco_ap
+from mnssd_training.evaluation.evaluate import evaluate_detector, evaluate_model
+from mnssd_training.evaluation.voc_ap import average_precision, ClassResult, voc_ap
+
+__all__ = [
+    'average_precision',
+    'ClassResult',
+    'coco_ap',
+    'evaluate_detector',
+    'evaluate_model',
+    'voc_ap',
+]

@@ -1,0 +1,220 @@
+"""A checkpoint to a bundle: exported, compared with PyTorch, scored, and with its provenance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+import hashlib
+import json
+from pathlib import Path, PurePath
+import platform
+import subprocess
+import tempfile
+from typing import Any
+
+import torch
+
+from mnssd_perception.bundle import (
+    Artefact,
+    file_entries,
+    GoldenFrame,
+    Manifest,
+    open_bundle,
+    Provenance,
+    Thresholds,
+    write_bundle,
+)
+from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.engines import Engine, open_engine
+from mnssd_perception.plain import to_plain
+from mnssd_perception.ssd import prior_digest, Selection
+from mnssd_training.data.sample import load_image, Sample
+from mnssd_training.evaluation import evaluate_detector
+from mnssd_training.export.onnx import export_onnx
+from mnssd_training.export.parity import check_parity
+from mnssd_training.train.checkpoint import Checkpoint
+
+__all__ = ['dataset_digest', 'package', 'PackageNotes']
+
+NETWORK = 'network.onnx'
+
+# Keys of an experiment that hold a path, beside the root of the data.
+PATH_KEYS = ('backbone_weights', 'initial_checkpoint')
+
+
+@dataclass(frozen=True)
+class PackageNotes:
+    """
+    What nobody but the person who packs a bundle knows.
+
+    :ivar name: of the model.
+    :ivar version: of the model.
+    :ivar dataset: name of the data set.
+    :ivar licence: of the data.
+    :ivar attribution: the credit that the licence asks for.
+    :ivar documents: name to content of texts to put in, such as a model card.
+    :ivar thresholds: the default settings.
+    """
+
+    name: str
+    version: str
+    dataset: str = ''
+    licence: str = ''
+    attribution: str = ''
+    documents: dict[str, bytes] = field(default_factory=dict)
+    thresholds: Thresholds = Thresholds()
+
+
+def package(
+    checkpoint: Checkpoint,
+    train: Sequence[Sample],
+    validation: Sequence[Sample],
+    path: Path,
+    notes: PackageNotes,
+    *,
+    num_golden: int = 3,
+    num_parity: int = 100,
+) -> Manifest:
+    """
+    Make a bundle of a checkpoint.
+
+    The network is exported, compared with PyTorch on real photographs, and scored as it flies, by
+    the engine from the bundle; only then is the bundle put in its place.
+
+    :param checkpoint: the trained network.
+    :param train: what it was trained on.
+    :param validation: what it is scored on.
+    :param path: of the bundle.
+    :param notes: name, version, licence and so on.
+    :param num_golden: validation photographs to put in for the self-test.
+    :param num_parity: validation photographs to compare on.
+    :return: the manifest.
+    :raises ExportError: if the exported network is not the trained one.
+    """
+    model = checkpoint.build()
+    spec, thresholds = model.spec, notes.thresholds
+    files = {NETWORK: export_onnx(model), **notes.documents}
+    manifest = Manifest(
+        schema=1,
+        name=notes.name,
+        version=notes.version,
+        spec=spec,
+        num_priors=spec.num_priors,
+        prior_digest=prior_digest(spec),
+        files=file_entries(files),
+        artefacts=(Artefact(NETWORK, 'onnxruntime', 'fp32', _toolchain()),),
+        thresholds=thresholds,
+        provenance=Provenance(
+            notes.dataset,
+            dataset_digest(train),
+            notes.licence,
+            notes.attribution,
+            _git_commit(),
+            _without_folders(checkpoint.experiment),
+        ),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / 'draft.mnssd'
+        write_bundle(draft, manifest, files)
+        bundle = open_bundle(draft)
+        engine = open_engine(bundle, 'onnxruntime')
+        selection = Selection(thresholds.score, thresholds.iou, thresholds.max_detections)
+        parity = check_parity(model, engine, _spread(validation, num_parity), selection)
+        everything = DetectorSettings(0.01, thresholds.iou, 100)
+        scores = evaluate_detector(Detector(bundle, engine, everything), validation)
+        flying = DetectorSettings(thresholds.score, thresholds.iou, thresholds.max_detections)
+        detector = Detector(bundle, engine, flying)
+        golden = [_golden(detector, sample) for sample in _spread(validation, num_golden)]
+        metrics = _metrics(scores, parity, validation, engine)
+        engine.close()
+    for frame, sample in zip(golden, _spread(validation, num_golden)):
+        files[frame.path] = sample.path.read_bytes()
+    manifest = replace(
+        manifest,
+        files=file_entries(files),
+        artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
+        golden=tuple(golden),
+    )
+    write_bundle(path, manifest, files)
+    return open_bundle(path).manifest
+
+
+def dataset_digest(samples: Sequence[Sample]) -> str:
+    """
+    Name a training set by its names and annotations.
+
+    :param samples: the set, in any order.
+    :return: ``sha256:`` and 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for sample in sorted(samples, key=lambda sample: sample.name):
+        arrays = (sample.boxes, sample.labels, sample.ignore, sample.ignore_labels)
+        rows = [array.tolist() for array in arrays]
+        digest.update(json.dumps([sample.name, sample.size, *rows]).encode())
+    return f'sha256:{digest.hexdigest()}'
+
+
+def _without_folders(experiment: dict[str, Any]) -> dict[str, Any]:
+    """Keep of each path in an experiment its last part: a bundle tells nothing of a computer."""
+    data = {**experiment['data'], 'root': PurePath(experiment['data']['root']).name}
+    files = {key: PurePath(experiment[key]).name for key in PATH_KEYS if key in experiment}
+    return {**experiment, **files, 'data': data}
+
+
+def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
+    """Record what is found in a photograph."""
+    found = detector.detect(load_image(sample))
+    return GoldenFrame(
+        f'golden/{sample.path.name}',
+        detector.settings.score_threshold,
+        tuple(tuple(round(float(edge), 3) for edge in box) for box in found.boxes),
+        tuple(round(float(score), 5) for score in found.scores),
+        tuple(int(label) for label in found.labels),
+    )
+
+
+def _metrics(
+    scores: dict[str, Any], parity: Any, validation: Sequence[Sample], engine: Engine
+) -> dict[str, Any]:
+    """Say what was measured, with what and on what."""
+    return {
+        'scores': scores,
+        'parity_with_pytorch': to_plain(parity),
+        'measured_on': {
+            'split': 'validation',
+            'num_images': len(validation),
+            'digest': dataset_digest(validation),
+            'score_threshold': 0.01,
+            'engine': to_plain(engine.info),
+        },
+    }
+
+
+def _spread(samples: Sequence[Sample], num: int) -> list[Sample]:
+    """Take some samples, evenly over the set, those with objects first."""
+    rich = [sample for sample in samples if len(sample.boxes)] or list(samples)
+    num = min(num, len(rich))
+    return [rich[index * len(rich) // num] for index in range(num)]
+
+
+def _toolchain() -> dict[str, str]:
+    """Name the programs that made the network."""
+    import onnx
+    import torchvision
+
+    return {
+        'python': platform.python_version(),
+        'torch': torch.__version__.split('+')[0],
+        'torchvision': torchvision.__version__.split('+')[0],
+        'onnx': onnx.__version__,
+    }
+
+
+def _git_commit() -> str:
+    """Name the commit of the training code, or nothing outside a repository."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ['git', 'rev-parse', 'HEAD'], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ''
+    return done.stdout.strip()

@@ -1,0 +1,102 @@
+"""Whether an exported network does what the trained one does, on real photographs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mnssd_perception.engines import Engine
+from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.ssd import (
+    Detections,
+    postprocess,
+    RawHeads,
+    resize_frame,
+    resizing,
+    Selection,
+)
+from mnssd_training.data.sample import load_image, Sample
+from mnssd_training.errors import ExportError
+from mnssd_training.model import MobileNetSsd
+
+__all__ = ['check_parity', 'Parity']
+
+
+@dataclass(frozen=True)
+class Parity:
+    """
+    The largest differences between an engine and PyTorch.
+
+    :ivar num_images: photographs compared.
+    :ivar logits: of the raw class scores.
+    :ivar offsets: of the raw box offsets.
+    :ivar boxes: of the edges of the detections, pixels of the photograph.
+    :ivar scores: of the scores of the detections.
+    :ivar unmatched: detections that only one of the two has.
+    """
+
+    num_images: int
+    logits: float
+    offsets: float
+    boxes: float
+    scores: float
+    unmatched: int
+
+
+def check_parity(
+    model: MobileNetSsd,
+    engine: Engine,
+    samples: Sequence[Sample],
+    selection: Selection,
+    tolerance: float = 1e-2,
+) -> Parity:
+    """
+    Compare an engine with the network it was exported from.
+
+    :param model: in evaluation mode, on the CPU.
+    :param engine: runs the exported network.
+    :param samples: real photographs.
+    :param selection: which detections are compared.
+    :param tolerance: largest difference of raw heads.
+    :return: the differences.
+    :raises ExportError: if the raw heads differ by more.
+    """
+    spec = model.spec
+    logits = offsets = boxes = scores = 0.0
+    unmatched = 0
+    for sample in samples:
+        image = load_image(sample)
+        plan = resizing(image.shape[:2], spec.input_size, spec.resize)
+        network_image = resize_frame(image, plan)
+        with torch.inference_mode():
+            wanted = RawHeads(*(x[0].numpy() for x in model(torch.from_numpy(network_image)[None])))
+        got = engine.infer(network_image)
+        in_logits = float(np.abs(wanted.logits - got.logits).max())
+        in_offsets = float(np.abs(wanted.offsets - got.offsets).max())
+        if not (in_logits <= tolerance and in_offsets <= tolerance):  # a NaN is no number either
+            raise ExportError(
+                f'{sample.name}: expected raw heads within {tolerance} of PyTorch, '
+                f'got {in_logits:.3g} (logits) and {in_offsets:.3g} (offsets)'
+            )
+        logits, offsets = max(logits, in_logits), max(offsets, in_offsets)
+        differences = _compare(
+            *(postprocess(heads, spec, plan, selection) for heads in (wanted, got))
+        )
+        boxes, scores = max(boxes, differences[0]), max(scores, differences[1])
+        unmatched += differences[2]
+    return Parity(len(samples), logits, offsets, boxes, scores, unmatched)
+
+
+def _compare(wanted: Detections, got: Detections) -> tuple[float, float, int]:
+    """Pair the detections of one photograph: box and score difference, number without a pair."""
+    same = boxes_of.iou(wanted.boxes, got.boxes) > 0.9
+    same &= wanted.labels[:, None] == got.labels
+    first, second = np.nonzero(same)
+    paired = min(len(set(first)), len(set(second)))
+    unmatched = len(wanted) + len(got) - 2 * paired
+    if not len(first):
+        return 0.0, 0.0, unmatched
+    boxes = np.abs(wanted.boxes[first] - got.boxes[second]).max()
+    scores = np.abs(wanted.scores[first] - got.scores[second]).max()
+    return float(boxes), float(scores), unmatched

@@ -1,0 +1,6 @@
+"""From an experiment to checkpoints: one plain loop."""
+
+from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint
+from mnssd_training.train.loop import train
+
+__all__ = ['Checkpoint', 'load_checkpoint', 'train']

@@ -1,0 +1,35 @@
+"""The training package as colcon installs it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'mnssd_training'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='Train, evaluate and export the MobileNetV2-SSD that mnssd_perception flies',
+    license='Apache-2.0',
+    maintainer='mnssd maintainers',
+    maintainer_email='maintainers@mnssd.invalid',
+    python_requires='>=3.10',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['py.typed', 'config/experiments/*.yaml']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (f'share/{NAME}', ['package.xml']),
+        (f'share/{NAME}/config', sorted(map(str, Path('config').glob('*')))),
+    ],
+    install_requires=['setuptools'],
+    extras_require={'test': ['pytest']},
+    zip_safe=True,
+    entry_points={
+        'console_scripts': [
+            'evaluate = mnssd_training.cli.evaluate:main',
+            'export = mnssd_training.cli.export:main',
+            'predict = mnssd_training.cli.predict:main',
+            'train = mnssd_training.cli.train:main',
+        ],
+    },
+)

@@ -1,0 +1,381 @@
+"""PASCAL VOC folders, good ones and every kind of rubbish."""
+
+from collections.abc import Callable
+from pathlib import Path
+import re
+import shutil
+import struct
+import zlib
+
+import cv2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from mnssd_training.data import read_voc, Sample
+from mnssd_training.data.sample import ANY_CLASS, load_image
+from mnssd_training.data.voc import read_classes, read_voc_annotation
+from mnssd_training.errors import DatasetError
+
+CLASSES = ('Person', 'Car')
+IMAGE = Path('photograph.jpg')
+
+
+def annotation(objects: str = '', width: object = 640, height: object = 512) -> str:
+    size = f'<size><width>{width}</width><height>{height}</height><depth>1</depth></size>'
+    return f'<annotation>{size}{objects}</annotation>'
+
+
+def an_object(
+    name: str = 'Car',
+    box: tuple[object, object, object, object] = (10, 20, 30, 40),
+    difficult: object = 0,
+) -> str:
+    edges = ''.join(
+        f'<{tag}>{value}</{tag}>'
+        for tag, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box, strict=True)
+    )
+    return (
+        f'<object><name>{name}</name><difficult>{difficult}</difficult>'
+        f'<bndbox>{edges}</bndbox></object>'
+    )
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Sample]:
+    """Write an annotation and read it."""
+
+    def write_and_read(content: str | bytes, classes: tuple[str, ...] = CLASSES) -> Sample:
+        path = tmp_path / 'photograph.xml'
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_voc_annotation(path, IMAGE, classes)
+
+    return write_and_read
+
+
+@pytest.fixture
+def folder(tmp_path: Path, hit_uav: Path) -> Path:
+    """A copy of the real photographs, to be spoilt."""
+    return Path(shutil.copytree(hit_uav, tmp_path / 'hit_uav'))
+
+
+# --- what is right ---------------------------------------------------------------------------
+
+
+def test_real_photographs_are_read_as_annotated(hit_uav: Path) -> None:
+    samples = {sample.name: sample for split in ('train', 'val') for sample in read_voc(hit_uav, split)}
+    assert len(samples) == 8
+    for name, sample in samples.items():
+        text = (hit_uav / 'Annotations' / f'{name}.xml').read_text()
+        edges = re.findall(r'<(?:xmin|ymin|xmax|ymax)>(\d+)<', text)
+        assert sample.size == load_image(sample).shape[:2] == (512, 640)
+        regions = np.concatenate((sample.boxes, sample.ignore))
+        assert sorted(map(int, edges)) == sorted(regions.ravel().tolist())
+        assert len(edges) == 4 * len(regions)
+        assert sample.boxes.dtype == sample.ignore.dtype == np.float32
+        assert sample.labels.dtype == sample.ignore_labels.dtype == np.int64
+        assert sample.labels.shape == (len(sample.boxes),)
+
+
+def test_literal_boxes_of_a_real_photograph(hit_uav: Path) -> None:
+    sample = next(s for s in read_voc(hit_uav, 'val') if s.name == '1_60_50_0_00299')
+    assert sample.boxes[0].tolist() == [178, 103, 198, 130]  # as written: nothing is subtracted
+    assert sample.labels.tolist() == [0] * 5
+    assert sample.ignore[0].tolist() == [589, 432, 630, 500]
+    assert sample.ignore_labels.tolist() == [ANY_CLASS, 0]  # DontCare, and a difficult Person
+
+
+def test_the_order_is_that_of_the_list_and_an_empty_photograph_is_kept(hit_uav: Path) -> None:
+    listed = (hit_uav / 'ImageSets' / 'Main' / 'val.txt').read_text().split()
+    samples = read_voc(hit_uav, 'val')
+    assert [sample.name for sample in samples] == listed
+    assert [len(sample.boxes) + len(sample.ignore) for sample in samples].count(0) == 1
+
+
+def test_an_empty_annotation(read: Callable[..., Sample]) -> None:
+    sample = read(annotation())
+    assert sample.boxes.shape == sample.ignore.shape == (0, 4)
+    assert sample.labels.shape == sample.ignore_labels.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    'box', [(0, 0, 640, 512), (0, 0, 1, 1), (639, 511, 640, 512), (10.25, 20.5, 30.75, 40.125)]
+)
+def test_edges_are_taken_as_written(read: Callable[..., Sample], box: tuple) -> None:
+    assert read(annotation(an_object(box=box))).boxes[0].tolist() == list(box)
+
+
+def test_a_box_that_sticks_out_is_cut(read: Callable[..., Sample]) -> None:
+    sample = read(annotation(an_object(box=(-5, -7, 641, 9999))))
+    assert sample.boxes[0].tolist() == [0, 0, 640, 512]
+
+
+@pytest.mark.parametrize('name', ['DontCare', 'dontcare', 'ignored regions', 'Misc', 'ignore'])
+def test_ignore_names_hide_every_class(read: Callable[..., Sample], name: str) -> None:
+    sample = read(annotation(an_object(name)))
+    assert len(sample.boxes) == 0
+    assert sample.ignore.tolist() == [[10, 20, 30, 40]]
+    assert sample.ignore_labels.tolist() == [ANY_CLASS]
+
+
+def test_an_ignore_name_that_is_a_class_is_a_class(read: Callable[..., Sample]) -> None:
+    sample = read(annotation(an_object('Misc')), ('Misc',))
+    assert (len(sample.boxes), len(sample.ignore)) == (1, 0)
+
+
+def test_a_difficult_object_hides_its_class(read: Callable[..., Sample]) -> None:
+    sample = read(annotation(an_object('Car', difficult=1) + an_object('Person')))
+    assert sample.labels.tolist() == [0]
+    assert sample.ignore_labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: b'\xef\xbb\xbf' + text.encode(),
+        lambda text: text.replace('>', '>\r\n').encode(),
+        lambda text: text.replace('<name>', '<name> \t').encode(),
+        lambda text: text.replace('<difficult>0</difficult>', '').encode(),
+        lambda text: text.replace('</bndbox>', '</bndbox><extra>x</extra>').encode(),
+        lambda text: f'<?xml version="1.0" encoding="utf-8"?>{text}'.encode(),
+    ],
+    ids=['BOM', 'CRLF', 'blanks', 'no difficult', 'unknown tag', 'declaration'],
+)
+def test_harmless_variants(
+    read: Callable[..., Sample], change: Callable[[str], bytes]
+) -> None:
+    sample = read(change(annotation(an_object())))
+    assert sample.boxes.tolist() == [[10, 20, 30, 40]]
+    assert sample.labels.tolist() == [1]
+
+
+def test_a_list_with_bom_crlf_and_a_second_column(folder: Path) -> None:
+    path = folder / 'ImageSets' / 'Main' / 'train.txt'
+    names = path.read_text().split()
+    path.write_bytes(b'\xef\xbb\xbf' + ''.join(f'{name}  1\r\n' for name in names).encode())
+    assert [sample.name for sample in read_voc(folder, 'train')] == names
+
+
+# --- what is wrong ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('', 'not XML'),
+        ('not xml at all', 'not XML'),
+        ('<annotation>', 'not XML'),
+        (b'\xff\xfe\x00\x00', 'cannot be read as text'),
+        (b'\x00\x01\x02', 'not XML'),
+        ('<annotation/>', 'size/height is missing'),
+        (annotation(width=0), 'expected sides of 1 to'),
+        (annotation(width=-640), 'expected sides of 1 to'),
+        (annotation(width=640.5), 'expected sides of 1 to'),
+        (annotation(height=10**9), 'expected sides of 1 to'),
+        (annotation(height='nan'), 'size/height: expected a number'),
+        (annotation(height='tall'), "size/height: expected a number, got 'tall'"),
+        (annotation('<object/>'), 'object 0 has no name'),
+        (annotation(an_object('')), 'object 0 has no name'),
+        (annotation('<object><name>Car</name></object>'), 'object 0: bndbox/xmin is missing'),
+        (annotation(an_object(box=(1, 2, 3, ''))), 'object 0: bndbox/ymax: expected a number'),
+        (annotation(an_object(box=('nan', 2, 3, 4))), 'object 0: bndbox/xmin: expected a number'),
+        (annotation(an_object(box=(1, 2, 'inf', 4))), 'object 0: bndbox/xmax: expected a number'),
+        (annotation(an_object(box=(1, '2 px', 3, 4))), "object 0: bndbox/ymin: .*'2 px'"),
+        (annotation(an_object(box=(30, 20, 10, 40))), 'object 0: expected a box inside 640 x 512'),
+        (annotation(an_object(box=(10, 40, 30, 20))), 'object 0: expected a box'),
+        (annotation(an_object(box=(10, 20, 10, 40))), 'object 0: expected a box'),
+        (annotation(an_object(box=(700, 20, 800, 40))), 'object 0: expected a box'),
+        (annotation(an_object(box=(-9, -9, 0, 5))), 'object 0: expected a box'),
+        (annotation(an_object(box=(600, 20, 600.000001, 40))), 'object 0: expected a box'),
+        (annotation(an_object('Tank')), "object 0 is of class 'Tank'; known are Person, Car"),
+        (annotation(an_object('car')), "object 0 is of class 'car'"),
+        (annotation(an_object(difficult='maybe')), "object 0: expected difficult 0 or 1, got 'may"),
+        (annotation(an_object() + an_object('Tank')), "object 1 is of class 'Tank'"),
+        (annotation(an_object() + an_object(box=(9, 9, 1, 1))), 'object 1: expected a box'),
+    ],
+)
+def test_rubbish_is_named_with_file_and_object(
+    read: Callable[..., Sample], tmp_path: Path, content: str | bytes, words: str
+) -> None:
+    with pytest.raises(DatasetError, match=words) as caught:
+        read(content)
+    assert caught.value.path == tmp_path / 'photograph.xml'
+    assert str(caught.value).startswith(f'{tmp_path / "photograph.xml"}: ')
+    assert '\n' not in str(caught.value)
+
+
+def test_entity_expansion_is_refused(read: Callable[..., Sample]) -> None:
+    entities = ''.join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 50}">' for i in range(1, 12))
+    bomb = f'<!DOCTYPE a [<!ENTITY a0 "boom">{entities}]>{annotation(an_object("&a11;"))}'
+    with pytest.raises(DatasetError, match='not XML'):
+        read(bomb)
+
+
+def spoil_list(folder: Path, text: str) -> None:
+    (folder / 'ImageSets' / 'Main' / 'train.txt').write_text(text)
+
+
+@pytest.mark.parametrize('text', ['', '\n \n'])
+def test_an_empty_list(folder: Path, text: str) -> None:
+    spoil_list(folder, text)
+    with pytest.raises(DatasetError, match=r'train\.txt: expected a name a line'):
+        read_voc(folder, 'train')
+
+
+def test_a_name_that_is_listed_twice(folder: Path) -> None:
+    spoil_list(folder, '0_60_70_0_06611\n0_60_50_0_06519\n0_60_70_0_06611\n')
+    with pytest.raises(DatasetError, match="'0_60_70_0_06611' is listed more than once"):
+        read_voc(folder, 'train')
+
+
+@pytest.mark.parametrize('name', ['nobody', 'nul\0', 'x' * 5000, '../../..', 'a/b/c', '\ud7ff'])
+def test_a_name_without_files(folder: Path, name: str) -> None:
+    spoil_list(folder, name)
+    with pytest.raises(DatasetError):
+        read_voc(folder, 'train')
+
+
+def test_missing_parts_are_named(folder: Path) -> None:
+    with pytest.raises(DatasetError, match=r'test\.txt: no such file'):
+        read_voc(folder, 'test')
+    (folder / 'JPEGImages' / '0_60_70_0_06611.jpg').unlink()
+    with pytest.raises(DatasetError, match='0_60_70_0_06611: no image with a suffix of .jpg'):
+        read_voc(folder, 'train')
+    (folder / 'Annotations' / '1_60_50_0_00299.xml').unlink()
+    with pytest.raises(DatasetError, match=r'1_60_50_0_00299\.xml: no such file'):
+        read_voc(folder, 'val')
+    (folder / 'classes.txt').unlink()
+    with pytest.raises(DatasetError, match=r'classes\.txt: no such file'):
+        read_voc(folder, 'val')
+    with pytest.raises(DatasetError, match='no such file'):
+        read_voc(folder / 'nowhere', 'train')
+
+
+@pytest.mark.parametrize('text', ['', '\n', 'Car\nPerson\nCar\n'])
+def test_a_wrong_class_list(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'classes.txt').write_text(text)
+    with pytest.raises(DatasetError, match=r'classes\.txt: expected class names that differ'):
+        read_classes(tmp_path)
+
+
+# --- images ----------------------------------------------------------------------------------
+
+
+def huge_png() -> bytes:
+    """A PNG whose header announces more pixels than OpenCV decodes."""
+    header = b'IHDR' + struct.pack('>IIBBBBB', 100_000, 100_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack('>I', 13) + header + struct.pack('>I', zlib.crc32(header))
+    return b'\x89PNG\r\n\x1a\n' + chunk
+
+
+def jpeg(side: int = 16) -> bytes:
+    pixels = np.random.default_rng(1).integers(0, 255, (side, side, 3), np.uint8)
+    return cv2.imencode('.jpg', pixels)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (None, 'cannot read the image: No such file'),
+        (b'', 'not an image'),
+        (b'\x00' * 100, 'not an image'),
+        (b'GIF89a', 'not an image'),
+        (huge_png(), 'not an image'),
+        (jpeg()[:-200], 'a JPEG that is cut short'),
+        (jpeg()[:30], 'a JPEG that is cut short'),
+        (jpeg(side=17), r'expected height and width \(16, 16\) as annotated, got \(17, 17\)'),
+    ],
+    ids=['missing', 'empty', 'zeros', 'header', 'huge', 'cut', 'cut early', 'other size'],
+)
+def test_an_image_that_cannot_be_used(
+    make_sample: Callable[..., Sample], tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / 'photograph.jpg'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=words) as caught:
+        load_image(make_sample(size=(16, 16), path=path))
+    assert caught.value.path == path
+
+
+def test_images_are_rgb_whatever_the_file(
+    make_sample: Callable[..., Sample], tmp_path: Path
+) -> None:
+    red = np.zeros((4, 6, 3), np.uint8)
+    red[..., 2] = 200  # OpenCV writes BGR
+    path = tmp_path / 'red.png'
+    cv2.imwrite(str(path), red)
+    assert load_image(make_sample(size=(4, 6), path=path))[0, 0].tolist() == [200, 0, 0]
+    cv2.imwrite(str(path), red[..., 2])
+    image = load_image(make_sample(size=(4, 6), path=path))
+    assert image.shape == (4, 6, 3)
+    assert image.flags.c_contiguous
+
+
+# --- fuzz ------------------------------------------------------------------------------------
+
+VALUES = st.one_of(
+    st.integers(-700, 1400),
+    st.floats(width=32),
+    st.sampled_from(['', ' ', 'nan', '-inf', '1e999', '1_0', '0x10', '٣', '12px', '&lt;', '1e-30']),
+    st.text(max_size=8),
+)
+OBJECTS = st.builds(
+    an_object,
+    st.sampled_from(['Car', 'Person', 'DontCare', 'Tank', '', ' Car\n']),
+    st.tuples(VALUES, VALUES, VALUES, VALUES),
+    st.sampled_from([0, 1, 1, '', '2', 'true']),
+)
+GOOD = annotation(an_object() + an_object('DontCare') + an_object('Person', (1, 2, 3, 4), 1))
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> bytes:
+    """A good annotation with some bytes replaced, dropped or repeated."""
+    content = bytearray(GOOD.encode())
+    for _ in range(draw(st.integers(1, 6))):
+        start = draw(st.integers(0, len(content)))
+        end = start + draw(st.integers(0, 12))
+        content[start:end] = draw(st.binary(max_size=12))
+    return bytes(content)
+
+
+def check_sample_or_error(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    try:
+        sample = read_voc_annotation(path, IMAGE, CLASSES)
+    except DatasetError as error:
+        assert error.path == path
+        return
+    height, width = sample.size
+    assert min(height, width) >= 1
+    for boxes, labels in ((sample.boxes, sample.labels), (sample.ignore, sample.ignore_labels)):
+        assert boxes.shape == (len(labels), 4)
+        assert np.isfinite(boxes).all()
+        assert (boxes >= 0).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+        assert (boxes[:, 2:] <= (width, height)).all()
+    assert np.isin(sample.labels, range(len(CLASSES))).all()
+    assert np.isin(sample.ignore_labels, range(ANY_CLASS, len(CLASSES))).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.one_of(
+        st.binary(max_size=300),
+        spoilt(),
+        st.builds(
+            lambda objects, width, height: annotation(
+                ''.join(objects), width, height
+            ).encode('utf-8', 'replace'),
+            st.lists(OBJECTS, max_size=4),
+            st.one_of(st.just(640), VALUES),
+            st.one_of(st.just(512), VALUES),
+        ),
+    )
+)
+def test_any_annotation_is_a_valid_sample_or_an_error(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    check_sample_or_error(content, tmp_path_factory.getbasetemp() / 'fuzz.xml')

@@ -1,0 +1,77 @@
+"""Scores through the post-process that flies."""
+
+from collections.abc import Callable
+from dataclasses import replace
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mnssd_perception.ssd import Detections
+from mnssd_training.data import Sample
+from mnssd_training.errors import DatasetError
+from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections, evaluate_model
+from mnssd_training.model import MobileNetSsd
+
+NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
+
+
+def truth(sample: Sample) -> Detections:
+    scores = np.linspace(0.9, 0.5, len(sample.boxes)).astype(np.float32)
+    return Detections(sample.boxes, scores, sample.labels)
+
+
+def test_the_annotations_themselves_score_one(train_samples: list[Sample]) -> None:
+    scores = evaluate_detections(train_samples, list(map(truth, train_samples)), NAMES)
+    assert scores['map50'] == pytest.approx(1.0)
+    assert scores['ap50'] == pytest.approx(dict.fromkeys(NAMES, 1.0))
+    assert scores['num_objects'] == {'Person': 4, 'Car': 10, 'Bicycle': 2, 'OtherVehicle': 1}
+    assert scores['coco']['ap'] == pytest.approx(1.0)
+
+
+def test_hidden_objects_are_not_counted(val_samples: list[Sample]) -> None:
+    """A DontCare, difficult objects and an empty photograph."""
+    found = [
+        Detections(
+            np.concatenate((sample.ignore, sample.boxes)),
+            np.linspace(0.9, 0.5, len(sample.ignore) + len(sample.boxes)).astype(np.float32),
+            np.concatenate((sample.ignore_labels.clip(0), sample.labels)),
+        )
+        for sample in val_samples
+    ]
+    scores = evaluate_detections(val_samples, found, NAMES)
+    assert scores['map50'] == pytest.approx(1.0)
+    assert scores['num_objects'] == {'Person': 5, 'Car': 9, 'Bicycle': 3, 'OtherVehicle': 0}
+    assert scores['ap50']['OtherVehicle'] is None
+    assert scores['coco']['ap50'] == pytest.approx(1.0)
+
+
+def test_finding_nothing(train_samples: list[Sample]) -> None:
+    scores = evaluate_detections(train_samples, [Detections.empty()] * 4, NAMES)
+    assert (scores['map50'], scores['coco']['ap']) == (0.0, 0.0)
+
+
+def test_scores_are_plain_data(model: MobileNetSsd, train_samples: list[Sample]) -> None:
+    scores = evaluate_model(model, train_samples[:1], torch.device('cpu'))
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_every_photograph_is_looked_at_in_order(train_samples: list[Sample]) -> None:
+    seen: list[int] = []
+
+    def detect(image: np.ndarray) -> Detections:
+        seen.append(int(image.sum()))
+        return Detections.empty()
+
+    assert len(detect_all(detect, train_samples)) == len(train_samples)
+    assert len(set(seen)) == len(train_samples)
+
+
+def test_a_photograph_that_is_gone_is_named(
+    model: MobileNetSsd, make_sample: Callable[..., Sample], train_samples: list[Sample]
+) -> None:
+    gone = replace(train_samples[0], path=Path('gone.jpg'))
+    with pytest.raises(DatasetError, match=r'gone\.jpg'):
+        evaluate_model(model, [gone], torch.device('cpu'))

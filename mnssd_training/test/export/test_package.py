@@ -1,0 +1,259 @@
+"""A checkpoint to a bundle that opens, flies and knows where it comes from."""
+
+from collections.abc import Callable
+from dataclasses import replace
+import json
+from pathlib import Path
+import zipfile
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from mnssd_perception.bundle import Bundle, open_bundle, Thresholds
+from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.engines import Engine, EngineInfo, open_engine
+from mnssd_perception.errors import BundleError, SpecError
+from mnssd_perception.plain import to_plain
+from mnssd_perception.ssd import RawHeads, Selection
+from mnssd_training.data import Sample
+from mnssd_training.data.sample import load_image
+from mnssd_training.errors import ExportError
+from mnssd_training.evaluation import evaluate_detector
+from mnssd_training.export import check_parity, package, PackageNotes
+from mnssd_training.export.package import dataset_digest
+from mnssd_training.model import MobileNetSsd, ModelConfig
+from mnssd_training.train import Checkpoint
+
+NOTES = PackageNotes(
+    name='tiny',
+    version='0.0.1',
+    dataset='eight photographs',
+    licence='CC BY 4.0',
+    attribution='Suo et al.',
+    documents={'MODEL_CARD.md': b'# A network of random numbers\n'},
+    thresholds=Thresholds(score=0.3, max_detections=20),
+)
+EXPERIMENT = {'name': 'tiny', 'training': {'epochs': 0}}
+
+
+@pytest.fixture(scope='module')
+def checkpoint(model: MobileNetSsd) -> Checkpoint:
+    weights = model.state_dict()
+    return Checkpoint(model.spec, ModelConfig(channels=32), EXPERIMENT, weights, None, 0, {})
+
+
+@pytest.fixture(scope='module')
+def bundle(
+    checkpoint: Checkpoint,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    path = tmp_path_factory.mktemp('bundle') / 'tiny-0.0.1.mnssd'
+    package(checkpoint, train_samples, val_samples, path, NOTES)
+    return open_bundle(path)
+
+
+@pytest.fixture
+def engine(bundle: Bundle) -> Engine:
+    return open_engine(bundle, 'onnxruntime')
+
+
+# --- parity ----------------------------------------------------------------------------------
+
+
+def test_the_engine_does_what_pytorch_does_on_real_photographs(
+    model: MobileNetSsd, engine: Engine, train_samples: list[Sample], val_samples: list[Sample]
+) -> None:
+    samples = train_samples + val_samples
+    parity = check_parity(model, engine, samples, Selection(0.3))
+    assert parity.num_images == 8
+    assert parity.logits < 1e-3
+    assert parity.offsets < 1e-3
+    assert parity.boxes < 0.1  # pixels of the photograph
+    assert parity.scores < 1e-3
+    assert parity.unmatched == 0
+
+
+def test_the_photographs_give_the_comparison_something_to_compare(
+    bundle: Bundle, engine: Engine, train_samples: list[Sample]
+) -> None:
+    detector = Detector(bundle, engine, DetectorSettings(0.3))
+    assert all(len(detector.detect(load_image(sample))) > 3 for sample in train_samples)
+
+
+class Disturbed:
+    """An engine whose heads are a little wrong."""
+
+    info = EngineInfo('disturbed', '0', 'fp32', 'none')
+
+    def __init__(self, engine: Engine, change: Callable[[RawHeads], RawHeads]) -> None:
+        self._engine, self._change = engine, change
+
+    def infer(self, image: np.ndarray) -> RawHeads:
+        heads = self._engine.infer(image)
+        return self._change(RawHeads(heads.logits.copy(), heads.offsets.copy()))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda heads: RawHeads(heads.logits + np.float32(0.02), heads.offsets),
+        lambda heads: RawHeads(heads.logits, heads.offsets - np.float32(0.02)),
+        lambda heads: RawHeads(heads.logits * np.float32(np.nan), heads.offsets),
+        lambda heads: RawHeads(heads.logits, np.full_like(heads.offsets, np.inf)),
+    ],
+    ids=['logits', 'offsets', 'NaN', 'infinity'],
+)
+def test_an_engine_that_does_something_else_is_refused(
+    model: MobileNetSsd,
+    engine: Engine,
+    train_samples: list[Sample],
+    change: Callable[[RawHeads], RawHeads],
+) -> None:
+    wrong = Disturbed(engine, change)
+    with pytest.raises(ExportError, match=f'{train_samples[0].name}: expected raw heads within'):
+        check_parity(model, wrong, train_samples, Selection())  # type: ignore[arg-type]
+
+
+def test_differences_are_measured(
+    model: MobileNetSsd, engine: Engine, train_samples: list[Sample]
+) -> None:
+    shifted = Disturbed(engine, lambda h: RawHeads(h.logits + np.float32(0.005), h.offsets))
+    parity = check_parity(model, shifted, train_samples, Selection())  # type: ignore[arg-type]
+    assert parity.logits == pytest.approx(0.005, abs=1e-3)
+    assert parity.scores < 1e-3  # softmax does not see a shift of all logits
+
+
+# --- the bundle ------------------------------------------------------------------------------
+
+
+def test_what_is_inside(bundle: Bundle, checkpoint: Checkpoint, val_samples: list[Sample]) -> None:
+    manifest = bundle.manifest
+    assert (bundle.name, bundle.version) == ('tiny', '0.0.1')
+    assert manifest.spec == checkpoint.spec
+    assert manifest.thresholds == NOTES.thresholds
+    assert bundle.read('MODEL_CARD.md') == NOTES.documents['MODEL_CARD.md']
+    names = {entry.path for entry in manifest.files}
+    golden = {frame.path for frame in manifest.golden}
+    assert names == {'network.onnx', 'MODEL_CARD.md', *golden}
+    artefact = bundle.artefact('onnxruntime')
+    assert artefact is not None
+    assert artefact.precision == 'fp32'
+    assert set(artefact.toolchain) == {'python', 'torch', 'torchvision', 'onnx'}
+    onnx.load_from_string(bundle.read(artefact.path))
+    assert len(golden) == 3  # of the four photographs, one is empty
+    assert all(bundle.read(path) for path in golden)
+
+
+def test_provenance(bundle: Bundle, train_samples: list[Sample]) -> None:
+    provenance = bundle.manifest.provenance
+    assert provenance.dataset_digest == dataset_digest(train_samples)
+    assert (provenance.dataset, provenance.licence) == ('eight photographs', 'CC BY 4.0')
+    assert provenance.attribution == 'Suo et al.'
+    assert provenance.experiment == EXPERIMENT
+    assert len(provenance.git_commit) in (0, 40)
+
+
+def test_metrics_are_those_of_the_engine(
+    bundle: Bundle, engine: Engine, val_samples: list[Sample]
+) -> None:
+    metrics = bundle.manifest.artefacts[0].metrics
+    again = evaluate_detector(Detector(bundle, engine, DetectorSettings(0.01, 0.5, 100)), val_samples)
+    assert metrics['scores'] == json.loads(json.dumps(again))
+    assert metrics['parity_with_pytorch']['num_images'] == 3
+    assert metrics['parity_with_pytorch']['logits'] < 1e-3
+    assert metrics['measured_on']['num_images'] == 4
+    assert metrics['measured_on']['digest'] == dataset_digest(val_samples)
+    assert metrics['measured_on']['engine'] == to_plain(engine.info)
+
+
+def test_golden_frames_are_reproduced(bundle: Bundle, engine: Engine) -> None:
+    thresholds = bundle.manifest.thresholds
+    total = 0
+    for frame in bundle.manifest.golden:
+        image = cv2.imdecode(np.frombuffer(bundle.read(frame.path), np.uint8), cv2.IMREAD_COLOR)
+        settings = DetectorSettings(
+            frame.score_threshold, thresholds.iou, thresholds.max_detections
+        )
+        found = Detector(bundle, engine, settings).detect(image[..., ::-1])
+        assert found.labels.tolist() == list(frame.labels)
+        np.testing.assert_allclose(found.boxes, frame.boxes, atol=0.01)
+        np.testing.assert_allclose(found.scores, frame.scores, atol=1e-4)
+        total += len(found)
+    assert total > 10
+
+
+def test_no_path_of_this_machine_is_inside(bundle: Bundle, hit_uav: Path) -> None:
+    with zipfile.ZipFile(bundle.path) as archive:
+        content = b''.join(archive.read(name) for name in archive.namelist())
+    for place in (hit_uav, bundle.path.parent, Path.home(), Path(__file__).parents[3]):
+        assert str(place).encode() not in content
+
+
+# --- what goes wrong -------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_not_there(
+    checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match='cannot be written'):
+        package(checkpoint, val_samples, val_samples, tmp_path / 'no' / 'x.mnssd', NOTES)
+
+
+def test_a_failed_check_writes_nothing(
+    checkpoint: Checkpoint,
+    val_samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ExportError('different')
+
+    monkeypatch.setattr('mnssd_training.export.package.check_parity', refuse)
+    with pytest.raises(ExportError, match='different'):
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', NOTES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_none(
+    checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path
+) -> None:
+    notes = replace(NOTES, name='two words')
+    with pytest.raises(SpecError, match='name: expected letters'):
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes)
+
+
+# --- the digest of a data set ----------------------------------------------------------------
+
+
+def test_a_digest_is_of_content_and_not_of_order(train_samples: list[Sample]) -> None:
+    digest = dataset_digest(train_samples)
+    assert digest.startswith('sha256:')
+    assert len(digest) == 71
+    assert dataset_digest(train_samples[::-1]) == digest
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda s: replace(s, name='other'),
+        lambda s: replace(s, boxes=s.boxes + np.float32(0.25)),
+        lambda s: replace(s, labels=s.labels + 1),
+        lambda s: replace(s, ignore=np.array([[1, 2, 3, 4]], np.float32), ignore_labels=np.array([0])),
+        lambda s: replace(s, ignore=np.array([[1, 2, 3, 4]], np.float32), ignore_labels=np.array([1])),
+        lambda s: replace(s, size=(10, 10)),
+    ],
+)
+def test_any_change_changes_the_digest(
+    train_samples: list[Sample], change: Callable[[Sample], Sample]
+) -> None:
+    hidden = replace(
+        train_samples[0],
+        ignore=np.array([[1, 2, 3, 4]], np.float32),
+        ignore_labels=np.array([-1]),
+    )
+    changed = [change(hidden), *train_samples[1:]]
+    assert dataset_digest(changed) != dataset_digest([hidden, *train_samples[1:]])

@@ -1,0 +1,221 @@
+"""Checkpoints: whole or not there at all."""
+
+from collections.abc import Callable
+from dataclasses import replace
+import errno
+import os
+from pathlib import Path
+import pickle
+import resource
+import signal
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from mnssd_perception.ssd import feature_map, ModelSpec
+from mnssd_training.errors import CheckpointError
+from mnssd_training.model import build_model, ModelConfig
+from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+CONFIG = ModelConfig(channels=8, pyramid='none')
+
+
+@pytest.fixture(scope='module')
+def checkpoint() -> Checkpoint:
+    size = (32, 32)
+    spec = ModelSpec(size, ('a', 'b'), (feature_map(size, 8, ((9.0, 9.0),)),))
+    weights = build_model(spec, CONFIG).state_dict()
+    training = {'model': weights, 'step': 7, 'best': 0.5}
+    return Checkpoint(spec, CONFIG, {'name': 'tiny'}, weights, training, 7, {'map50': 0.5})
+
+
+@pytest.fixture
+def path(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    path = tmp_path / 'last.pt'
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+def test_what_is_written_is_read(path: Path, checkpoint: Checkpoint) -> None:
+    read = load_checkpoint(path)
+    assert (read.spec, read.model_config) == (checkpoint.spec, checkpoint.model_config)
+    assert (read.experiment, read.step, read.metrics) == ({'name': 'tiny'}, 7, {'map50': 0.5})
+    assert read.weights.keys() == checkpoint.weights.keys()
+    assert all(torch.equal(read.weights[key], value) for key, value in checkpoint.weights.items())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_network_is_built_from_its_own_file(path: Path, checkpoint: Checkpoint) -> None:
+    model = load_checkpoint(path).build()
+    assert not model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, checkpoint.weights[key])
+
+
+@pytest.mark.parametrize('part', [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_a_file_that_is_cut_short(path: Path, part: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(CheckpointError, match=r'last\.pt: not a checkpoint, or cut short'):
+        load_checkpoint(path)
+
+
+class Bomb:
+    """Unpickled without care, it would leave a file behind."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.place),)
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+
+def test_foreign_files(tmp_path: Path) -> None:
+    path = tmp_path / 'foreign.pt'
+    with pytest.raises(CheckpointError, match='no such checkpoint'):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match='not a checkpoint'):
+        load_checkpoint(tmp_path)
+    path.write_text('name: hit_uav\n')
+    with pytest.raises(CheckpointError, match='not a checkpoint'):
+        load_checkpoint(path)
+    for content in (torch.zeros(3), [1, 2], {'state_dict': {}}, {'schema': 2}, {'schema': None}):
+        torch.save(content, path)
+        with pytest.raises(CheckpointError, match='expected a checkpoint of schema 1'):
+            load_checkpoint(path)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    path, place = tmp_path / 'bomb.pt', tmp_path / 'exploded'
+    path.write_bytes(pickle.dumps({'schema': 1, 'spec': Bomb(place)}))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
+    torch.save({'schema': 1, 'spec': Bomb(place)}, path)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    assert not place.exists()
+    assert 'weights_only' not in str(caught.value)  # torch's advice is to switch the check off
+
+
+def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda c: c.pop('weights'), "missing key 'weights'"),
+        (lambda c: c.pop('prior_digest'), "missing key 'prior_digest'"),
+        (lambda c: c.update(prior_digest='sha256:0'), 'its priors are not those'),
+        (lambda c: c.update(spec=None), 'expected an object at the top level, got None'),
+        (lambda c: c['spec'].update(colour='red'), "unknown key 'colour'"),
+        (lambda c: c['spec'].update(input_size=[32, -1]), 'expected sides of 1 to'),
+        (lambda c: c['spec'].update(class_names=[]), 'expected at least one class'),
+        (lambda c: c['model_config'].update(pyramid='giza'), 'expected one of'),
+        (lambda c: c['model_config'].update(channels=0), 'expected at least 1, got 0'),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself(
+    path: Path, change: Callable[[dict[str, Any]], Any], words: str
+) -> None:
+    change_content(path, change)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_checkpoint(path)
+    assert str(caught.value).startswith(f'{path}: ')
+
+
+@pytest.mark.parametrize(
+    'weights', [{}, None, [1], {'mean': torch.zeros(3)}], ids=['none', 'None', 'list', 'other']
+)
+def test_weights_that_do_not_fit(checkpoint: Checkpoint, weights: Any) -> None:
+    with pytest.raises(CheckpointError, match='the weights do not fit') as caught:
+        replace(checkpoint, weights=weights).build()
+    assert len(str(caught.value)) < 300
+    assert '\n' not in str(caught.value)
+
+
+def test_weights_of_another_width_do_not_fit(checkpoint: Checkpoint) -> None:
+    other = replace(checkpoint, model_config=ModelConfig(channels=16, pyramid='none'))
+    with pytest.raises(CheckpointError, match='the weights do not fit'):
+        other.build()
+
+
+@pytest.mark.parametrize(
+    'error',
+    [OSError(errno.ENOSPC, 'No space left on device'), RuntimeError('PytorchStreamWriter failed')],
+    ids=['OSError', 'RuntimeError'],
+)
+def test_a_full_disk_leaves_the_old_file(
+    path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    before = path.read_bytes()
+
+    def write_a_little(_: object, file: Any) -> None:
+        file.write(b'x' * 1000)
+        raise error
+
+    monkeypatch.setattr(torch, 'save', write_a_little)
+    with pytest.raises(CheckpointError, match=r'last\.pt: cannot be written: .*(space|failed)'):
+        save_checkpoint(path, checkpoint)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match='cannot be written'):
+        save_checkpoint(tmp_path / 'nowhere' / 'last.pt', checkpoint)
+
+
+def in_a_child(work: Callable[[], int]) -> int:
+    """Run something in a forked process; return its process id."""
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            status = work()
+        finally:
+            os._exit(status)
+    return child
+
+
+def test_a_disk_that_is_really_full_leaves_the_old_file(
+    path: Path, checkpoint: Checkpoint
+) -> None:
+    before = path.read_bytes()
+
+    def fill() -> int:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            save_checkpoint(path, checkpoint)
+        except CheckpointError:
+            return 42
+        return 0
+
+    _, status = os.waitpid(in_a_child(fill), 0)
+    assert os.waitstatus_to_exitcode(status) == 42
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('delay', [0.01, 0.03, 0.05, 0.08, 0.13, 0.21])
+def test_a_process_that_is_killed_leaves_a_whole_file(
+    path: Path, checkpoint: Checkpoint, delay: float
+) -> None:
+    def save_for_ever() -> int:
+        step = 100
+        while True:
+            save_checkpoint(path, replace(checkpoint, step=step))
+            step += 1
+
+    child = in_a_child(save_for_ever)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert load_checkpoint(path).step in {7, *range(100, 10_000)}
+    save_checkpoint(path, checkpoint)  # what the other left behind is in nobody's way
+    assert list(path.parent.iterdir()) == [path]

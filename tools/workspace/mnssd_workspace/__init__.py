@@ -1,0 +1,3 @@
+"""ROS 2 and this repository's packages on any machine."""
+
+__all__ = []
