@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, SettingsError
 from mnssd_perception.ssd import Detections, postprocess, resize_frame, resizing, Selection
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['Detector', 'DetectorSettings', 'StageTimings']
 

@@ -52,3 +52,7 @@ class EngineUnavailableError(EngineError):
 
 class SourceError(MnssdError):
     """A camera source cannot be opened or has failed."""
+
+
+class RecordingError(MnssdError):
+    """What was seen cannot be written down."""

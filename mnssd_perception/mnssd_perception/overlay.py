@@ -4,10 +4,9 @@ from collections.abc import Sequence
 import unicodedata
 
 import cv2
+from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
-
-from mnssd_perception.ssd import Detections
 
 __all__ = ['class_colour', 'draw_detections']
 
@@ -55,7 +54,7 @@ def draw_detections(
     :param class_names: by label.
     :return: ``(H, W, 3)`` RGB uint8.
     """
-    is_grey = image.ndim == 2  # noqa: PLR2004
+    is_grey = image.ndim == 2
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if is_grey else image.copy()
     height, width = canvas.shape[:2]
     line = max(1, round(min(height, width) / 400))
@@ -97,9 +96,7 @@ def _draw_frame(
                 cv2.rectangle(canvas, first, last, ink, 1, cv2.LINE_8)
 
 
-def _plates(
-    frame: NDArray[np.int64], text: str, width: int, height: int
-) -> NDArray[np.int64]:
+def _plates(frame: NDArray[np.int64], text: str, width: int, height: int) -> NDArray[np.int64]:
     """
     List where the label of a frame may go, best place first.
 
@@ -155,7 +152,7 @@ def _write(
     left, top, right, bottom = plate.tolist()
     canvas[top:bottom, left:right] = colour
     (_, text_height), _ = cv2.getTextSize(text, FONT, scale, thickness)
-    ink = INK if _luminance(colour) > 110 else (255, 255, 255)  # noqa: PLR2004
+    ink = INK if _luminance(colour) > 110 else (255, 255, 255)
     origin = left + pad, top + pad + text_height
     cv2.putText(canvas, text, origin, FONT, scale, ink, thickness, cv2.LINE_AA)
 

@@ -106,9 +106,7 @@ def _convert_tuple(
     )
 
 
-def _convert_scalar(
-    hint: Any, plain: Any, error: Callable[[str], MnssdError], where: str
-) -> Any:
+def _convert_scalar(hint: Any, plain: Any, error: Callable[[str], MnssdError], where: str) -> Any:
     """Check a scalar; a whole number is welcome where a float is declared, a bool is not."""
     if hint is Any:
         return plain

@@ -6,10 +6,9 @@ Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, section 2.2.
 
 from dataclasses import dataclass
 
+from mnssd_training.errors import ConfigError
 import torch
 from torch.nn import functional
-
-from mnssd_training.errors import ConfigError
 
 __all__ = ['Losses', 'LossConfig', 'multibox_loss']
 

@@ -8,12 +8,11 @@ boxes that suit its stride, so that small objects get many small priors on the f
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import feature_map, FeatureMap, resizing
 from mnssd_training.data.sample import Sample
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['best_possible_recall', 'cluster_sizes', 'clustered_feature_maps', 'network_sizes']
 
@@ -122,7 +121,7 @@ def best_possible_recall(
     return float((_centred_iou(sizes, priors).max(axis=1) >= iou).mean())
 
 
-def _centred_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centred_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> boxes_of.Boxes:
     """Compare boxes that share their centre, ``(N, M)``."""
     return boxes_of.iou(
         np.concatenate((-sizes, sizes), axis=1), np.concatenate((-others, others), axis=1)

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import pytest
-import torch
-from torch import nn
-
 from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.sample import ANY_CLASS
 from mnssd_training.model import build_model, MobileNetSsd, ModelConfig
+import numpy as np
+import pytest
+import torch
+from torch import nn
 
 ASSETS = Path(__file__).parent / 'assets'
 SHARED = Path(__file__).parents[2].parent / 'shared'

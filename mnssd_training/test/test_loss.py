@@ -3,12 +3,11 @@
 import math
 from typing import Any
 
+from mnssd_training.errors import ConfigError
+from mnssd_training.loss import LossConfig, multibox_loss
 import numpy as np
 import pytest
 import torch
-
-from mnssd_training.errors import ConfigError
-from mnssd_training.loss import LossConfig, multibox_loss
 
 
 def entropy(logits: list[float], index: int) -> float:

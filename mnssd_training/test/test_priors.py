@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
-import pytest
-
 from mnssd_perception.ssd import ModelSpec, resizing
 from mnssd_training.data import Sample
 from mnssd_training.priors import (
@@ -13,6 +10,8 @@ from mnssd_training.priors import (
     clustered_feature_maps,
     network_sizes,
 )
+import numpy as np
+import pytest
 
 
 def blobs(centres: list[tuple[float, float]], num: int = 200) -> np.ndarray:

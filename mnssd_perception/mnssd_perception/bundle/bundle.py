@@ -12,8 +12,8 @@ from typing import Any
 from mnssd_perception.bundle.manifest import (
     Artefact,
     FileEntry,
-    Manifest,
     MANIFEST,
+    Manifest,
     read_manifest,
 )
 from mnssd_perception.bundle.storage import open_storage, Storage

@@ -204,7 +204,7 @@ class Manifest:
         if len(paths) != len(self.files):
             raise SpecError('files: expected paths that differ')
         if MANIFEST in paths:
-            raise SpecError(f"files: expected all but {MANIFEST!r}, which cannot list itself")
+            raise SpecError(f'files: expected all but {MANIFEST!r}, which cannot list itself')
         if (total := sum(entry.size for entry in self.files)) > MAX_BYTES:
             raise SpecError(f'files: expected at most {MAX_BYTES} bytes together, got {total}')
         if not self.artefacts:
@@ -225,7 +225,9 @@ class Manifest:
                 f'{self.spec.num_priors}'
             )
         if self.prior_digest != prior_digest(self.spec):
-            raise SpecError('prior_digest: the priors are not those that the model was trained with')
+            raise SpecError(
+                'prior_digest: the priors are not those that the model was trained with'
+            )
 
 
 def read_manifest(plain: Any) -> Manifest:

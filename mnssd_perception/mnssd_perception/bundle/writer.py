@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 import zipfile
 
-from mnssd_perception.bundle.manifest import FileEntry, Manifest, MANIFEST
+from mnssd_perception.bundle.manifest import FileEntry, MANIFEST, Manifest
 from mnssd_perception.errors import BundleError
 from mnssd_perception.plain import to_plain
 

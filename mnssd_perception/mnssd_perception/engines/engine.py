@@ -3,12 +3,11 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
 from mnssd_perception.ssd import ModelSpec, RawHeads
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['Engine', 'EngineInfo', 'EngineOptions']
 

@@ -4,13 +4,12 @@ import os
 import platform
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
 from mnssd_perception.errors import EngineError, EngineUnavailableError
 from mnssd_perception.ssd import ModelSpec
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['OnnxRuntimeEngine']
 

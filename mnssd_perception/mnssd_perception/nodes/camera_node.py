@@ -5,27 +5,27 @@ import sys
 from threading import Event, Thread
 from typing import Any
 
-import cv2
+from mnssd_perception.errors import MnssdError
+from mnssd_perception.nodes.camera_parameters import CameraParameters
+from mnssd_perception.ros import qos
+from mnssd_perception.ros.images import from_bgr
+from mnssd_perception.ros.parameters import Parameters
+from mnssd_perception.ros.spin import run
+from mnssd_perception.sources import FrameSource, open_source
+from mnssd_perception.sources.pacing import Pacer
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from mnssd_perception.errors import MnssdError
-from mnssd_perception.nodes.camera_parameters import CameraParameters
-from mnssd_perception.ros import qos
-from mnssd_perception.ros.images import from_array
-from mnssd_perception.ros.parameters import Parameters
-from mnssd_perception.ros.spin import run
-from mnssd_perception.sources import FrameSource, open_source
-from mnssd_perception.sources.pacing import Pacer
-
 __all__ = ['CameraNode', 'main']
 
 SUBSCRIBER_POLL = 0.05  # s
+
+# The last frame lies in this process's shared memory until it is taken [s].
+LINGER = 0.3
 
 
 class CameraNode(Node):
@@ -80,18 +80,20 @@ class CameraNode(Node):
         try:
             self._wait_for_subscribers()
             pacer = Pacer(self._source.rate, self._closing)
-            for frame in self._source:
-                if not pacer.wait():
-                    return
+            frames = iter(self._source)
+            # Read when the frame is due, not before, so that the stamp tells when it was taken.
+            while pacer.wait() and (frame := next(frames, None)) is not None:
                 self._publish(frame.image)
-        except Exception as error:  # noqa: BLE001 (the last resort: ends the process)
+            if self._closing.is_set():
+                return
+        except Exception as error:
             if not self._closing.is_set():
                 known = isinstance(error, MnssdError)
                 self._done.set_exception(error if known else MnssdError(f'camera: {error!r}'))
             return
         self.get_logger().info(f'the source has ended after {self._source.num_frames} frames')
-        if self._values.exit_at_end and not self._closing.is_set():
-            self._publisher.wait_for_all_acked(Duration(seconds=2))
+        if self._values.exit_at_end:
+            self._closing.wait(LINGER)
             self._done.set_result(None)
 
     def _wait_for_subscribers(self) -> None:
@@ -102,29 +104,16 @@ class CameraNode(Node):
 
     def _publish(self, image: NDArray[np.uint8]) -> None:
         """Stamp a frame with the present time and hand it on."""
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._values.frame_id)
-        pixels, encoding = _encode(image, self._values.encoding)
-        wanted = self._sink is None or self._publisher.get_subscription_count()
-        msg = from_array(pixels, encoding, header)
+        stamp = self.get_clock().now().to_msg()
+        is_subscribed = self._publisher.get_subscription_count() > 0
+        if self._sink is None and not is_subscribed:
+            return
+        header = Header(stamp=stamp, frame_id=self._values.frame_id)
+        msg = from_bgr(image, header, self._values.encoding)
         if self._sink is not None:
             self._sink(msg)
-        if wanted:
+        if is_subscribed:
             self._publisher.publish(msg)
-
-
-def _encode(image: NDArray[np.uint8], encoding: str) -> tuple[NDArray[np.uint8], str]:
-    """Bring a frame, BGR or grey, to an encoding; empty keeps what it is."""
-    own = 'mono8' if image.ndim == 2 else 'bgr8'  # noqa: PLR2004 (a grey image has no channels)
-    wanted = encoding or own
-    if wanted == own:
-        return image, own
-    code = {
-        ('bgr8', 'rgb8'): cv2.COLOR_BGR2RGB,
-        ('bgr8', 'mono8'): cv2.COLOR_BGR2GRAY,
-        ('mono8', 'bgr8'): cv2.COLOR_GRAY2BGR,
-        ('mono8', 'rgb8'): cv2.COLOR_GRAY2RGB,
-    }[own, wanted]
-    return cv2.cvtColor(image, code), wanted
 
 
 def build(done: Future) -> list[Node]:

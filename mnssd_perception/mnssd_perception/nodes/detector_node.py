@@ -5,16 +5,6 @@ import sys
 import traceback
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.node import Node
-from rclpy.task import Future
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
-
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
@@ -33,6 +23,15 @@ from mnssd_perception.ros.labels import label_info, vision_info
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.ssd import Detections
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.task import Future
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
 __all__ = ['DetectorNode', 'main']
 
@@ -87,6 +86,7 @@ class DetectorNode(LifecycleNode):
         """Begin to look at images."""
         result = super().on_activate(state)
         self._announce()
+        assert self._detector is not None  # configuring comes before activating
         self._worker = DetectorWorker(
             self._detector,
             self._publish,

@@ -1,12 +1,11 @@
 """The figures of a detector to its status message and its diagnostics."""
 
 from mnssd_msgs.msg import DetectorStatus
-from std_msgs.msg import Header
-
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import EngineInfo
 from mnssd_perception.nodes.detector_stats import Snapshot
 from mnssd_perception.ros.diagnostics import ERROR, OK, Report, STALE, WARN
+from std_msgs.msg import Header
 
 __all__ = ['report', 'state_of', 'status_message']
 

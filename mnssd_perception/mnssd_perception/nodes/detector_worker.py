@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from threading import Thread
 
-import numpy as np
-from numpy.typing import NDArray
-from rclpy.clock import Clock
-from rclpy.time import Time
-from sensor_msgs.msg import Image
-
 from mnssd_perception.detector import Detector
 from mnssd_perception.errors import ImageError
 from mnssd_perception.mailbox import Mailbox
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.ros.images import to_rgb
 from mnssd_perception.ssd import Detections
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.clock import Clock
+from rclpy.time import Time
+from sensor_msgs.msg import Image
 
 __all__ = ['DetectorWorker']
 
@@ -83,7 +82,7 @@ class DetectorWorker:
         try:
             while (msg := self._mailbox.take()) is not None:
                 self._process(msg)
-        except Exception as error:  # noqa: BLE001 (the last resort: reported, ends the process)
+        except Exception as error:
             self._on_failure(error)
 
     def _process(self, msg: Image) -> None:

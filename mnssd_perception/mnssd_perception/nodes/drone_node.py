@@ -7,12 +7,11 @@ DDS carries an image only to others who subscribe to it.
 from collections.abc import Sequence
 import sys
 
-from rclpy.node import Node
-from rclpy.task import Future
-
 from mnssd_perception.nodes.camera_node import CameraNode
 from mnssd_perception.nodes.detector_node import DetectorNode
 from mnssd_perception.ros.spin import run
+from rclpy.node import Node
+from rclpy.task import Future
 
 __all__ = ['main']
 

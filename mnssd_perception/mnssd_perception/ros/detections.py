@@ -1,10 +1,9 @@
 """Detections to vision_msgs/Detection2DArray and back."""
 
+from mnssd_perception.ssd import Detections
 import numpy as np
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
-
-from mnssd_perception.ssd import Detections
 
 __all__ = ['from_message', 'to_message']
 
@@ -61,5 +60,7 @@ def from_message(msg: Detection2DArray) -> Detections:
         rows.append((*corners, best.hypothesis.score, int(best.hypothesis.class_id)))
     table = np.array(rows, np.float64).reshape(-1, 6)
     return Detections(
-        table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64)
+        table[:, :4].astype(np.float32),
+        table[:, 4].astype(np.float32),
+        table[:, 5].astype(np.int64),
     )

@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
+from mnssd_perception.errors import ImageError
+from mnssd_perception.thermal import to_8bit
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from mnssd_perception.errors import ImageError
-from mnssd_perception.thermal import to_8bit
-
-__all__ = ['ENCODINGS', 'from_array', 'from_bgr', 'image_view', 'to_rgb']
+__all__ = ['ENCODINGS', 'from_array', 'from_bgr', 'image_view', 'to_bgr', 'to_rgb']
 
 # Above this side OpenCV's remapping overflows; no camera reaches it.
 MAX_SIDE = 32766
@@ -90,11 +89,13 @@ def image_view(msg: Image) -> NDArray:
     if encoding is None:
         known = ', '.join(ENCODINGS)
         raise ImageError(
-            f"unknown image encoding '{msg.encoding}'; known are {known}; install cv_bridge for more"
+            f"unknown image encoding '{msg.encoding}'; known are {known}; "
+            'install cv_bridge for more'
         )
     _check_layout(msg, encoding)
     dtype = np.dtype(encoding.dtype).newbyteorder('>' if msg.is_bigendian else '<')
-    shape, strides = (msg.height, msg.width), (msg.step, encoding.num_channels * dtype.itemsize)
+    shape: tuple[int, ...] = (msg.height, msg.width)
+    strides: tuple[int, ...] = (msg.step, encoding.num_channels * dtype.itemsize)
     if encoding.num_channels > 1:
         shape, strides = (*shape, encoding.num_channels), (*strides, dtype.itemsize)
     view = np.ndarray(shape, dtype, msg.data, strides=strides)
@@ -125,6 +126,17 @@ def to_rgb(msg: Image) -> NDArray[np.uint8]:
         raise ImageError(f"cannot convert a '{msg.encoding}' image: {error.err}") from error
 
 
+def to_bgr(msg: Image) -> NDArray[np.uint8]:
+    """
+    Read the image of a message for OpenCV.
+
+    :param msg: as for :func:`to_rgb`.
+    :return: ``(H, W, 3)`` uint8 BGR, a copy.
+    :raises ImageError: as :func:`to_rgb` does.
+    """
+    return cv2.cvtColor(to_rgb(msg), cv2.COLOR_RGB2BGR)
+
+
 def from_array(image: NDArray[np.uint8], encoding: str, header: Header) -> Image:
     """
     Make a message of an image.
@@ -136,7 +148,7 @@ def from_array(image: NDArray[np.uint8], encoding: str, header: Header) -> Image
     """
     data = array.array('B')
     # The only quick way in: assigning an array or bytes checks every value in Python.
-    data.frombytes(memoryview(np.ascontiguousarray(image)).cast('B'))
+    data.frombytes(np.ascontiguousarray(image).data.cast('B'))
     msg = Image(
         header=header,
         height=image.shape[0],
@@ -148,18 +160,18 @@ def from_array(image: NDArray[np.uint8], encoding: str, header: Header) -> Image
     return msg
 
 
-def from_bgr(image: NDArray[np.uint8], header: Header, encoding: str = 'auto') -> Image:
+def from_bgr(image: NDArray[np.uint8], header: Header, encoding: str = '') -> Image:
     """
     Make a message of a camera's image.
 
     :param image: ``(H, W, 3)`` BGR or ``(H, W)`` grey, uint8.
     :param header: is put in as it is, not copied.
-    :param encoding: ``bgr8``, ``rgb8``, ``mono8``, or ``auto`` for the one that the image has.
+    :param encoding: ``bgr8``, ``rgb8``, ``mono8``, or empty for the one that the image has.
     :return: the message.
     """
-    is_grey = image.ndim == 2  # noqa: PLR2004
+    is_grey = image.ndim == 2
     own = 'mono8' if is_grey else 'bgr8'
-    if encoding not in ('auto', own):
+    if encoding not in ('', own):
         conversions = {
             'bgr8': cv2.COLOR_GRAY2BGR,
             'rgb8': cv2.COLOR_GRAY2RGB if is_grey else cv2.COLOR_BGR2RGB,
@@ -173,7 +185,9 @@ def _check_layout(msg: Image, encoding: Encoding) -> None:
     """Refuse a message whose numbers do not fit together."""
     height, width, length = msg.height, msg.width, len(msg.data)
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        raise ImageError(f'expected an image of 1 to {MAX_SIDE} pixels a side, got {width}x{height}')
+        raise ImageError(
+            f'expected an image of 1 to {MAX_SIDE} pixels a side, got {width}x{height}'
+        )
     if encoding.even and (height % 2 or width % 2):
         raise ImageError(f"expected even sides for '{msg.encoding}', got {width}x{height}")
     row = width * encoding.num_channels * np.dtype(encoding.dtype).itemsize
@@ -192,7 +206,7 @@ def _check_layout(msg: Image, encoding: Encoding) -> None:
 def _through_cv_bridge(msg: Image) -> NDArray[np.uint8] | None:
     """Convert with cv_bridge, or return None where it is missing or broken."""
     try:
-        from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415 (optional, and slow)
+        from cv_bridge import CvBridge, CvBridgeError
     except (ImportError, AttributeError):  # AttributeError: built for NumPy 1, running on 2
         return None
     if msg.height * msg.step != len(msg.data) or not len(msg.data):

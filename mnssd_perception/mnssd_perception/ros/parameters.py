@@ -1,10 +1,11 @@
 """A frozen dataclass to declared, validated parameters of a node, and back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import field, fields, Field, replace
+from dataclasses import Field, field, fields, replace
 import math
 from typing import Any, Generic, TypeVar
 
+from mnssd_perception.errors import MnssdError, SettingsError
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -14,8 +15,6 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
-from mnssd_perception.errors import MnssdError, SettingsError
 
 __all__ = ['parameter', 'Parameters']
 
@@ -67,7 +66,7 @@ class Parameters(Generic[T]):
         self,
         node: Node,
         kind: type[T],
-        check: Callable[[T], None] = lambda values: None,
+        check: Callable[[T], object] = lambda values: None,
         apply: Callable[[T], None] = lambda values: None,
     ) -> None:
         self._fields: dict[str, Field] = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
@@ -82,7 +81,7 @@ class Parameters(Generic[T]):
         else:  # Humble knows no second step
             self._applies_while_validating = True
 
-    def check_again(self, check: Callable[[T], None]) -> None:
+    def check_again(self, check: Callable[[T], object]) -> None:
         """
         Replace the check, once more is known, and apply it to the present values.
 
@@ -138,7 +137,9 @@ def _declare(node: Node, entry: Field) -> Parameter:
     elif limits:
         descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
     # An empty string stands for the empty list, which parameter files cannot express.
-    default = list(entry.default) or [''] if is_list else entry.default
+    default: Any = entry.default
+    if is_list:
+        default = list(default) or ['']
     try:
         return node.declare_parameter(entry.name, default, descriptor)
     except InvalidParameterTypeException as error:
@@ -154,7 +155,9 @@ def _value(entry: Field, value: Any) -> Any:
     name, default = entry.name, entry.default
     limits, choices = entry.metadata['range'], entry.metadata['choices']
     if isinstance(default, tuple):
-        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, (list, tuple)) or not all(
+            isinstance(item, str) for item in value
+        ):
             # Tools write an empty list as a list of another type.
             if not isinstance(value, str) and value is not None and len(value) == 0:
                 return ()

@@ -5,13 +5,12 @@ import os
 import signal
 import sys
 
+from mnssd_perception.errors import MnssdError
+from mnssd_perception.ros.memory import keep_freed_blocks
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
-
-from mnssd_perception.errors import MnssdError
-from mnssd_perception.ros.memory import keep_freed_blocks
 
 __all__ = ['run']
 
@@ -31,8 +30,22 @@ def run(build: Callable[[Future], Sequence[Node]], args: Sequence[str] | None = 
     keep_freed_blocks()
     _leave_interrupts_to_rclpy()
     rclpy.init(args=args)
+    try:
+        _serve(build)
+    except ExternalShutdownException:
+        pass  # a signal, or rclpy.shutdown() by somebody else: a clean end
+    except MnssdError as error:
+        rclpy.logging.get_logger('mnssd').fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
+    """Make nodes, serve them until they are done, and destroy them in any case."""
     executor = SingleThreadedExecutor()
-    done = Future(executor=executor)
+    done = Future()
     nodes: Sequence[Node] = ()
     try:
         nodes = build(done)
@@ -41,17 +54,10 @@ def run(build: Callable[[Future], Sequence[Node]], args: Sequence[str] | None = 
         executor.spin_until_future_complete(done)
         if done.done():
             done.result()  # raises what was set
-    except ExternalShutdownException:
-        pass  # a signal, or rclpy.shutdown() by somebody else: a clean end
-    except MnssdError as error:
-        rclpy.logging.get_logger('mnssd').fatal(str(error))
-        return 1
     finally:
         for node in reversed(nodes):
             node.destroy_node()
         executor.shutdown(timeout_sec=1.0)
-        rclpy.try_shutdown()
-    return 0
 
 
 def _leave_interrupts_to_rclpy() -> None:

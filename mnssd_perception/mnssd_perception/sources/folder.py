@@ -5,12 +5,11 @@ from pathlib import Path
 import re
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 from mnssd_perception.thermal import to_8bit
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['FolderSource', 'IMAGE_SUFFIXES', 'read_image']
 
@@ -72,7 +71,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None or image.size == 0:
         raise SourceError(f"expected an image, got something unreadable: '{path}'")
     if image.dtype == np.uint16:
-        if image.ndim == 2:  # noqa: PLR2004
+        if image.ndim == 2:
             return to_8bit(image)
         return (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8:

@@ -8,7 +8,6 @@ import re
 import stat
 
 import cv2
-
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 

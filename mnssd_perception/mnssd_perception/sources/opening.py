@@ -50,7 +50,7 @@ def open_source(
     :return: the source.
     :raises SourceError: when there is nothing to play behind the URI.
     """
-    if rate is not None and not 0 < rate <= 1000:  # noqa: PLR2004
+    if rate is not None and not 0 < rate <= 1000:
         raise SourceError(f'expected a rate above 0 and up to 1000 Hz, got {rate}')
     uri = uri.strip()
     scheme, colon, rest = uri.partition(':')
@@ -91,6 +91,6 @@ def _open_path(
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(path, rate=rate, loop=loop, report=report)
     raise SourceError(
-        f"expected an image ({', '.join(IMAGE_SUFFIXES)}) or a video "
+        f'expected an image ({", ".join(IMAGE_SUFFIXES)}) or a video '
         f"({', '.join(VIDEO_SUFFIXES)}), got '{path}'"
     )

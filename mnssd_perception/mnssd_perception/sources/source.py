@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.errors import SourceError
 from mnssd_perception.ssd import Detections
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['Frame', 'FrameSource']
 

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 from mnssd_perception.ssd import Detections
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['SyntheticOptions', 'SyntheticSource']
 

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 import cv2
-
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 
@@ -43,7 +42,7 @@ class VideoSource(FrameSource):
         own_rate = capture.get(cv2.CAP_PROP_FPS)
         self._expected = int(max(0.0, capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         capture.release()
-        plausible = math.isfinite(own_rate) and 0 < own_rate <= 1000  # noqa: PLR2004
+        plausible = math.isfinite(own_rate) and 0 < own_rate <= 1000
         usual = own_rate if plausible else USUAL_RATE
         super().__init__(str(path), rate=rate or usual, loop=loop, report=report)
 
@@ -73,7 +72,7 @@ class VideoSource(FrameSource):
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():
             raise SourceError(
-                f"cannot decode video '{self._path}': it is damaged or this OpenCV lacks its codec; "
+                f"cannot decode video '{self._path}': it is damaged or OpenCV lacks its codec; "
                 'converting it helps: ffmpeg -i <file> -c:v libx264 <file>.mp4'
             )
         return capture

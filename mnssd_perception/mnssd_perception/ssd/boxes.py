@@ -55,9 +55,7 @@ def xyxy_to_cxcywh(boxes: Boxes) -> Boxes:
     :param boxes: ``(N, 4)`` xyxy.
     :return: ``(N, 4)`` cxcywh.
     """
-    return np.concatenate(
-        ((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1
-    )
+    return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
 
 
 def intersection(boxes: Boxes, others: Boxes) -> Boxes:
@@ -68,8 +66,12 @@ def intersection(boxes: Boxes, others: Boxes) -> Boxes:
     :param others: ``(M, 4)`` xyxy.
     :return: ``(N, M)`` areas.
     """
-    wide = np.minimum(boxes[:, None, 2], others[:, 2]) - np.maximum(boxes[:, None, 0], others[:, 0])
-    high = np.minimum(boxes[:, None, 3], others[:, 3]) - np.maximum(boxes[:, None, 1], others[:, 1])
+    wide = np.minimum(boxes[:, None, 2], others[:, 2]) - np.maximum(
+        boxes[:, None, 0], others[:, 0]
+    )
+    high = np.minimum(boxes[:, None, 3], others[:, 3]) - np.maximum(
+        boxes[:, None, 1], others[:, 1]
+    )
     return np.maximum(wide, 0) * np.maximum(high, 0)
 
 

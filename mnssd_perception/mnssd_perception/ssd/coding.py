@@ -5,10 +5,9 @@ Offsets are relative to a prior: centre offsets in prior sizes, sizes as logarit
 divided by its variance (Liu et al., ECCV 2016, equation 2).
 """
 
+from mnssd_perception.ssd.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 import numpy as np
 from numpy.typing import NDArray
-
-from mnssd_perception.ssd.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 
 __all__ = ['decode', 'encode']
 

@@ -38,6 +38,4 @@ class Detections:
     @classmethod
     def empty(cls) -> 'Detections':
         """Find nothing."""
-        return cls(
-            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-        )
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))

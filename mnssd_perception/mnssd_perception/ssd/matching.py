@@ -8,11 +8,10 @@ priors inside ignore regions, are left out of the loss.
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.ssd.boxes import cxcywh_to_xyxy, iou, overlap
 from mnssd_perception.ssd.coding import encode
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['BACKGROUND', 'IGNORED', 'match', 'Matching', 'Targets', 'targets']
 

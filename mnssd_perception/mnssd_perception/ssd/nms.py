@@ -7,10 +7,9 @@ until nothing changes. Box i is right after at most as many rounds as the longes
 boxes above it, so the result is the one that the loop over boxes finds.
 """
 
+from mnssd_perception.ssd.boxes import area
 import numpy as np
 from numpy.typing import NDArray
-
-from mnssd_perception.ssd.boxes import area
 
 __all__ = ['suppress']
 

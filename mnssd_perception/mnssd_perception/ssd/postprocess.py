@@ -10,9 +10,6 @@ from dataclasses import dataclass
 import math
 from numbers import Integral, Real
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd.coding import decode
 from mnssd_perception.ssd.detections import Detections
@@ -21,6 +18,8 @@ from mnssd_perception.ssd.nms import suppress
 from mnssd_perception.ssd.priors import prior_boxes
 from mnssd_perception.ssd.resize import Resizing
 from mnssd_perception.ssd.spec import ModelSpec
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['postprocess', 'Selection']
 

@@ -10,10 +10,9 @@ import hashlib
 from itertools import product
 from math import sqrt
 
+from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec
 import numpy as np
 from numpy.typing import NDArray
-
-from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec
 
 __all__ = [
     'finetune_feature_maps',
@@ -91,9 +90,7 @@ def original_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]
     """
     scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
     few, many = (1.0, 2.0, 1 / 2), (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
-    levels = zip(
-        (8, 16, 32, 64, 128, 224), scales, scales[1:], (few, many, many, few, few, few)
-    )
+    levels = zip((8, 16, 32, 64, 128, 224), scales, scales[1:], (few, many, many, few, few, few))
     return tuple(
         feature_map(
             input_size,

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import cv2
+from mnssd_perception.errors import ImageError
 import numpy as np
 from numpy.typing import NDArray
-
-from mnssd_perception.errors import ImageError
 
 __all__ = ['resize_frame', 'Resizing', 'resizing']
 
@@ -83,8 +82,7 @@ def resizing(
         return Resizing(input_size, input_size, (0, 0), source_size)
     scale = min(input_size[0] / source_size[0], input_size[1] / source_size[1])
     height, width = (
-        min(limit, max(1, round(side * scale)))
-        for side, limit in zip(source_size, input_size)
+        min(limit, max(1, round(side * scale))) for side, limit in zip(source_size, input_size)
     )
     origin = ((input_size[0] - height) // 2, (input_size[1] - width) // 2)
     return Resizing(input_size, (height, width), origin, source_size)
@@ -123,7 +121,5 @@ def resize_frame(
 
 def _interpolation(plan: Resizing) -> int:
     """Average areas where the frame shrinks to a third or less, else interpolate."""
-    shrink = min(
-        source / content for source, content in zip(plan.source_size, plan.content_size)
-    )
+    shrink = min(source / content for source, content in zip(plan.source_size, plan.content_size))
     return cv2.INTER_AREA if shrink >= 3 else cv2.INTER_LINEAR

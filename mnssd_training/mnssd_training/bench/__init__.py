@@ -1,3 +1,3 @@
-"""Claims of speed, measured against a named rival in one run: ``python -m mnssd_training.bench``."""
+"""Claims of speed, each measured against a named rival in one run."""
 
 __all__: list[str] = []

@@ -17,13 +17,6 @@ import time
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
-import torch
-from torch.utils.data import DataLoader, Dataset
-from torchvision.models import MobileNet_V3_Large_Weights
-from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-
 from mnssd_perception.ssd import Detections, ModelSpec, scale_sizes
 from mnssd_perception.ssd import feature_map as level
 from mnssd_training.config import Experiment, load_experiment
@@ -34,6 +27,12 @@ from mnssd_training.data.transforms import augment
 from mnssd_training.data.voc import read_classes
 from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections
 from mnssd_training.train.schedule import learning_rate_factor
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models import MobileNet_V3_Large_Weights
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 __all__ = ['train_rival']
 
@@ -53,9 +52,7 @@ class _Photographs(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
         sample = self._samples[index]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self._experiment.training.seed, epoch, sample.name))
-            seen = augment(
-                load_image(sample), sample, self._spec, self._experiment.augmentation
-            )
+            seen = augment(load_image(sample), sample, self._spec, self._experiment.augmentation)
         image = torch.from_numpy(seen.image).permute(2, 0, 1).float() / 255
         boxes = torch.from_numpy(seen.boxes * SIDE).reshape(-1, 4)
         return image, {'boxes': boxes, 'labels': torch.from_numpy(seen.labels) + 1}

@@ -7,8 +7,6 @@ from pathlib import Path
 import sys
 from typing import Any
 
-import torch
-
 from mnssd_perception.bundle import open_bundle
 from mnssd_perception.detector import Detector, DetectorSettings
 from mnssd_perception.engines import open_engine
@@ -17,6 +15,7 @@ from mnssd_training.data import read_voc
 from mnssd_training.errors import DatasetError
 from mnssd_training.evaluation import evaluate_detector, evaluate_model
 from mnssd_training.train import load_checkpoint
+import torch
 
 
 def _verb(arguments: Sequence[str] | None) -> None:

@@ -49,6 +49,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         {path.name: _read(path) for path in args.document},
         Thresholds(score=args.score_threshold),
     )
+    _make(args.output)
     path = args.output / f'{args.name}-{args.version}.mnssd'
     manifest = package(
         checkpoint,
@@ -66,6 +67,14 @@ def _verb(arguments: Sequence[str] | None) -> None:
         f'{parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets, '
         f'{parity["boxes"]:.2g} pixels in boxes'
     )
+
+
+def _make(folder: Path) -> None:
+    """Make the folder for the bundle, before the work and not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(folder, f'cannot be made: {error.strerror}') from error
 
 
 def _read(path: Path) -> bytes:

@@ -7,7 +7,6 @@ from pathlib import Path
 import sys
 
 import cv2
-
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, DetectorSettings
 from mnssd_perception.engines import open_engine

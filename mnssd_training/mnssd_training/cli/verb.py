@@ -5,7 +5,6 @@ import logging
 import sys
 
 import cv2
-
 from mnssd_perception.errors import MnssdError
 
 __all__ = ['run_verb']

@@ -7,14 +7,13 @@ from pathlib import Path
 import re
 from typing import Any, Literal
 
-import yaml
-
 from mnssd_perception.plain import from_plain
 from mnssd_perception.ssd import Matching
 from mnssd_training.data.transforms import Augmentation
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss import LossConfig
 from mnssd_training.model import ModelConfig
+import yaml
 
 __all__ = [
     'DataConfig',
@@ -126,16 +125,24 @@ class TrainingConfig:
         """Refuse what cannot be trained."""
         for name in ('epochs', 'batch_size', 'evaluate_every'):
             if getattr(self, name) < 1:
-                raise ConfigError(f'training.{name}: expected at least 1, got {getattr(self, name)}')
+                raise ConfigError(
+                    f'training.{name}: expected at least 1, got {getattr(self, name)}'
+                )
         for name in ('warmup_steps', 'save_every', 'workers'):
             if getattr(self, name) < 0:
-                raise ConfigError(f'training.{name}: expected at least 0, got {getattr(self, name)}')
+                raise ConfigError(
+                    f'training.{name}: expected at least 0, got {getattr(self, name)}'
+                )
         for name in ('learning_rate', 'clip_norm'):
             if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f'training.{name}: expected more than 0, got {getattr(self, name)}')
+                raise ConfigError(
+                    f'training.{name}: expected more than 0, got {getattr(self, name)}'
+                )
         for name in ('backbone_factor', 'weight_decay', 'final_factor'):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f'training.{name}: expected at least 0, got {getattr(self, name)}')
+                raise ConfigError(
+                    f'training.{name}: expected at least 0, got {getattr(self, name)}'
+                )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(
                 f'training.ema_decay: expected at least 0 and less than 1, got {self.ema_decay}'
@@ -152,6 +159,13 @@ class Experiment:
     :ivar backbone_weights: ``imagenet`` for those that torchvision downloads, the path of such a
         state dict, or empty for none.
     :ivar initial_checkpoint: path of a checkpoint of the same network to fine-tune, or empty.
+    :ivar input: how photographs reach the network.
+    :ivar priors: how priors are laid out.
+    :ivar model: what the network is made of.
+    :ivar matching: which prior answers for which object.
+    :ivar augmentation: what may happen to a photograph in training.
+    :ivar loss: the weights of the loss.
+    :ivar training: how the network is trained.
     """
 
     name: str

@@ -4,15 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 import hashlib
 
-import numpy as np
-from numpy.typing import NDArray
-import torch
-from torch.utils.data import Dataset, Sampler
-
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes, targets
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, Augmentation
+import numpy as np
+from numpy.typing import NDArray
+import torch
+from torch.utils.data import Dataset, Sampler
 
 __all__ = ['Batch', 'collate', 'EpochSampler', 'seed_of', 'TrainingSet']
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
-
-from mnssd_training.errors import DatasetError
 
 __all__ = ['ANY_CLASS', 'load_image', 'read_image', 'Sample']
 

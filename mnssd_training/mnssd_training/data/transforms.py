@@ -9,16 +9,15 @@ sample.
 
 from dataclasses import dataclass
 
+from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.ssd import ModelSpec, resize_frame, resizing
+from mnssd_training.data.sample import Sample
+from mnssd_training.errors import ConfigError
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-
-from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import ModelSpec, resize_frame, resizing
-from mnssd_training.data.sample import Sample
-from mnssd_training.errors import ConfigError
 
 __all__ = ['Augmentation', 'augment', 'geometry', 'NetworkSample', 'photometry', 'to_network']
 
@@ -73,7 +72,9 @@ class Augmentation:
         """Refuse what torchvision would refuse later, in a worker, or never finish."""
         for name in ('zoom_out', 'crop', 'horizontal_flip', 'vertical_flip', *COLOURS):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f'augmentation.{name}: expected 0 to 1, got {getattr(self, name)}')
+                raise ConfigError(
+                    f'augmentation.{name}: expected 0 to 1, got {getattr(self, name)}'
+                )
         if not self.zoom_out_side >= 1:
             raise ConfigError(
                 f'augmentation.zoom_out_side: expected at least 1, got {self.zoom_out_side}'
@@ -166,6 +167,7 @@ def photometry(augmentation: Augmentation) -> v2.Transform:
     :param augmentation: what may happen.
     :return: a transform of an image.
     """
+
     def around(change: float) -> tuple[float, float]:
         return (1.0 - change, 1.0 + change)
 
@@ -174,9 +176,7 @@ def photometry(augmentation: Augmentation) -> v2.Transform:
         v2.RandomEqualize(augmentation.equalise),
     ]
     if augmentation.saturation == augmentation.hue == 0:
-        jitter = v2.ColorJitter(
-            brightness=augmentation.brightness, contrast=augmentation.contrast
-        )
+        jitter = v2.ColorJitter(brightness=augmentation.brightness, contrast=augmentation.contrast)
         return v2.Compose([*tones, v2.RandomApply([jitter], p=0.5)])
     distort = v2.RandomPhotometricDistort(
         brightness=around(augmentation.brightness),
@@ -241,6 +241,12 @@ def _move(
     hide = (visible > 0) & ~keep
     labels = np.concatenate((sample.labels, sample.ignore_labels))
     moved = Sample(
-        sample.name, sample.path, (height, width), seen[keep], labels[keep], seen[hide], labels[hide]
+        sample.name,
+        sample.path,
+        (height, width),
+        seen[keep],
+        labels[keep],
+        seen[hide],
+        labels[hide],
     )
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), moved

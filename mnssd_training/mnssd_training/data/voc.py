@@ -12,10 +12,9 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import DatasetError
+import numpy as np
 
 __all__ = ['IGNORE_NAMES', 'read_classes', 'read_voc', 'read_voc_annotation']
 
@@ -49,7 +48,9 @@ def read_voc(root: Path, split: str, class_names: tuple[str, ...] | None = None)
     names = [line.split()[0] for line in _read_text(list_path).splitlines() if line.strip()]
     if not names:
         raise DatasetError(list_path, 'expected a name a line, got an empty list')
-    repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+    repeated = (
+        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+    )
     if repeated:
         raise DatasetError(list_path, f'{min(repeated)!r} is listed more than once')
     return [
@@ -104,7 +105,8 @@ def read_voc_annotation(path: Path, image: Path, class_names: tuple[str, ...]) -
             ignore_labels.append(ANY_CLASS)
         elif item.name not in class_names:
             raise DatasetError(
-                path, f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}'
+                path,
+                f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}',
             )
         elif item.difficult:
             ignore.append(box)
@@ -130,7 +132,8 @@ def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Objec
     if not name:
         raise DatasetError(path, f'{where} has no name')
     x1, y1, x2, y2 = (
-        _number(path, element, f'bndbox/{edge}', where) for edge in ('xmin', 'ymin', 'xmax', 'ymax')
+        _number(path, element, f'bndbox/{edge}', where)
+        for edge in ('xmin', 'ymin', 'xmax', 'ymax')
     )
     difficult = (element.findtext('difficult') or '0').strip()
     if difficult not in ('0', '1'):

@@ -5,10 +5,9 @@ import contextlib
 import io
 from typing import Any
 
-import numpy as np
-
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import ANY_CLASS, Sample
+import numpy as np
 
 __all__ = ['coco_ap']
 

@@ -3,16 +3,22 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-import torch
-
 from mnssd_perception.detector import Detector
-from mnssd_perception.ssd import Detections, postprocess, RawHeads, resize_frame, resizing, Selection
+from mnssd_perception.ssd import (
+    Detections,
+    postprocess,
+    RawHeads,
+    resize_frame,
+    resizing,
+    Selection,
+)
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.evaluation.coco_ap import coco_ap
 from mnssd_training.evaluation.voc_ap import voc_ap
 from mnssd_training.model import MobileNetSsd
+import numpy as np
+from numpy.typing import NDArray
+import torch
 
 __all__ = ['detect_all', 'evaluate_detections', 'evaluate_detector', 'evaluate_model']
 

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import ANY_CLASS, Sample
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ['average_precision', 'ClassResult', 'voc_ap']
 

@@ -4,11 +4,10 @@ from pathlib import Path
 import tempfile
 import warnings
 
-import torch
-from torch import nn
-
 from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
+import torch
+from torch import nn
 
 __all__ = ['export_onnx', 'OPSET']
 

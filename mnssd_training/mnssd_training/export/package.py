@@ -10,8 +10,6 @@ import subprocess
 import tempfile
 from typing import Any
 
-import torch
-
 from mnssd_perception.bundle import (
     Artefact,
     file_entries,
@@ -31,6 +29,7 @@ from mnssd_training.evaluation import evaluate_detector
 from mnssd_training.export.onnx import export_onnx
 from mnssd_training.export.parity import check_parity
 from mnssd_training.train.checkpoint import Checkpoint
+import torch
 
 __all__ = ['dataset_digest', 'package', 'PackageNotes']
 
@@ -165,7 +164,7 @@ def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
     return GoldenFrame(
         f'golden/{sample.path.name}',
         detector.settings.score_threshold,
-        tuple(tuple(round(float(edge), 3) for edge in box) for box in found.boxes),
+        tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
         tuple(round(float(score), 5) for score in found.scores),
         tuple(int(label) for label in found.labels),
     )

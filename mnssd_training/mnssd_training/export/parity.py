@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
 from mnssd_perception.engines import Engine
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import (
@@ -19,6 +16,8 @@ from mnssd_perception.ssd import (
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
+import numpy as np
+import torch
 
 __all__ = ['check_parity', 'Parity']
 
@@ -70,7 +69,9 @@ def check_parity(
         plan = resizing(image.shape[:2], spec.input_size, spec.resize)
         network_image = resize_frame(image, plan)
         with torch.inference_mode():
-            wanted = RawHeads(*(x[0].numpy() for x in model(torch.from_numpy(network_image)[None])))
+            wanted = RawHeads(
+                *(x[0].numpy() for x in model(torch.from_numpy(network_image)[None]))
+            )
         got = engine.infer(network_image)
         in_logits = float(np.abs(wanted.logits - got.logits).max())
         in_offsets = float(np.abs(wanted.offsets - got.offsets).max())

@@ -2,11 +2,10 @@
 
 from typing import cast
 
+from mnssd_training.errors import CheckpointError
 import torch
 from torch import nn
 from torchvision.models import mobilenet_v2, MobileNet_V2_Weights
-
-from mnssd_training.errors import CheckpointError
 
 __all__ = ['Backbone', 'NUM_BLOCKS']
 

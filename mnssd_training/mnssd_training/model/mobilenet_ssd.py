@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import nn
-from torch.nn import functional
-
 from mnssd_perception.errors import SpecError
 from mnssd_perception.ssd import ModelSpec
 from mnssd_training.errors import ConfigError
 from mnssd_training.model.backbone import Backbone, NUM_BLOCKS
 from mnssd_training.model.layers import depthwise_separable, pointwise
+import torch
+from torch import nn
+from torch.nn import functional
 
 __all__ = ['build_model', 'MobileNetSsd', 'ModelConfig']
 
@@ -125,7 +124,9 @@ class MobileNetSsd(nn.Module):
         per_cell = [len(level.sizes) for level in levels]
         self.logits = Head(config.channels, per_cell, spec.num_classes + 1)
         self.offsets = Head(config.channels, per_cell, 4)
-        mean, std = (torch.tensor(v) * 255 for v in (spec.normalisation.mean, spec.normalisation.std))
+        mean, std = (
+            torch.tensor(v) * 255 for v in (spec.normalisation.mean, spec.normalisation.std)
+        )
         self.register_buffer('mean', mean.reshape(3, 1, 1), persistent=False)
         self.register_buffer('scale', 1 / std.reshape(3, 1, 1), persistent=False)
         self._initialise(spec.num_classes)

@@ -6,13 +6,12 @@ from pathlib import Path
 import textwrap
 from typing import Any
 
-import torch
-
 from mnssd_perception.errors import SpecError
 from mnssd_perception.plain import from_plain, to_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_training.errors import CheckpointError, ConfigError
 from mnssd_training.model import build_model, MobileNetSsd, ModelConfig
+import torch
 
 __all__ = ['Checkpoint', 'load_checkpoint', 'save_checkpoint']
 

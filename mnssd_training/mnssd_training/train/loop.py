@@ -12,10 +12,6 @@ import textwrap
 import time
 from typing import Any, Literal
 
-import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
-
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.plain import to_plain
 from mnssd_perception.ssd import (
@@ -36,11 +32,14 @@ from mnssd_training.priors import clustered_feature_maps, network_sizes
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnssd_training.train.ema import Ema
 from mnssd_training.train.schedule import learning_rate_factor
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 __all__ = ['make_spec', 'train']
 
 
-def train(
+def train(  # noqa: PLR0915 (the loop is read from top to bottom)
     experiment: Experiment, run: Path, *, resume: bool = False, progress: bool = True
 ) -> Checkpoint:
     """
@@ -74,9 +73,7 @@ def train(
     ema = Ema(model, config.ema_decay)
     optimizer = torch.optim.AdamW(_parameter_groups(model, experiment), lr=config.learning_rate)
     peaks = [group['lr'] for group in optimizer.param_groups]
-    dataset = TrainingSet(
-        samples, spec, experiment.augmentation, experiment.matching, config.seed
-    )
+    dataset = TrainingSet(samples, spec, experiment.augmentation, experiment.matching, config.seed)
 
     last = run / 'last.pt'
     step, best = 0, -1.0
@@ -104,9 +101,7 @@ def train(
             factor = learning_rate_factor(step, total, config.warmup_steps, config.final_factor)
             for group, peak in zip(optimizer.param_groups, peaks):
                 group['lr'] = peak * factor
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=config.precision == 'bf16'
-            ):
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == 'bf16'):
                 logits, offsets = model(batch.images)
             losses = multibox_loss(logits, offsets, batch.classes, batch.offsets, experiment.loss)
             optimizer.zero_grad(set_to_none=True)
@@ -179,8 +174,9 @@ def _fine_tune(model: MobileNetSsd, path: Path) -> None:
     """Start from the averaged weights of another run."""
     try:
         model.load_state_dict(load_checkpoint(path).weights)
-    except RuntimeError as error:
-        raise CheckpointError(f'{path}: its network is another one: {error}') from error
+    except (RuntimeError, TypeError) as error:
+        words = textwrap.shorten(str(error), 200)
+        raise CheckpointError(f'{path}: its network is another one: {words}') from error
 
 
 def _parameter_groups(model: MobileNetSsd, experiment: Experiment) -> list[dict[str, Any]]:
@@ -278,4 +274,6 @@ def _device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (AssertionError, RuntimeError) as error:  # no such device, or not in this torch
-        raise TrainingError(f'training.device={name}: {textwrap.shorten(str(error), 200)}') from error
+        raise TrainingError(
+            f'training.device={name}: {textwrap.shorten(str(error), 200)}'
+        ) from error

@@ -7,11 +7,10 @@ import subprocess
 import sys
 from typing import Any
 
-import pytest
-
 from mnssd_perception.plain import from_plain, to_plain
 from mnssd_training.config import Experiment, load_experiment, shipped_experiments
 from mnssd_training.errors import ConfigError
+import pytest
 
 
 @pytest.mark.parametrize('name', shipped_experiments())
@@ -130,7 +129,9 @@ def test_an_override_of_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_an_experiment_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match='nowhere: no such experiment; shipped are hit_uav, smoke'):
+    with pytest.raises(
+        ConfigError, match='nowhere: no such experiment; shipped are hit_uav, smoke'
+    ):
         load_experiment('nowhere')
 
 
@@ -142,7 +143,9 @@ def test_a_folder_is_no_experiment(tmp_path: Path) -> None:
 def test_every_key_has_its_line_of_documentation() -> None:
     def check(value: Any) -> None:
         for name in value.__dataclass_fields__:
-            assert f':ivar {name}:' in (type(value).__doc__ or ''), f'{type(value).__name__}.{name}'
+            assert f':ivar {name}:' in (type(value).__doc__ or ''), (
+                f'{type(value).__name__}.{name}'
+            )
             if is_dataclass(inner := getattr(value, name)):
                 check(inner)
 

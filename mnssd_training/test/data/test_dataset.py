@@ -4,17 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
-from torch.utils.data import DataLoader
-
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import decode, Matching, ModelSpec, prior_boxes, targets
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import Batch, collate, EpochSampler, seed_of, TrainingSet
 from mnssd_training.data.transforms import Augmentation
 from mnssd_training.errors import DatasetError
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
 
 
 def training_set(

@@ -4,11 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-import pytest
-import torch
-
 from mnssd_perception.ssd import feature_map, ModelSpec, resize_frame, resizing
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
@@ -20,6 +15,10 @@ from mnssd_training.data.transforms import (
     to_network,
 )
 from mnssd_training.errors import ConfigError
+import numpy as np
+from numpy.typing import NDArray
+import pytest
+import torch
 
 NONE = Augmentation(
     zoom_out=0,
@@ -110,8 +109,14 @@ def test_boxes_and_regions_stay_with_their_pixels(
 @pytest.mark.parametrize(
     ('change', 'image_to_boxes'),
     [
-        ({'horizontal_flip': 1.0}, lambda b: np.stack((250 - b[:, 2], b[:, 1], 250 - b[:, 0], b[:, 3]), 1)),
-        ({'vertical_flip': 1.0}, lambda b: np.stack((b[:, 0], 200 - b[:, 3], b[:, 2], 200 - b[:, 1]), 1)),
+        (
+            {'horizontal_flip': 1.0},
+            lambda b: np.stack((250 - b[:, 2], b[:, 1], 250 - b[:, 0], b[:, 3]), 1),
+        ),
+        (
+            {'vertical_flip': 1.0},
+            lambda b: np.stack((b[:, 0], 200 - b[:, 3], b[:, 2], 200 - b[:, 1]), 1),
+        ),
         ({}, lambda b: b),
     ],
     ids=['horizontal', 'vertical', 'none'],
@@ -130,9 +135,7 @@ def test_flips_are_exact(
         assert np.array_equal(seen_at(seen.image, label) * pixels, np.round(box))
 
 
-def test_an_object_that_is_cut_off_becomes_a_region(
-    make_sample: Callable[..., Sample]
-) -> None:
+def test_an_object_that_is_cut_off_becomes_a_region(make_sample: Callable[..., Sample]) -> None:
     image = np.zeros((*SIZE, 3), np.uint8)
     sample = make_sample([(0, 0, 250, 40), (100, 80, 130, 110)], [0, 1], size=SIZE)
     met = set()
@@ -146,14 +149,16 @@ def test_an_object_that_is_cut_off_becomes_a_region(
 
 def test_small_boxes_become_regions(make_sample: Callable[..., Sample]) -> None:
     image = np.zeros((100, 100, 3), np.uint8)
-    sample = make_sample([(0, 0, 10, 10), (20, 20, 60, 23), (30, 30, 70, 70)], [0, 1, 2], size=(100, 100))
+    sample = make_sample(
+        [(0, 0, 10, 10), (20, 20, 60, 23), (30, 30, 70, 70)], [0, 1, 2], size=(100, 100)
+    )
     seen = to_network(image, sample, spec_of((50, 50)), min_side=2.0)
     assert seen.labels.tolist() == [0, 2]
     np.testing.assert_allclose(seen.ignore, [[0.2, 0.2, 0.6, 0.23]], atol=1e-6)
 
 
 def test_without_augmentation_the_network_sees_what_the_drone_sees(
-    train_samples: list[Sample]
+    train_samples: list[Sample],
 ) -> None:
     sample = train_samples[0]
     image, spec = load_image(sample), spec_of((160, 160), 'letterbox')
@@ -178,7 +183,7 @@ def test_the_photograph_is_not_changed(train_samples: list[Sample]) -> None:
 
 
 def test_a_photograph_without_objects_goes_through_everything(
-    make_sample: Callable[..., Sample]
+    make_sample: Callable[..., Sample],
 ) -> None:
     image = np.full((40, 50, 3), 90, np.uint8)
     for seed in range(30):

@@ -10,13 +10,12 @@ import zlib
 import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import numpy as np
-import pytest
-
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.sample import ANY_CLASS, load_image
 from mnssd_training.data.voc import read_classes, read_voc_annotation
 from mnssd_training.errors import DatasetError
+import numpy as np
+import pytest
 
 CLASSES = ('Person', 'Car')
 IMAGE = Path('photograph.jpg')
@@ -64,7 +63,9 @@ def folder(tmp_path: Path, hit_uav: Path) -> Path:
 
 
 def test_real_photographs_are_read_as_annotated(hit_uav: Path) -> None:
-    samples = {sample.name: sample for split in ('train', 'val') for sample in read_voc(hit_uav, split)}
+    samples = {
+        sample.name: sample for split in ('train', 'val') for sample in read_voc(hit_uav, split)
+    }
     assert len(samples) == 8
     for name, sample in samples.items():
         text = (hit_uav / 'Annotations' / f'{name}.xml').read_text()
@@ -142,9 +143,7 @@ def test_a_difficult_object_hides_its_class(read: Callable[..., Sample]) -> None
     ],
     ids=['BOM', 'CRLF', 'blanks', 'no difficult', 'unknown tag', 'declaration'],
 )
-def test_harmless_variants(
-    read: Callable[..., Sample], change: Callable[[str], bytes]
-) -> None:
+def test_harmless_variants(read: Callable[..., Sample], change: Callable[[str], bytes]) -> None:
     sample = read(change(annotation(an_object())))
     assert sample.boxes.tolist() == [[10, 20, 30, 40]]
     assert sample.labels.tolist() == [1]
@@ -190,7 +189,10 @@ def test_a_list_with_bom_crlf_and_a_second_column(folder: Path) -> None:
         (annotation(an_object(box=(600, 20, 600.000001, 40))), 'object 0: expected a box'),
         (annotation(an_object('Tank')), "object 0 is of class 'Tank'; known are Person, Car"),
         (annotation(an_object('car')), "object 0 is of class 'car'"),
-        (annotation(an_object(difficult='maybe')), "object 0: expected difficult 0 or 1, got 'may"),
+        (
+            annotation(an_object(difficult='maybe')),
+            "object 0: expected difficult 0 or 1, got 'may",
+        ),
         (annotation(an_object() + an_object('Tank')), "object 1 is of class 'Tank'"),
         (annotation(an_object() + an_object(box=(9, 9, 1, 1))), 'object 1: expected a box'),
     ],
@@ -318,7 +320,9 @@ def test_images_are_rgb_whatever_the_file(
 VALUES = st.one_of(
     st.integers(-700, 1400),
     st.floats(width=32),
-    st.sampled_from(['', ' ', 'nan', '-inf', '1e999', '1_0', '0x10', '٣', '12px', '&lt;', '1e-30']),
+    st.sampled_from(
+        ['', ' ', 'nan', '-inf', '1e999', '1_0', '0x10', '٣', '12px', '&lt;', '1e-30']
+    ),
     st.text(max_size=8),
 )
 OBJECTS = st.builds(
@@ -366,9 +370,9 @@ def check_sample_or_error(content: bytes, path: Path) -> None:
         st.binary(max_size=300),
         spoilt(),
         st.builds(
-            lambda objects, width, height: annotation(
-                ''.join(objects), width, height
-            ).encode('utf-8', 'replace'),
+            lambda objects, width, height: annotation(''.join(objects), width, height).encode(
+                'utf-8', 'replace'
+            ),
             st.lists(OBJECTS, max_size=4),
             st.one_of(st.just(640), VALUES),
             st.one_of(st.just(512), VALUES),

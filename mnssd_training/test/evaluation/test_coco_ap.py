@@ -11,14 +11,13 @@ detections in regions, they are the same.
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pytest
-
 from mnssd_perception.ssd import Detections, ModelSpec
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import ANY_CLASS
 from mnssd_training.evaluation import coco_ap, voc_ap
 from mnssd_training.evaluation.evaluate import EVERYTHING
+import numpy as np
+import pytest
 
 NAMES = ('a', 'b', 'c')
 
@@ -37,8 +36,12 @@ def scenes(generator: np.random.Generator, make_sample: Callable[..., Sample]) -
     samples, detections = [], []
     for _ in range(12):
         cells = generator.permutation(64)[: generator.integers(0, 30)]
-        corner = np.stack((cells % 8, cells // 8), axis=1) * 64 + generator.integers(0, 10, (len(cells), 2))
-        boxes = np.concatenate((corner, corner + generator.integers(12, 50, (len(cells), 2))), axis=1)
+        corner = np.stack((cells % 8, cells // 8), axis=1) * 64 + generator.integers(
+            0, 10, (len(cells), 2)
+        )
+        boxes = np.concatenate(
+            (corner, corner + generator.integers(12, 50, (len(cells), 2))), axis=1
+        )
         labels = generator.integers(0, 3, len(cells))
         hidden = generator.random(len(cells)) < 0.15
         jitter = generator.normal(0, 4, boxes.shape)
@@ -99,15 +102,15 @@ def test_doubled_and_shaken_annotations_of_real_photographs_score_the_same(
     check_agreement(samples, detections, spec.class_names)
 
 
-def test_all_points_and_101_points_are_close(
-    train_samples: list[Sample], spec: ModelSpec
-) -> None:
+def test_all_points_and_101_points_are_close(train_samples: list[Sample], spec: ModelSpec) -> None:
     perfect = [
         found(sample.boxes, np.linspace(1, 0.5, len(sample.boxes)), sample.labels)
         for sample in train_samples
     ]
     for interpolation in ('all', '11', '101'):
-        results = voc_ap(train_samples, perfect, len(spec.class_names), interpolation=interpolation)
+        results = voc_ap(
+            train_samples, perfect, len(spec.class_names), interpolation=interpolation
+        )
         assert [result.ap for result in results] == pytest.approx([1.0] * 4)
     assert coco_ap(train_samples, perfect, spec.class_names)['ap'] == pytest.approx(1.0)
 
@@ -119,7 +122,7 @@ BETWEEN = (10, 0, 110, 100)  # IoU 0.82 with the first, 0.67 with the second
 
 
 def test_coco_takes_the_next_free_object_and_voc_does_not(
-    make_sample: Callable[..., Sample]
+    make_sample: Callable[..., Sample],
 ) -> None:
     sample = make_sample([FIRST, SECOND], [0, 0])
     detections = found([FIRST, BETWEEN], [0.9, 0.8])
@@ -128,7 +131,7 @@ def test_coco_takes_the_next_free_object_and_voc_does_not(
 
 
 def test_a_second_detection_in_a_region_is_wrong_for_voc_and_ignored_by_coco(
-    make_sample: Callable[..., Sample]
+    make_sample: Callable[..., Sample],
 ) -> None:
     sample = make_sample([FIRST, (300, 300, 340, 340)], [0, 0], [(0, 0, 200, 200)])
     detections = found([FIRST, FIRST, (300, 300, 340, 340)], [0.9, 0.8, 0.7])

@@ -5,15 +5,14 @@ from dataclasses import replace
 import json
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
-
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import Sample
 from mnssd_training.errors import DatasetError
 from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections, evaluate_model
 from mnssd_training.model import MobileNetSsd
+import numpy as np
+import pytest
+import torch
 
 NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
 

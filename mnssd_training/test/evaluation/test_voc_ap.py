@@ -5,13 +5,12 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-import numpy as np
-import pytest
-
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import ANY_CLASS
 from mnssd_training.evaluation import average_precision, voc_ap
+import numpy as np
+import pytest
 
 A, B = (10, 10, 50, 50), (100, 100, 160, 140)
 NEAR_A = (12, 10, 52, 50)  # IoU 0.90
@@ -119,7 +118,11 @@ def test_an_object_in_a_region_still_counts(make_sample: Callable[..., Sample]) 
 
 @pytest.mark.parametrize(
     ('interpolation', 'ap'),
-    [('all', 0.5 * 1 + 0.5 * 2 / 3), ('11', (6 * 1 + 5 * 2 / 3) / 11), ('101', (51 + 50 * 2 / 3) / 101)],
+    [
+        ('all', 0.5 * 1 + 0.5 * 2 / 3),
+        ('11', (6 * 1 + 5 * 2 / 3) / 11),
+        ('101', (51 + 50 * 2 / 3) / 101),
+    ],
 )
 def test_interpolations_by_hand(interpolation: Any, ap: float) -> None:
     recall, precision = np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 2 / 3])
@@ -162,7 +165,9 @@ def plain_voc(samples: list[Sample], detections: list[Detections], label: int) -
     for _, index, box in ranked:
         sample = samples[index]
         best, best_iou = -1, -1.0
-        for number, (other, own) in enumerate(zip(sample.boxes.tolist(), sample.labels, strict=True)):
+        for number, (other, own) in enumerate(
+            zip(sample.boxes.tolist(), sample.labels, strict=True)
+        ):
             if own == label and plain_iou(box, other) > best_iou:
                 best, best_iou = number, plain_iou(box, other)
         if best_iou >= 0.5:

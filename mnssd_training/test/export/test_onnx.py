@@ -1,18 +1,18 @@
 """The exported network under the contract."""
 
+import getpass
 from pathlib import Path
 import tempfile
-
-import numpy as np
-import onnx
-import pytest
-import torch
 
 from mnssd_perception.ssd import ModelSpec
 from mnssd_training.errors import ExportError
 from mnssd_training.export import export_onnx
 from mnssd_training.export.onnx import OPSET
 from mnssd_training.model import MobileNetSsd
+import numpy as np
+import onnx
+import pytest
+import torch
 
 
 @pytest.fixture(scope='module')
@@ -52,17 +52,21 @@ def test_it_is_one_file_that_every_engine_reads(network: bytes) -> None:
 
 
 def test_nothing_of_this_machine_is_inside(network: bytes) -> None:
+    proto = onnx.load_from_string(network)
+    for tensor in proto.graph.initializer:
+        tensor.ClearField('raw_data')  # numbers that may look like anything
+    content = proto.SerializeToString()
     places = {
         str(Path(__file__).parents[3]),
-        str(Path.home()),
         str(Path(torch.__file__).parents[1]),
         tempfile.gettempdir(),
+        getpass.getuser() + '/',
         'site-packages',
         'mobilenet_ssd.py',
         '.py"',
         'File "',
     }
-    assert [place for place in places if place.encode() in network] == []
+    assert [place for place in places if place.encode() in content] == []
 
 
 def test_the_same_network_makes_the_same_bytes(network: bytes, model: MobileNetSsd) -> None:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+from mnssd_training.errors import CheckpointError
+from mnssd_training.model.backbone import Backbone, NUM_BLOCKS
 import pytest
 import torch
 from torchvision.models import mobilenet_v2
-
-from mnssd_training.errors import CheckpointError
-from mnssd_training.model.backbone import Backbone, NUM_BLOCKS
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +78,9 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError('no network')
 
     monkeypatch.setattr('mnssd_training.model.backbone._imagenet_state', offline)
-    with pytest.raises(CheckpointError, match='cannot be fetched or read: no network; name a file'):
+    with pytest.raises(
+        CheckpointError, match='cannot be fetched or read: no network; name a file'
+    ):
         Backbone().load_imagenet('imagenet')
 
 

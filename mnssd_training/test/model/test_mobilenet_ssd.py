@@ -3,10 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pytest
-import torch
-
 from mnssd_perception.errors import SpecError
 from mnssd_perception.ssd import (
     feature_map,
@@ -17,6 +13,9 @@ from mnssd_perception.ssd import (
 )
 from mnssd_training.errors import ConfigError
 from mnssd_training.model import build_model, MobileNetSsd, ModelConfig
+import numpy as np
+import pytest
+import torch
 
 
 @pytest.mark.parametrize('config', [ModelConfig(32), ModelConfig(16, 'none')])
@@ -30,12 +29,16 @@ def test_heads_have_the_shapes_of_the_contract(spec: ModelSpec, config: ModelCon
     assert not model.training
 
 
-@pytest.mark.parametrize(('layout', 'size'), [(original_feature_maps, 300), (finetune_feature_maps, 320)])
+@pytest.mark.parametrize(
+    ('layout', 'size'), [(original_feature_maps, 300), (finetune_feature_maps, 320)]
+)
 def test_the_layouts_of_six_levels_can_be_built(layout: Any, size: int) -> None:
     spec = ModelSpec((size, size), ('a',), layout((size, size)))
     model = build_model(spec, ModelConfig(channels=8))
     with torch.no_grad():
-        assert model(torch.zeros(1, size, size, 3, dtype=torch.uint8))[0].shape[1] == spec.num_priors
+        assert (
+            model(torch.zeros(1, size, size, 3, dtype=torch.uint8))[0].shape[1] == spec.num_priors
+        )
 
 
 @pytest.mark.parametrize('num_levels', [1, 2, 4])
@@ -97,8 +100,12 @@ def test_a_fresh_network_calls_nearly_everything_background(spec: ModelSpec) -> 
 
 
 @pytest.mark.parametrize(
-    ('change', 'key'), [({'channels': 0}, 'channels'), ({'frozen_blocks': -1}, 'frozen_blocks'),
-                        ({'frozen_blocks': 20}, 'frozen_blocks')],
+    ('change', 'key'),
+    [
+        ({'channels': 0}, 'channels'),
+        ({'frozen_blocks': -1}, 'frozen_blocks'),
+        ({'frozen_blocks': 20}, 'frozen_blocks'),
+    ],
 )
 def test_a_network_of_nothing_is_refused(change: dict[str, int], key: str) -> None:
     with pytest.raises(ConfigError, match=rf'model\.{key}: expected'):

@@ -11,13 +11,12 @@ import signal
 import time
 from typing import Any
 
-import pytest
-import torch
-
 from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model, ModelConfig
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+import pytest
+import torch
 
 CONFIG = ModelConfig(channels=8, pyramid='none')
 

@@ -2,11 +2,10 @@
 
 import copy
 
+from mnssd_training.train.ema import Ema
 import pytest
 import torch
 from torch import nn
-
-from mnssd_training.train.ema import Ema
 
 
 def small() -> nn.Module:

@@ -1,4 +1,4 @@
-"""The training loop on real photographs: it learns, it resumes, it says what went wrong."""
+"""The training loop on real photographs: what it leaves, how it resumes, what went wrong."""
 
 from collections.abc import Callable, Iterator
 import json
@@ -6,14 +6,13 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-import pytest
-import torch
-
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, DatasetError, TrainingError
 from mnssd_training.loss import Losses, multibox_loss
 from mnssd_training.train import Checkpoint, load_checkpoint, loop, train
 from mnssd_training.train.checkpoint import save_checkpoint
+import pytest
+import torch
 
 TRAIN = {'0_60_50_0_06519', '0_60_70_0_06611', '0_70_90_0_06875', '1_60_80_0_07504'}
 
@@ -51,36 +50,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, BaseEx
     monkeypatch.undo()
 
 
-# --- learning --------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_it_overfits_four_real_photographs(
-    experiment: Callable[..., Experiment], tmp_path: Path
-) -> None:
-    wanted = experiment(
-        **{
-            'data.val_split': 'train',
-            'input.size': '[160, 200]',
-            'model.channels': 48,
-            'augmentation.zoom_out': 0,
-            'augmentation.crop': 0,
-            'augmentation.horizontal_flip': 0,
-            'training.batch_size': 4,
-            'training.epochs': 90,
-            'training.evaluate_every': 90,
-            'training.learning_rate': 5e-3,
-            'training.warmup_steps': 5,
-            'training.final_factor': 0.1,
-            'training.ema_decay': 0.9,
-        }
-    )
-    last = train(wanted, tmp_path / 'run', progress=False)
-    losses = [row['loss'] for row in rows(tmp_path / 'run')]
-    assert len(losses) == 90
-    assert losses[-1] < 0.05 * losses[0]
-    assert last.metrics['map50'] > 0.8
-    assert last.metrics['num_objects'] == {'Person': 4, 'Car': 10, 'Bicycle': 2, 'OtherVehicle': 1}
+# --- running ---------------------------------------------------------------------------------
 
 
 def test_what_a_run_leaves_behind(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
@@ -263,6 +233,29 @@ def test_a_best_checkpoint_is_not_resumed(
         train(experiment(training__epochs=1), finished, resume=True, progress=False)
 
 
+# --- fine-tuning -----------------------------------------------------------------------------
+
+
+def test_another_run_is_fine_tuned(
+    experiment: Callable[..., Experiment], finished: Path, tmp_path: Path
+) -> None:
+    changes = {'initial_checkpoint': finished / 'best.pt', 'training.learning_rate': 1e-12}
+    start = load_checkpoint(finished / 'best.pt').build()
+    last = train(experiment(**changes), tmp_path / 'tuned', progress=False).build()
+    for one, other in zip(start.parameters(), last.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_a_run_that_cannot_be_fine_tuned(
+    experiment: Callable[..., Experiment], finished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match='no such checkpoint'):
+        train(experiment(initial_checkpoint='gone.pt'), tmp_path / 'run', progress=False)
+    changes = {'initial_checkpoint': finished / 'best.pt', 'model.channels': 24}
+    with pytest.raises(CheckpointError, match='its network is another one'):
+        train(experiment(**changes), tmp_path / 'run', progress=False)
+
+
 # --- what goes wrong -------------------------------------------------------------------------
 
 
@@ -340,5 +333,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     without_score(monkeypatch)
     monkeypatch.setattr(torch, 'save', full)
     with pytest.raises(CheckpointError, match='cannot be written: .*No space left'):
-        train(experiment(**RESUMABLE, **{'training.save_every': 1}), tmp_path / 'r', progress=False)
+        train(
+            experiment(**RESUMABLE, **{'training.save_every': 1}), tmp_path / 'r', progress=False
+        )
     assert load_checkpoint(tmp_path / 'r' / 'last.pt').step == 2

@@ -1,8 +1,7 @@
 """Warm-up, then half a cosine."""
 
-import pytest
-
 from mnssd_training.train.schedule import learning_rate_factor
+import pytest
 
 
 def test_literal_values() -> None:

@@ -71,7 +71,7 @@ def _attacks() -> dict[str, Attack]:
         'network': attack_engine,
     }
     try:
-        from mnssd_attack.messages import attack_node  # noqa: PLC0415 (needs ROS 2)
+        from mnssd_attack.messages import attack_node
     except ImportError as error:
         print(f'without ROS 2, image messages are left out: {error}', file=sys.stderr)
         return found

@@ -1,0 +1,163 @@
+"""A clip through the whole graph: camera, detector and recorder, each a process."""
+
+import argparse
+from collections.abc import Sequence
+from importlib.util import find_spec
+import os
+from pathlib import Path
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+from mnssd_perception.bundle import open_bundle, shipped_bundle_path
+from mnssd_perception.cli.children import Child, Children
+from mnssd_perception.cli.graph import isolated_environ
+from mnssd_perception.errors import MnssdError, SourceError
+
+__all__ = ['main']
+
+POLL = 0.05  # s
+
+# Until the model is loaded on a slow machine [s].
+START_TIMEOUT = 120.0
+
+# Three processes with a segment of 64 MB each, and room for others [bytes].
+SHARED_MEMORY = 256 * 2**20
+
+
+class Stop:
+    """
+    Remembers that the user or the system wants an end.
+
+    :ivar wanted: whether it does.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        """Note the wish; the loops look at it."""
+        self.wanted = True
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """
+    Play a clip and say where the results are.
+
+    :param args: of the command line; None for those of the process.
+    :return: the exit code.
+    """
+    options = _parser().parse_args(args)
+    stop = Stop()
+    try:
+        return _demonstrate(options, stop)
+    except MnssdError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(
+        prog='demo', description='Find objects in a clip and show, record and time what is found.'
+    )
+    add = parser.add_argument
+    add('--source', default='', help='a folder of images, a video file, /dev/video0, rtsp://... '
+        'or synthetic:; default: the thermal clip that comes with mnssd')  # fmt: skip
+    add('--output', type=Path, default=Path('mnssd_demo'), help='folder of the results')
+    add('--bundle', default='', help='the model; default: the one that comes with mnssd')
+    add('--rate', type=float, default=0.0, help="frames a second; default: the source's own")
+    add('--seconds', type=float, default=0.0, help='end after this time; default: with the clip')
+    add('--score', type=float, default=None, help='least score that is shown')
+    return parser
+
+
+def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
+    """Run the three processes from start to end."""
+    if find_spec('rclpy') is None:
+        raise MnssdError(
+            'ROS 2 is not here (no module rclpy); run it by `make demo`, or source a ROS 2 first'
+        )
+    bundle = open_bundle(options.bundle or shipped_bundle_path())
+    source = options.source or str(_shipped_clip())
+    output = options.output.expanduser().absolute()
+    logs = output / 'log'
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MnssdError(f"cannot write into '{output}': {error.strerror}") from error
+    _warn_of_little_shared_memory()
+    environ = isolated_environ(os.environ)
+    domain = environ['ROS_DOMAIN_ID']
+    print(f'{bundle.name} {bundle.version} looks at {source} (ROS_DOMAIN_ID={domain})\n')
+    sys.stdout.flush()
+
+    def start(name: str, parameters: dict[str, object], **how: bool) -> Child:
+        return children.add(Child(name, parameters, environ, logs / f'{name}.log', **how))
+
+    detector_parameters: dict[str, object] = {'bundle': str(bundle.path.absolute())}
+    if options.score is not None:
+        detector_parameters['score_threshold'] = options.score
+    with tempfile.TemporaryDirectory() as scratch, Children() as children:
+        ready = Path(scratch) / 'ready'
+        start('detector_node', detector_parameters)
+        recorder = start(
+            'recorder_node',
+            {'output': str(output), 'ready_file': str(ready)},
+            shows_stdout=True,
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (ready.exists() or stop.wanted or children.failed()):
+            if time.monotonic() > deadline:
+                raise MnssdError(f'the detector was not ready within {START_TIMEOUT:.0f} s')
+            time.sleep(POLL)
+        if not (stop.wanted or children.failed()):
+            camera = start(
+                'camera_node',
+                {'source': source, 'rate': float(options.rate), 'wait_for_subscribers': 1},
+            )
+            _play(children, camera, recorder, stop, options.seconds)
+        failed = children.failed()
+    if failed is not None:
+        print(f'\ndemo: {failed.name} has failed:\n{failed.last_words()}', file=sys.stderr)
+        print(f'    see {failed.log}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _play(children: Children, camera: Child, recorder: Child, stop: Stop, seconds: float) -> None:
+    """Wait until the clip has ended and is written down, or somebody wants an end."""
+    end = time.monotonic() + seconds if seconds > 0 else float('inf')
+    while recorder.code is None and not (stop.wanted or children.failed()):
+        if time.monotonic() > end:
+            camera.ask_to_end()  # the recorder notices, and ends
+        time.sleep(POLL)
+
+
+def _shipped_clip() -> Path:
+    """Find the clip that comes with mnssd."""
+    clip = Path(__file__).resolve().parents[1] / 'assets' / 'clips' / 'hit_uav'
+    if not clip.is_dir():
+        raise SourceError(f"no clip was installed at '{clip}'; name a source: --source PATH")
+    return clip
+
+
+def _warn_of_little_shared_memory() -> None:
+    """Say when images will not fit into shared memory, as in a container."""
+    if not Path('/dev/shm').is_dir():
+        return
+    free = shutil.disk_usage('/dev/shm').free
+    if free < SHARED_MEMORY:
+        print(
+            f'demo: /dev/shm has only {free >> 20} MB; frames may be lost '
+            '(docker run --shm-size=1g)',
+            file=sys.stderr,
+        )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

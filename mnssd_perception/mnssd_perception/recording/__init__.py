@@ -1,0 +1,10 @@
+"""What the drone saw to files and to the terminal, without ROS."""
+
+from mnssd_perception.recording.contact_sheet import ContactSheet
+from mnssd_perception.recording.folder import prepare_folder
+from mnssd_perception.recording.journal import Journal
+from mnssd_perception.recording.sighting import Sighting
+from mnssd_perception.recording.table import Table
+from mnssd_perception.recording.video import VideoRecorder
+
+__all__ = ['ContactSheet', 'Journal', 'prepare_folder', 'Sighting', 'Table', 'VideoRecorder']

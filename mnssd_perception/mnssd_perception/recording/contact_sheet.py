@@ -1,0 +1,88 @@
+"""A clip to one picture of some of its frames."""
+
+from math import ceil
+from pathlib import Path
+
+import cv2
+from mnssd_perception.errors import RecordingError
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['ContactSheet']
+
+Image = NDArray[np.uint8]
+
+COLUMNS, ROWS = 3, 4
+TILE_WIDTH = 560
+GAP = 8
+CAPTION_HEIGHT = 26
+PAPER, PRINT = (24, 24, 24), (225, 225, 225)
+
+
+class ContactSheet:
+    """
+    Keeps frames that are spread evenly over a clip whose length is not known before its end.
+
+    Every n-th frame is kept; when there are too many, every second of them goes and n doubles.
+
+    :param num_tiles: how many frames are shown, at most.
+    """
+
+    def __init__(self, num_tiles: int = COLUMNS * ROWS) -> None:
+        self._num_tiles = num_tiles
+        self._tiles: list[tuple[Image, str]] = []
+        self._every = 1
+        self._seen = 0
+
+    def add(self, image: Image, caption: str) -> None:
+        """
+        Take a frame into account.
+
+        :param image: ``(H, W, 3)`` uint8 BGR; a smaller copy is kept.
+        :param caption: a few words in ASCII to stand below it.
+        """
+        if self._seen % self._every == 0:
+            height, width = image.shape[:2]
+            size = TILE_WIDTH, max(1, round(height * TILE_WIDTH / width))
+            shrinks = width > TILE_WIDTH
+            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            self._tiles.append((cv2.resize(image, size, interpolation=how), caption))
+            if len(self._tiles) >= 2 * self._num_tiles:
+                self._tiles = self._tiles[::2]
+                self._every *= 2
+        self._seen += 1
+
+    def write(self, path: Path) -> None:
+        """
+        Write the sheet; without a frame there is none.
+
+        :param path: of the file, which is replaced; ``.jpg``.
+        :raises RecordingError: when it cannot be written.
+        """
+        if not self._tiles:
+            return
+        num = min(self._num_tiles, len(self._tiles))
+        chosen = np.linspace(0, len(self._tiles) - 1, num).round().astype(int)
+        okay, data = cv2.imencode('.jpg', _lay_out([self._tiles[index] for index in chosen]))
+        try:
+            path.write_bytes(data.tobytes())
+        except OSError as error:
+            raise RecordingError(f"cannot write '{path}': {error.strerror}") from error
+        if not okay:
+            raise RecordingError(f"cannot encode '{path}'")
+
+
+def _lay_out(tiles: list[tuple[Image, str]]) -> Image:
+    """Put tiles with their captions into rows."""
+    columns = min(COLUMNS, len(tiles))
+    cell_height = max(image.shape[0] for image, _ in tiles) + CAPTION_HEIGHT + GAP
+    cell_width = TILE_WIDTH + GAP
+    shape = ceil(len(tiles) / columns) * cell_height + GAP, columns * cell_width + GAP, 3
+    sheet = np.full(shape, PAPER, np.uint8)
+    for index, (image, caption) in enumerate(tiles):
+        top = GAP + index // columns * cell_height
+        left = GAP + index % columns * cell_width
+        sheet[top : top + image.shape[0], left : left + TILE_WIDTH] = image
+        origin = left + 2, top + image.shape[0] + 18
+        cv2.putText(sheet, caption, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, PRINT, 1, cv2.LINE_AA)
+    return sheet

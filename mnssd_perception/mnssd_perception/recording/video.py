@@ -1,0 +1,139 @@
+"""Stamped images to a video that plays as fast as they were taken."""
+
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import cv2
+from mnssd_perception.errors import RecordingError
+from mnssd_perception.recording.folder import check_space
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['VideoRecorder']
+
+NS = 10**9
+
+# The rate is measured on this many frames, which are held back until then.
+MEASURED_FRAMES = 6
+
+# For a video of a single frame [Hz].
+USUAL_RATE = 10.0
+SLOWEST, FASTEST = 1.0, 60.0
+
+# A longer pause in the images is shortened to this [s].
+LONGEST_PAUSE = 5.0
+
+# Frames between two looks at the free space.
+SPACE_CHECK = 100
+
+Image = NDArray[np.uint8]
+
+
+class VideoRecorder:
+    """
+    Writes images at a constant rate, and repeats one where the next comes late.
+
+    Images of another size than the first are fitted into it with black borders.
+
+    :param path: of the file, which is replaced; ``.mp4``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_images = 0
+        self._waiting: list[tuple[int, Image]] = []
+        self._writer: cv2.VideoWriter | None = None
+        self._rate = USUAL_RATE
+        self._first_ns = self._written = 0
+        self._size_wh = (0, 0)
+
+    def add(self, image: Image, stamp_ns: int) -> None:
+        """
+        Write an image where it belongs in time.
+
+        :param image: ``(H, W, 3)`` uint8 BGR; is kept until it is written.
+        :param stamp_ns: when it was taken [ns]; one that is not later than the last is written
+            behind it.
+        :raises RecordingError: when the disk is full or this OpenCV cannot write videos.
+        """
+        self.num_images += 1
+        if self.num_images % SPACE_CHECK == 0:
+            check_space(self.path.parent)
+        self._waiting.append((stamp_ns, image))
+        # One image always waits: it is repeated when the next comes late.
+        if self._writer is not None:
+            self._write_waiting(keep=1)
+        elif len(self._waiting) >= MEASURED_FRAMES:
+            self._open()
+
+    def close(self) -> None:
+        """
+        Finish the file; without an image there is none.
+
+        :raises RecordingError: when what was written cannot be read again.
+        """
+        if self._writer is None and self._waiting:
+            self._open()
+        if self._writer is None:
+            return
+        self._write_waiting(keep=0)
+        self._writer.release()
+        self._writer = None
+        capture = cv2.VideoCapture(str(self.path))
+        okay, _ = capture.read()
+        capture.release()
+        if not okay:
+            raise RecordingError(f"video '{self.path}' was not written whole; is the disk full?")
+
+    def _open(self) -> None:
+        """Measure the rate and begin the file."""
+        stamps = [stamp for stamp, _ in self._waiting]
+        steps = [after - before for before, after in pairwise(stamps) if after > before]
+        rate = NS / median(steps) if steps else USUAL_RATE
+        self._rate = round(min(max(rate, SLOWEST), FASTEST), 1)
+        self._first_ns = stamps[0]
+        height, width = self._waiting[0][1].shape[:2]
+        # The codec shares colours between neighbours, so the sides are even.
+        self._size_wh = (max(2, width // 2 * 2), max(2, height // 2 * 2))
+        fourcc = cv2.VideoWriter_fourcc(*'mp4v')
+        self._writer = cv2.VideoWriter(str(self.path), fourcc, self._rate, self._size_wh)
+        if not self._writer.isOpened():
+            self._writer = None
+            raise RecordingError(
+                f"cannot write video '{self.path}': this OpenCV has no encoder for MPEG-4"
+            )
+        self._write_waiting(keep=1)
+
+    def _write_waiting(self, keep: int) -> None:
+        """Write the images that wait, but for the newest ``keep``."""
+        assert self._writer is not None
+        while len(self._waiting) > keep:
+            _, image = self._waiting.pop(0)
+            until = self._slot(self._waiting[0][0]) if self._waiting else self._written + 1
+            longest = self._written + int(LONGEST_PAUSE * self._rate) + 1
+            fitted = _fit(image, self._size_wh)
+            repeated = max(1, min(until, longest) - self._written)
+            for _ in range(repeated):
+                self._writer.write(fitted)
+            if until > longest:  # the pause was cut short, so what follows comes earlier
+                self._first_ns += int((until - longest) / self._rate * NS)
+            self._written += repeated
+
+    def _slot(self, stamp_ns: int) -> int:
+        """Find the number of the video frame that a moment falls on."""
+        return round((stamp_ns - self._first_ns) / NS * self._rate)
+
+
+def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
+    """Bring an image to a size, with its aspect kept."""
+    height, width = image.shape[:2]
+    if (width // 2 * 2, height // 2 * 2) == size_wh:
+        return np.ascontiguousarray(image[: size_wh[1], : size_wh[0]])
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    left, top = (size_wh[0] - inner[0]) // 2, (size_wh[1] - inner[1]) // 2
+    resized = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+    canvas[top : top + inner[1], left : left + inner[0]] = resized
+    return canvas

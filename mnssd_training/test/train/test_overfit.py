@@ -1,0 +1,39 @@
+"""The whole training thread learns four real photographs by heart."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+
+from mnssd_training.config import Experiment
+from mnssd_training.train import train
+import pytest
+
+
+@pytest.mark.slow
+def test_it_overfits_four_real_photographs(
+    experiment: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    wanted = experiment(
+        **{
+            'data.val_split': 'train',
+            'input.size': '[160, 200]',
+            'model.channels': 48,
+            'augmentation.zoom_out': 0,
+            'augmentation.crop': 0,
+            'augmentation.horizontal_flip': 0,
+            'training.batch_size': 4,
+            'training.epochs': 90,
+            'training.evaluate_every': 90,
+            'training.learning_rate': 5e-3,
+            'training.warmup_steps': 5,
+            'training.final_factor': 0.1,
+            'training.ema_decay': 0.9,
+        }
+    )
+    last = train(wanted, tmp_path / 'run', progress=False)
+    lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+    losses = [json.loads(line)['loss'] for line in lines]
+    assert len(losses) == 90
+    assert losses[-1] < 0.05 * losses[0]
+    assert last.metrics['map50'] > 0.8
+    assert last.metrics['num_objects'] == {'Person': 4, 'Car': 10, 'Bicycle': 2, 'OtherVehicle': 1}
