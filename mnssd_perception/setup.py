@@ -39,7 +39,7 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
-            'benchmark = mnssd_perception.cli.benchmark:main',
+            'benchmark_transport = mnssd_perception.cli.benchmark_transport:main',
             'camera_node = mnssd_perception.nodes.camera_node:main',
             'demo = mnssd_perception.cli.demo:main',
             'detector_node = mnssd_perception.nodes.detector_node:main',

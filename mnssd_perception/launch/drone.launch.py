@@ -7,10 +7,13 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, SetParameter
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 PACKAGE = 'mnssd_perception'
-PROFILES = 'FASTDDS_DEFAULT_PROFILES_FILE'
+
+# Fast DDS of Jazzy and later, and of Humble.
+PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 ARGUMENTS = (
     ('camera', '', 'a folder of images, a video file, /dev/video0, rtsp://..., gst:<pipeline> or '
@@ -36,54 +39,69 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
         for name, default, text, choices in ARGUMENTS
     ]
-    profiles = str(Path(get_package_share_directory(PACKAGE)) / 'config' / 'fastdds.xml')
-    own = [] if PROFILES in os.environ else [SetEnvironmentVariable(PROFILES, profiles)]
+    profile = str(Path(get_package_share_directory(PACKAGE)) / 'config' / 'fastdds.xml')
+    is_chosen = any(os.environ.get(name) for name in PROFILES)
+    own = [] if is_chosen else [SetEnvironmentVariable(name, profile) for name in PROFILES]
     return LaunchDescription([*declared, *own, OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context: LaunchContext) -> list:
     """Choose the nodes."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    _check(values)
     share = Path(get_package_share_directory(PACKAGE))
     params_file = values['params_file'] or str(share / 'config' / 'drone.param.yaml')
-    camera = {
-        'source': values['camera'],
-        'rate': float(values['rate']),
-        'loop': values['loop'] == 'true',
-    }
-    # An argument that was left alone leaves the parameter file's value alone.
-    detector = {
-        name: values[name] for name, default in (('bundle', ''), ('engine', 'auto'))
-        if values[name] != default
-    }  # fmt: skip
+    defaults = {name: default for name, default, *_ in ARGUMENTS}
 
-    def node(executable: str, **arguments: object) -> Node:
+    def given(kind: type, **parameters: str) -> dict[str, ParameterValue]:
+        # An argument that was left alone leaves the parameter file's value alone. Without a type,
+        # launch reads values as YAML: camera 0 as a number and synthetic: as a mapping.
+        return {
+            parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
+            for parameter, argument in parameters.items()
+            if values[argument] != defaults[argument]
+        }
+
+    time = given(bool, use_sim_time='use_sim_time')
+    camera = {
+        **given(str, source='camera'),
+        **given(float, rate='rate'),
+        **given(bool, loop='loop'),
+    }
+    detector = given(str, bundle='bundle', engine='engine')
+
+    def node(executable: str, *parameters: dict, name: str | None = None) -> Node:
+        # A name, where there is one node, makes our values stronger than any section of the file.
         return Node(
             package=PACKAGE,
             executable=executable,
+            name=name,
             namespace=values['namespace'],
+            parameters=[params_file, time, *parameters],
             remappings=[('image', values['image'])],
             ros_arguments=['--log-level', values['log_level']],
             output='screen',
             on_exit=Shutdown(reason=f'{executable} has ended'),
-            **arguments,
         )
 
-    nodes = [SetParameter('use_sim_time', values['use_sim_time'] == 'true')]
     if values['composed'] == 'true':
-        nodes.append(node('drone_node', parameters=[params_file, camera, detector]))
+        nodes = [node('drone_node', camera, detector)]
     else:
-        nodes.append(node('detector_node', parameters=[params_file, detector]))
+        nodes = [node('detector_node', detector, name='detector')]
         if values['camera']:
-            nodes.append(node('camera_node', parameters=[params_file, camera]))
+            nodes.append(node('camera_node', camera, name='camera'))
     if values['rviz'] == 'true':
         config = str(share / 'config' / 'drone.rviz')
-        nodes.append(
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                namespace=values['namespace'],
-                arguments=['-d', config],
-            )
-        )
+        viewer = {'package': 'rviz2', 'executable': 'rviz2', 'arguments': ['-d', config]}
+        nodes.append(Node(namespace=values['namespace'], **viewer))
     return nodes
+
+
+def _check(values: dict[str, str]) -> None:
+    """Name the argument that is wrong, before launch complains of a number."""
+    try:
+        float(values['rate'])
+    except ValueError:
+        raise RuntimeError(f"expected rate:= as a number, got '{values['rate']}'") from None
+    if values['composed'] == 'true' and not (values['camera'] or values['params_file']):
+        raise RuntimeError('composed:=true needs a camera, for example camera:=/dev/video0')

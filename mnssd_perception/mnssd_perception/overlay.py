@@ -57,7 +57,7 @@ def draw_detections(
     is_grey = image.ndim == 2
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if is_grey else image.copy()
     height, width = canvas.shape[:2]
-    line = max(1, round(min(height, width) / 400))
+    line = max(1, round(min(height, width) / 300))
     frames = _frames(detections.boxes, line, width, height)
     colours = [class_colour(int(label)) for label in detections.labels]
     for frame, colour in zip(frames[::-1].tolist(), colours[::-1]):

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('--source', default='', help='a folder of images, a video file, /dev/video0, rtsp://... '
         'or synthetic:; default: the thermal clip that comes with mnssd')  # fmt: skip
-    add('--output', type=Path, default=Path('mnssd_demo'), help='folder of the results')
+    add('--output', type=Path, default=Path('runs/demo'), help='folder of the results')
     add('--bundle', default='', help='the model; default: the one that comes with mnssd')
     add('--rate', type=float, default=0.0, help="frames a second; default: the source's own")
     add('--seconds', type=float, default=0.0, help='end after this time; default: with the clip')

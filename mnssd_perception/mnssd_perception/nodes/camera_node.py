@@ -24,6 +24,9 @@ __all__ = ['CameraNode', 'main']
 
 SUBSCRIBER_POLL = 0.05  # s
 
+# A subscriber that we know may not know us yet, and would miss the first frame [s].
+SETTLING = 0.5
+
 # The last frame lies in this process's shared memory until it is taken [s].
 LINGER = 0.3
 
@@ -87,7 +90,8 @@ class CameraNode(Node):
             if self._closing.is_set():
                 return
         except Exception as error:
-            if not self._closing.is_set():
+            # After a shutdown of the context every call into ROS fails, and nobody minds.
+            if not self._closing.is_set() and self.context.ok():
                 known = isinstance(error, MnssdError)
                 self._done.set_exception(error if known else MnssdError(f'camera: {error!r}'))
             return
@@ -101,6 +105,8 @@ class CameraNode(Node):
         while self._publisher.get_subscription_count() < self._values.wait_for_subscribers:
             if self._closing.wait(SUBSCRIBER_POLL):
                 return
+        if self._values.wait_for_subscribers:
+            self._closing.wait(SETTLING)
 
     def _publish(self, image: NDArray[np.uint8]) -> None:
         """Stamp a frame with the present time and hand it on."""

@@ -25,7 +25,6 @@ from mnssd_perception.ros.spin import run
 from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.task import Future
@@ -69,8 +68,9 @@ class DetectorNode(LifecycleNode):
 
         :param msg: the image; it must not be changed afterwards.
         """
-        if self._worker is not None:
-            self._worker.offer(msg)
+        worker = self._worker  # may be taken away by another thread
+        if worker is not None:
+            worker.offer(msg)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load bundle and engine."""
@@ -102,7 +102,7 @@ class DetectorNode(LifecycleNode):
                 'image',
                 self.offer,
                 qos.image_in(),
-                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._incompatible),
+                event_callbacks=qos.subscription_events(self._incompatible, self._topic),
                 qos_overriding_options=qos.overridable(),
             )
         self.get_logger().info(f'looking at images on {self._topic}')
@@ -166,7 +166,8 @@ class DetectorNode(LifecycleNode):
         self._overlay = publisher(Image, 'overlay', qos.image_out())
         self._label_info = publisher(LabelInfo, 'label_info', qos.latched())
         self._vision_info = publisher(VisionInfo, 'vision_info', qos.latched())
-        self._status = publisher(DetectorStatus, '~/status', qos.detections())
+        # Not a lifecycle publisher: an inactive detector says that it is inactive.
+        self._status = self.create_publisher(DetectorStatus, '~/status', qos.detections())
 
     def _announce(self) -> None:
         """Say what the detections mean, to those who are here and those who come later."""
@@ -194,7 +195,7 @@ class DetectorNode(LifecycleNode):
     def _report(self) -> Report:
         """Publish the status and make the report for /diagnostics."""
         snapshot = self._stats.snapshot()
-        state = state_of(snapshot, self._failure) if self._worker else 'inactive'
+        state = state_of(snapshot, self._failure, is_active=self._worker is not None)
         status = status_message(snapshot, state, self._engine.info, self._bundle, self._now())
         status.last_error = self._failure or status.last_error
         self._status.publish(status)
@@ -208,18 +209,17 @@ class DetectorNode(LifecycleNode):
 
     def _fail(self, error: Exception) -> None:
         """Report that the worker died, and end the process."""
+        if not self.context.ok():
+            return  # a signal ends the process already, and every call into ROS fails
         self._failure = f'{type(error).__name__}: {error}'
         trace = ''.join(traceback.format_exception(error))
         self.get_logger().fatal(f'the detector failed: {trace}')
         self._diagnostics.publish()
         self._done.set_exception(MnssdError(f'the detector failed: {self._failure}'))
 
-    def _incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
+    def _incompatible(self, sentence: str) -> None:
         """Report a publisher whose images cannot reach us."""
-        self._warning = (
-            f'a publisher on {self._topic} offers an incompatible quality of service '
-            f'({event.last_policy_kind.name}); see the parameters qos_overrides'
-        )
+        self._warning = f'{sentence}; see the parameters qos_overrides'
         self.get_logger().warning(self._warning)
 
     def _stop(self) -> None:
@@ -229,6 +229,8 @@ class DetectorNode(LifecycleNode):
             if self._subscribe:
                 self.destroy_subscription(self._subscription)
             worker.close()
+            if self.context.ok():  # else the logger complains
+                self.get_logger().info(str(self._stats.snapshot()))
 
     def _release(self) -> None:
         """Give bundle, engine and publishers back."""
@@ -241,9 +243,9 @@ class DetectorNode(LifecycleNode):
                 self._overlay,
                 self._label_info,
                 self._vision_info,
-                self._status,
             ):
                 self.destroy_lifecycle_publisher(publisher)
+            self.destroy_publisher(self._status)
 
     def _now(self) -> Header:
         """Make a header for what is not about an image."""

@@ -15,16 +15,20 @@ STALLED_AFTER = 2.0
 MS = 1000
 
 
-def state_of(snapshot: Snapshot, failure: str) -> str:
+def state_of(snapshot: Snapshot, failure: str, *, is_active: bool = True) -> str:
     """
     Say in a word how the detector does.
 
     :param snapshot: its figures.
     :param failure: what it died of; '' while it lives.
-    :return: ``failed``, ``waiting``, ``stalled`` or ``running``, as in DetectorStatus.
+    :param is_active: whether it was activated.
+    :return: ``failed``, ``inactive``, ``waiting``, ``stalled`` or ``running``, as in
+        DetectorStatus.
     """
     if failure:
         return 'failed'
+    if not is_active:
+        return 'inactive'
     if not snapshot.received:
         return 'waiting'
     return 'stalled' if snapshot.silence > STALLED_AFTER else 'running'
@@ -106,6 +110,8 @@ def _judge(
         return ERROR, f'failed: {status.last_error}'
     if warning:
         return WARN, warning
+    if status.state == 'inactive':
+        return WARN, 'not active; a lifecycle manager has to activate it'
     if status.state == 'waiting':
         return STALE, f'no image yet on {topic}'
     if status.state == 'stalled':

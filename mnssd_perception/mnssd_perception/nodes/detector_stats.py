@@ -44,6 +44,13 @@ class Snapshot:
     silence: float
     last_error: str
 
+    def __str__(self) -> str:
+        """Say what became of the frames."""
+        return (
+            f'{self.received} frames came in: {self.processed} processed, {self.busy} dropped '
+            f'for newer ones, {self.stale} too old, {self.failed} bad'
+        )
+
 
 class DetectorStats:
     """Counts and times frames; safe to use from several threads."""

@@ -1,7 +1,7 @@
 """The thread of the detector node: newest frame in, detections out."""
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Lock, Thread
 
 from mnssd_perception.detector import Detector
 from mnssd_perception.errors import ImageError
@@ -51,7 +51,7 @@ class DetectorWorker:
         self._clock, self._max_age = clock, max_age
         self._on_bad_frame, self._on_failure = on_bad_frame, on_failure
         self._mailbox: Mailbox[Image] = Mailbox()
-        self._counted = 0
+        self._counted, self._counting = 0, Lock()
         self._thread = Thread(target=self._work, name='detector', daemon=True)
         self._thread.start()
 
@@ -73,9 +73,10 @@ class DetectorWorker:
 
     def _count_dropped(self) -> None:
         """Pass on how many frames were replaced."""
-        dropped = self._mailbox.dropped
-        self._stats.drop_busy(dropped - self._counted)
-        self._counted = dropped
+        with self._counting:
+            dropped = self._mailbox.dropped
+            self._stats.drop_busy(dropped - self._counted)
+            self._counted = dropped
 
     def _work(self) -> None:
         """Take frames until the mailbox is closed."""

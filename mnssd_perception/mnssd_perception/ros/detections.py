@@ -7,6 +7,9 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 __all__ = ['from_message', 'to_message']
 
+# Of a label; floating point is exact up to here.
+MAX_DIGITS = 15
+
 
 def to_message(detections: Detections, header: Header) -> Detection2DArray:
     """
@@ -53,6 +56,8 @@ def from_message(msg: Detection2DArray) -> Detections:
     for detection in msg.detections:
         best = max(detection.results, key=lambda r: r.hypothesis.score, default=None)
         if best is None or not best.hypothesis.class_id.isdecimal():
+            continue
+        if len(best.hypothesis.class_id) > MAX_DIGITS:
             continue
         centre, box = detection.bbox.center.position, detection.bbox
         half_x, half_y = box.size_x / 2, box.size_y / 2

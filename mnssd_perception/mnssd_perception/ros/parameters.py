@@ -159,7 +159,7 @@ def _value(entry: Field, value: Any) -> Any:
             isinstance(item, str) for item in value
         ):
             # Tools write an empty list as a list of another type.
-            if not isinstance(value, str) and value is not None and len(value) == 0:
+            if hasattr(value, '__len__') and not isinstance(value, str) and not len(value):
                 return ()
             example = "['a', 'b']"
             raise SettingsError(f'expected {name} as a list like "{example}", got {value!r}')

@@ -8,7 +8,7 @@ import sys
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ros.memory import keep_freed_blocks
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -28,15 +28,19 @@ def run(build: Callable[[Future], Sequence[Node]], args: Sequence[str] | None = 
     :return: the exit code.
     """
     keep_freed_blocks()
-    _leave_interrupts_to_rclpy()
+    interrupts = _leave_interrupts_to_rclpy()
     rclpy.init(args=args)
     try:
-        _serve(build)
-    except ExternalShutdownException:
-        pass  # a signal, or rclpy.shutdown() by somebody else: a clean end
+        if not interrupts:
+            _serve(build)
     except MnssdError as error:
         rclpy.logging.get_logger('mnssd').fatal(str(error))
         return 1
+    except Exception:
+        # After a signal, or rclpy.shutdown() by somebody else, every call into ROS fails in its
+        # own way; that is a clean end.
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()
     return 0
@@ -52,7 +56,8 @@ def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
         for node in nodes:
             executor.add_node(node)
         executor.spin_until_future_complete(done)
-        if done.done():
+        # After a signal, what a node stumbled over on the way out is no failure.
+        if done.done() and rclpy.ok():
             done.result()  # raises what was set
     finally:
         for node in reversed(nodes):
@@ -60,20 +65,22 @@ def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
         executor.shutdown(timeout_sec=1.0)
 
 
-def _leave_interrupts_to_rclpy() -> None:
+def _leave_interrupts_to_rclpy() -> list[int]:
     """
     Keep Python from raising KeyboardInterrupt wherever it happens to be.
 
     rclpy's own handler wakes the executor, which then ends in one known place. A second Ctrl-C
     ends the process at once, in case something hangs.
+
+    :return: grows with each interrupt, also with those that come before rclpy listens.
     """
-    interrupts = 0
+    interrupts: list[int] = []
 
-    def count(*_: object) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts > 1:
+    def note(number: int, _: object) -> None:
+        interrupts.append(number)
+        if len(interrupts) > 1:
             sys.stderr.flush()
-            os._exit(128 + signal.SIGINT)
+            os._exit(128 + number)
 
-    signal.signal(signal.SIGINT, count)
+    signal.signal(signal.SIGINT, note)
+    return interrupts

@@ -97,4 +97,5 @@ def _image_paths(folder: Path) -> list[Path]:
 def _natural(path: Path) -> list[tuple[bool, int, str]]:
     """Make a key that sorts the numbers in a name by their value."""
     parts = re.split(r'([0-9]+)', path.name.casefold())
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    # Not isdigit(), which holds for '²' as well.
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

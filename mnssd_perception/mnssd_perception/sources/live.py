@@ -227,10 +227,10 @@ def _check_device(device: Path) -> None:
     """Say what is wrong with a device file before OpenCV only says no."""
     try:
         mode = device.stat().st_mode
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         present = ', '.join(sorted(str(path) for path in Path('/dev').glob('video*'))) or 'none'
         raise SourceError(
-            f"no camera '{device}' ({error.strerror}); video devices here: {present}"
+            f"no camera '{device}' ({getattr(error, 'strerror', error)}); video devices here: {present}"
         ) from error
     if not stat.S_ISCHR(mode):
         raise SourceError(f"expected a video device, got another kind of file: '{device}'")

@@ -66,13 +66,15 @@ def open_source(
         device = rest.removeprefix('//') if scheme == 'v4l2' else uri
         path = Path(f'/dev/video{device}' if device.isdecimal() else device)
         return DeviceSource(path, size=size, fourcc=fourcc, rate=rate, report=report)
-    if scheme == 'file':
-        return _open_path(Path(unquote(urlsplit(uri).path)), rate, loop, report)
-    if re.match(r'[a-z][a-z0-9+.-]*://', uri, re.IGNORECASE):
+    if scheme != 'file' and re.match(r'[a-z][a-z0-9+.-]*://', uri, re.IGNORECASE):
         raise SourceError(f"unknown source '{without_password(uri)}'; known are {KNOWN}")
     if not uri:
         raise SourceError(f'expected a source, got nothing; known are {KNOWN}')
-    return _open_path(Path(uri).expanduser(), rate, loop, report)
+    try:
+        path = Path(unquote(urlsplit(uri).path)) if scheme == 'file' else Path(uri).expanduser()
+    except (RuntimeError, ValueError) as error:  # a home of nobody; brackets in file://
+        raise SourceError(f"cannot look at '{uri}': {error}") from error
+    return _open_path(path, rate, loop, report)
 
 
 def _open_path(

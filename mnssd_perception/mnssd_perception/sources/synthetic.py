@@ -14,6 +14,7 @@ __all__ = ['SyntheticOptions', 'SyntheticSource']
 
 VIDEO_RATE = 30.0
 MAX_SIDE = 8192
+MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SyntheticOptions:
                 raise SourceError(
                     f"unknown option '{name}' of a synthetic source; known are {', '.join(known)}"
                 )
-            if not value.isdecimal():
+            if not value.isdecimal() or len(value) > MAX_DIGITS:
                 raise SourceError(
                     f"expected a whole number for '{name}' of a synthetic source, got '{value}'"
                 )

@@ -67,7 +67,11 @@ class VideoSource(FrameSource):
 
     def _open(self) -> cv2.VideoCapture:
         """Open the file or say why not."""
-        if self._path.stat().st_size == 0:
+        try:
+            size = self._path.stat().st_size
+        except OSError as error:
+            raise SourceError(f"no video '{self._path}': {error.strerror}") from error
+        if size == 0:
             raise SourceError(f"expected a video, got an empty file: '{self._path}'")
         capture = cv2.VideoCapture(str(self._path))
         if not capture.isOpened():

@@ -1,0 +1,87 @@
+"""Tests of the conversion of detections."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+
+from hypothesis import given, strategies
+from mnssd_perception.ssd import Detections
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from builtin_interfaces.msg import Time
+from mnssd_perception.ros.detections import from_message, to_message
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+pytestmark = pytest.mark.ros
+
+HEADER = Header(stamp=Time(sec=7, nanosec=8), frame_id='camera')
+
+
+def detections(*rows):
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return Detections(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+
+
+def test_empty():
+    msg = to_message(detections(), HEADER)
+    assert msg.header == HEADER
+    assert len(msg.detections) == 0
+    back = from_message(msg)
+    assert (back.boxes.shape, back.scores.shape, back.labels.shape) == ((0, 4), (0,), (0,))
+
+
+def test_fields():
+    (made,) = to_message(detections((10, 20, 40, 100, 0.75, 3)), HEADER).detections
+    assert made.header == HEADER
+    assert (made.bbox.center.position.x, made.bbox.center.position.y) == (25.0, 60.0)
+    assert made.bbox.center.theta == 0.0
+    assert (made.bbox.size_x, made.bbox.size_y) == (30.0, 80.0)
+    (result,) = made.results
+    assert result.hypothesis.class_id == '3'
+    assert result.hypothesis.score == 0.75
+    assert made.id == ''
+
+
+PIXELS = strategies.floats(-1000, 10000, width=32)
+ROWS = strategies.lists(
+    strategies.tuples(*[PIXELS] * 4, strategies.floats(0, 1, width=32), strategies.integers(0, 99)),
+    max_size=5,
+)
+
+
+@given(ROWS)
+def test_round_trip(rows):
+    before = detections(*rows)
+    after = from_message(to_message(before, HEADER))
+    np.testing.assert_allclose(after.boxes, before.boxes, atol=1e-3)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    assert (after.boxes.dtype, after.scores.dtype, after.labels.dtype) == (
+        np.float32,
+        np.float32,
+        np.int64,
+    )
+
+
+def detection(*hypotheses):
+    made = Detection2D()
+    for class_id, score in hypotheses:
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = class_id, score
+        made.results.append(result)
+    return made
+
+
+def test_the_best_hypothesis_counts():
+    msg = Detection2DArray(detections=[detection(('1', 0.2), ('2', 0.9), ('0', 0.5))])
+    back = from_message(msg)
+    assert back.labels.tolist() == [2]
+    assert back.scores.tolist() == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize('class_id', ['', 'Car', '-1', '1.0', '²', '9' * 400])
+def test_what_cannot_be_read_is_left_out(class_id):
+    msg = Detection2DArray(detections=[detection(), detection((class_id, 1.0))])
+    msg.detections.append(detection(('4', 0.5)))
+    assert from_message(msg).labels.tolist() == [4]

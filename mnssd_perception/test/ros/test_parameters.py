@@ -1,0 +1,175 @@
+"""Tests of declared, validated parameters."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+
+from dataclasses import dataclass
+
+from mnssd_perception.errors import MnssdError, SettingsError
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from mnssd_perception.ros.parameters import parameter, Parameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 61
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No parameters."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """One parameter of each kind."""
+
+    switch: bool = parameter(False, 'a switch')
+    number: int = parameter(3, 'a number', minimum=1, maximum=9)
+    share: float = parameter(0.5, 'a share', minimum=0.0, maximum=1.0)
+    free: float = parameter(1.0, 'any number')
+    word: str = parameter('red', 'a colour', choices=('red', 'green'))
+    names: tuple[str, ...] = parameter((), 'some names')
+    fixed: str = parameter('rock', 'stays', read_only=True)
+
+
+@pytest.fixture(scope='module')
+def context():
+    made = rclpy.Context()
+    rclpy.init(args=[], context=made, domain_id=DOMAIN)
+    yield made
+    rclpy.shutdown(context=made)
+
+
+@pytest.fixture
+def make(context):
+    """Make a node that was started with some parameters."""
+    nodes = []
+
+    def make(**given):
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        nodes.append(Node('tested', context=context, parameter_overrides=overrides))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+def change(node, **values):
+    return node.set_parameters_atomically(
+        [Parameter(name, value=value) for name, value in values.items()]
+    )
+
+
+def test_no_parameters(make):
+    assert Parameters(make(), Nothing).values == Nothing()
+
+
+def test_defaults(make):
+    node = make()
+    assert Parameters(node, Values).values == Values()
+    assert node.get_parameter('share').value == 0.5
+    assert node.describe_parameter('share').description == 'a share'
+    assert node.describe_parameter('share').floating_point_range[0].to_value == 1.0
+    assert node.describe_parameter('number').integer_range[0].from_value == 1
+    assert node.describe_parameter('word').additional_constraints == 'red, green'
+    assert node.describe_parameter('fixed').read_only
+
+
+def test_given_at_the_start(make):
+    given = {
+        'switch': True, 'number': 9, 'share': 1.0, 'free': -7.5, 'word': 'green',
+        'names': ['a', 'b'], 'fixed': 'sand',
+    }  # fmt: skip
+    values = Parameters(make(**given), Values).values
+    assert values == Values(True, 9, 1.0, -7.5, 'green', ('a', 'b'), 'sand')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('switch', 1), ('switch', 'true'), ('number', 0), ('number', 10), ('number', 3.0),
+        ('share', 1), ('share', -0.1), ('share', 1.1), ('share', float('nan')),
+        ('free', float('inf')), ('free', 'much'), ('word', 'blue'), ('word', 7),
+        ('names', 'a'), ('names', [1, 2]), ('names', 3),
+    ],
+)  # fmt: skip
+def test_refused_at_the_start_and_later(make, name, value):
+    with pytest.raises(SettingsError, match=name):
+        Parameters(make(**{name: value}), Values)
+    node = make()
+    parameters = Parameters(node, Values)
+    result = change(node, **{name: value})
+    assert not result.successful
+    assert result.reason
+    assert parameters.values == Values()
+    assert change(node, number=4).successful
+    assert parameters.values == Values(number=4)
+
+
+def test_changes_are_applied_once_and_together(make):
+    node, applied = make(), []
+    parameters = Parameters(node, Values, apply=applied.append)
+    assert change(node, share=0.25, names=['x', '', 'y']).successful
+    assert applied == [Values(share=0.25, names=('x', 'y'))]
+    assert parameters.values is applied[0]
+    assert change(node, share=0.25).successful
+    assert len(applied) == 1
+    assert not change(node, share=0.75, number=100).successful
+    assert parameters.values is applied[0]
+
+
+@pytest.mark.parametrize('empty', [[''], []])
+def test_an_empty_list_of_names(make, empty):
+    node = make(names=['a'])
+    parameters = Parameters(node, Values)
+    assert change(node, names=empty).successful
+    assert parameters.values.names == ()
+    assert change(node, names=['b']).successful
+    assert parameters.values.names == ('b',)
+
+
+def test_a_read_only_parameter_stays(make):
+    node = make()
+    parameters = Parameters(node, Values)
+    result = change(node, fixed='sand')
+    assert not result.successful
+    assert 'read-only' in result.reason
+    assert parameters.values.fixed == 'rock'
+
+
+def test_parameters_of_others_are_left_alone(make):
+    node = make()
+    parameters = Parameters(node, Values)
+    node.declare_parameter('other', 1)
+    assert change(node, other=2).successful
+    assert parameters.values == Values()
+
+
+def no_seven(values):
+    if values.number == 7:
+        raise MnssdError('expected any number but 7')
+
+
+def test_a_check_of_all_values(make):
+    with pytest.raises(MnssdError):
+        Parameters(make(number=7), Values, check=no_seven)
+    node, applied = make(), []
+    Parameters(node, Values, check=no_seven, apply=applied.append)
+    result = change(node, number=7)
+    assert (result.successful, result.reason) == (False, 'expected any number but 7')
+    assert not applied
+    assert node.get_parameter('number').value == 3
+
+
+def test_check_again(make):
+    node = make(number=7)
+    parameters = Parameters(node, Values)
+    with pytest.raises(MnssdError):
+        parameters.check_again(no_seven)
+    assert change(node, number=6).successful
+    parameters.check_again(no_seven)
+    assert not change(node, number=7).successful

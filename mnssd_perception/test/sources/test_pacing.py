@@ -1,0 +1,54 @@
+"""Tests of the pacer."""
+
+from threading import Event, Timer
+import time
+
+from mnssd_perception.sources import Pacer
+
+
+def test_without_a_rate_it_never_waits():
+    pacer = Pacer(None, Event())
+    started = time.monotonic()
+    assert all(pacer.wait() for _ in range(1000))
+    assert time.monotonic() - started < 1
+
+
+def test_the_first_frame_is_due_now():
+    started = time.monotonic()
+    assert Pacer(0.01, Event()).wait()
+    assert time.monotonic() - started < 5
+
+
+def test_keeps_the_rate():
+    pacer, started = Pacer(100.0, Event()), time.monotonic()
+    for _ in range(11):
+        assert pacer.wait()
+    assert time.monotonic() - started >= 0.099
+
+
+def test_does_not_catch_up():
+    pacer = Pacer(50.0, Event())
+    pacer.wait()
+    time.sleep(0.1)  # a slow frame: five periods
+    pacer.wait()
+    late = time.monotonic()
+    pacer.wait()
+    pacer.wait()
+    assert time.monotonic() - late >= 0.039
+
+
+def test_stopping_ends_a_long_wait():
+    stopping = Event()
+    pacer, started = Pacer(0.001, stopping), time.monotonic()
+    assert pacer.wait()
+    timer = Timer(0.05, stopping.set)
+    timer.start()
+    assert not pacer.wait()
+    assert time.monotonic() - started < 20
+    timer.join()
+
+
+def test_stopped_before():
+    stopping = Event()
+    stopping.set()
+    assert not Pacer(None, stopping).wait()

@@ -1,0 +1,21 @@
+"""Percentiles of the last durations."""
+
+import pytest
+
+from mnssd_perception.latency import LatencyWindow
+
+
+def test_an_empty_window_says_zero() -> None:
+    window = LatencyWindow()
+    assert (len(window), window.mean(), window.percentile(95)) == (0, 0.0, 0.0)
+
+
+def test_only_the_last_ones_count() -> None:
+    window = LatencyWindow(size=3)
+    for seconds in (100.0, 1.0, 2.0, 3.0):
+        window.add(seconds)
+    assert len(window) == 3
+    assert window.mean() == pytest.approx(2.0)
+    assert window.percentile(50) == pytest.approx(2.0)
+    window.clear()
+    assert len(window) == 0
