@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 import json
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 import time
 
 from mnssd_perception.cli.children import Child, Children
-from mnssd_perception.cli.graph import isolated_environ, PROFILE_VARIABLES, profile_path
+from mnssd_perception.cli.graph import isolated_environ, profile_path, PROFILE_VARIABLES
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.latency import LatencyWindow
 
@@ -72,7 +73,7 @@ def sum_up(
     latencies = LatencyWindow(max(1, len(stamps_ns)))
     for stamp, arrival in zip(stamps_ns, arrivals_ns):
         latencies.add((arrival - stamp) / NS)
-    gaps = [(after - before) / NS for before, after in zip(stamps_ns, stamps_ns[1:])]
+    gaps = [(after - before) / NS for before, after in pairwise(stamps_ns)]
     between = len(gaps) + sum(max(0, round(gap * rate) - 1) for gap in gaps)
     return TransportFigures(
         sent=sent,

@@ -5,13 +5,12 @@ import json
 import sys
 from typing import Any
 
+from mnssd_perception.ros import qos
+from mnssd_perception.ros.spin import run
 from rclpy.node import Node
 from rclpy.task import Future
 from rclpy.time import Time
 from sensor_msgs.msg import Image
-
-from mnssd_perception.ros import qos
-from mnssd_perception.ros.spin import run
 
 __all__ = ['ImageCounterNode', 'main']
 

@@ -1,6 +1,7 @@
 """Detections and overlay to files and a live table, as a ROS 2 node."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 import sys
 from time import monotonic
@@ -84,9 +85,15 @@ class RecorderNode(Node):
         self.create_timer(WATCH_PERIOD, self._watch, clock=steady)
 
     def destroy_node(self) -> None:
-        """Finish the files, and say where they are."""
-        self._close()
+        """
+        Finish the files, and say where they are.
+
+        :raises RecordingError: when one of them cannot be finished; the others are, all the same.
+        """
+        problems = self._close()
         super().destroy_node()
+        if problems:
+            raise RecordingError('; '.join(problems))
 
     def _subscribe(self, kind: type, topic: str, callback: Any, profile: QoSProfile) -> None:
         """Subscribe a topic, and stop the process when something can not be written."""
@@ -158,25 +165,33 @@ class RecorderNode(Node):
         if silence > (LAST_FRAMES if gone else self._values.idle_timeout):
             self._done.set_result(None)
 
-    def _close(self) -> None:
-        """Finish the files, once."""
+    def _close(self) -> list[str]:
+        """Finish each file, once, and return what went wrong."""
         if self._closed:
-            return
+            return []
         self._closed = True
-        self._journal.close()
-        self._video.close()
         sheet = self._folder / 'contact_sheet.jpg'
-        self._sheet.write(sheet)
-        print(
-            f'\n{self._num_frames} frames, {self._num_objects} detections, '
-            f'{self._table.latency_words()}'
-        )
-        written = [self._journal.path]
-        if self._video.num_images:
-            written += [self._video.path, sheet]
+        steps: dict[Path, Callable[[], None]] = {
+            self._journal.path: self._journal.close,
+            self._video.path: self._video.close,
+            sheet: partial(self._sheet.write, sheet),
+        }
+        written: list[Path] = []
+        problems: list[str] = []
+        for path, finish in steps.items():
+            try:
+                finish()
+            except RecordingError as error:
+                problems.append(str(error))
+            else:
+                if path == self._journal.path or self._video.num_images:
+                    written.append(path)
+        latency = f', {self._table.latency_words()}' if self._num_frames else ''
+        print(f'\n{self._num_frames} frames, {self._num_objects} detections{latency}')
         for path in written:
             print(f'  {path}')
         sys.stdout.flush()
+        return problems
 
 
 def _nanoseconds(stamp: Stamp) -> int:

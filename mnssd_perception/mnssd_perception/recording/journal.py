@@ -56,8 +56,15 @@ class Journal:
             raise RecordingError(f"cannot write '{self.path}': {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        self._file.close()
+        """
+        Close the file; closing twice is harmless.
+
+        :raises RecordingError: when the last of it cannot be written.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise RecordingError(f"cannot write '{self.path}': {error.strerror}") from error
 
     def __enter__(self) -> 'Journal':
         """Use the journal in a ``with`` statement."""

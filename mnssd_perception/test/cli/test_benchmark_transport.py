@@ -5,10 +5,9 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from mnssd_perception.cli import benchmark_transport
 from mnssd_perception.cli.benchmark_transport import main, sum_up
+import pytest
 
 MS, NS = 10**6, 10**9
 

@@ -18,16 +18,15 @@ pytest.importorskip('rclpy', reason='needs rclpy')
 pytest.importorskip('vision_msgs', reason='needs the built messages')
 
 from builtin_interfaces.msg import Time as Stamp
-import rclpy
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo
-
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_message
 from mnssd_perception.ros.images import from_array
 from mnssd_perception.ros.labels import label_info
 from mnssd_perception.ssd import Detections
+import rclpy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo
 
 pytestmark = pytest.mark.ros
 
@@ -217,7 +216,24 @@ def test_a_full_disk_ends_it_with_a_reason(tmp_path: Path, graph: Graph) -> None
     with recorder(tmp_path, idle_timeout=3600.0) as process:
         graph.wait_for_recorder(process)
         graph.play([1, 1])
-        _, errors = process.communicate(timeout=20)
+        printed, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert 'No space left' in errors
     assert 'Traceback' not in errors
+    assert 'detections.jsonl' not in printed  # it is not whole
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+def test_one_file_that_fails_at_the_end_does_not_spoil_the_others(
+    tmp_path: Path, graph: Graph
+) -> None:
+    (tmp_path / 'contact_sheet.jpg').symlink_to('/dev/full')
+    with recorder(tmp_path) as process:
+        graph.wait_for_recorder(process)
+        graph.play([1, 1])
+        printed, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert 'contact_sheet.jpg' in errors
+    assert 'Traceback' not in errors
+    assert len(lines(tmp_path)) == video(tmp_path)[1] == 2
+    assert 'overlay.mp4' in printed

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import cv2
+from mnssd_perception.errors import RecordingError
+from mnssd_perception.recording import contact_sheet, ContactSheet
 import numpy as np
 import pytest
-
-from mnssd_perception.errors import RecordingError
-from mnssd_perception.recording import ContactSheet, contact_sheet
 
 
 def colour(index: int, size_wh: tuple[int, int] = (64, 48)) -> np.ndarray:

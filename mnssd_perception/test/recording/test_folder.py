@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
 from mnssd_perception.errors import RecordingError
 from mnssd_perception.recording import folder, prepare_folder
+import pytest
 
 
 def test_it_is_made_with_its_parents(tmp_path: Path) -> None:

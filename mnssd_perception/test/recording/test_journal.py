@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 from mnssd_perception.errors import RecordingError
 from mnssd_perception.recording import Journal, Sighting
 from mnssd_perception.ssd import Detections
+import numpy as np
+import pytest
 
 
 def sighting(labels: list[int], names: dict[int, str] | None = None) -> Sighting:
@@ -76,3 +75,7 @@ def test_a_full_disk_is_an_error() -> None:
     journal = Journal(Path('/dev/full'))
     with pytest.raises(RecordingError, match='No space left'):
         journal.add(sighting([0]))
+    # What could not be written is tried again at the end.
+    with pytest.raises(RecordingError, match='No space left'):
+        journal.close()
+    journal.close()

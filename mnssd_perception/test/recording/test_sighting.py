@@ -1,9 +1,8 @@
 """Tests of the sighting."""
 
-import numpy as np
-
 from mnssd_perception.recording import Sighting
 from mnssd_perception.ssd import Detections
+import numpy as np
 
 
 def sighting(labels: list[int]) -> Sighting:

@@ -4,11 +4,10 @@ import io
 import os
 import re
 
-import numpy as np
-import pytest
-
 from mnssd_perception.recording import Sighting, Table, table
 from mnssd_perception.ssd import Detections
+import numpy as np
+import pytest
 
 NS = 10**9
 CONTROL = re.compile(r'\x1b\[[0-9;]*[A-Za-z]')

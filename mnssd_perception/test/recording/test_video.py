@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import cv2
-import numpy as np
-import pytest
-
 from mnssd_perception.errors import RecordingError
 from mnssd_perception.recording import video, VideoRecorder
+import numpy as np
+import pytest
 
 NS = 10**9
 

@@ -49,22 +49,29 @@ def _score(model: Path, data: Path, split: str, engine_name: str) -> dict[str, A
 
 def _table(scores: dict[str, Any]) -> str:
     """Lay scores out as text."""
-    columns = ('ap50', 'ap', 'ap75', 'ap_small', 'ap_medium', 'ap_large')
+    columns = {
+        'ap50': 'COCO AP50',
+        'ap': 'COCO AP',
+        'ap75': 'COCO AP75',
+        'ap_small': 'small',
+        'ap_medium': 'medium',
+        'ap_large': 'large',
+    }
     head = f'{"class":<16}{"objects":>9}{"VOC AP50":>10}'
-    head += ''.join(f'{"COCO " + name[3:] if name != "ap" else "COCO AP":>13}' for name in columns)
+    head += ''.join(f'{title:>11}' for title in columns.values())
     rows = [head]
     for name, ap50 in scores['ap50'].items():
         coco = scores['coco']['classes'][name]
         rows.append(
             f'{name:<16}{scores["num_objects"][name]:>9}{_number(ap50):>10}'
-            + ''.join(f'{_number(coco[column]):>13}' for column in columns)
+            + ''.join(f'{_number(coco[column]):>11}' for column in columns)
         )
     total = sum(scores['num_objects'].values())
     rows.append(
         f'{"mean":<16}{total:>9}{_number(scores["map50"]):>10}'
-        + ''.join(f'{_number(scores["coco"][column]):>13}' for column in columns)
+        + ''.join(f'{_number(scores["coco"][column]):>11}' for column in columns)
     )
-    return '\n'.join(rows).replace('COCO 50', 'COCO AP50').replace('COCO 75', 'COCO AP75')
+    return '\n'.join(rows)
 
 
 def _number(value: float | None) -> str:

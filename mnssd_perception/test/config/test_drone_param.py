@@ -1,0 +1,56 @@
+"""Tests of the parameter file: it says what the code says."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+yaml = pytest.importorskip('yaml')
+
+from mnssd_perception.nodes.camera_parameters import CameraParameters
+from mnssd_perception.nodes.detector_parameters import DetectorParameters
+from mnssd_perception.ros.parameters import Parameters
+from rclpy.node import Node
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 65
+FILE = Path(__file__).parents[2] / 'config' / 'drone.param.yaml'
+KINDS = {'camera': CameraParameters, 'detector': DetectorParameters}
+
+
+def test_names_the_nodes():
+    assert set(yaml.safe_load(FILE.read_text())) == {f'/**/{name}' for name in KINDS}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_equals_the_defaults(name):
+    written = yaml.safe_load(FILE.read_text())[f'/**/{name}']['ros__parameters']
+    defaults = {entry.name: entry.default for entry in fields(KINDS[name])}
+    for key, value in defaults.items():
+        if isinstance(value, tuple):  # a parameter file cannot express an empty list
+            defaults[key] = list(value) or ['']
+    assert written == defaults
+    assert {key: type(value) for key, value in written.items()} == {
+        key: type(value) for key, value in defaults.items()
+    }
+    assert list(written) == list(defaults)
+
+
+@pytest.mark.parametrize('namespace', ['', '/drone', '/fleet/drone'])
+@pytest.mark.parametrize('name', KINDS)
+def test_is_accepted_by_the_nodes(name, namespace, tmp_path):
+    changed = FILE.read_text().replace('autostart: true', 'autostart: false')
+    changed = changed.replace('frame_id: camera_optical_frame', 'frame_id: nose')
+    (tmp_path / 'drone.param.yaml').write_text(changed)
+    context = rclpy.Context()
+    arguments = ['--ros-args', '--params-file', str(tmp_path / 'drone.param.yaml')]
+    rclpy.init(args=arguments, context=context, domain_id=DOMAIN)
+    node = Node(name, namespace=namespace, context=context)
+    values = Parameters(node, KINDS[name]).values
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    expected = {'camera': {'frame_id': 'nose'}, 'detector': {'autostart': False}}
+    assert values == KINDS[name](**expected[name])

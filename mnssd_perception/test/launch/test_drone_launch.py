@@ -1,0 +1,107 @@
+"""Tests of the launch file, where launch is installed."""
+# ruff: noqa: E402 (launch is imported where it is known to be there)
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+launch = pytest.importorskip('launch')
+pytest.importorskip('launch_ros')
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+from launch_ros.utilities import evaluate_parameters
+
+pytestmark = [pytest.mark.ros, pytest.mark.launch]
+
+FILE = Path(__file__).parents[2] / 'launch' / 'drone.launch.py'
+PROFILES = 'FASTDDS_DEFAULT_PROFILES_FILE'
+
+
+@pytest.fixture
+def share(monkeypatch):
+    """Take the files of the sources for those that are installed."""
+    spec = importlib.util.spec_from_file_location('drone_launch', FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, 'get_package_share_directory', lambda name: str(FILE.parents[1]))
+    return module
+
+
+@pytest.fixture
+def start(share):
+    """Resolve the launch file with some arguments to the nodes that it starts."""
+
+    def start(**arguments):
+        context = launch.LaunchContext()
+        for action in share.generate_launch_description().entities:
+            if isinstance(action, DeclareLaunchArgument) and action.name in arguments:
+                context.launch_configurations[action.name] = arguments[action.name]
+            if isinstance(action, OpaqueFunction):
+                found = action.execute(context)
+            else:
+                action.execute(context)
+        nodes = [action for action in found if isinstance(action, Node)]
+        return context, {node.node_executable: node for node in nodes}
+
+    return start
+
+
+def parameters(context, node):
+    """Read the parameters that are given beside the parameter file."""
+    given = evaluate_parameters(context, node._Node__parameters)
+    return {name: value for entry in given if isinstance(entry, dict) for name, value in entry.items()}
+
+
+def test_without_arguments_there_is_a_detector(start):
+    context, nodes = start()
+    assert set(nodes) == {'detector_node'}
+    assert parameters(context, nodes['detector_node']) == {}
+
+
+def test_every_argument_is_described(share):
+    declared = share.generate_launch_description().get_launch_arguments()
+    names = [argument.name for argument in declared]
+    assert names == [name for name, *_ in share.ARGUMENTS]
+    assert {
+        'camera', 'bundle', 'engine', 'params_file', 'namespace', 'rviz', 'log_level', 'composed',
+    } <= set(names)  # fmt: skip
+    for argument in declared:
+        assert len(argument.description) > 10
+        assert argument.description != 'no description given'
+        assert argument.default_value is not None
+
+
+@pytest.mark.parametrize('camera', ['0', '/dev/video0', 'synthetic:', 'true', 'rtsp://u:p@host/1'])
+@pytest.mark.parametrize('composed', ['true', 'false'])
+def test_a_camera_is_a_word_whatever_it_looks_like(start, camera, composed):
+    context, nodes = start(camera=camera, composed=composed)
+    name = 'drone_node' if composed == 'true' else 'camera_node'
+    assert name in nodes
+    assert parameters(context, nodes[name]) == {'source': camera}
+
+
+def test_arguments_become_parameters(start):
+    context, nodes = start(
+        camera='clip', rate='5', loop='true', bundle='1', engine='onnxruntime', composed='true'
+    )
+    assert parameters(context, nodes['drone_node']) == {
+        'source': 'clip',
+        'rate': 5.0,
+        'loop': True,
+        'bundle': '1',
+        'engine': 'onnxruntime',
+    }
+
+
+def test_rviz_on_demand(start):
+    _, nodes = start(rviz='true')
+    assert set(nodes) == {'detector_node', 'rviz2'}
+
+
+def test_the_transport_profile_is_set_unless_the_user_has_one(share, monkeypatch):
+    monkeypatch.delenv(PROFILES, raising=False)
+    num_own = len(share.generate_launch_description().entities)
+    monkeypatch.setenv(PROFILES, '/mine.xml')
+    assert len(share.generate_launch_description().entities) == num_own - 1

@@ -1,0 +1,77 @@
+"""Tests of camera and detector in one process."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+
+import signal
+
+from mnssd_perception.bundle import shipped_bundle_path
+import pytest
+
+pytest.importorskip('rclpy')
+
+from mnssd_perception.ros import qos
+from rclpy.time import Time
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 64
+
+
+def arguments(graph, **parameters):
+    """Write the command line of a drone in the namespace of the test."""
+    given = {'bundle': shipped_bundle_path(), 'warmup': 0, **parameters}
+    made = ['-r', f'__ns:={graph.namespace}']
+    for name, value in given.items():
+        made += ['-p', f'{name}:={value}']
+    return made
+
+
+def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, process, clip):
+    inbox = graph.listen(Detection2DArray, 'detections', qos.detections())
+    given = {'source': clip[0].parent, 'rate': 20.0, 'loop': 'true', 'frame_id': 'nose'}
+    child = process('drone_node', *arguments(graph, **given))
+    graph.wait(lambda: len(inbox) >= 5, timeout=60)
+    assert not graph.node.count_subscribers('image')
+    assert any(len(msg.detections) for msg in inbox)
+    assert {msg.header.frame_id for msg in inbox} == {'nose'}
+    stamps = [Time.from_msg(msg.header.stamp).nanoseconds for msg in inbox]
+    assert stamps == sorted(set(stamps))
+    # Whoever subscribes gets the images that the detections are of.
+    images = graph.listen(Image, 'image', qos.detections())
+    graph.wait(lambda: len(images) >= 2)
+    wanted = images[0].header
+    graph.wait(lambda: any(msg.header == wanted for msg in inbox))
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, output
+    assert 'Traceback' not in output
+
+
+def test_ends_with_its_source(graph, process):
+    given = {'source': 'synthetic:frames=5', 'rate': 100.0}
+    output, _ = (child := process('drone_node', *arguments(graph, **given))).communicate(timeout=60)
+    assert child.returncode == 0, output
+    assert 'ended after 5 frames' in output
+
+
+@pytest.mark.parametrize(
+    'given', [{'source': '/nowhere/at/all'}, {'bundle': '/nowhere/at/all'}], ids=['source', 'bundle']
+)
+def test_says_what_is_missing(graph, process, given):
+    child = process('drone_node', *arguments(graph, **given))
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 1, output
+    assert '/nowhere/at/all' in output
+    assert 'Traceback' not in output
+
+
+def test_is_interrupted_at_full_load(graph, process):
+    inbox = graph.listen(Detection2DArray, 'detections', qos.detections())
+    child = process('drone_node', *arguments(graph, rate=1000.0))
+    graph.wait(lambda: inbox, timeout=60)
+    child.send_signal(signal.SIGTERM)
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, output
+    assert 'failed' not in output
+    assert 'Traceback' not in output
