@@ -51,7 +51,9 @@ def start(share):
 def parameters(context, node):
     """Read the parameters that are given beside the parameter file."""
     given = evaluate_parameters(context, node._Node__parameters)
-    return {name: value for entry in given if isinstance(entry, dict) for name, value in entry.items()}
+    return {
+        name: value for entry in given if isinstance(entry, dict) for name, value in entry.items()
+    }
 
 
 def test_without_arguments_there_is_a_detector(start):

@@ -45,9 +45,7 @@ def test_a_source_that_cannot_be_opened(graph, source):
 
 def test_plays_the_whole_source_and_is_done(graph, folder):
     inbox, started = listen(graph), graph.node.get_clock().now()
-    graph.start(
-        CameraNode, source=folder, rate=50.0, frame_id='nose', wait_for_subscribers=1
-    )
+    graph.start(CameraNode, source=folder, rate=50.0, frame_id='nose', wait_for_subscribers=1)
     graph.wait(lambda: len(inbox) == NUM_FRAMES)
     graph.wait(graph.done.done)
     assert graph.done.result() is None
@@ -64,9 +62,7 @@ def test_plays_the_whole_source_and_is_done(graph, folder):
 @pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'mono8'])
 def test_encodings(graph, folder, encoding):
     inbox = listen(graph)
-    graph.start(
-        CameraNode, source=folder, rate=100.0, encoding=encoding, wait_for_subscribers=1
-    )
+    graph.start(CameraNode, source=folder, rate=100.0, encoding=encoding, wait_for_subscribers=1)
     graph.wait(lambda: inbox)
     assert inbox[0].encoding == encoding
     expected = {'mono8': (61, 61, 61)}.get(encoding, (200, 10, 0))

@@ -90,7 +90,9 @@ class Rig:
 
     def set(self, name, value):
         """Set a parameter as ``ros2 param set`` does."""
-        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
         (result,) = self.graph.call(SetParameters, 'detector/set_parameters', request).results
         return result
 
@@ -352,7 +354,9 @@ def test_lifecycle(graph, photo):
     assert len(rig.detections) == num
     graph.wait(rig.camera.get_subscription_count)
     graph.wait(lambda: graph.node.count_publishers('detections'))
-    found = graph.wait(lambda: rig.show(from_array(image, 'rgb8', Header())) or rig.detections[num:])
+    found = graph.wait(
+        lambda: rig.show(from_array(image, 'rgb8', Header())) or rig.detections[num:]
+    )
     assert from_message(found[0]).scores.min() >= 0.6
     assert rig.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     assert rig.state() == 'finalized'

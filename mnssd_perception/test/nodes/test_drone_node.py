@@ -50,13 +50,17 @@ def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, proce
 
 def test_ends_with_its_source(graph, process):
     given = {'source': 'synthetic:frames=5', 'rate': 100.0}
-    output, _ = (child := process('drone_node', *arguments(graph, **given))).communicate(timeout=60)
+    output, _ = (child := process('drone_node', *arguments(graph, **given))).communicate(
+        timeout=60
+    )
     assert child.returncode == 0, output
     assert 'ended after 5 frames' in output
 
 
 @pytest.mark.parametrize(
-    'given', [{'source': '/nowhere/at/all'}, {'bundle': '/nowhere/at/all'}], ids=['source', 'bundle']
+    'given',
+    [{'source': '/nowhere/at/all'}, {'bundle': '/nowhere/at/all'}],
+    ids=['source', 'bundle'],
 )
 def test_says_what_is_missing(graph, process, given):
     child = process('drone_node', *arguments(graph, **given))

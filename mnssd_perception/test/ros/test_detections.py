@@ -45,7 +45,9 @@ def test_fields():
 
 PIXELS = strategies.floats(-1000, 10000, width=32)
 ROWS = strategies.lists(
-    strategies.tuples(*[PIXELS] * 4, strategies.floats(0, 1, width=32), strategies.integers(0, 99)),
+    strategies.tuples(
+        *[PIXELS] * 4, strategies.floats(0, 1, width=32), strategies.integers(0, 99)
+    ),
     max_size=5,
 )
 

@@ -155,9 +155,13 @@ SIDES = strategies.one_of(strategies.integers(0, 12), strategies.integers(0, 2**
 @strategies.composite
 def messages(draw):
     """Make messages of which many nearly fit together, and some do."""
-    names = strategies.one_of(strategies.sampled_from(sorted(ENCODINGS)), strategies.text(max_size=9))
+    names = strategies.one_of(
+        strategies.sampled_from(sorted(ENCODINGS)), strategies.text(max_size=9)
+    )
     msg = Image(height=draw(SIDES), width=draw(SIDES), encoding=draw(names))
-    fitting = msg.width * draw(strategies.sampled_from([1, 2, 3, 4])) + draw(strategies.integers(0, 2))
+    fitting = msg.width * draw(strategies.sampled_from([1, 2, 3, 4])) + draw(
+        strategies.integers(0, 2)
+    )
     msg.step = min(fitting, 2**32 - 1) if draw(strategies.booleans()) else draw(SIDES)
     msg.is_bigendian = draw(strategies.integers(0, 255))
     length = msg.height * msg.step
