@@ -1,8 +1,7 @@
 """Percentiles of the last durations."""
 
-import pytest
-
 from mnssd_perception.latency import LatencyWindow
+import pytest
 
 
 def test_an_empty_window_says_zero() -> None:

@@ -3,8 +3,8 @@
 from threading import Thread
 import time
 
-from hypothesis import given, settings, strategies as st
-
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mnssd_perception.mailbox import Mailbox
 
 
@@ -12,6 +12,7 @@ def test_an_empty_mailbox_times_out() -> None:
     assert Mailbox[int]().take(timeout=0.01) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(['put', 'take', 'close']), max_size=40))
 def test_behaves_like_a_slot_with_a_counter(actions: list[str]) -> None:
     mailbox: Mailbox[int] = Mailbox()

@@ -1,11 +1,11 @@
 """What is drawn, where, and that the image itself is left alone."""
 
-from hypothesis import given, settings, strategies as st
-import numpy as np
-import pytest
-
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mnssd_perception.overlay import class_colour, draw_detections
 from mnssd_perception.ssd import Detections
+import numpy as np
+import pytest
 
 NAMES = ('Person', 'Car')
 

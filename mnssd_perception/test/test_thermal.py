@@ -1,11 +1,10 @@
 """16-bit greys to 8 bits: the range that occurs fills the range that there is."""
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
+from mnssd_perception.thermal import to_8bit
 import numpy as np
 import pytest
-
-from mnssd_perception.thermal import to_8bit
 
 
 def test_a_single_grey_becomes_black() -> None:
@@ -34,6 +33,7 @@ def test_byte_order_does_not_matter(order: str) -> None:
     np.testing.assert_array_equal(to_8bit(swapped), to_8bit(image))
 
 
+@settings(deadline=None)
 @given(arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=20)))
 def test_any_image_keeps_its_shape_and_order(image: np.ndarray) -> None:
     grey = to_8bit(image)

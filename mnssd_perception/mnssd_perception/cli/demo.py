@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
+import math
 import os
 from pathlib import Path
 import shutil
@@ -15,6 +16,7 @@ from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.cli.children import Child, Children
 from mnssd_perception.cli.graph import isolated_environ
 from mnssd_perception.errors import MnssdError, SourceError
+from mnssd_perception.sources import without_password
 
 __all__ = ['main']
 
@@ -36,12 +38,40 @@ class Stop:
 
     def __init__(self) -> None:
         self.wanted = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(signal.SIGHUP, self._note)
 
     def _note(self, *_: object) -> None:
         """Note the wish; the loops look at it."""
         self.wanted = True
+
+
+class End:
+    """
+    The time after which the demo was asked to end, counted from the first detection.
+
+    :param output: folder of the results.
+    :param seconds: how long; 0 for no such end.
+    """
+
+    def __init__(self, output: Path, seconds: float) -> None:
+        self._journal, self._seconds = output / 'detections.jsonl', seconds
+        self._moment: float | None = None
+
+    def has_come(self) -> bool:
+        """Say so, once."""
+        if self._seconds <= 0:
+            return False
+        if self._moment is None:
+            if self._journal.is_file() and self._journal.stat().st_size:
+                self._moment = time.monotonic() + self._seconds
+            return False
+        if time.monotonic() < self._moment:
+            return False
+        self._moment = math.inf
+        return True
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -55,7 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
     stop = Stop()
     try:
         return _demonstrate(options, stop)
-    except MnssdError as error:
+    except (MnssdError, OSError) as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
 
@@ -71,8 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     add('--output', type=Path, default=Path('runs/demo'), help='folder of the results')
     add('--bundle', default='', help='the model; default: the one that comes with mnssd')
     add('--rate', type=float, default=0.0, help="frames a second; default: the source's own")
-    add('--seconds', type=float, default=0.0, help='end after this time; default: with the clip')
-    add('--score', type=float, default=None, help='least score that is shown')
+    add(
+        '--seconds',
+        type=float,
+        default=0.0,
+        help='end after this time of detections; default: with the clip',
+    )
+    add('--score-threshold', type=float, default=None, help='least score that is shown')
     return parser
 
 
@@ -93,15 +128,18 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
     _warn_of_little_shared_memory()
     environ = isolated_environ(os.environ)
     domain = environ['ROS_DOMAIN_ID']
-    print(f'{bundle.name} {bundle.version} looks at {source} (ROS_DOMAIN_ID={domain})\n')
+    print(
+        f'{bundle.name} {bundle.version} looks at {without_password(source)} '
+        f'(ROS_DOMAIN_ID={domain}; Ctrl-C ends it)\n'
+    )
     sys.stdout.flush()
 
     def start(name: str, parameters: dict[str, object], **how: bool) -> Child:
         return children.add(Child(name, parameters, environ, logs / f'{name}.log', **how))
 
     detector_parameters: dict[str, object] = {'bundle': str(bundle.path.absolute())}
-    if options.score is not None:
-        detector_parameters['score_threshold'] = options.score
+    if options.score_threshold is not None:
+        detector_parameters['score_threshold'] = options.score_threshold
     with tempfile.TemporaryDirectory() as scratch, Children() as children:
         ready = Path(scratch) / 'ready'
         start('detector_node', detector_parameters)
@@ -120,8 +158,11 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
                 'camera_node',
                 {'source': source, 'rate': float(options.rate), 'wait_for_subscribers': 1},
             )
-            _play(children, camera, recorder, stop, options.seconds)
+            _play(children, camera, recorder, stop, End(output, options.seconds))
         failed = children.failed()
+    # What is written down last may fail as well, also after a Ctrl-C.
+    if failed is None and recorder.code == 1:
+        failed = recorder
     if failed is not None:
         print(f'\ndemo: {failed.name} has failed:\n{failed.last_words()}', file=sys.stderr)
         print(f'    see {failed.log}', file=sys.stderr)
@@ -129,11 +170,10 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
     return 0
 
 
-def _play(children: Children, camera: Child, recorder: Child, stop: Stop, seconds: float) -> None:
+def _play(children: Children, camera: Child, recorder: Child, stop: Stop, end: End) -> None:
     """Wait until the clip has ended and is written down, or somebody wants an end."""
-    end = time.monotonic() + seconds if seconds > 0 else float('inf')
     while recorder.code is None and not (stop.wanted or children.failed()):
-        if time.monotonic() > end:
+        if end.has_come():
             camera.ask_to_end()  # the recorder notices, and ends
         time.sleep(POLL)
 

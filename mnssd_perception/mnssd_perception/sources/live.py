@@ -229,8 +229,9 @@ def _check_device(device: Path) -> None:
         mode = device.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         present = ', '.join(sorted(str(path) for path in Path('/dev').glob('video*'))) or 'none'
+        reason = getattr(error, 'strerror', error)
         raise SourceError(
-            f"no camera '{device}' ({getattr(error, 'strerror', error)}); video devices here: {present}"
+            f"no camera '{device}' ({reason}); video devices here: {present}"
         ) from error
     if not stat.S_ISCHR(mode):
         raise SourceError(f"expected a video device, got another kind of file: '{device}'")

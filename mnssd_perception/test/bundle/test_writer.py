@@ -58,7 +58,11 @@ def test_a_manifest_among_the_files_is_refused(tmp_path, manifest, files):
         write_bundle(tmp_path / 'made', manifest, files | {'manifest.json': b'{}'})
 
 
-@pytest.mark.parametrize('value', [float('nan'), float('inf'), b'bytes', object()], ids=repr)
+@pytest.mark.parametrize(
+    'value',
+    [float('nan'), float('inf'), b'bytes', object()],
+    ids=['nan', 'infinite', 'bytes', 'object'],
+)
 def test_metrics_that_json_cannot_hold_are_refused(tmp_path, manifest, files, value):
     metered = Artefact('network.onnx', 'onnxruntime', 'fp32', metrics={'ap': [value]})
     with pytest.raises(BundleError, match=r'manifest\.json cannot be JSON'):

@@ -2,6 +2,7 @@
 # ruff: noqa: E402 (launch is imported where it is known to be there)
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from launch_ros.utilities import evaluate_parameters
 pytestmark = [pytest.mark.ros, pytest.mark.launch]
 
 FILE = Path(__file__).parents[2] / 'launch' / 'drone.launch.py'
-PROFILES = 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
 @pytest.fixture
@@ -26,6 +26,8 @@ def share(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, 'get_package_share_directory', lambda name: str(FILE.parents[1]))
+    for name in module.PROFILES:
+        monkeypatch.setenv(name, '')  # what launch sets is taken back after the test
     return module
 
 
@@ -97,13 +99,26 @@ def test_arguments_become_parameters(start):
     }
 
 
+@pytest.mark.parametrize('arguments', [{'rate': 'fast'}, {'composed': 'true'}], ids=str)
+def test_wrong_arguments_are_named(start, arguments):
+    with pytest.raises(RuntimeError, match=next(iter(arguments))):
+        start(**arguments)
+
+
 def test_rviz_on_demand(start):
     _, nodes = start(rviz='true')
     assert set(nodes) == {'detector_node', 'rviz2'}
 
 
-def test_the_transport_profile_is_set_unless_the_user_has_one(share, monkeypatch):
-    monkeypatch.delenv(PROFILES, raising=False)
-    num_own = len(share.generate_launch_description().entities)
-    monkeypatch.setenv(PROFILES, '/mine.xml')
-    assert len(share.generate_launch_description().entities) == num_own - 1
+def test_the_transport_profile_is_set(share, start):
+    start()
+    profile = str(FILE.parents[1] / 'config' / 'fastdds.xml')
+    assert {os.environ[name] for name in share.PROFILES} == {profile}
+
+
+def test_the_transport_profile_of_the_user_stays(share, start, monkeypatch):
+    first, *others = share.PROFILES
+    monkeypatch.setenv(first, '/mine.xml')
+    start()
+    assert os.environ[first] == '/mine.xml'
+    assert not any(os.environ[name] for name in others)

@@ -23,9 +23,9 @@ class Graph:
     """
 
     def __init__(self, context: object) -> None:
-        from rclpy.executors import SingleThreadedExecutor  # noqa: PLC0415 (may be missing)
-        from rclpy.node import Node  # noqa: PLC0415
-        from rclpy.task import Future  # noqa: PLC0415
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.node import Node
+        from rclpy.task import Future
 
         self.context = context
         self.namespace = f'/test_{os.getpid()}_{next(_numbers)}'
@@ -37,7 +37,7 @@ class Graph:
 
     def start(self, kind: Callable, *, sink: object = None, **parameters: object) -> object:
         """Start a node in this process."""
-        from rclpy.parameter import Parameter  # noqa: PLC0415 (may be missing)
+        from rclpy.parameter import Parameter
 
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         given = {} if sink is None else {'sink': sink}
@@ -141,6 +141,6 @@ def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
 @pytest.fixture(scope='session')
 def clip() -> list[Path]:
     """List the thermal photographs that are shipped."""
-    import mnssd_perception  # noqa: PLC0415 (after the path is set)
+    import mnssd_perception
 
     return sorted(Path(mnssd_perception.__file__).parent.glob('assets/clips/hit_uav/*.jpg'))

@@ -1,5 +1,4 @@
 """Tests of camera and detector in one process."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
 import signal
 

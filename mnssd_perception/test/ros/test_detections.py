@@ -1,7 +1,6 @@
 """Tests of the conversion of detections."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 from mnssd_perception.ssd import Detections
 import numpy as np
 import pytest
@@ -52,6 +51,7 @@ ROWS = strategies.lists(
 )
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_round_trip(rows):
     before = detections(*rows)

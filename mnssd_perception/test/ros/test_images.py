@@ -1,10 +1,9 @@
 """Tests of the conversion of images."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
 import array
 
 import cv2
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 from mnssd_perception.errors import ImageError
 import numpy as np
 import pytest
@@ -174,6 +173,7 @@ def messages(draw):
     return msg
 
 
+@settings(deadline=None)
 @given(messages())
 def test_any_message_is_an_image_or_an_image_error(msg):
     try:
@@ -185,6 +185,7 @@ def test_any_message_is_an_image_or_an_image_error(msg):
     np.testing.assert_array_equal(to_bgr(msg), image[..., ::-1])
 
 
+@settings(deadline=None)
 @given(strategies.integers(1, 9), strategies.integers(1, 9), strategies.booleans())
 def test_round_trip(height, width, flipped):
     image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)

@@ -1,5 +1,4 @@
 """Tests of the messages that say what detections mean."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
 import pytest
 
