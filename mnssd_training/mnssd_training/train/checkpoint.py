@@ -84,6 +84,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error.__context__, KeyboardInterrupt):  # torch hides a Ctrl-C in mid-write
+            raise KeyboardInterrupt from error
         raise CheckpointError(f'{path}: cannot be written: {error}') from error
 
 
