@@ -12,7 +12,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 PACKAGE = 'mnssd_perception'
 
-# Fast DDS of Jazzy and later, and of Humble.
+# Fast DDS 3 (Kilted and later) and Fast DDS 2 (Humble, Jazzy); each reads one of them only.
 PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 ARGUMENTS = (

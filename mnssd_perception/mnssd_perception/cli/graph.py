@@ -8,10 +8,8 @@ import socket
 
 __all__ = ['isolated_environ', 'profile_path']
 
-PROFILE_VARIABLES = (
-    'FASTDDS_DEFAULT_PROFILES_FILE',
-    'FASTRTPS_DEFAULT_PROFILES_FILE',  # Fast DDS of Humble
-)
+# Fast DDS 3 (Kilted and later) and Fast DDS 2 (Humble, Jazzy); each reads one of them only.
+PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 # Domains whose ports lie below those that Linux hands out by itself.
 DOMAINS = range(1, 101)

@@ -14,7 +14,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
-pytestmark = [pytest.mark.ros, pytest.mark.launch]
+pytestmark = [pytest.mark.ros, pytest.mark.ros_launch]
 
 FILE = Path(__file__).parents[2] / 'launch' / 'drone.launch.py'
 

@@ -111,7 +111,7 @@ def train_rival(
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             step += 1
-            mean_loss += float(loss) / len(sampler)
+            mean_loss += loss.item() / len(sampler)
         seconds = time.perf_counter() - started
         print(f'epoch {epoch + 1}/{epochs}: loss {mean_loss:.3f}, {seconds:.0f} s', flush=True)
     scores = _score(model.eval(), validation, classes)
