@@ -6,6 +6,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -81,7 +82,7 @@ def _nodes(context: LaunchContext) -> list:
             remappings=[('image', values['image'])],
             ros_arguments=['--log-level', values['log_level']],
             output='screen',
-            on_exit=Shutdown(reason=f'{executable} has ended'),
+            on_exit=_end,
         )
 
     if values['composed'] == 'true':
@@ -89,12 +90,22 @@ def _nodes(context: LaunchContext) -> list:
     else:
         nodes = [node('detector_node', detector, name='detector')]
         if values['camera']:
-            nodes.append(node('camera_node', camera, name='camera'))
+            # The first frames of a clip wait until the detector listens.
+            nodes.append(node('camera_node', camera, {'wait_for_subscribers': 1}, name='camera'))
     if values['rviz'] == 'true':
         config = str(share / 'config' / 'drone.rviz')
         viewer = {'package': 'rviz2', 'executable': 'rviz2', 'arguments': ['-d', config]}
         nodes.append(Node(namespace=values['namespace'], **viewer))
     return nodes
+
+
+def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    """End the other nodes with one that has ended, and launch with 1 if that one failed."""
+    if context.is_shutdown:
+        return None
+    if event.returncode:
+        raise RuntimeError(f'{event.process_name} has ended with exit code {event.returncode}')
+    return Shutdown(reason=f'{event.process_name} has ended')
 
 
 def _check(values: dict[str, str]) -> None:
@@ -103,5 +114,7 @@ def _check(values: dict[str, str]) -> None:
         float(values['rate'])
     except ValueError:
         raise RuntimeError(f"expected rate:= as a number, got '{values['rate']}'") from None
+    if values['params_file'] and not Path(values['params_file']).is_file():
+        raise RuntimeError(f"params_file:='{values['params_file']}' is not a file")
     if values['composed'] == 'true' and not (values['camera'] or values['params_file']):
         raise RuntimeError('composed:=true needs a camera, for example camera:=/dev/video0')

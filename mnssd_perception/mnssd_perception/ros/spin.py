@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 import os
 import signal
 import sys
+from time import monotonic
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ros.memory import keep_freed_blocks
@@ -13,6 +14,11 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 __all__ = ['run']
+
+LONGEST_SLEEP = 0.5  # s
+
+# Without a terminal, launch passes on a Ctrl-C that its nodes have had themselves [s].
+SAME_CTRL_C = 1.0
 
 
 def run(build: Callable[[Future], Sequence[Node]], args: Sequence[str] | None = None) -> int:
@@ -55,7 +61,11 @@ def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
         nodes = build(done)
         for node in nodes:
             executor.add_node(node)
-        executor.spin_until_future_complete(done)
+        done.add_done_callback(lambda _: executor.wake())
+        # rclpy's signal handler can wake the executor before the context knows of the signal, and
+        # an executor without timers would then sleep for ever.
+        while rclpy.ok() and not done.done():
+            executor.spin_once(timeout_sec=LONGEST_SLEEP)
         # After a signal, what a node stumbled over on the way out is no failure.
         if done.done() and rclpy.ok():
             done.result()  # raises what was set
@@ -65,20 +75,20 @@ def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
         executor.shutdown(timeout_sec=1.0)
 
 
-def _leave_interrupts_to_rclpy() -> list[int]:
+def _leave_interrupts_to_rclpy() -> list[float]:
     """
     Keep Python from raising KeyboardInterrupt wherever it happens to be.
 
-    rclpy's own handler wakes the executor, which then ends in one known place. A second Ctrl-C
-    ends the process at once, in case something hangs.
+    rclpy's own handler wakes the executor, which then ends in one known place. A second Ctrl-C,
+    some time after the first, ends the process at once, in case something hangs.
 
-    :return: grows with each interrupt, also with those that come before rclpy listens.
+    :return: times of the interrupts, also of those that come before rclpy listens.
     """
-    interrupts: list[int] = []
+    interrupts: list[float] = []
 
     def note(number: int, _: object) -> None:
-        interrupts.append(number)
-        if len(interrupts) > 1:
+        interrupts.append(monotonic())
+        if interrupts[-1] - interrupts[0] > SAME_CTRL_C:
             sys.stderr.flush()
             os._exit(128 + number)
 

@@ -81,9 +81,12 @@ def test_every_argument_is_described(share):
 @pytest.mark.parametrize('composed', ['true', 'false'])
 def test_a_camera_is_a_word_whatever_it_looks_like(start, camera, composed):
     context, nodes = start(camera=camera, composed=composed)
-    name = 'drone_node' if composed == 'true' else 'camera_node'
+    alone = composed == 'true'
+    name = 'drone_node' if alone else 'camera_node'
     assert name in nodes
-    assert parameters(context, nodes[name]) == {'source': camera}
+    # A camera in a process of its own waits for the detector.
+    waiting = {} if alone else {'wait_for_subscribers': 1}
+    assert parameters(context, nodes[name]) == {'source': camera, **waiting}
 
 
 def test_arguments_become_parameters(start):
@@ -99,7 +102,9 @@ def test_arguments_become_parameters(start):
     }
 
 
-@pytest.mark.parametrize('arguments', [{'rate': 'fast'}, {'composed': 'true'}], ids=str)
+@pytest.mark.parametrize(
+    'arguments', [{'rate': 'fast'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}], ids=str
+)
 def test_wrong_arguments_are_named(start, arguments):
     with pytest.raises(RuntimeError, match=next(iter(arguments))):
         start(**arguments)
