@@ -7,7 +7,7 @@ import sys
 
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import load_experiment, shipped_experiments
-from mnssd_training.train import train
+from mnssd_training.train import interruptible, train
 
 EPILOG = """\
 examples:
@@ -36,7 +36,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
     args = parser.parse_intermixed_args(arguments)
     experiment = load_experiment(args.experiment, args.overrides)
-    last = train(experiment, args.run, resume=args.resume, progress=not args.quiet)
+    with interruptible() as stop:
+        last = train(experiment, args.run, resume=args.resume, progress=not args.quiet, stop=stop)
     print(f'trained {last.step} steps; mean AP@0.5 {last.metrics.get("map50", 0.0):.4f}')
     print(f'checkpoints: {args.run}/last.pt and {args.run}/best.pt')
 

@@ -1,13 +1,9 @@
 """Everything a run needs to go on, in one file that is never half written."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 import os
 from pathlib import Path
-import signal
 import textwrap
-from threading import current_thread, main_thread
 from typing import Any
 
 from mnssd_perception.errors import SpecError
@@ -81,31 +77,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     temporary = path.with_name(f'{path.name}.partial')
     try:
-        with _uninterrupted():
-            with temporary.open('wb') as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+        with temporary.open('wb') as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(f'{path}: cannot be written: {error}') from error
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold a Ctrl-C back until the end: in mid-write, torch's writer would abort the process."""
-    if current_thread() is not main_thread():  # only the main thread is interrupted
-        yield
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import json
 from pathlib import Path
 import textwrap
+from threading import Event
 import time
 from typing import Any, Literal
 
@@ -39,8 +40,13 @@ from tqdm import tqdm
 __all__ = ['make_spec', 'train']
 
 
-def train(  # noqa: PLR0915 (the loop is read from top to bottom)
-    experiment: Experiment, run: Path, *, resume: bool = False, progress: bool = True
+def train(  # noqa: PLR0912, PLR0915 (the loop is read from top to bottom)
+    experiment: Experiment,
+    run: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    stop: Event | None = None,
 ) -> Checkpoint:
     """
     Train a network.
@@ -49,9 +55,12 @@ def train(  # noqa: PLR0915 (the loop is read from top to bottom)
     :param run: folder for ``last.pt``, ``best.pt``, ``metrics.jsonl`` and ``experiment.json``.
     :param resume: go on from ``last.pt`` where there is one.
     :param progress: show a progress bar.
+    :param stop: when it is set, the step at hand is finished and saved.
     :return: the last checkpoint.
     :raises MnssdError: naming the file, the key or the photographs that are wrong.
+    :raises KeyboardInterrupt: after ``stop``.
     """
+    stop = stop or Event()
     config = experiment.training
     device = _device(config.device)
     root = Path(experiment.data.root)
@@ -118,8 +127,11 @@ def train(  # noqa: PLR0915 (the loop is read from top to bottom)
             sums += torch.stack((losses.total, losses.classes, losses.boxes)).detach().cpu()
             bar.set_postfix(loss=f'{losses.total.item():.3f}')
             # Not at the end of the epoch: resuming from there would leave out its score.
-            if config.save_every and step % config.save_every == 0 and step % steps_an_epoch:
+            is_due = config.save_every and step % config.save_every == 0
+            if (is_due or stop.is_set()) and step % steps_an_epoch:
                 save_checkpoint(last, _pack(experiment, spec, model, ema, optimizer, step, best))
+                if stop.is_set():
+                    raise KeyboardInterrupt
 
         epoch += 1
         loss, class_loss, box_loss = (sums / max(1, len(loader))).tolist()
@@ -143,6 +155,8 @@ def train(  # noqa: PLR0915 (the loop is read from top to bottom)
             save_checkpoint(run / 'best.pt', replace(checkpoint, training=None))
         save_checkpoint(last, checkpoint)
         _write(run / 'metrics.jsonl', 'a', json.dumps(row))
+        if stop.is_set() and step < total:
+            raise KeyboardInterrupt
     return checkpoint or load_checkpoint(last)
 
 
