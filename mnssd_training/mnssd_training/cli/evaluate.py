@@ -2,20 +2,20 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
 import json
 from pathlib import Path
 import sys
 from typing import Any
 
 from mnssd_perception.bundle import open_bundle
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.data import read_voc
 from mnssd_training.errors import DatasetError
-from mnssd_training.evaluation import evaluate_detector, evaluate_model
+from mnssd_training.evaluation import evaluate_detector, evaluate_model, SCORING
 from mnssd_training.train import load_checkpoint
-import torch
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
@@ -37,13 +37,13 @@ def _score(model: Path, data: Path, split: str, engine_name: str) -> dict[str, A
         checkpoint = load_checkpoint(model)
         network = checkpoint.build()
         samples = read_voc(data, split, network.spec.class_names)
-        return evaluate_model(network, samples, torch.device('cpu'))
+        return evaluate_model(network, samples)
     if model.suffix and not model.exists():
         raise DatasetError(model, 'no such model')
     bundle = open_bundle(model)
     samples = read_voc(data, split, bundle.manifest.spec.class_names)
     engine = open_engine(bundle, engine_name)
-    everything = DetectorSettings(0.01, bundle.manifest.thresholds.iou, 100)
+    everything = replace(SCORING, iou_threshold=bundle.manifest.thresholds.iou)
     return evaluate_detector(Detector(bundle, engine, everything), samples)
 
 

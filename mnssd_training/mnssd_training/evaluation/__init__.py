@@ -1,7 +1,7 @@
 """Detections against annotations: how good a network is."""
 
 from mnssd_training.evaluation.coco_ap import coco_ap
-from mnssd_training.evaluation.evaluate import evaluate_detector, evaluate_model
+from mnssd_training.evaluation.evaluate import evaluate_detector, evaluate_model, SCORING
 from mnssd_training.evaluation.voc_ap import average_precision, ClassResult, voc_ap
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     'coco_ap',
     'evaluate_detector',
     'evaluate_model',
+    'SCORING',
     'voc_ap',
 ]

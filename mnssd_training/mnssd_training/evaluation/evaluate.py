@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mnssd_perception.detector import Detector
+from mnssd_perception.detector import Detector, DetectorSettings
 from mnssd_perception.ssd import (
     Detections,
     postprocess,
-    RawHeads,
     resize_frame,
     resizing,
-    Selection,
 )
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.evaluation.coco_ap import coco_ap
@@ -18,32 +16,26 @@ from mnssd_training.evaluation.voc_ap import voc_ap
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 from numpy.typing import NDArray
-import torch
 
-__all__ = ['detect_all', 'evaluate_detections', 'evaluate_detector', 'evaluate_model']
+__all__ = ['detect_all', 'evaluate_detections', 'evaluate_detector', 'evaluate_model', 'SCORING']
 
 # Average precision needs the doubtful detections too.
-EVERYTHING = Selection(score_threshold=0.01, iou_threshold=0.5, max_detections=100)
+SCORING = DetectorSettings(score_threshold=0.01, iou_threshold=0.5, max_detections=100)
+EVERYTHING = SCORING.selection(())
 
 
-def evaluate_model(
-    model: MobileNetSsd, samples: Sequence[Sample], device: torch.device
-) -> dict[str, Any]:
+def evaluate_model(model: MobileNetSsd, samples: Sequence[Sample]) -> dict[str, Any]:
     """
     Score a network.
 
-    :param model: in evaluation mode, on ``device``.
+    :param model: in evaluation mode, on any device.
     :param samples: the photographs with their annotations.
-    :param device: where it runs.
     :return: see :func:`evaluate_detections`.
     """
 
     def detect(image: NDArray[np.uint8]) -> Detections:
         plan = resizing(image.shape[:2], model.spec.input_size, model.spec.resize)
-        with torch.inference_mode():
-            logits, offsets = model(torch.from_numpy(resize_frame(image, plan))[None].to(device))
-        heads = RawHeads(logits[0].cpu().numpy(), offsets[0].cpu().numpy())
-        return postprocess(heads, model.spec, plan, EVERYTHING)
+        return postprocess(model.infer(resize_frame(image, plan)), model.spec, plan, EVERYTHING)
 
     return evaluate_detections(samples, detect_all(detect, samples), model.spec.class_names)
 

@@ -20,12 +20,12 @@ from mnssd_perception.bundle import (
     Thresholds,
     write_bundle,
 )
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
 from mnssd_perception.ssd import prior_digest, Selection
 from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.evaluation import evaluate_detector
+from mnssd_training.evaluation import evaluate_detector, SCORING
 from mnssd_training.export.onnx import export_onnx
 from mnssd_training.export.parity import check_parity
 from mnssd_training.train.checkpoint import Checkpoint
@@ -117,14 +117,14 @@ def package(
         engine = open_engine(bundle, 'onnxruntime')
         selection = Selection(thresholds.score, thresholds.iou, thresholds.max_detections)
         parity = check_parity(model, engine, _spread(validation, num_parity), selection)
-        everything = DetectorSettings(0.01, thresholds.iou, 100)
+        everything = replace(SCORING, iou_threshold=thresholds.iou)
         scores = evaluate_detector(Detector(bundle, engine, everything), validation)
-        flying = DetectorSettings(thresholds.score, thresholds.iou, thresholds.max_detections)
-        detector = Detector(bundle, engine, flying)
-        golden = [_golden(detector, sample) for sample in _spread(validation, num_golden)]
+        detector = Detector(bundle, engine)
+        golden_samples = _spread(validation, num_golden)
+        golden = [_golden(detector, sample) for sample in golden_samples]
         metrics = _metrics(scores, parity, validation, engine)
         engine.close()
-    for frame, sample in zip(golden, _spread(validation, num_golden)):
+    for frame, sample in zip(golden, golden_samples):
         files[frame.path] = sample.path.read_bytes()
     manifest = replace(
         manifest,
@@ -181,7 +181,7 @@ def _metrics(
             'split': 'validation',
             'num_images': len(validation),
             'digest': dataset_digest(validation),
-            'score_threshold': 0.01,
+            'score_threshold': SCORING.score_threshold,
             'engine': to_plain(engine.info),
         },
     }

@@ -8,7 +8,6 @@ from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import (
     Detections,
     postprocess,
-    RawHeads,
     resize_frame,
     resizing,
     Selection,
@@ -17,7 +16,6 @@ from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
 import numpy as np
-import torch
 
 __all__ = ['check_parity', 'Parity']
 
@@ -68,10 +66,7 @@ def check_parity(
         image = load_image(sample)
         plan = resizing(image.shape[:2], spec.input_size, spec.resize)
         network_image = resize_frame(image, plan)
-        with torch.inference_mode():
-            wanted = RawHeads(
-                *(x[0].numpy() for x in model(torch.from_numpy(network_image)[None]))
-            )
+        wanted = model.infer(network_image)
         got = engine.infer(network_image)
         in_logits = float(np.abs(wanted.logits - got.logits).max())
         in_offsets = float(np.abs(wanted.offsets - got.offsets).max())

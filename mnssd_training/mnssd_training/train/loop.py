@@ -146,7 +146,7 @@ def train(  # noqa: PLR0912, PLR0915 (the loop is read from top to bottom)
         }
         metrics: dict[str, Any] = {}
         if epoch % config.evaluate_every == 0 or step == total:
-            metrics = evaluate_model(ema.model, validation, device)
+            metrics = evaluate_model(ema.model, validation)
             row |= metrics
         checkpoint = _pack(experiment, spec, model, ema, optimizer, step, best, metrics)
         if metrics and metrics['map50'] > best:

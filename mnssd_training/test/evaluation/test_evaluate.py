@@ -12,7 +12,6 @@ from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections, 
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 import pytest
-import torch
 
 NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
 
@@ -53,7 +52,7 @@ def test_finding_nothing(train_samples: list[Sample]) -> None:
 
 
 def test_scores_are_plain_data(model: MobileNetSsd, train_samples: list[Sample]) -> None:
-    scores = evaluate_model(model, train_samples[:1], torch.device('cpu'))
+    scores = evaluate_model(model, train_samples[:1])
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
 
 
@@ -73,4 +72,4 @@ def test_a_photograph_that_is_gone_is_named(
 ) -> None:
     gone = replace(train_samples[0], path=Path('gone.jpg'))
     with pytest.raises(DatasetError, match=r'gone\.jpg'):
-        evaluate_model(model, [gone], torch.device('cpu'))
+        evaluate_model(model, [gone])
