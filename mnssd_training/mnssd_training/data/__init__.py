@@ -1,6 +1,16 @@
 """Annotated photographs: readers, augmentation and batches."""
 
-from mnssd_training.data.sample import Sample
+from mnssd_training.data.sample import load_image, read_image, Sample, ShardEntry
+from mnssd_training.data.sources import read_samples, read_splits, Splits
 from mnssd_training.data.voc import read_voc
 
-__all__ = ['read_voc', 'Sample']
+__all__ = [
+    'load_image',
+    'read_image',
+    'read_samples',
+    'read_splits',
+    'read_voc',
+    'Sample',
+    'ShardEntry',
+    'Splits',
+]

@@ -1,13 +1,15 @@
 """Samples to batches of network inputs and ready targets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 import hashlib
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes, targets
-from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.data.transforms import augment, Augmentation
+from mnssd_training.config.augmentation import AugmentationConfig
+from mnssd_training.data.sample import Sample
+from mnssd_training.data.transforms import augment
+from mnssd_training.priors import spec_at
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -15,6 +17,8 @@ from torch.utils.data import Dataset, Sampler
 
 __all__ = ['Batch', 'collate', 'EpochSampler', 'seed_of', 'TrainingSet']
 
+Size = tuple[int, int]  # (height, width) of the network input, pixels
+Key = tuple[int, int, Size]  # (epoch, index of the sample, size)
 Item = tuple[str, NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]
 
 
@@ -33,6 +37,11 @@ class Batch:
     classes: torch.Tensor
     offsets: torch.Tensor
     names: tuple[str, ...]
+
+    @property
+    def size(self) -> Size:
+        """Tell the (height, width) of the network input, pixels."""
+        return self.images.shape[1], self.images.shape[2]
 
     def to(self, device: torch.device) -> 'Batch':
         """
@@ -73,22 +82,27 @@ class TrainingSet(Dataset[Item]):
     Augmented samples with their targets.
 
     Every draw is seeded by (seed, epoch, name of the sample), so that it does not matter which
-    worker makes it, nor when. An item is asked for by (epoch, index).
+    worker makes it, nor when. An item is asked for by (epoch, index, size), the size being the
+    (height, width) of the network input of its batch, pixels.
+
+    :param samples: the photographs.
+    :param spec: the model; its own input size is what scales are relative to.
+    :param augmentation: what may happen; None for what the drone sees.
+    :param matching: which prior answers for which object.
+    :param seed: of the run.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         spec: ModelSpec,
-        augmentation: Augmentation | None,
+        augmentation: AugmentationConfig | None,
         matching: Matching,
         seed: int,
     ) -> None:
         self._samples = samples
         self._spec = spec
-        self._augmentation = augmentation or Augmentation(
-            zoom_out=0, crop=0, horizontal_flip=0, brightness=0, contrast=0, saturation=0, hue=0
-        )
+        self._augmentation = augmentation
         self._matching = matching
         self._seed = seed
 
@@ -96,7 +110,7 @@ class TrainingSet(Dataset[Item]):
         """Count the samples."""
         return len(self._samples)
 
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item] | MnssdError:
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item] | MnssdError:
         """
         Make the items of a batch.
 
@@ -108,22 +122,21 @@ class TrainingSet(Dataset[Item]):
         except MnssdError as error:
             return error
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        """Make the (epoch, index) item: name, image, classes, offsets."""
-        epoch, index = key
-        sample = self._samples[index]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self._seed, epoch, sample.name))
-            seen = augment(load_image(sample), sample, self._spec, self._augmentation)
+    def __getitem__(self, key: Key) -> Item:
+        """Make the (epoch, index, size) item: name, image, classes, offsets."""
+        epoch, index, size = key
+        name = self._samples[index].name
+        generator = np.random.default_rng(seed_of(self._seed, epoch, name))
+        seen = augment(self._samples, index, self._spec, size, self._augmentation, generator)
         goal = targets(
             seen.boxes,
             seen.labels,
             seen.ignore,
-            prior_boxes(self._spec),
+            prior_boxes(spec_at(self._spec, size)),
             self._spec.variances,
             self._matching,
         )
-        return sample.name, seen.image, goal.classes, goal.offsets
+        return name, seen.image, goal.classes, goal.offsets
 
 
 def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:
@@ -144,30 +157,51 @@ def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:
     )
 
 
-class EpochSampler(Sampler[list[tuple[int, int]]]):
+class EpochSampler(Sampler[list[Key]]):
     """
-    The batches of one epoch, from any batch on.
+    The batches of one epoch, from any batch on, or one process's share of each.
+
+    The order does not depend on the number of processes.
 
     :param num_samples: size of the set.
-    :param batch_size: samples a batch; the last, smaller one is left out.
+    :param batch_size: samples a batch, of all processes together; the last, smaller one is left
+        out.
     :param epoch: which shuffle.
     :param seed: of the run.
     :param start: batches to leave out, when an epoch is resumed.
+    :param rank: of this process; it takes ``batch[rank::world]``.
+    :param world: number of processes.
+    :param size_of: index of a batch within the epoch to (height, width) of its network input.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, epoch: int, seed: int, start: int = 0
+        self,
+        num_samples: int,
+        batch_size: int,
+        epoch: int,
+        seed: int,
+        *,
+        size_of: Callable[[int], Size],
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        if not 0 <= rank < world <= batch_size:
+            raise ValueError(
+                f'expected 0 <= rank < world <= batch size, got rank {rank} of {world} processes '
+                f'for {batch_size} samples a batch'
+            )
         order = np.random.default_rng(seed_of(seed, 'order', epoch)).permutation(num_samples)
         whole = num_samples // batch_size * batch_size
-        self._batches = order[:whole].reshape(-1, batch_size)[start:]
-        self._epoch = epoch
+        self._batches = order[:whole].reshape(-1, batch_size)[start:, rank::world]
+        self._epoch, self._start, self._size_of = epoch, start, size_of
 
     def __len__(self) -> int:
         """Count the batches left."""
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Give the (epoch, index) keys of each batch."""
-        for batch in self._batches:
-            yield [(self._epoch, int(index)) for index in batch]
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Give the (epoch, index, size) keys of each batch."""
+        for number, batch in enumerate(self._batches, self._start):
+            size = self._size_of(number)
+            yield [(self._epoch, int(index), size) for index in batch]

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from mnssd_training.data.remote import read_entry, ShardEntry
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['ANY_CLASS', 'load_image', 'read_image', 'Sample']
+__all__ = ['ANY_CLASS', 'load_image', 'read_encoded', 'read_image', 'Sample', 'ShardEntry']
 
 ANY_CLASS = -1  # label of an ignore region that is not of one class
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
@@ -19,11 +20,15 @@ class Sample:
     """
     One annotated photograph.
 
-    Ignore regions are neither right nor wrong: in training no prior inside answers for anything,
-    in evaluation a detection inside is not counted.
+    Whatever a data set marks as not to be learnt and not to be counted becomes an ignore region,
+    one way for all formats: VOC objects marked difficult, COCO crowds and VisDrone objects of
+    score 0 hide their own class; regions of ``DontCare``, VisDrone's ignored regions and others,
+    and classes renamed to nothing hide every class (:data:`ANY_CLASS`). Ignore regions are
+    neither right nor wrong: in training no prior inside answers for anything, in evaluation a
+    detection inside is not counted.
 
-    :ivar name: unique in the data set.
-    :ivar path: the image file.
+    :ivar name: unique in the split; may hold slashes.
+    :ivar path: the image file, or its bytes in a shard.
     :ivar size: (height, width), pixels.
     :ivar boxes: ``(N, 4)`` float32 xyxy, pixels.
     :ivar labels: ``(N,)`` int64, from 0.
@@ -32,7 +37,7 @@ class Sample:
     """
 
     name: str
-    path: Path
+    path: Path | ShardEntry
     size: tuple[int, int]
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -57,18 +62,15 @@ def load_image(sample: Sample) -> NDArray[np.uint8]:
     return image
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path | ShardEntry) -> NDArray[np.uint8]:
     """
     Read a photograph.
 
-    :param path: the image file.
+    :param path: the image file, or its bytes in a shard.
     :return: ``(height, width, 3)`` uint8 RGB.
     :raises DatasetError: if the file is missing, cut short or not an image.
     """
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise DatasetError(path, f'cannot read the image: {error.strerror}') from error
+    encoded = read_encoded(path)
     if encoded.startswith(JPEG_START) and JPEG_END not in encoded:
         raise DatasetError(path, 'a JPEG that is cut short')  # OpenCV would paint the rest grey
     try:
@@ -77,4 +79,22 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         image = None
     if image is None:
         raise DatasetError(path, 'not an image that OpenCV can read')
-    return np.ascontiguousarray(image[..., ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_encoded(path: Path | ShardEntry) -> bytes:
+    """
+    Read the bytes of an image file.
+
+    :param path: the image file, or its bytes in a shard.
+    :return: JPEG, PNG or whatever it is encoded as.
+    :raises DatasetError: if they cannot be read.
+    """
+    if isinstance(path, ShardEntry):
+        return read_entry(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(path, f'cannot read the image: {error.strerror}') from error
+    except ValueError as error:  # a name that no file can have
+        raise DatasetError(path, f'cannot read the image: {error}') from error

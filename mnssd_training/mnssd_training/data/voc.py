@@ -6,21 +6,27 @@ edges, as they are written; objects marked difficult become ignore regions of th
 names such as DontCare ignore regions of any class.
 """
 
+from collections.abc import Sequence
 import contextlib
 from dataclasses import dataclass
 import math
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mnssd_training.config.data import SourceConfig
+from mnssd_training.data.reading import (
+    IGNORE_NAMES,
+    IMAGE_SUFFIXES,
+    MAX_SIDE,
+    read_classes,
+    read_text,
+    Reading,
+    Regions,
+)
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import DatasetError
-import numpy as np
 
-__all__ = ['IGNORE_NAMES', 'read_classes', 'read_voc', 'read_voc_annotation']
-
-IGNORE_NAMES = frozenset({'dontcare', 'ignore', 'ignored', 'ignored regions', 'misc'})
-MAX_SIDE = 1 << 16  # pixels
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff')
+__all__ = ['read_classes', 'read_voc', 'read_voc_annotation', 'read_voc_source']
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,39 @@ class _Object:
     name: str
     box: tuple[float, float, float, float]
     difficult: bool
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """One XML file."""
+
+    path: Path
+    size: tuple[int, int]
+    objects: tuple[_Object, ...]
+
+
+def read_voc_source(source: SourceConfig, split: str) -> Reading:
+    """
+    Read one split of a data set of PASCAL VOC layout.
+
+    The classes are those of ``classes.txt``; without it, the names that the annotations hold, by
+    alphabet, which is also the order of the twenty of the challenge.
+
+    :param source: the data set.
+    :param split: a list in ``ImageSets/Main``, by name or as a path; a flag after a name, as in
+        the lists of one class, is not looked at.
+    :return: what the split holds.
+    :raises DatasetError: naming the file that is missing or wrong.
+    """
+    root = Path(source.root).expanduser()
+    names = _read_list(root, split)
+    annotations = [_parse(root / 'Annotations' / f'{name}.xml') for name in names]
+    classes, declared = _classes(source, root, annotations)
+    samples = [
+        _sample(annotation, _find_image(root / 'JPEGImages', name), classes, source.use_difficult)
+        for name, annotation in zip(names, annotations)
+    ]
+    return Reading(classes, samples, declared)
 
 
 def read_voc(root: Path, split: str, class_names: tuple[str, ...] | None = None) -> list[Sample]:
@@ -44,39 +83,17 @@ def read_voc(root: Path, split: str, class_names: tuple[str, ...] | None = None)
     """
     root = Path(root)
     classes = class_names or read_classes(root)
-    list_path = root / 'ImageSets' / 'Main' / f'{split}.txt'
-    names = [line.split()[0] for line in _read_text(list_path).splitlines() if line.strip()]
-    if not names:
-        raise DatasetError(list_path, 'expected a name a line, got an empty list')
-    repeated = (
-        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
-    )
-    if repeated:
-        raise DatasetError(list_path, f'{min(repeated)!r} is listed more than once')
     return [
         read_voc_annotation(
             root / 'Annotations' / f'{name}.xml', _find_image(root / 'JPEGImages', name), classes
         )
-        for name in names
+        for name in _read_list(root, split)
     ]
 
 
-def read_classes(root: Path) -> tuple[str, ...]:
-    """
-    Read the class list of a data set.
-
-    :param root: folder with ``classes.txt``, one name a line.
-    :return: the names in the order of their labels.
-    :raises DatasetError: if the file is missing, empty or repeats a name.
-    """
-    path = root / 'classes.txt'
-    names = tuple(line.strip() for line in _read_text(path).splitlines() if line.strip())
-    if not names or len(set(names)) != len(names):
-        raise DatasetError(path, f'expected class names that differ, one a line, got {names}')
-    return names
-
-
-def read_voc_annotation(path: Path, image: Path, class_names: tuple[str, ...]) -> Sample:
+def read_voc_annotation(
+    path: Path, image: Path, class_names: tuple[str, ...], use_difficult: bool = False
+) -> Sample:
     """
     Read one annotation.
 
@@ -85,44 +102,81 @@ def read_voc_annotation(path: Path, image: Path, class_names: tuple[str, ...]) -
     :param path: the XML file.
     :param image: the image file.
     :param class_names: the classes in the order of their labels.
+    :param use_difficult: take objects marked difficult for objects.
     :return: the sample.
     :raises DatasetError: naming the file, the object and what is wrong with it.
     """
+    return _sample(_parse(path), image, class_names, use_difficult)
+
+
+def _read_list(root: Path, split: str) -> list[str]:
+    """Read the names of a split."""
+    path = root / 'ImageSets' / 'Main' / f'{split}.txt'
+    if split.endswith('.txt'):
+        path = root / split if (root / split).is_file() else Path(split).expanduser()
+    names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+    if not names:
+        raise DatasetError(path, 'expected a name a line, got an empty list')
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DatasetError(path, f'{name!r} is listed more than once')
+        seen.add(name)
+    return names
+
+
+def _classes(
+    source: SourceConfig, root: Path, annotations: Sequence[_Annotation]
+) -> tuple[tuple[str, ...], bool]:
+    """Find out the classes, and whether the data set lists them."""
+    renamed = tuple(name for name in source.rename if name != '*')
+    found = {item.name for annotation in annotations for item in annotation.objects}
+    found = {name for name in found if name in renamed or name.lower() not in IGNORE_NAMES}
+    if (root / 'classes.txt').exists():
+        listed = read_classes(root)
+        extra = found & set(renamed) if '*' not in source.rename else found
+        return listed + tuple(sorted(extra - set(listed))), True
+    return tuple(sorted(found)), False
+
+
+def _parse(path: Path) -> _Annotation:
+    """Read an XML file."""
     try:
-        tree = ElementTree.fromstring(_read_text(path))
+        tree = ElementTree.fromstring(read_text(path))
     except ElementTree.ParseError as error:
         raise DatasetError(path, f'not XML: {error}') from error
     size = (_number(path, tree, 'size/height'), _number(path, tree, 'size/width'))
     if not all(side.is_integer() and 1 <= side <= MAX_SIDE for side in size):
         raise DatasetError(path, f'expected sides of 1 to {MAX_SIDE} whole pixels, got {size}')
-    height, width = (int(side) for side in size)
-    boxes, labels, ignore, ignore_labels = [], [], [], []
-    for index, element in enumerate(tree.iter('object')):
-        item = _read_object(path, element, index)
-        box = _clip(path, item, index, width, height)
-        if item.name.lower() in IGNORE_NAMES and item.name not in class_names:
-            ignore.append(box)
-            ignore_labels.append(ANY_CLASS)
-        elif item.name not in class_names:
+    objects = (
+        _read_object(path, element, index) for index, element in enumerate(tree.iter('object'))
+    )
+    return _Annotation(path, (int(size[0]), int(size[1])), tuple(objects))
+
+
+def _sample(
+    annotation: _Annotation, image: Path, class_names: tuple[str, ...], use_difficult: bool
+) -> Sample:
+    """Give the objects of an annotation their labels."""
+    path, (height, width) = annotation.path, annotation.size
+    regions = Regions(width, height)
+    for index, item in enumerate(annotation.objects):
+        box = regions.clip(item.box)
+        if box is None:
+            raise DatasetError(
+                path, f'object {index}: expected a box inside {width} x {height}, got {item.box}'
+            )
+        if item.name in class_names:
+            regions.add(box, class_names.index(item.name), item.difficult and not use_difficult)
+        elif item.name.lower() in IGNORE_NAMES:
+            regions.add(box, ANY_CLASS)
+        else:
             raise DatasetError(
                 path,
-                f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}',
+                f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}; '
+                f'data.rename can give it another name, or an empty one to ignore it',
             )
-        elif item.difficult:
-            ignore.append(box)
-            ignore_labels.append(class_names.index(item.name))
-        else:
-            boxes.append(box)
-            labels.append(class_names.index(item.name))
-    return Sample(
-        name=path.stem,
-        path=image,
-        size=(height, width),
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        labels=np.array(labels, np.int64),
-        ignore=np.array(ignore, np.float32).reshape(-1, 4),
-        ignore_labels=np.array(ignore_labels, np.int64),
-    )
+    return Sample(path.stem, image, annotation.size, *regions.arrays())
 
 
 def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Object:
@@ -139,20 +193,6 @@ def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Objec
     if difficult not in ('0', '1'):
         raise DatasetError(path, f'{where}: expected difficult 0 or 1, got {difficult!r}')
     return _Object(name, (x1, y1, x2, y2), difficult == '1')
-
-
-def _clip(
-    path: Path, item: _Object, index: int, width: int, height: int
-) -> tuple[float, float, float, float]:
-    """Cut a box at the edges of the image."""
-    x1, y1, x2, y2 = item.box
-    edges = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    x1, y1, x2, y2 = np.array(edges, np.float32).tolist()  # as it is kept: this may empty it
-    if x2 <= x1 or y2 <= y1:
-        raise DatasetError(
-            path, f'object {index}: expected a box inside {width} x {height}, got {item.box}'
-        )
-    return x1, y1, x2, y2
 
 
 def _number(path: Path, element: ElementTree.Element, tag: str, where: str = '') -> float:
@@ -178,13 +218,3 @@ def _find_image(folder: Path, name: str) -> Path:
                 if candidate.exists():
                     return candidate
     raise DatasetError(folder / name, f'no image with a suffix of {", ".join(IMAGE_SUFFIXES)}')
-
-
-def _read_text(path: Path) -> str:
-    """Read a text file."""
-    try:
-        return path.read_text(encoding='utf-8-sig')
-    except FileNotFoundError as error:
-        raise DatasetError(path, 'no such file') from error
-    except (OSError, ValueError) as error:
-        raise DatasetError(path, f'cannot be read as text: {error}') from error

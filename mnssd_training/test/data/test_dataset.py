@@ -3,23 +3,37 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import decode, Matching, ModelSpec, prior_boxes, targets
+from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import Batch, collate, EpochSampler, seed_of, TrainingSet
-from mnssd_training.data.transforms import Augmentation
 from mnssd_training.errors import DatasetError
+from mnssd_training.priors import spec_at
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+SIZE = (96, 120)
+EVERYTHING = AugmentationConfig(mosaic=0.3, mixup=0.3, jitter=0.3, invert=0.3, equalise=0.3)
+
 
 def training_set(
-    samples: list[Sample], spec: ModelSpec, augmentation: Augmentation | None = None, seed: int = 5
+    samples: list[Sample],
+    spec: ModelSpec,
+    augmentation: AugmentationConfig | None = None,
+    seed: int = 5,
 ) -> TrainingSet:
     return TrainingSet(samples, spec, augmentation, Matching(), seed)
+
+
+def epoch_of(
+    num_samples: int, batch_size: int, epoch: int, seed: int, **more: Any
+) -> EpochSampler:
+    return EpochSampler(num_samples, batch_size, epoch, seed, size_of=lambda number: SIZE, **more)
 
 
 # --- determinism -----------------------------------------------------------------------------
@@ -28,11 +42,10 @@ def training_set(
 def test_an_item_depends_on_seed_epoch_and_name_only(
     train_samples: list[Sample], spec: ModelSpec
 ) -> None:
-    one = training_set(train_samples, spec, Augmentation())
-    other = training_set(train_samples[::-1], spec, Augmentation())
-    forwards = [one[2, index] for index in range(4)]
-    torch.manual_seed(99)
-    backwards = [other[2, index] for index in range(4)][::-1]
+    one = training_set(train_samples, spec, AugmentationConfig(jitter=0.5, invert=0.5))
+    other = training_set(train_samples[::-1], spec, AugmentationConfig(jitter=0.5, invert=0.5))
+    forwards = [one[2, index, SIZE] for index in range(4)]
+    backwards = [other[2, index, SIZE] for index in range(4)][::-1]
     for first, second in zip(forwards, backwards, strict=True):
         assert first[0] == second[0]
         for left, right in zip(first[1:], second[1:], strict=True):
@@ -40,40 +53,43 @@ def test_an_item_depends_on_seed_epoch_and_name_only(
 
 
 def test_epoch_and_seed_change_an_item(train_samples: list[Sample], spec: ModelSpec) -> None:
-    dataset = training_set(train_samples, spec, Augmentation())
-    images = [dataset[epoch, 0][1] for epoch in range(4)]
-    images.append(training_set(train_samples, spec, Augmentation(), seed=6)[0, 0][1])
+    dataset = training_set(train_samples, spec, EVERYTHING)
+    images = [dataset[epoch, 0, SIZE][1] for epoch in range(4)]
+    images.append(training_set(train_samples, spec, EVERYTHING, seed=6)[0, 0, SIZE][1])
     assert len({image.tobytes() for image in images}) == 5
 
 
 def test_the_random_state_outside_is_left_alone(
     train_samples: list[Sample], spec: ModelSpec
 ) -> None:
-    dataset = training_set(train_samples, spec, Augmentation())
-    torch.manual_seed(1)
+    dataset = training_set(train_samples, spec, EVERYTHING)
     np_state = np.random.get_state()[1].copy()  # noqa: NPY002 - that it is not touched
     state = torch.get_rng_state()
-    _ = dataset[0, 0]
+    _ = dataset[0, 0, SIZE]
     assert torch.equal(state, torch.get_rng_state())
     assert np.array_equal(np_state, np.random.get_state()[1])  # noqa: NPY002
 
 
-def test_workers_give_the_batches_of_the_main_process(
+def test_any_number_of_workers_gives_the_same_batches(
     train_samples: list[Sample], spec: ModelSpec
 ) -> None:
-    dataset = training_set(train_samples, spec, Augmentation())
+    dataset = training_set(train_samples, spec, EVERYTHING)
 
     def batches(workers: int) -> list[Batch]:
-        sampler = EpochSampler(4, 2, epoch=3, seed=5)
+        sizes = [SIZE, (64, 96)]
+        sampler = EpochSampler(4, 2, epoch=3, seed=5, size_of=lambda number: sizes[number])
         return list(
             DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate)
         )
 
-    for alone, shared_out in zip(batches(0), batches(2), strict=True):
-        assert alone.names == shared_out.names
-        assert torch.equal(alone.images, shared_out.images)
-        assert torch.equal(alone.classes, shared_out.classes)
-        assert torch.equal(alone.offsets, shared_out.offsets)
+    alone = batches(0)
+    assert [batch.size for batch in alone] == [SIZE, (64, 96)]
+    for workers in (1, 2):
+        for one, other in zip(alone, batches(workers), strict=True):
+            assert one.names == other.names
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.classes, other.classes)
+            assert torch.equal(one.offsets, other.offsets)
 
 
 def test_seeds_differ() -> None:
@@ -86,27 +102,54 @@ def test_seeds_differ() -> None:
 
 
 def test_an_epoch_shows_each_sample_at_most_once() -> None:
-    batches = list(EpochSampler(103, 10, epoch=4, seed=1))
+    batches = list(epoch_of(103, 10, epoch=4, seed=1))
     keys = [key for batch in batches for key in batch]
-    assert len(batches) == len(EpochSampler(103, 10, epoch=4, seed=1)) == 10
-    assert {epoch for epoch, _ in keys} == {4}
-    assert len({index for _, index in keys}) == 100
-    assert all(0 <= index < 103 for _, index in keys)
+    assert len(batches) == len(epoch_of(103, 10, epoch=4, seed=1)) == 10
+    assert {(epoch, size) for epoch, _, size in keys} == {(4, SIZE)}
+    assert len({index for _, index, _ in keys}) == 100
+    assert all(0 <= index < 103 for _, index, _ in keys)
 
 
 @pytest.mark.parametrize('start', [0, 1, 9, 10, 11])
 def test_an_epoch_goes_on_where_it_stopped(start: int) -> None:
-    whole = list(EpochSampler(103, 10, epoch=4, seed=1))
-    rest = EpochSampler(103, 10, epoch=4, seed=1, start=start)
+    whole = list(epoch_of(103, 10, epoch=4, seed=1))
+    rest = epoch_of(103, 10, epoch=4, seed=1, start=start)
     assert list(rest) == whole[start:]
     assert len(rest) == len(whole[start:])
 
 
 def test_epochs_and_seeds_have_their_own_order() -> None:
     def order(epoch: int, seed: int) -> tuple[int, ...]:
-        return tuple(i for batch in EpochSampler(64, 8, epoch, seed) for _, i in batch)
+        return tuple(i for batch in epoch_of(64, 8, epoch, seed) for _, i, _ in batch)
 
     assert len({order(0, 1), order(1, 1), order(0, 2)}) == 3
+
+
+@pytest.mark.parametrize('start', [0, 3])
+@pytest.mark.parametrize('world', [1, 2, 3, 8])
+def test_processes_share_each_batch_out(world: int, start: int) -> None:
+    def batches(**share: int) -> list[list[Any]]:
+        return list(
+            EpochSampler(50, 8, 1, 2, start=start, size_of=lambda n: (32 + 8 * n, 64), **share)
+        )
+
+    whole = batches()
+    assert [batch[0][2] for batch in whole] == [(32 + 8 * n, 64) for n in range(start, 6)]
+    shares = [batches(rank=rank, world=world) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        assert [shares[i % world][number][i // world] for i in range(len(batch))] == batch
+        assert sum(len(share[number]) for share in shares) == len(batch)
+
+
+@pytest.mark.parametrize(('rank', 'world'), [(2, 2), (-1, 2), (0, 9), (0, 0)])
+def test_shares_that_are_none(rank: int, world: int) -> None:
+    with pytest.raises(ValueError, match=f'got rank {rank} of {world} processes for 8 samples'):
+        epoch_of(50, 8, 1, 2, rank=rank, world=world)
+
+
+def test_a_set_that_is_smaller_than_a_batch_has_none() -> None:
+    for num in (0, 7):
+        assert list(epoch_of(num, 8, 0, 0)) == []
 
 
 # --- batches ---------------------------------------------------------------------------------
@@ -114,7 +157,7 @@ def test_epochs_and_seeds_have_their_own_order() -> None:
 
 def test_the_shapes_of_a_batch(train_samples: list[Sample], spec: ModelSpec) -> None:
     dataset = training_set(train_samples, spec)
-    batch = collate([dataset[0, index] for index in range(3)])
+    batch = collate([dataset[0, index, SIZE] for index in range(3)])
     assert isinstance(batch, Batch)
     assert batch.images.shape == (3, *spec.input_size, 3)
     assert batch.classes.shape == (3, spec.num_priors)
@@ -123,6 +166,7 @@ def test_the_shapes_of_a_batch(train_samples: list[Sample], spec: ModelSpec) -> 
     assert batch.offsets.dtype == torch.float32
     assert batch.names == tuple(sample.name for sample in train_samples[:3])
     assert batch.to(torch.device('cpu')).names == batch.names
+    assert batch.size == SIZE
 
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -132,7 +176,7 @@ def test_an_image_that_fails_in_a_worker_is_named(
     samples = [replace(sample, path=Path('gone.jpg')) for sample in train_samples]
     loader = DataLoader(
         training_set(samples, spec),
-        batch_sampler=EpochSampler(4, 2, epoch=0, seed=0),
+        batch_sampler=epoch_of(4, 2, epoch=0, seed=0),
         num_workers=workers,
         collate_fn=collate,
     )
@@ -150,7 +194,7 @@ def test_every_object_of_a_real_photograph_has_a_prior_that_decodes_to_it(
 ) -> None:
     dataset = training_set(train_samples, spec)
     for index, sample in enumerate(train_samples):
-        _, _, classes, offsets = dataset[0, index]
+        _, _, classes, offsets = dataset[0, index, SIZE]
         size = np.array(sample.size[::-1] * 2, np.float32)
         boxes = decode(offsets, prior_boxes(spec), spec.variances) * size
         for box, label in zip(sample.boxes, sample.labels, strict=True):
@@ -159,9 +203,23 @@ def test_every_object_of_a_real_photograph_has_a_prior_that_decodes_to_it(
         assert (offsets[classes <= 0] == 0).all()
 
 
+def test_targets_are_those_of_the_size_that_is_asked_for(
+    train_samples: list[Sample], spec: ModelSpec
+) -> None:
+    sample = train_samples[0]
+    _, image, classes, offsets = training_set([sample], spec)[0, 0, (160, 208)]
+    other = spec_at(spec, (160, 208))
+    assert image.shape == (160, 208, 3)
+    assert len(classes) == len(offsets) == other.num_priors > spec.num_priors
+    size = np.array(sample.size[::-1] * 2, np.float32)
+    boxes = decode(offsets, prior_boxes(other), other.variances) * size
+    for box, label in zip(sample.boxes, sample.labels, strict=True):
+        assert np.abs(boxes[classes == label + 1] - box).max(axis=1).min() < 0.05
+
+
 def test_priors_in_ignore_regions_are_left_out(val_samples: list[Sample], spec: ModelSpec) -> None:
     sample = next(s for s in val_samples if s.name == '1_70_60_0_07688')
-    _, _, classes, _ = training_set([sample], spec)[0, 0]
+    _, _, classes, _ = training_set([sample], spec)[0, 0, SIZE]
     size = np.array(sample.size[::-1] * 2, np.float32)
     priors = boxes_of.cxcywh_to_xyxy(prior_boxes(spec)) * size
     inside = boxes_of.overlap(priors, sample.ignore).max(axis=1) >= 0.5

@@ -1,225 +1,332 @@
 """Augmented boxes against the pixels that they must cover."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
+import math
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mnssd_perception.ssd import feature_map, ModelSpec, resize_frame, resizing
-from mnssd_training.data import Sample
-from mnssd_training.data.sample import load_image
-from mnssd_training.data.transforms import (
-    augment,
-    Augmentation,
-    MIN_VISIBLE,
-    NetworkSample,
-    to_network,
-)
-from mnssd_training.errors import ConfigError
+from mnssd_training.config import AugmentationConfig
+from mnssd_training.data import Sample, transforms
+from mnssd_training.data.sample import ANY_CLASS, load_image
+from mnssd_training.data.transforms import augment, NetworkSample, UNCHANGED
+from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 import pytest
-import torch
 
-NONE = Augmentation(
-    zoom_out=0,
-    crop=0,
-    horizontal_flip=0,
-    vertical_flip=0,
-    brightness=0,
-    contrast=0,
-    saturation=0,
-    hue=0,
+FLIPS: dict[str, Any] = {'horizontal_flip': 0.5, 'vertical_flip': 0.5, 'min_side': 0.0}
+RECIPES: dict[str, dict[str, Any]] = {
+    'none': {},
+    'flips': {},
+    'ssd': {'zoom_out': 0.5, 'zoom_out_side': 3.0, 'crop': 0.8},
+    'jitter': {'jitter': 1.0, 'jitter_scale': (0.2, 3.0), 'jitter_aspect': 1.5},
+    'mosaic': {'mosaic': 1.0},
+    'all': {
+        'mosaic': 0.5,
+        'jitter': 0.5,
+        'jitter_scale': (0.5, 2.0),
+        'zoom_out': 0.5,
+        'crop': 0.5,
+    },
+}
+CONFIGS = {
+    name: UNCHANGED.model_copy(update=(FLIPS if name != 'none' else {'min_side': 0.0}) | recipe)
+    for name, recipe in RECIPES.items()
+}
+
+
+def spec_of(size: tuple[int, int], resize: Any = 'stretch') -> ModelSpec:
+    return ModelSpec(size, tuple('abcd'), (feature_map(size, 32, ((32.0, 32.0),)),), resize)
+
+
+def sample_of(
+    size: tuple[int, int], objects: Any = (), regions: Any = (), name: str = 'painted'
+) -> Sample:
+    objects, regions = (np.array(boxes, np.float32).reshape(-1, 4) for boxes in (objects, regions))
+    labels = np.arange(len(objects), dtype=np.int64)
+    hidden = np.full(len(regions), ANY_CLASS, np.int64)
+    return Sample(name, Path(f'{name}.png'), size, objects, labels, regions, hidden)
+
+
+@contextmanager
+def photographs(paint: Callable[[Sample], NDArray[np.uint8]]) -> Iterator[None]:
+    """Paint photographs instead of reading them."""
+    with patch.object(transforms, 'load_image', paint):
+        yield
+
+
+def see(
+    samples: list[Sample],
+    config: AugmentationConfig | None,
+    size: tuple[int, int],
+    seed: int = 0,
+    resize: str = 'stretch',
+    full: tuple[int, int] | None = None,
+) -> NetworkSample:
+    generator = np.random.default_rng(seed)
+    return augment(samples, 0, spec_of(full or size, resize), size, config, generator)
+
+
+# --- pixels and boxes ------------------------------------------------------------------------
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> Sample:
+    """Draw a photograph of up to four rectangles, some of them ignore regions."""
+    height, width = draw(st.integers(1, 70)), draw(st.integers(1, 90))
+    boxes: list[list[tuple[int, int, int, int]]] = [[], []]
+    for _ in range(draw(st.integers(0, 4))):
+        x1, y1 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+        x2, y2 = draw(st.integers(x1 + 1, width)), draw(st.integers(y1 + 1, height))
+        boxes[draw(st.booleans())].append((x1, y1, x2, y2))
+    return sample_of((height, width), boxes[0], boxes[1])
+
+
+def painted(box: NDArray[np.float32]) -> Callable[[Sample], NDArray[np.uint8]]:
+    """Paint one rectangle white, wherever it is met."""
+
+    def paint(sample: Sample) -> NDArray[np.uint8]:
+        image = np.zeros((*sample.size, 3), np.uint8)
+        x1, y1, x2, y2 = box.astype(int)
+        image[y1:y2, x1:x2] = 255
+        return image
+
+    return paint
+
+
+def beyond(boxes: NDArray[Any], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pick the lit pixels that lie more than a pixel outside of all boxes."""
+    height, width = image.shape[:2]
+    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    is_lit = image[..., 0] > 127
+    for x1, y1, x2, y2 in boxes * ((width, height) * 2) + np.array((-1, -1, 1, 1)):
+        inside = ((rows >= y1) & (rows <= y2))[:, None] & (columns >= x1) & (columns <= x2)
+        is_lit &= ~inside
+    return is_lit
+
+
+def fills(box: NDArray[Any], image: NDArray[np.uint8]) -> bool:
+    """Tell whether the middle row and column of a box are lit but for their outermost pixels."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box * ((width, height) * 2)
+    across, down = (
+        slice(math.ceil(low + 0.5), max(math.floor(high - 0.5), 0))
+        for low, high in ((x1, x2), (y1, y2))
+    )
+    lines = []
+    if y2 - y1 >= 2:  # what is thinner may lie between two rows that are sampled
+        lines.append(image[int((y1 + y2) / 2), across, 0])
+    if x2 - x1 >= 2:
+        lines.append(image[down, int((x1 + x2) / 2), 0])
+    # Half as bright as the middle: where the edge is, however much it is blurred.
+    return all(line.min() > line.max() / 2 - 2 and line.max() > 127 for line in lines if len(line))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    scenes(),
+    st.sampled_from(sorted(CONFIGS)),
+    st.tuples(st.integers(2, 48), st.integers(2, 48)),
+    st.sampled_from(['stretch', 'letterbox']),
+    st.integers(0, 2**32),
 )
-GEOMETRY = replace(
-    NONE, zoom_out=0.3, zoom_out_side=2.0, crop=0.8, horizontal_flip=0.5, vertical_flip=0.5
-)
-SIZE = (200, 250)  # of the painted photograph
-OBJECTS = ((5, 5, 35, 60), (60, 20, 140, 70), (150, 100, 190, 190), (0, 150, 60, 200))
-REGIONS = ((200, 10, 250, 80), (80, 110, 120, 160))
-BACKGROUND, FIRST, STEP = 20, 80, 25  # greys: even the blurred edges of one are no other's
+def test_boxes_and_regions_stay_with_their_pixels(
+    sample: Sample, name: str, size: tuple[int, int], resize: str, seed: int
+) -> None:
+    def look_at(paint: Callable[[Sample], NDArray[np.uint8]]) -> NetworkSample:
+        with photographs(paint):
+            return see([sample], CONFIGS[name], size, seed, resize, full=(64, 80))
+
+    for label, box in enumerate(sample.boxes):
+        seen = look_at(painted(box))
+        own = seen.boxes[seen.labels == label]
+        assert all(fills(one, seen.image) for one in own)  # no padding, nothing else
+        assert not beyond(np.concatenate((own, seen.ignore)), seen.image).any()
+    for box in sample.ignore:
+        seen = look_at(painted(box))
+        assert not beyond(seen.ignore, seen.image).any()
+
+    seen = look_at(lambda one: np.zeros((*one.size, 3), np.uint8))
+    assert seen.image.shape == (*size, 3)
+    for boxes in (seen.boxes, seen.ignore):
+        assert boxes.dtype == np.float32
+        assert boxes.shape == (len(boxes), 4)
+        assert (boxes >= 0).all()
+        assert (boxes <= 1).all()
+        assert (boxes[:, :2] < boxes[:, 2:]).all()
+    assert seen.labels.shape == (len(seen.boxes),)
+    if name in ('none', 'flips'):
+        assert sorted(seen.labels.tolist()) == list(range(len(sample.boxes)))
+        assert len(seen.ignore) == len(sample.ignore)
 
 
-def spec_of(size: tuple[int, int], resize: str = 'stretch') -> ModelSpec:
-    names = tuple('abcd')
-    return ModelSpec(size, names, (feature_map(size, 32, ((32.0, 32.0),)),), resize)
+@pytest.mark.parametrize('name', sorted(CONFIGS))
+def test_an_empty_photograph_of_any_size_goes_through_everything(name: str) -> None:
+    sizes = [(1, 1), (312, 1280), (1, 900), (900, 1), (40, 50)]
+    goals = [('stretch', (32, 40)), ('letterbox', (40, 32)), ('stretch', (1, 1))]
+    with photographs(lambda sample: np.full((*sample.size, 3), 90, np.uint8)):
+        for size, (resize, goal), seed in product(sizes, goals, range(6)):
+            seen = see([sample_of(size)], CONFIGS[name], goal, seed, resize)
+            assert seen.image.shape == (*goal, 3)
+            assert seen.boxes.shape == seen.ignore.shape == (0, 4)
+            assert seen.labels.shape == (0,)
+            assert (seen.image == 90).any()
 
 
-@pytest.fixture
-def painted(make_sample: Callable[..., Sample]) -> tuple[NDArray[np.uint8], Sample]:
-    """Rectangles on black: red tells that there is one, green which."""
-    image = np.zeros((*SIZE, 3), np.uint8)
-    for index, (x1, y1, x2, y2) in enumerate((*OBJECTS, *REGIONS)):
-        image[y1:y2, x1:x2] = (255, FIRST + STEP * index, 0)
-    return image, make_sample(OBJECTS, range(len(OBJECTS)), REGIONS, size=SIZE)
-
-
-def seen_at(image: NDArray[np.uint8], index: int) -> NDArray[np.float64] | None:
-    """Find the edges of a painted rectangle, fractions of the image, without its blurred rim."""
-    mine = np.abs(image[..., 1].astype(int) - FIRST - STEP * index) <= 4
-    rows, columns = np.nonzero((image[..., 0] > 240) & mine)
-    if not len(rows):
-        return None
-    size = image.shape[1::-1] * 2
-    return np.array((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)) / size
-
-
-def covers(box: NDArray[Any], inner: NDArray[Any], slack: NDArray[Any]) -> bool:
-    return bool((box[:2] <= inner[:2] + slack).all() and (box[2:] >= inner[2:] - slack).all())
-
-
-def check_against_pixels(seen: NetworkSample, spec: ModelSpec) -> set[str]:
-    """Hold every box against the pixels; return what has been met."""
-    met = set()
-    slack = 2.5 / np.array(spec.input_size[::-1])
-    assert len(set(seen.labels.tolist())) == len(seen.labels)
-    hidden = list(seen.ignore)
-    for index in range(len(OBJECTS) + len(REGIONS)):
-        pixels = seen_at(seen.image, index)
-        box = seen.boxes[seen.labels == index]
-        if len(box):
-            met.add('object')
-            assert pixels is not None, f'nothing is painted where object {index} is said to be'
-            assert np.abs(box[0] - pixels).max() <= slack.max()
-            assert covers(box[0], pixels, slack)
-        elif pixels is not None:
-            near = [i for i, region in enumerate(hidden) if covers(region, pixels, slack)]
-            assert near, f'rectangle {index} is in view and nothing tells'
-            region = hidden.pop(near[0])
-            assert np.abs(region - pixels).max() <= slack.max()
-            met.add('hidden object' if index < len(OBJECTS) else 'region')
-        else:
-            met.add('gone')
-    thin = [min(region[2:] - region[:2]) for region in hidden]  # nothing but a rim is left of it
-    assert all(side <= 4.0 / min(spec.input_size) for side in thin)
-    return met
+# --- what the drone sees ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('resize', ['stretch', 'letterbox'])
-def test_boxes_and_regions_stay_with_their_pixels(
-    painted: tuple[NDArray[np.uint8], Sample], resize: str
+@pytest.mark.parametrize('size', [(160, 160), (512, 640), (96, 300), (700, 700)], ids=str)
+def test_without_augmentation_the_network_sees_what_the_drone_sees(
+    train_samples: list[Sample], size: tuple[int, int], resize: Any
 ) -> None:
-    spec = spec_of((256, 256), resize)
-    met = set()
-    for seed in range(150):
-        torch.manual_seed(seed)
-        met |= check_against_pixels(augment(*painted, spec, GEOMETRY), spec)
-    assert met == {'object', 'hidden object', 'region', 'gone'}
+    sample = train_samples[0]
+    plan = resizing(sample.size, size, resize)
+    seen = see([sample], None, size, resize=resize)
+    assert np.array_equal(seen.image, resize_frame(load_image(sample), plan))
+    np.testing.assert_allclose(seen.boxes, plan.to_input(sample.boxes), atol=1e-6)
+    assert np.array_equal(seen.labels, sample.labels)
 
 
-@pytest.mark.parametrize(
-    ('change', 'image_to_boxes'),
-    [
-        (
-            {'horizontal_flip': 1.0},
-            lambda b: np.stack((250 - b[:, 2], b[:, 1], 250 - b[:, 0], b[:, 3]), 1),
-        ),
-        (
-            {'vertical_flip': 1.0},
-            lambda b: np.stack((b[:, 0], 200 - b[:, 3], b[:, 2], 200 - b[:, 1]), 1),
-        ),
-        ({}, lambda b: b),
-    ],
-    ids=['horizontal', 'vertical', 'none'],
-)
-def test_flips_are_exact(
-    painted: tuple[NDArray[np.uint8], Sample],
-    change: dict[str, float],
-    image_to_boxes: Callable[[NDArray[Any]], NDArray[Any]],
+def test_jitter_at_scale_one_is_a_cutting_of_what_the_drone_sees(
+    train_samples: list[Sample],
 ) -> None:
-    image, sample = painted
-    seen = augment(image, sample, spec_of(SIZE), replace(NONE, **change))
-    pixels = np.array((250, 200, 250, 200))
-    np.testing.assert_allclose(seen.boxes * pixels, image_to_boxes(sample.boxes), atol=1e-3)
-    np.testing.assert_allclose(seen.ignore * pixels, image_to_boxes(sample.ignore), atol=1e-3)
-    for label, box in zip(seen.labels, seen.boxes * pixels, strict=True):
-        assert np.array_equal(seen_at(seen.image, label) * pixels, np.round(box))
-
-
-def test_an_object_that_is_cut_off_becomes_a_region(make_sample: Callable[..., Sample]) -> None:
-    image = np.zeros((*SIZE, 3), np.uint8)
-    sample = make_sample([(0, 0, 250, 40), (100, 80, 130, 110)], [0, 1], size=SIZE)
-    met = set()
-    for seed in range(60):
-        torch.manual_seed(seed)
-        seen = augment(image, sample, spec_of(SIZE), replace(NONE, crop=1.0, crop_ious=(0.0, 1.0)))
-        met.add((0 in seen.labels, len(seen.ignore) > 0))
-    assert {(True, False), (False, True)} <= met
-    assert 0 < MIN_VISIBLE < 1
-
-
-def test_small_boxes_become_regions(make_sample: Callable[..., Sample]) -> None:
-    image = np.zeros((100, 100, 3), np.uint8)
-    sample = make_sample(
-        [(0, 0, 10, 10), (20, 20, 60, 23), (30, 30, 70, 70)], [0, 1, 2], size=(100, 100)
+    config = UNCHANGED.model_copy(update={'jitter': 1.0, 'jitter_scale': (1.0, 1.0)})
+    sample = train_samples[0]
+    seen = see([sample], config, (128, 160), full=sample.size)
+    whole = load_image(sample)
+    windows = np.lib.stride_tricks.sliding_window_view(whole[..., 0], (128, 160))
+    corners = np.argwhere((windows[..., 0, :] == seen.image[0, :, 0]).all(axis=2))
+    assert any(
+        np.array_equal(whole[y : y + 128, x : x + 160], seen.image) for y, x in corners.tolist()
     )
-    seen = to_network(image, sample, spec_of((50, 50)), min_side=2.0)
+
+
+# --- what becomes of objects ------------------------------------------------------------------
+
+
+def test_an_object_that_is_cut_off_becomes_a_region() -> None:
+    sample = sample_of((200, 250), [(0, 0, 250, 40), (100, 80, 130, 110)])
+    met = set()
+    with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
+        for seed in range(60):
+            config = UNCHANGED.model_copy(update={'crop': 1.0, 'crop_ious': (0.0, 1.0)})
+            seen = see([sample], config, (100, 100), seed)
+            met.add((0 in seen.labels, len(seen.ignore) > 0))
+    assert {(True, False), (False, True)} <= met
+
+
+@pytest.mark.parametrize(('part', 'is_object'), [(0.45, True), (0.55, False)])
+def test_how_much_of_an_object_must_be_in_view(part: float, is_object: bool) -> None:
+    config = UNCHANGED.model_copy(update={'min_visible': part})
+    sample = sample_of((100, 100), [(-20, 0, 20, 30)])  # half of it is beyond the photograph
+    with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
+        seen = see([sample], config, (50, 50))
+    assert (len(seen.boxes), len(seen.ignore)) == (int(is_object), int(not is_object))
+    np.testing.assert_allclose(np.concatenate((seen.boxes, seen.ignore)), [[0, 0, 0.2, 0.3]])
+
+
+def test_small_boxes_become_regions() -> None:
+    sample = sample_of((100, 100), [(0, 0, 10, 10), (20, 20, 60, 23), (30, 30, 70, 70)])
+    config = UNCHANGED.model_copy(update={'min_side': 2.0})
+    with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
+        seen = see([sample], config, (50, 50))
     assert seen.labels.tolist() == [0, 2]
     np.testing.assert_allclose(seen.ignore, [[0.2, 0.2, 0.6, 0.23]], atol=1e-6)
 
 
-def test_without_augmentation_the_network_sees_what_the_drone_sees(
-    train_samples: list[Sample],
-) -> None:
-    sample = train_samples[0]
-    image, spec = load_image(sample), spec_of((160, 160), 'letterbox')
-    plan = resizing(sample.size, spec.input_size, 'letterbox')
-    seen = to_network(image, sample, spec)
-    assert np.array_equal(seen.image, resize_frame(image, plan))
-    np.testing.assert_allclose(plan.to_source(seen.boxes), sample.boxes, atol=1e-3)
-    assert np.array_equal(seen.labels, sample.labels)
+# --- several photographs in one ---------------------------------------------------------------
+
+
+def greys(sample: Sample) -> NDArray[np.uint8]:
+    return np.full((*sample.size, 3), int(sample.name), np.uint8)
+
+
+def test_a_mosaic_shows_four_photographs_with_their_objects() -> None:
+    samples = [
+        sample_of((100, 120), [(0, 0, 120, 100)], name=str(grey)) for grey in range(10, 250, 30)
+    ]
+    changes = {'mosaic': 1.0, 'jitter': 1.0, 'jitter_scale': (1.0, 1.0), 'min_visible': 0.01}
+    config = UNCHANGED.model_copy(update=changes)
+    partners = set()
+    with photographs(greys):
+        for seed in range(20):
+            seen = see(samples, config, (64, 64), seed)
+            assert len(seen.boxes) == 4
+            assert set(np.unique(seen.image)) <= {10, *range(10, 250, 30)}  # no padding here
+            pixels = (seen.boxes * 64).round().astype(int)
+            assert (pixels[0, 2:] == pixels[3, :2]).all()
+            assert ((pixels[0, 2:] >= 16) & (pixels[0, 2:] <= 48)).all()
+            tones = [np.unique(seen.image[y1:y2, x1:x2]) for x1, y1, x2, y2 in pixels.tolist()]
+            assert all(len(tone) == 1 for tone in tones)
+            assert tones[0] == 10  # the one that was asked for
+            partners |= {int(tone[0]) for tone in tones[1:]}
+    assert len(partners) > 5
+
+
+def test_mixup_blends_two_photographs_with_their_objects() -> None:
+    samples = [
+        sample_of((50, 50), [(0, 0, 20, 30)], name='0'),
+        sample_of((80, 40), [(0, 0, 20, 8)], [(20, 40, 40, 80)], name='200'),
+    ]
+    config = UNCHANGED.model_copy(update={'mixup': 1.0})
+    greys_met, pairs = set(), 0
+    with photographs(greys):
+        for seed in range(40):
+            seen = see(samples, config, (50, 50), seed)
+            assert len(seen.boxes) == 2
+            np.testing.assert_allclose(seen.boxes[0], [0, 0, 0.4, 0.6])
+            assert len(np.unique(seen.image)) == 1
+            grey = int(seen.image[0, 0, 0])
+            if len(seen.ignore):  # the partner is the other one
+                pairs += 1
+                greys_met.add(grey)
+                np.testing.assert_allclose(seen.boxes[1], [0, 0, 0.5, 0.1])
+                np.testing.assert_allclose(seen.ignore, [[0.5, 0.5, 1, 1]])
+            else:
+                assert grey == 0
+    assert 10 < pairs < 30
+    assert 10 < min(greys_met) < 80
+    assert 120 < max(greys_met) < 190
+
+
+# --- habits -----------------------------------------------------------------------------------
 
 
 def test_the_photograph_is_not_changed(train_samples: list[Sample]) -> None:
     sample = train_samples[0]
     image = load_image(sample)
     before, boxes = image.copy(), sample.boxes.copy()
-    torch.manual_seed(3)
-    seen = augment(image, sample, spec_of((96, 120)), Augmentation())
+    image.setflags(write=False)
+    config = AugmentationConfig(mosaic=0.3, mixup=0.3, jitter=0.3, invert=0.3, equalise=0.3)
+    with photographs(lambda sample: image):
+        for seed in range(10):
+            seen = see([sample], config, (96, 120), seed)
+            assert seen.image.dtype == np.uint8
+            assert seen.image.flags.c_contiguous
+            assert not np.shares_memory(seen.image, image)
     assert np.array_equal(image, before)
     assert np.array_equal(sample.boxes, boxes)
-    assert seen.image.shape == (96, 120, 3)
-    assert seen.image.dtype == np.uint8
-    assert seen.image.flags.c_contiguous
 
 
-def test_a_photograph_without_objects_goes_through_everything(
-    make_sample: Callable[..., Sample],
-) -> None:
-    image = np.full((40, 50, 3), 90, np.uint8)
-    for seed in range(30):
-        torch.manual_seed(seed)
-        seen = augment(image, make_sample(size=(40, 50)), spec_of((32, 32)), Augmentation())
-        assert seen.boxes.shape == seen.ignore.shape == (0, 4)
-        assert seen.labels.shape == (0,)
+def test_the_same_generator_gives_the_same_input(train_samples: list[Sample]) -> None:
+    config = AugmentationConfig(mosaic=0.3, mixup=0.3, jitter=0.3, invert=0.3, equalise=0.3)
+    seen = [[see(train_samples, config, (96, 120), seed) for seed in range(5)] for _ in range(2)]
+    for one, other in zip(*seen, strict=True):
+        for name in ('image', 'boxes', 'labels', 'ignore'):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+    assert len({one.image.tobytes() for one in seen[0]}) == 5
 
 
-def test_a_grey_photograph_stays_grey(train_samples: list[Sample]) -> None:
-    grey = replace(Augmentation(), saturation=0.0, hue=0.0, brightness=0.3)
-    image = load_image(train_samples[0])
-    means = set()
-    for seed in range(8):
-        torch.manual_seed(seed)
-        seen = augment(image, train_samples[0], spec_of((96, 120)), grey).image
-        assert np.array_equal(seen[..., 0], seen[..., 1])
-        assert np.array_equal(seen[..., 0], seen[..., 2])
-        means.add(round(float(seen.mean()), 3))
-    assert len(means) > 4
-
-
-@pytest.mark.parametrize(
-    'change',
-    [
-        {'zoom_out': 1.1},
-        {'crop': -0.1},
-        {'vertical_flip': float('nan')},
-        {'zoom_out_side': 0.5},
-        {'crop_scale': 0.0},
-        {'crop_ious': ()},
-        {'crop_ious': (0.0, 0.9)},  # would search for ever in a photograph without objects
-        {'hue': 0.6},
-        {'brightness': 1.5},
-    ],
-)
-def test_what_cannot_be_is_refused_at_once(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=rf'augmentation\.{next(iter(change))}: expected'):
-        Augmentation(**change)
+def test_a_sample_that_is_missing_is_named(train_samples: list[Sample]) -> None:
+    gone = replace(train_samples[0], path=Path('gone.jpg'))
+    with pytest.raises(DatasetError, match=r'gone\.jpg'):
+        see([gone], None, (32, 32))

@@ -301,6 +301,14 @@ def test_an_image_that_cannot_be_used(
     assert caught.value.path == path
 
 
+@pytest.mark.parametrize('name', ['nul\0.jpg', 'x' * 5000, '.'])
+def test_a_name_that_no_image_has(
+    make_sample: Callable[..., Sample], tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(DatasetError, match='cannot read the image'):
+        load_image(make_sample(path=tmp_path / name))
+
+
 def test_images_are_rgb_whatever_the_file(
     make_sample: Callable[..., Sample], tmp_path: Path
 ) -> None:

@@ -1,0 +1,152 @@
+"""Fingerprints: the same for the same result, another for another."""
+
+from collections.abc import Iterator
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+from typing import Any, get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_training.config import Experiment, fingerprint, load_experiment
+from mnssd_training.config.fingerprint import NEUTRAL, what_counts
+from mnssd_training.config.keys import known_keys
+from mnssd_training.config.section import Section
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def of(*overrides: str, source: str | Path = 'smoke') -> str:
+    return fingerprint(load_experiment(source, overrides, {}))
+
+
+def path_keys(kind: Any = Experiment, where: str = '') -> Iterator[str]:
+    """Go through the keys that are marked as paths."""
+    if not (isinstance(kind, type) and issubclass(kind, Section)):
+        return
+    for name, field in kind.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get('path'):
+            yield f'{where}{name}'
+        yield from path_keys(field.annotation, f'{where}{name}.')
+        for inner in get_args(field.annotation):
+            yield from path_keys(inner, f'{where}{name}.*.')
+
+
+def test_it_is_twelve_hexadecimal_digits() -> None:
+    assert len(of()) == 12
+    assert set(of()) <= set('0123456789abcdef')
+
+
+@pytest.mark.parametrize(
+    'override',
+    [
+        'experiment.id=other', 'experiment.name=other', 'experiment.tags=[a]', 'data.root=/else',
+        'data.cache=/tmp', 'data.train_split=/lists/train.txt', 'data.val_split=splits/val.txt',
+        'training.workers=7', 'training.devices=4', 'training.nodes=2',
+        'training.accelerator=cpu', 'training.compile=true', 'training.channels_last=false',
+        'training.deterministic=true', 'training.gradient_checkpointing=true',
+        'evaluation.every=1', 'evaluation.monitor=ap', 'checkpoint.every_steps=3',
+        'checkpoint.keep_last=9', 'logging.root=/runs', 'logging.wandb=mine',
+        'training.epochs=1', 'training.ema_decay=0.999', 'optimizer.weight_decay=2e-2',
+        'loss.box_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
+    ],
+)  # fmt: skip
+def test_what_changes_nothing(override: str) -> None:
+    assert of(override) == of()
+
+
+@pytest.mark.parametrize(
+    'override',
+    [
+        'training.epochs=2', 'training.seed=1', 'training.ema_decay=0.9', 'training.ema_warmup=5',
+        'training.precision=bf16', 'training.multi_scale=[0.5, 1.0]', 'training.accumulate=2',
+        'training.batch_size=4', 'data.train_split=trainval', 'data.format=yolo',
+        'data.classes=[a, b]', 'data.use_difficult=true', 'data.rename={a: b}',
+        'data.more=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
+        'priors.variances=[0.1, 0.1]', 'model.width=0.5', 'matching.positive_iou=0.6',
+        'augmentation.vertical_flip=0.5', 'loss.classes=focal', 'loss.class_weights={Car: 2}',
+        'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
+        'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',
+        'initial.checkpoint=a.pt',
+    ],
+)  # fmt: skip
+def test_what_changes_the_result(override: str) -> None:
+    assert of(override) != of()
+
+
+def test_weights_count_by_whether_they_are_there() -> None:
+    given_ones = of('initial.backbone_weights=/here/a.pth', 'initial.checkpoint=a.pt')
+    assert given_ones == of('initial.backbone_weights=b.pth', 'initial.checkpoint=s3://b/c.pt')
+    assert given_ones != of('initial.backbone_weights=imagenet', 'initial.checkpoint=a.pt')
+
+
+def test_where_several_data_sets_lie_is_left_out() -> None:
+    assert of('data.more=[{root: a}]') == of('data.more=[{root: b}]')
+    assert of('data.more=[{root: a}]') != of('data.more=[{root: a}, {root: a}]')
+
+
+def test_every_path_is_left_out() -> None:
+    assert {'data.root', 'data.more.*.root', 'logging.root'} <= set(path_keys())
+    for key in path_keys():
+        assert key in NEUTRAL or key.partition('.')[0] in NEUTRAL or key.startswith('initial.')
+
+
+def test_every_key_that_is_left_out_is_a_key() -> None:
+    assert {key for key in NEUTRAL if '*' not in key} <= set(known_keys())
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_however_it_is_written(random: Any, with_defaults: bool) -> None:
+    """Whole or with the defaults left out, in any order of keys, as JSON: one fingerprint."""
+    experiment = load_experiment('hit_uav')
+    plain = experiment.model_dump(mode='json', exclude_defaults=not with_defaults)
+
+    def shuffled(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return int(value) if isinstance(value, float) and value.is_integer() else value
+        return {key: shuffled(value[key]) for key in random.sample(sorted(value), len(value))}
+
+    again = Experiment.model_validate_json(json.dumps(shuffled(plain)))
+    assert fingerprint(again) == fingerprint(experiment)
+
+
+@pytest.mark.parametrize('with_defaults', [False, True])
+def test_a_file_of_its_own_json(tmp_path: Path, with_defaults: bool) -> None:
+    experiment = load_experiment('original', ['training.seed=5'], {})
+    path = tmp_path / 'config.json'
+    path.write_text(experiment.model_dump_json(exclude_defaults=not with_defaults))
+    assert load_experiment(path) == experiment
+    assert of(source=path) == fingerprint(experiment)
+
+
+def test_minus_zero_is_zero() -> None:
+    assert of('loss.beta=-0.0') == of('loss.beta=0')
+
+
+def test_it_is_the_same_in_another_process() -> None:
+    script = (
+        'from mnssd_training.config import fingerprint, load_experiment\n'
+        'print(fingerprint(load_experiment("smoke")))'
+    )
+    paths = os.pathsep.join(str(ROOT / name) for name in ('mnssd_perception', 'mnssd_training'))
+    told = subprocess.run(
+        [sys.executable, '-c', script],
+        env={**os.environ, 'PYTHONPATH': paths, 'PYTHONHASHSEED': '7', 'LC_ALL': 'C'},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert told.strip() == of()
+
+
+def test_no_path_is_in_what_is_hashed() -> None:
+    experiment = load_experiment(
+        'smoke',
+        ['data.root=/secret', 'data.cache=/secret', 'logging.root=/secret',
+         'data.train_split=/secret/train.txt', 'initial.checkpoint=/secret',
+         'initial.backbone_weights=/secret', 'data.more=[{root: /secret}]'],
+    )  # fmt: skip
+    assert 'secret' not in json.dumps(what_counts(experiment))

@@ -1,0 +1,96 @@
+"""The JSON schema: what editors accept is what is accepted."""
+
+from collections.abc import Callable
+import json
+from typing import Any
+
+from mnssd_training.config import Experiment, json_schema, shipped_experiments
+from mnssd_training.config.shipped import COMPONENTS, EXPERIMENTS, shipped_components
+from mnssd_training.config.tree import to_plain
+from mnssd_training.config.yaml_text import read_yaml
+import pytest
+
+Fits = Callable[[Any], bool]
+
+fastjsonschema = pytest.importorskip('fastjsonschema')
+
+
+@pytest.fixture(scope='module')
+def fits() -> Fits:
+    """Make a check by the schema; this validator does not know types of tuples."""
+    check = fastjsonschema.compile(json_schema())
+
+    def fits_schema(plain: Any) -> bool:
+        try:
+            check(plain)
+        except fastjsonschema.JsonSchemaValueException:
+            return False
+        return True
+
+    return fits_schema
+
+
+def test_it_is_json() -> None:
+    assert json.loads(json.dumps(json_schema())) == json_schema()
+
+
+def test_nothing_is_required(fits: Fits) -> None:
+    assert fits({})
+
+
+@pytest.mark.parametrize('name', shipped_experiments())
+def test_shipped_experiments_fit(fits: Fits, name: str) -> None:
+    text = (EXPERIMENTS / f'{name}.yaml').read_text()
+    assert fits(to_plain(read_yaml(text, name)))
+
+
+@pytest.mark.parametrize('name', shipped_components())
+def test_shipped_components_fit_their_section(fits: Fits, name: str) -> None:
+    plain = to_plain(read_yaml((COMPONENTS / name).read_text(), name))
+    assert fits({name.partition('/')[0]: plain})
+
+
+@pytest.mark.parametrize(
+    'plain',
+    [
+        {'_base_': 'smoke'},
+        {'_base_': ['smoke', 'own.yaml']},
+        {'defaults': {'optimizer': 'optimizer/sgd.yaml', 'model': 'own.yaml'}},
+        {'overrides': {'training': {'epochs': 3}}},
+        {'training': {'epochs': '${EPOCHS:-3}', 'compile': '${COMPILE:-no}'}},
+        {'optimizer': {'name': '${NAME}'}, 'input': {'size': ['${H}', 96], 'train_size': None}},
+        {'matching': {'positive_iou': 0.5}},
+    ],
+)
+def test_what_fits(fits: Fits, plain: Any) -> None:
+    assert fits(plain)
+
+
+@pytest.mark.parametrize(
+    'plain',
+    [
+        {'trainning': {}},
+        {'training': {'epoch': 3}},
+        {'training': {'epochs': 'many'}},
+        {'training': {'epochs': 0}},
+        {'overrides': {'training': {'epochs': 0}}},
+        {'optimizer': {'name': 'adam'}},
+        {'matching': {'positive': 0.5}},
+        {'defaults': {'optimiser': 'a.yaml'}},
+        {'defaults': {'optimizer': 3}},
+        {'input': {'size': [1, 2, 3]}},
+        {'_base_': 3},
+    ],
+)
+def test_what_does_not(fits: Fits, plain: Any) -> None:
+    assert not fits(plain)
+
+
+def test_every_key_is_described() -> None:
+    for name, definition in json_schema()['$defs'].items():
+        for key, schema in definition['properties'].items():
+            assert schema.get('description'), f'{name}.{key}'
+
+
+def test_it_has_every_section() -> None:
+    assert set(Experiment.model_fields) < set(json_schema()['properties'])

@@ -1,0 +1,103 @@
+"""Experiments drawn: every key, who set it, and YAML that loads again."""
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_training.config import (
+    compose,
+    draw,
+    load_experiment,
+    one_line,
+    origins,
+    shipped_experiments,
+    validate,
+)
+from mnssd_training.config.environment import fill_in
+from mnssd_training.config.tree import to_plain
+from mnssd_training.config.yaml_text import read_yaml
+import pytest
+
+
+def drawn(source: str | Path, *overrides: str, **environment: str) -> str:
+    tree = compose(source, overrides, environment)
+    return draw(validate(tree), tree)
+
+
+def origin_in(text: str, row: str) -> str:
+    """Find the comment of a line."""
+    (line,) = [line for line in text.splitlines() if line.split('#')[0].strip() == row]
+    return line.partition('#')[2].strip()
+
+
+@pytest.mark.parametrize('name', shipped_experiments())
+def test_what_is_drawn_loads_as_the_same(name: str, tmp_path: Path) -> None:
+    path = tmp_path / 'again.yaml'
+    path.write_text(drawn(name))
+    assert load_experiment(path) == load_experiment(name, (), {})
+
+
+def test_odd_values_load_as_the_same(tmp_path: Path) -> None:
+    overrides = [
+        'data.classes=["no", "7", "a: b", "# x", "é\\t\\x07", "😀", "null", "~", "-", "a,b"]',
+        'data.rename={"7": "", "a b": "null", "${": "$${x}"}',
+        'data.more=[{root: "x y"}, {root: b, rename: {a: b}}]',
+        'experiment.description="two\\nlines, $${NOT} # and \\"quotes\\""',
+        'training.progressive=[[0, 0.5], [0.5, 1]]',
+        'initial.checkpoint=s3://bucket/key=1/c.pt',
+    ]
+    path = tmp_path / 'again.yaml'
+    path.write_text(drawn('smoke', *overrides), encoding='utf-8')
+    again, before = load_experiment(path), load_experiment('smoke', overrides)
+    assert again == before
+    assert before.data.rename['${'] == '${x}'
+
+
+def test_who_set_a_key_stands_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / 'own.yaml'
+    path.write_text(
+        '_base_: smoke\ndata:\n  root: ${ROOT}\n  more:\n    - root: b\n      format: yolo\n'
+        'defaults:\n  optimizer: optimizer/sgd.yaml\n'
+    )
+    text = drawn(path, 'training.epochs=4', 'input.size.1=96', ROOT='/data')
+    assert origin_in(text, 'root: /data') == f'{path}:3, environment ROOT'
+    assert origin_in(text, '- format: yolo') == f'{path}:6'
+    assert origin_in(text, 'root: b') == f'{path}:5'
+    assert origin_in(text, 'momentum: 0.9').startswith('optimizer/sgd.yaml:')
+    assert origin_in(text, 'epochs: 4') == 'command line'
+    assert origin_in(text, 'size: [160, 96]') == 'command line'
+    assert origin_in(text, 'channels: 48').startswith('smoke.yaml:')
+    assert origin_in(text, 'seed: 1337') == 'default'
+
+
+def test_origins_of_all_values(tmp_path: Path) -> None:
+    tree = compose('smoke', ['data.more=[{root: b}]'])
+    found = origins(validate(tree), tree)
+    assert found['training.epochs'].startswith('smoke.yaml:')
+    assert found['data.more.0.root'] == 'command line'
+    assert found['data.more.0.format'] == 'default'
+    assert found['data.rename'] == 'default'
+    assert found['matching.positive_iou'] == 'default'
+
+
+plain = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(10**15), 10**15),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(st.characters(exclude_categories=['Cs']), max_size=6),
+        st.text('${}~-.e0 :#', max_size=6),
+    ),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text('ab ${}#"', max_size=3), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(plain)
+def test_one_line_reads_as_the_value(value: Any) -> None:
+    text = one_line(value)
+    assert '\n' not in text
+    found = to_plain(fill_in(read_yaml(text, 'file'), {}))
+    assert found == value

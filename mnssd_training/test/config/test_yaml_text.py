@@ -1,0 +1,158 @@
+"""YAML: what its scalars mean, where its keys stand, and what it may not hold."""
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_training.config.tree import find, to_plain
+from mnssd_training.config.yaml_text import read_yaml, to_scalar
+from mnssd_training.errors import ConfigError
+import pytest
+
+DEEP = '[' * 500 + ']' * 500
+LAUGHS = 'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + ''.join(
+    f'{name}: &{name} [{", ".join(f"*{before}" for _ in range(10))}]\n'
+    for before, name in zip('abcdefgh', 'bcdefghi')
+)
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('', None),
+        ('~', None),
+        ('null', None),
+        ('true', True),
+        ('False', False),
+        ('yes', 'yes'),
+        ('no', 'no'),
+        ('on', 'on'),
+        ('7', 7),
+        ('-7', -7),
+        ('+7', 7),
+        ('010', 10),
+        ('0x10', '0x10'),
+        ('1_000', '1_000'),
+        ('12:30:45', '12:30:45'),
+        ('2024-99-99', '2024-99-99'),
+        ('1e-3', 0.001),
+        ('1.', 1.0),
+        ('.5', 0.5),
+        ('-2.5E+3', -2500.0),
+        ('.inf', float('inf')),
+        ('-.inf', float('-inf')),
+        ('e5', 'e5'),
+        ('.', '.'),
+        ('1e', '1e'),
+        ('9' * 18, 10**18 - 1),
+        ('9' * 19, '9' * 19),
+        ('9' * 5000, '9' * 5000),
+        ('7\n', '7\n'),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_scalars(text: str, value: Any) -> None:
+    found = to_scalar(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_not_a_number() -> None:
+    found = to_scalar('.nan')
+    assert isinstance(found, float)
+    assert math.isnan(found)
+
+
+def test_an_empty_document_is_null() -> None:
+    for text in ('', '\n', '# only words\n', '---\n'):
+        assert read_yaml(text, 'file').value is None
+
+
+def test_keys_know_their_lines() -> None:
+    tree = read_yaml('a: 1\nb:\n  c: "2"\n  d:\n    - 3\n    - e: 4\n', 'own.yaml')
+    assert to_plain(tree) == {'a': 1, 'b': {'c': '2', 'd': [3, {'e': 4}]}}
+    lines = {(): 1, ('a',): 1, ('b',): 2, ('b', 'c'): 3, ('b', 'd', 0): 5, ('b', 'd', 1, 'e'): 6}
+    for path, line in lines.items():
+        assert find(tree, path).origin == f'own.yaml:{line}'
+
+
+def test_what_was_written_unquoted_is_kept() -> None:
+    tree = read_yaml('a: 007\nb: "007"\nc:\n', 'file')
+    assert [find(tree, (key,)).text for key in 'abc'] == ['007', None, '']
+
+
+def test_keys_are_text() -> None:
+    assert to_plain(read_yaml('{7: a, true: b, null: c, 1.5: d}', 'file')) == {
+        '7': 'a', 'true': 'b', 'null': 'c', '1.5': 'd',
+    }  # fmt: skip
+
+
+def test_an_alias_is_what_it_stands_for() -> None:
+    assert to_plain(read_yaml('a: &x [1]\nb: *x\n', 'file')) == {'a': [1], 'b': [1]}
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('a: [\n', 'own.yaml:2: not YAML: '),
+        ('a: b: c\n', 'own.yaml:1: not YAML: mapping values are not allowed here'),
+        ('a: *x\n', 'own.yaml:1: not YAML: found undefined alias'),
+        ('a: 1\n---\nb: 2\n', 'own.yaml:2: not YAML: but found another document'),
+        ('a: \x00\n', 'own.yaml: not YAML: '),
+        ('\ta: 1\n', 'own.yaml:1: not YAML: '),
+        ('a: "\\ud800"\n', 'own.yaml:1: a: expected text in UTF-8'),
+        ('a:\n  b: 1\n  c: 2\n  b: 3\n', 'own.yaml:4: a.b: this key is here twice, first at'),
+        ('? [a, b]\n: c\n', 'own.yaml:1: expected a word as key, got a list or a dict'),
+        ('a:\n  ? {b: c}\n  : d\n', 'own.yaml:2: a: expected a word as key'),
+        ('a:\n  b: !!python/object/apply:os.getcwd []\n', "own.yaml:2: a.b: expected plain data"),
+        ('a: !!python/name:os.system x\n', "without tags, got '!!python/name:os.system'"),
+        ('a: !!int "3"\n', "got '!!int'"),
+        ('a: !mine 3\n', "got '!mine'"),
+        ('!mine a: 3\n', "got '!mine'"),
+        ('a: &x\n  b: *x\n', 'own.yaml:2: a.b: this alias holds itself'),
+        ('&x [1, *x]\n', 'this alias holds itself'),
+        (LAUGHS, 'expected at most 10000 values in a file'),
+        ('a: ' + '[' * 30 + ']' * 30, 'expected at most 20 keys in each other'),
+        (DEEP, 'expected at most 20 keys in each other'),
+        ('%YAML 7.0\n---\na: 1\n', 'not YAML'),
+    ],
+    ids=[
+        'open list', 'two colons', 'unknown alias', 'two documents', 'control character', 'tab',
+        'half a surrogate', 'twice', 'list as key', 'dict as key', 'object', 'function', 'tag',
+        'own tag', 'tag on a key', 'endless', 'endless list', 'laughs', 'deep', 'very deep',
+        'version',
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_data_is_named(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(text, 'own.yaml')
+    assert words in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read_yaml(text, 'file')
+    except ConfigError as error:
+        assert str(error).startswith('file')
+
+
+json_values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(10**17) + 1, 10**18 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text('abc é"\\\n\t-#:{}[],&*!|>%@`\'', max_size=8),
+    ),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text('ab -#:"\n', max_size=4), inner, max_size=3),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(json_values)
+def test_json_reads_as_itself(value: Any) -> None:
+    assert to_plain(read_yaml(json.dumps(value, ensure_ascii=False), 'file')) == value

@@ -1,0 +1,251 @@
+"""COCO JSON, good and every kind of rubbish."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+import shutil
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_training.config import SourceConfig
+from mnssd_training.data.coco import read_coco_source
+from mnssd_training.data.reading import Reading
+from mnssd_training.data.sample import load_image
+from mnssd_training.errors import DatasetError
+import numpy as np
+import pytest
+
+PHOTOGRAPH = '1_60_80_0_07504.jpg'
+Change = Callable[[dict[str, Any]], None]
+
+
+def coco() -> dict[str, Any]:
+    """Two photographs, three classes whose ids are not consecutive, an object and a crowd."""
+    return {
+        'images': [
+            {'id': 70, 'file_name': PHOTOGRAPH, 'width': 640, 'height': 512},
+            {'id': 7, 'file_name': '1_60_50_0_07429.jpg', 'width': 640, 'height': 512},
+        ],
+        'categories': [
+            {'id': 90, 'name': 'bicycle'},
+            {'id': 1, 'name': 'person'},
+            {'id': 3, 'name': 'car'},
+        ],
+        'annotations': [
+            {'id': 5, 'image_id': 7, 'category_id': 90, 'bbox': [10, 20, 30.5, 40], 'iscrowd': 0},
+            {'id': 6, 'image_id': 7, 'category_id': 3, 'bbox': [1, 2, 3, 4], 'iscrowd': 1},
+        ],
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path, hit_uav: Path) -> Path:
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'annotations').mkdir()
+    for image in coco()['images']:
+        name = image['file_name']
+        shutil.copy(hit_uav / 'JPEGImages' / name, tmp_path / 'images' / name)
+    return tmp_path
+
+
+def read(root: Path, content: Any, split: str = 'train', **keys: Any) -> Reading:
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    path = root / 'annotations' / 'instances_train.json'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_coco_source(SourceConfig(root=str(root), **keys), split)
+
+
+def test_no_annotation_at_all(root: Path) -> None:
+    reading = read(root, coco() | {'annotations': []})
+    assert [len(sample.boxes) + len(sample.ignore) for sample in reading.samples] == [0, 0]
+    assert reading.samples[0].boxes.shape == (0, 4)
+
+
+def test_ids_that_are_not_consecutive(root: Path) -> None:
+    reading = read(root, coco())
+    assert reading.class_names == ('person', 'car', 'bicycle')  # in the order of their ids
+    first, second = reading.samples
+    assert (first.name, second.name) == ('1_60_80_0_07504', '1_60_50_0_07429')
+    assert second.boxes.tolist() == [[10, 20, 40.5, 60]]
+    assert second.labels.tolist() == [2]
+    assert second.ignore.tolist() == [[1, 2, 4, 6]]
+    assert second.ignore_labels.tolist() == [1]  # a crowd hides its own class
+    assert load_image(second).shape == (512, 640, 3)
+    assert reading.notes == ()
+
+
+@pytest.mark.parametrize('folder', ['.', 'images', 'train', 'train2017', 'images/train'])
+def test_places_of_images(root: Path, folder: str) -> None:
+    images = [(root / 'images' / image['file_name']) for image in coco()['images']]
+    (root / folder).mkdir(exist_ok=True)
+    moved = [image.rename(root / folder / image.name) for image in images]
+    assert [sample.path for sample in read(root, coco()).samples] == moved
+
+
+@pytest.mark.parametrize(
+    ('place', 'split'),
+    [
+        ('annotations/instances_train2017.json', 'train'),
+        ('train.json', 'train'),
+        ('train/_annotations.coco.json', 'train'),
+        ('mine.json', 'mine.json'),
+    ],
+)
+def test_places_of_annotations(root: Path, place: str, split: str) -> None:
+    (root / place).parent.mkdir(exist_ok=True)
+    (root / place).write_text(json.dumps(coco()))
+    source = SourceConfig(root=str(root))
+    assert len(read_coco_source(source, split).samples) == 2
+    assert len(read_coco_source(source, str(root / place)).samples) == 2
+
+
+def test_names_keep_their_folders_and_differ(root: Path) -> None:
+    content = coco()
+    for number in (0, 1):
+        (root / 'images' / str(number)).mkdir()
+        name = content['images'][number]['file_name']
+        (root / 'images' / name).rename(root / 'images' / str(number) / 'a.jpg')
+        content['images'][number]['file_name'] = f'{number}/a.jpg'
+    assert [sample.name for sample in read(root, content).samples] == ['0/a', '1/a']
+
+
+def test_boxes_are_cut_and_those_without_area_counted(root: Path) -> None:
+    content = coco()
+    content['annotations'][0]['bbox'] = [-5, -5, 1000, 1e8]
+    content['annotations'][1]['bbox'] = [100, 100, 5, 0]
+    reading = read(root, content)
+    assert reading.samples[1].boxes.tolist() == [[0, 0, 640, 512]]
+    (note,) = reading.notes
+    assert 'skipped 1 boxes without area' in note
+    assert 'annotation 6: bbox [100, 100, 5, 0]' in note
+    with pytest.raises(DatasetError, match='annotation 6: bbox'):
+        read(root, content, strict_labels=True)
+
+
+def annotation(**keys: Any) -> Change:
+    return lambda content: content['annotations'][1].update(keys)
+
+
+def image(**keys: Any) -> Change:
+    return lambda content: content['images'][1].update(keys)
+
+
+def category(**keys: Any) -> Change:
+    return lambda content: content['categories'][1].update(keys)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (annotation(bbox=[1, 2, -3, 4]), 'annotation 6: bbox: expected pixels, .* from 0 on'),
+        (annotation(bbox=[700, 2, 3, 4]), 'annotation 6: bbox .* is outside of its image; corr'),
+        (annotation(bbox=[1, 2, 3]), r'annotation 6: bbox: expected \[x, y, width, height\]'),
+        (annotation(bbox=[1, 2, '3', 4]), 'annotation 6: bbox: expected'),
+        (annotation(bbox=[1, 2, True, 4]), 'annotation 6: bbox: expected'),
+        (annotation(bbox=[1, 2, [3], 4]), 'annotation 6: bbox: expected'),
+        (annotation(bbox={'x': 1}), 'annotation 6: bbox: expected'),
+        (annotation(bbox=None), 'annotation 6: bbox: expected .* got nothing'),
+        (annotation(bbox=[10**400, 0, 1, 1]), 'annotation 6: bbox'),
+        (annotation(category_id=2), 'annotation 6: there is no category 2; correct its'),
+        (annotation(category_id='3'), "annotation 6: there is no category '3'"),
+        (annotation(category_id=[]), r'annotation 6: there is no category \[\]'),
+        (annotation(image_id=8), 'annotation 6: there is no image 8; correct its image_id'),
+        (annotation(image_id=None), 'annotation 6: there is no image nothing'),
+        (annotation(iscrowd=2), 'annotation 6: iscrowd: expected 0 or 1, got 2'),
+        (annotation(iscrowd='no'), "annotation 6: iscrowd: expected 0 or 1, got 'no'"),
+        (annotation(id=5), 'annotation 5 is there more than once; give each its own id'),
+        (annotation(id='6'), r"annotations\[1\]: id: expected a whole number, got '6'"),
+        (annotation(id=True), r'annotations\[1\]: id: expected a whole number, got True'),
+        (image(id=70), 'image 70 is there more than once'),
+        (image(width=0), 'image 7: width: expected a whole number of 1 to 65536, got 0'),
+        (image(height=-1), 'image 7: height: expected'),
+        (image(height=512.0), 'image 7: height: expected'),
+        (image(height=10**30), 'image 7: height: expected'),
+        (image(height=None), 'image 7: height: expected .* got nothing'),
+        (image(file_name=''), 'image 7: file_name: expected a text'),
+        (image(file_name=7), 'image 7: file_name: expected a text, got 7'),
+        (image(file_name='no.jpg'), '1 of 2 files are missing, such as image 7: no.jpg; looked'),
+        (image(file_name='nul\0.jpg'), '1 of 2 files are missing'),
+        (image(file_name='x' * 5000), '1 of 2 files are missing'),
+        (image(file_name=PHOTOGRAPH), 'image 7: .* is the file of another image too'),
+        (category(id=90), 'category 90 is there more than once'),
+        (category(name='car'), "category 3: 'car' is there more than once"),
+        (category(name=' '), 'category 1: name: expected a text'),
+        (category(name=None), 'category 1: name: expected a text, got nothing'),
+        (lambda c: c.update(images=[]), 'images: expected at least one'),
+        (lambda c: c.update(categories=[]), 'categories: expected at least one'),
+        (lambda c: c.update(annotations={}), 'annotations: expected a list, got {}'),
+        (lambda c: c.pop('annotations'), 'annotations: expected a list, got nothing'),
+        (lambda c: c.update(images=[None]), r'images\[0\]: expected an object, got nothing'),
+    ],
+)  # fmt: skip
+def test_rubbish_is_named_with_file_and_record(root: Path, change: Change, words: str) -> None:
+    content = coco()
+    change(content)
+    with pytest.raises(DatasetError, match=words) as caught:
+        read(root, content)
+    assert caught.value.path == root / 'annotations' / 'instances_train.json'
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('', 'not JSON'),
+        ('[1, 2', 'not JSON'),
+        ('[]', 'expected a JSON object, got list'),
+        (b'\xff\xfe\x00', 'cannot be read as text'),
+        ('{"images": NaN}', 'not JSON: NaN is not a number'),
+        ('{"images": -Infinity}', 'not JSON: -Infinity is not a number'),
+        ('[' * 100_000, 'not JSON'),
+        ('{"images": ' + '9' * 10_000 + '}', 'not JSON|images: expected a list'),
+        (json.dumps(coco()).replace('30.5', '1e999'), 'annotation 5: bbox: expected pixels'),
+    ],
+    ids=['empty', 'cut', 'list', 'binary', 'NaN', 'infinity', 'deep', 'long', 'huge'],
+)
+def test_what_is_not_coco(root: Path, content: str | bytes, words: str) -> None:
+    with pytest.raises(DatasetError, match=words):
+        read(root, content)
+
+
+def test_a_byte_order_mark_is_harmless(root: Path) -> None:
+    assert len(read(root, b'\xef\xbb\xbf' + json.dumps(coco()).encode()).samples) == 2
+
+
+def test_missing_annotations_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r'instances_val\.json: no such file; set data\.train'):
+        read_coco_source(SourceConfig(root=str(tmp_path)), 'val')
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    table=st.sampled_from(['images', 'categories', 'annotations']),
+    key=st.sampled_from(['id', 'bbox', 'image_id', 'category_id', 'iscrowd', 'file_name', 'name']),
+    value=JSON,
+)
+def test_any_value_is_read_or_refused(
+    table: str, key: str, value: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = coco()
+    content[table][0][key] = value
+    folder = tmp_path_factory.getbasetemp() / 'coco_fuzz'
+    (folder / 'annotations').mkdir(parents=True, exist_ok=True)
+    for listed in coco()['images']:
+        (folder / listed['file_name']).touch()
+    try:
+        reading = read(folder, content)
+    except DatasetError:
+        return
+    for sample in reading.samples:
+        assert np.isfinite(sample.boxes).all()
+        assert (sample.boxes[:, 2:] > sample.boxes[:, :2]).all()

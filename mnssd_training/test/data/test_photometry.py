@@ -1,0 +1,127 @@
+"""Colours against torchvision's, on real photographs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+from mnssd_training.config import AugmentationConfig
+from mnssd_training.data import Sample
+from mnssd_training.data.photometry import draw_tones, Tones, with_tones
+from mnssd_training.data.sample import load_image
+import numpy as np
+from numpy.typing import NDArray
+import pytest
+import torch
+from torchvision.transforms.v2 import functional
+
+Rival = Callable[[torch.Tensor], torch.Tensor]
+RAMP = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+
+
+@pytest.fixture(params=['thermal', 'false colours', 'dark', 'one colour', 'one pixel'])
+def image(request: pytest.FixtureRequest, train_samples: list[Sample]) -> NDArray[np.uint8]:
+    """A real photograph, as it is and changed."""
+    thermal = load_image(train_samples[1])[::2, ::2]
+    if request.param == 'thermal':
+        return thermal.copy()
+    if request.param == 'false colours':  # saturated, of every hue
+        return cv2.applyColorMap(thermal, cv2.COLORMAP_HSV)
+    if request.param == 'dark':
+        return thermal // np.array([9, 5, 7], np.uint8)
+    flat = np.full((7, 5, 3), (200, 30, 90), np.uint8)
+    return flat if request.param == 'one colour' else flat[:1, :1].copy()
+
+
+def agree(image: NDArray[np.uint8], tones: Tones, rival: Rival, slack: int) -> None:
+    before = image.copy()
+    ours = with_tones(image, tones)
+    theirs = rival(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    assert ours.dtype == np.uint8
+    assert ours.shape == image.shape
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= slack
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ('tones', 'rival'),
+    [
+        ({'invert': True}, functional.invert),
+        ({'equalise': True}, functional.equalize),
+        ({'brightness': 0.6}, lambda x: functional.adjust_brightness(x, 0.6)),
+        ({'brightness': 1.5}, lambda x: functional.adjust_brightness(x, 1.5)),
+        ({'contrast': 0.5}, lambda x: functional.adjust_contrast(x, 0.5)),
+        ({'contrast': 1.5}, lambda x: functional.adjust_contrast(x, 1.5)),
+        ({'saturation': 0.5}, lambda x: functional.adjust_saturation(x, 0.5)),
+        ({'saturation': 1.5}, lambda x: functional.adjust_saturation(x, 1.5)),
+        ({'saturation': 0.0}, lambda x: functional.adjust_saturation(x, 0.0)),
+        ({'hue': 0.05}, lambda x: functional.adjust_hue(x, 0.05)),
+        ({'hue': -0.31}, lambda x: functional.adjust_hue(x, -0.31)),
+    ],
+    ids=[
+        'invert', 'equalise', 'darker', 'brighter', 'flatter', 'steeper', 'paler', 'richer',
+        'grey', 'hue', 'hue back',
+    ],
+)  # fmt: skip
+def test_each_change_is_that_of_torchvision(
+    image: NDArray[np.uint8], tones: dict[str, Any], rival: Rival
+) -> None:
+    agree(image, Tones(**tones), rival, slack=2)
+
+
+def test_changes_come_in_the_order_of_torchvision(train_samples: list[Sample]) -> None:
+    image = cv2.applyColorMap(load_image(train_samples[1])[::2, ::2], cv2.COLORMAP_JET)
+    f = functional
+
+    def early(x: torch.Tensor) -> torch.Tensor:
+        x = f.adjust_contrast(f.adjust_brightness(f.equalize(f.invert(x)), 1.1), 0.8)
+        return f.adjust_hue(f.adjust_saturation(x, 0.9), 0.03)
+
+    def late(x: torch.Tensor) -> torch.Tensor:
+        x = f.adjust_saturation(f.adjust_brightness(f.equalize(f.invert(x)), 1.1), 0.9)
+        return f.adjust_contrast(f.adjust_hue(x, 0.03), 0.8)
+
+    tones = (True, True, 1.1, 0.8, 0.9, 0.03)
+    agree(image, Tones(*tones), early, slack=4)  # one is rounded once, the other five times
+    agree(image, Tones(*tones, contrast_last=True), late, slack=4)
+
+
+def test_nothing_is_done_for_nothing(image: NDArray[np.uint8]) -> None:
+    assert with_tones(image, Tones()) is image
+
+
+def test_what_is_grey_stays_grey(train_samples: list[Sample]) -> None:
+    grey = load_image(train_samples[0])
+    config = AugmentationConfig(
+        brightness=0.3, contrast=0.5, saturation=0, hue=0, invert=0.3, equalise=0.3
+    )
+    generator, means = np.random.default_rng(0), set()
+    for _ in range(30):
+        seen = with_tones(grey, draw_tones(config, generator))
+        assert np.array_equal(seen[..., 0], seen[..., 1])
+        assert np.array_equal(seen[..., 0], seen[..., 2])
+        means.add(round(float(seen.mean()), 3))
+    assert len(means) > 20
+
+
+def test_half_of_the_draws_change_something() -> None:
+    config = AugmentationConfig(
+        brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1, invert=0.25, equalise=0.0
+    )
+    generator = np.random.default_rng(1)
+    draws = [draw_tones(config, generator) for _ in range(400)]
+    for name, most, middle in [
+        ('brightness', 0.2, 1), ('contrast', 0.3, 1), ('saturation', 0.4, 1), ('hue', 0.1, 0),
+    ]:  # fmt: skip
+        shifts = np.array([getattr(tones, name) - middle for tones in draws])
+        assert 0.4 < (shifts != 0).mean() < 0.6
+        assert 0.95 * most < np.abs(shifts).max() <= most
+        assert abs(shifts.mean()) < 0.1 * most
+    assert 0.2 < np.mean([tones.invert for tones in draws]) < 0.3
+    assert 0.4 < np.mean([tones.contrast_last for tones in draws]) < 0.6
+    assert not any(tones.equalise for tones in draws)
+
+
+def test_no_configuration_no_change() -> None:
+    config = AugmentationConfig(brightness=0, contrast=0, saturation=0, hue=0)
+    tones = draw_tones(config, np.random.default_rng(2))
+    assert with_tones(RAMP, tones) is RAMP

@@ -1,0 +1,135 @@
+"""VisDrone text annotations on real photographs."""
+
+from pathlib import Path
+import shutil
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_training.config import SourceConfig
+from mnssd_training.data.reading import Reading
+from mnssd_training.data.sample import ANY_CLASS
+from mnssd_training.data.visdrone import read_visdrone_source, VISDRONE_CLASSES
+from mnssd_training.errors import DatasetError
+import numpy as np
+import pytest
+
+NAMES = ('0_60_50_0_06519', '1_60_50_0_00299')
+
+
+@pytest.fixture
+def root(tmp_path: Path, hit_uav: Path) -> Path:
+    """A validation split of two photographs without objects."""
+    folder = tmp_path / 'VisDrone2019-DET-val'
+    for part in ('images', 'annotations'):
+        (folder / part).mkdir(parents=True)
+    for name in NAMES:
+        shutil.copy(hit_uav / 'JPEGImages' / f'{name}.jpg', folder / 'images')
+        (folder / 'annotations' / f'{name}.txt').write_text('')
+    return tmp_path
+
+
+def annotation_of(root: Path) -> Path:
+    return root / 'VisDrone2019-DET-val' / 'annotations' / f'{NAMES[0]}.txt'
+
+
+def read(root: Path, text: str = '', strict: bool = False) -> Reading:
+    annotation_of(root).write_text(text)
+    return read_visdrone_source(SourceConfig(root=str(root), strict_labels=strict), 'val')
+
+
+def test_no_objects(root: Path) -> None:
+    reading = read(root)
+    assert reading.class_names == VISDRONE_CLASSES
+    assert [sample.name for sample in reading.samples] == list(NAMES)
+    assert all(sample.boxes.shape == sample.ignore.shape == (0, 4) for sample in reading.samples)
+    assert all(sample.size == (512, 640) for sample in reading.samples)
+
+
+def test_objects_and_what_is_not_counted(root: Path) -> None:
+    sample = read(
+        root,
+        '10,20,30,40,1,4,0,0\n'  # a car
+        '1,2,3,4,1,1,0,2,\n'  # a pedestrian; some files end lines with a comma
+        '100,100,50,60,0,0,0,0\n'  # an ignored region
+        '200,100,50,60,1,11,0,0\n'  # others
+        '300,100,50,60,0,10,0,0\n\n',  # a motor that is not counted
+    ).samples[0]
+    assert sample.boxes.tolist() == [[10, 20, 40, 60], [1, 2, 4, 6]]
+    assert [VISDRONE_CLASSES[label] for label in sample.labels] == ['car', 'pedestrian']
+    assert sample.ignore[:, 0].tolist() == [100, 200, 300]
+    assert sample.ignore_labels.tolist() == [ANY_CLASS, ANY_CLASS, 9]
+
+
+@pytest.mark.parametrize('split', ['val', 'VisDrone2019-DET-val', '{root}/VisDrone2019-DET-val'])
+def test_names_of_splits(root: Path, split: str) -> None:
+    source = SourceConfig(root=str(root))
+    assert len(read_visdrone_source(source, split.format(root=root)).samples) == 2
+    (root / 'VisDrone2019-DET-val').rename(root / 'val')
+    assert len(read_visdrone_source(source, 'val').samples) == 2
+
+
+def test_boxes_are_cut_and_those_without_area_counted(root: Path) -> None:
+    text = '630,500,100,100,1,4,0,0\n5,5,0,9,1,4,0,0\n'
+    reading = read(root, text)
+    assert reading.samples[0].boxes.tolist() == [[630, 500, 640, 512]]
+    assert reading.notes == (
+        f"skipped 1 boxes without area: {NAMES[0]}.txt:2: nothing of '5,5,0,9,1,4,0,0' is inside "
+        f'the photograph',
+    )
+    with pytest.raises(DatasetError, match='nothing of'):
+        read(root, text, strict=True)
+
+
+@pytest.mark.parametrize(
+    ('line', 'words'),
+    [
+        ('1,2,3,4,1,4,0', 'line 2: expected 8 numbers with commas between'),
+        ('1 2 3 4 1 4 0 0', 'line 2: expected 8 numbers'),
+        ('1,2,3,4,1,4,0,0,0', 'line 2: expected 8 numbers'),
+        ('1,2,x,4,1,4,0,0', 'line 2: expected 8 numbers'),
+        ('1,2,nan,4,1,4,0,0', 'line 2: expected 8 numbers'),
+        ('1,2,inf,4,1,4,0,0', 'line 2: expected 8 numbers'),
+        ('1,2,-3,4,1,4,0,0', 'line 2: expected a width and height from 0 on'),
+        ('1,2,3,4,1,12,0,0', 'line 2: expected a category of 0 to 11, got 12'),
+        ('1,2,3,4,1,1.5,0,0', 'line 2: expected a category of 0 to 11, got 1.5'),
+        ('\0', 'line 2: expected 8 numbers'),
+    ],
+)
+def test_rubbish_is_named_with_file_and_line(root: Path, line: str, words: str) -> None:
+    with pytest.raises(DatasetError, match=words) as caught:
+        read(root, f'1,2,3,4,1,4,0,0\r\n{line}\r\n')
+    assert caught.value.path == annotation_of(root)
+
+
+def test_missing_parts_are_named(root: Path) -> None:
+    annotation_of(root).unlink()
+    source = SourceConfig(root=str(root))
+    with pytest.raises(DatasetError, match=r'06519\.jpg: has no annotation; 1 of 2 have none'):
+        read_visdrone_source(source, 'val')
+    (root / 'VisDrone2019-DET-val' / 'images' / f'{NAMES[0]}.jpg').unlink()
+    annotation_of(root).with_stem('other').write_text('')
+    with pytest.raises(DatasetError, match=r'other\.txt: has no image; 1 of 2 have none'):
+        read_visdrone_source(source, 'val')
+    with pytest.raises(DatasetError, match='no folder with images and annotations .*-test'):
+        read_visdrone_source(source, 'test')
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text('0123456789.-,einfx \n', max_size=60))
+def test_any_annotation_is_read_or_refused(
+    text: str, tmp_path_factory: pytest.TempPathFactory, hit_uav: Path
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / 'visdrone_fuzz'
+    for part in ('images', 'annotations'):
+        (folder / 'val' / part).mkdir(parents=True, exist_ok=True)
+    shutil.copy(hit_uav / 'JPEGImages' / f'{NAMES[0]}.jpg', folder / 'val' / 'images')
+    path = folder / 'val' / 'annotations' / f'{NAMES[0]}.txt'
+    path.write_text(text)
+    try:
+        (sample,) = read_visdrone_source(SourceConfig(root=str(folder)), 'val').samples
+    except DatasetError as error:
+        assert error.path == path
+        return
+    for boxes in (sample.boxes, sample.ignore):
+        assert np.isfinite(boxes).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()

@@ -1,0 +1,266 @@
+"""YOLO text labels, with lists and labels of every kind."""
+
+from pathlib import Path
+import shutil
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_training.config import SourceConfig
+from mnssd_training.data.reading import Reading
+from mnssd_training.data.sample import load_image
+from mnssd_training.data.yolo import read_yolo_source
+from mnssd_training.errors import DatasetError
+import numpy as np
+import pytest
+
+NAMES = ('0_60_50_0_06519', '0_60_70_0_06611', '1_60_50_0_00299')
+GOOD = '1 0.5 0.5 0.25 0.5\n'
+BOX = [240, 128, 400, 384]  # of GOOD, in 640 x 512
+
+
+@pytest.fixture
+def root(tmp_path: Path, hit_uav: Path) -> Path:
+    """A data set of three photographs; the second has an empty label, the third none."""
+    for folder in ('images', 'labels', 'splits'):
+        (tmp_path / folder).mkdir()
+    for name in NAMES:
+        shutil.copy(hit_uav / 'JPEGImages' / f'{name}.jpg', tmp_path / 'images')
+    (tmp_path / 'classes.txt').write_text('person\ncar\n')
+    (tmp_path / 'labels' / f'{NAMES[0]}.txt').write_text(GOOD)
+    (tmp_path / 'labels' / f'{NAMES[1]}.txt').write_text('')
+    for split in ('train', 'val'):
+        lines = ''.join(f'images/{name}.jpg\n' for name in NAMES)
+        (tmp_path / 'splits' / f'{split}.txt').write_text(lines)
+    return tmp_path
+
+
+def read(root: Path, split: str = 'val', training: bool = False, **keys: Any) -> Reading:
+    return read_yolo_source(SourceConfig(root=str(root), **keys), split, training)
+
+
+def label(root: Path, text: str | bytes) -> None:
+    path = root / 'labels' / f'{NAMES[0]}.txt'
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def test_validation_keeps_photographs_without_label(root: Path) -> None:
+    reading = read(root)
+    assert reading.class_names == ('person', 'car')
+    assert [sample.name for sample in reading.samples] == list(NAMES)
+    assert [len(sample.boxes) for sample in reading.samples] == [1, 0, 0]
+    assert reading.samples[1].boxes.shape == (0, 4)
+    assert reading.samples[0].boxes.tolist() == [BOX]
+    assert reading.samples[0].labels.tolist() == [1]  # as in the file: background is not counted
+    assert reading.samples[0].size == load_image(reading.samples[0]).shape[:2]
+    assert reading.notes == ()
+
+
+def test_training_leaves_out_photographs_without_label(root: Path) -> None:
+    reading = read(root, 'train', training=True)
+    assert [sample.name for sample in reading.samples] == [NAMES[0]]
+    (note,) = reading.notes
+    assert note.startswith('left out 2 photographs without a valid label from training')
+    assert NAMES[1] in note
+
+
+def test_no_photograph_with_a_label_is_an_error(root: Path) -> None:
+    label(root, '7 0.5 0.5 0.25 0.5')
+    with pytest.raises(DatasetError, match=r'train\.txt: expected a photograph with a valid'):
+        read(root, 'train', training=True)
+
+
+@pytest.mark.parametrize(
+    'entry',
+    [
+        'images/{}.jpg',
+        './images/{}.jpg',
+        '{root}/images/{}.jpg',
+        '/home/someone/finetune_dataset/images/{}.jpg',
+        'elsewhere/{}.jpg',
+        'C:\\data\\images\\{}.jpg',
+        '  images/{}.jpg\t',
+    ],
+)
+def test_lists_of_other_computers(root: Path, entry: str) -> None:
+    lines = [entry.format(name, root=root) for name in NAMES]
+    (root / 'splits' / 'val.txt').write_bytes(b'\xef\xbb\xbf' + '\r\n\r\n'.join(lines).encode())
+    reading = read(root)
+    assert [sample.name for sample in reading.samples] == list(NAMES)
+    assert {sample.path.parent for sample in reading.samples} == {root / 'images'}
+
+
+@pytest.mark.parametrize('split', ['val', 'splits/val.txt', '{root}/splits/val.txt'])
+def test_a_split_by_name_or_path(root: Path, split: str) -> None:
+    assert len(read(root, split.format(root=root)).samples) == 3
+
+
+def test_a_path_that_is_there_wins_over_the_file_name(root: Path, tmp_path: Path) -> None:
+    (root / 'other').mkdir()
+    shutil.copy(root / 'images' / f'{NAMES[1]}.jpg', root / 'other' / f'{NAMES[0]}.jpg')
+    (root / 'splits' / 'val.txt').write_text(f'other/{NAMES[0]}.jpg\nimages/{NAMES[0]}.jpg')
+    reading = read(root)
+    assert [sample.path.parent.name for sample in reading.samples] == ['other', 'images']
+    assert [sample.name for sample in reading.samples] == [
+        f'other/{NAMES[0]}',
+        f'images/{NAMES[0]}',
+    ]
+
+
+def test_labels_beside_nested_images(root: Path) -> None:
+    for folder in ('images/night', 'labels/night'):
+        (root / folder).mkdir()
+    image = root / 'images' / 'night' / 'images.jpg'
+    (root / 'images' / f'{NAMES[0]}.jpg').rename(image)
+    (root / 'labels' / 'night' / 'images.txt').write_text(GOOD)
+    (root / 'splits' / 'val.txt').write_text('images/night/images.jpg')
+    assert read(root).samples[0].boxes.tolist() == [BOX]
+    (root / 'labels' / 'images.txt').write_text('')  # the flat one comes first
+    assert len(read(root).samples[0].boxes) == 0
+
+
+def test_folders_instead_of_lists_and_names_in_yaml(root: Path) -> None:
+    for kind in ('images', 'labels'):
+        (root / kind).rename(root / 'moved')
+        (root / kind).mkdir()
+        (root / 'moved').rename(root / kind / 'valid')
+    (root / 'classes.txt').unlink()
+    (root / 'data.yaml').write_text('names: {0: person, 1: car}\nnc: 2\n')
+    reading = read(root, 'valid')
+    assert reading.class_names == ('person', 'car')
+    assert [len(sample.boxes) for sample in reading.samples] == [1, 0, 0]
+    (root / 'valid').mkdir()
+    for kind in ('images', 'labels'):
+        (root / kind / 'valid').rename(root / 'valid' / kind)
+    assert [len(sample.boxes) for sample in read(root, 'valid').samples] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ('line', 'words'),
+    [
+        ('0 0.5 0.5 0.1', 'lines that are no label'),
+        ('0', 'lines that are no label'),
+        ('car 0.5 0.5 0.1 0.1', 'lines that are no label'),
+        ('0.5 0.5 0.5 0.1 0.1', 'lines that are no label'),
+        ('0 nan 0.5 0.1 0.1', 'lines that are no label'),
+        ('0 0.5 0.5 inf 0.1', 'lines that are no label'),
+        ('0 0.5 0.5 0.1 0,1', 'lines that are no label'),
+        ('\0', 'lines that are no label'),
+        ('0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2', 'lines that are no label'),  # a polygon
+        ('2 0.5 0.5 0.1 0.1', 'class id 2 is not one of 0 to 1'),
+        ('-1 0.5 0.5 0.1 0.1', 'class id -1 is not one of 0 to 1'),
+        ('1e30 0.5 0.5 0.1 0.1', 'objects of unknown classes'),
+        ('0 0.5 0.5 0 0.1', 'boxes without area'),
+        ('0 0.5 0.5 -0.1 -0.1', 'boxes without area'),
+        ('0 1.5 0.5 0.1 0.1', 'boxes without area'),
+        ('0 1e300 0.5 1e-300 0.1', 'boxes without area'),
+    ],
+)
+def test_bad_lines_are_counted_or_refused(root: Path, line: str, words: str) -> None:
+    label(root, f'{line}\n\n{GOOD}{line}\n')
+    reading = read(root)
+    assert reading.samples[0].boxes.tolist() == [BOX]
+    (note,) = reading.notes
+    assert note.startswith('skipped 2 ')
+    assert words in note
+    assert f'labels/{NAMES[0]}.txt:1: ' in note
+    assert f'labels/{NAMES[0]}.txt:4: ' in note
+    with pytest.raises(DatasetError, match=rf'labels/{NAMES[0]}\.txt:1: '):
+        read(root, strict_labels=True)
+
+
+def test_many_bad_lines_are_one_note(root: Path) -> None:
+    label(root, '9 0.5 0.5 0.1 0.1\n' * 1000)
+    (note,) = read(root).notes
+    assert note.startswith('skipped 1000 objects of unknown classes: ')
+    assert note.count('class id 9') == 3
+
+
+@pytest.mark.parametrize(
+    'text', ['1.0 0.5 0.5 0.25 0.5', '1 0.5 0.5 0.25 0.5 0.93', '1\t0.5  0.5 .25 5e-1\r\n']
+)
+def test_harmless_variants(root: Path, text: str) -> None:
+    label(root, b'\xef\xbb\xbf' + text.encode())
+    reading = read(root, strict_labels=True)
+    assert reading.samples[0].boxes.tolist() == [BOX]
+
+
+def test_boxes_are_cut_at_the_edges(root: Path) -> None:
+    label(root, '0 0 0 1 1\n0 1 1 0.5 0.5\n0 0.5 0.5 9 9')
+    boxes = [[0, 0, 320, 256], [480, 384, 640, 512], [0, 0, 640, 512]]
+    assert read(root).samples[0].boxes.tolist() == boxes
+
+
+def test_missing_photographs_are_named(root: Path) -> None:
+    (root / 'images' / f'{NAMES[1]}.jpg').unlink()
+    with pytest.raises(DatasetError, match=rf'1 of 3 photographs .* line 2: images/{NAMES[1]}'):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('', 'expected an image path a line, got an empty list'),
+        (f'images/{NAMES[0]}.jpg\n/x/{NAMES[0]}.jpg', 'line 2: .* is the photograph of line 1'),
+        ('nul\0.jpg', '1 of 1 photographs'),
+        ('x' * 5000, '1 of 1 photographs'),
+        ('..', '1 of 1 photographs'),
+        ('labels', 'cannot be read|cannot read'),
+        (f'labels/{NAMES[0]}.txt', 'not an image'),
+    ],
+    ids=['empty', 'twice', 'null', 'long', 'up', 'folder', 'text'],
+)
+def test_wrong_lists(root: Path, text: str, words: str) -> None:
+    (root / 'splits' / 'val.txt').write_text(text)
+    with pytest.raises(DatasetError, match=words):
+        read(root)
+
+
+def test_missing_parts_are_named(root: Path) -> None:
+    with pytest.raises(DatasetError, match=r'splits/test\.txt: no such file, nor a folder'):
+        read(root, 'test')
+    (root / 'classes.txt').unlink()
+    with pytest.raises(DatasetError, match=r'classes\.txt: no such file; write class names in it'):
+        read(root)
+    named = read_yolo_source(SourceConfig(root=str(root)), 'val', False, ('a', 'b'))
+    assert named.class_names == ('a', 'b')
+
+
+@pytest.mark.parametrize(
+    'text', ['', 'names:', 'names: [a, a]', 'names: {1: a, 2: b}', '[', 'names: a', '- 1', '\0']
+)
+def test_wrong_names_in_yaml(root: Path, text: str) -> None:
+    (root / 'classes.txt').unlink()
+    (root / 'data.yaml').write_text(text)
+    with pytest.raises(DatasetError, match=r'data\.yaml: (names: expected|not YAML|cannot be)'):
+        read(root)
+
+
+def test_a_loop_of_links_is_an_error(root: Path) -> None:
+    image = root / 'images' / f'{NAMES[0]}.jpg'
+    image.unlink()
+    image.symlink_to(image)
+    with pytest.raises(DatasetError, match='cannot read the image'):
+        read(root)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.binary(max_size=60) | st.text('0123456789.-+einfax \n\t', max_size=60))
+def test_any_label_is_read_or_refused(
+    text: str | bytes, tmp_path_factory: pytest.TempPathFactory, hit_uav: Path
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / 'yolo_fuzz'
+    for part in ('images', 'labels'):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / 'classes.txt').write_text('person\ncar\n')
+    (folder / 'list.txt').write_text(f'{NAMES[0]}.jpg')
+    shutil.copy(hit_uav / 'JPEGImages' / f'{NAMES[0]}.jpg', folder / 'images')
+    label(folder, text)
+    try:
+        (sample,) = read(folder, 'list.txt').samples
+    except DatasetError as error:
+        assert 'cannot be read as text' in str(error)
+        return
+    assert np.isfinite(sample.boxes).all()
+    assert (sample.boxes[:, 2:] > sample.boxes[:, :2]).all()
+    assert (sample.boxes <= (640, 512, 640, 512)).all()
