@@ -6,10 +6,10 @@ from typing import Any
 
 import cv2
 from mnssd_perception.ssd import feature_map, ModelSpec
-from mnssd_training.config import Experiment, load_experiment
+from mnssd_training.config import Experiment, load_experiment, ModelConfig
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.sample import ANY_CLASS
-from mnssd_training.model import build_model, MobileNetSsd, ModelConfig
+from mnssd_training.model import build_model, MobileNetSsd
 import numpy as np
 import pytest
 import torch
@@ -73,10 +73,18 @@ def model(spec: ModelSpec) -> MobileNetSsd:
                 module.weight.uniform_(0.7, 1.3)
                 module.bias.uniform_(-0.2, 0.5)
         for head in (model.logits, model.offsets):
-            for level in head.levels:
-                level[-1].weight.normal_(std=0.2)
-                level[-1].bias.normal_(std=0.2)
+            for layer in head.predictions():
+                layer.weight.normal_(std=0.2)
+                layer.bias.normal_(std=0.2)
     return model
+
+
+@pytest.fixture(scope='session')
+def exported(model: MobileNetSsd) -> bytes:
+    """The network as ONNX; to export takes seconds."""
+    from mnssd_training.export import export_onnx
+
+    return export_onnx(model)
 
 
 @pytest.fixture

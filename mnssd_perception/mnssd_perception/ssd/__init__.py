@@ -13,6 +13,7 @@ from mnssd_perception.ssd.priors import (
     prior_boxes,
     prior_digest,
     scale_sizes,
+    ssdlite_feature_maps,
 )
 from mnssd_perception.ssd.resize import resize_frame, Resizing, resizing
 from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec, Normalisation
@@ -39,6 +40,7 @@ __all__ = [
     'resizing',
     'scale_sizes',
     'Selection',
+    'ssdlite_feature_maps',
     'suppress',
     'Targets',
     'targets',

@@ -8,8 +8,10 @@ priors inside ignore regions, are left out of the loss.
 
 from dataclasses import dataclass
 
-from mnssd_perception.ssd.boxes import cxcywh_to_xyxy, iou, overlap
+from mnssd_perception.errors import SettingsError
+from mnssd_perception.ssd.boxes import area, cxcywh_to_xyxy
 from mnssd_perception.ssd.coding import encode
+from mnssd_perception.ssd.nearby import BLOCK, Nearby, nearby, strongest
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +35,17 @@ class Matching:
     positive_iou: float = 0.5
     negative_iou: float = 0.4
     ignore_overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that no overlap can pass, or that call a prior both."""
+        for name in ('positive_iou', 'negative_iou', 'ignore_overlap'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
+        if self.negative_iou > self.positive_iou:
+            raise SettingsError(
+                f'negative_iou: expected at most positive_iou {self.positive_iou}, '
+                f'got {self.negative_iou}'
+            )
 
 
 @dataclass(frozen=True)
@@ -68,33 +81,49 @@ def match(
     """
     found = np.full(len(priors_xyxy), -1, np.int64)
     if len(ignore):
-        inside = overlap(priors_xyxy, ignore).max(axis=1)
+        pairs = nearby(priors_xyxy, ignore)
+        inside, _ = strongest(pairs, _ratio(pairs.shared, pairs.area))
         found[inside >= matching.ignore_overlap] = -2
     if not len(boxes):
         return found
-    ious = iou(priors_xyxy, boxes)
-    best = ious.argmax(axis=1)
-    best_iou = ious[np.arange(len(best)), best]
+    pairs = nearby(priors_xyxy, boxes)
+    union = pairs.area + area(boxes)[pairs.box, None] - pairs.shared
+    ious = _ratio(pairs.shared, union)
+    best_iou, best = strongest(pairs, ious)
     found[best_iou >= matching.negative_iou] = -2
     positive = best_iou >= matching.positive_iou
     found[positive] = best[positive]
-    _force_best(found, ious)
+    _force_best(found, pairs, ious, len(boxes))
     return found
 
 
-def _force_best(found: NDArray[np.int64], ious: NDArray[np.floating]) -> None:
+def _ratio(part: NDArray[np.floating], whole: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Divide areas; 0 of nothing."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _force_best(
+    found: NDArray[np.int64], pairs: Nearby, ious: NDArray[np.floating], num_boxes: int
+) -> None:
     """Give each object its best free prior, highest IoU first, in place."""
+    rows = np.argsort(pairs.box, kind='stable')
+    ends = np.searchsorted(pairs.box[rows], np.arange(num_boxes + 1))
+    top = np.zeros(num_boxes, ious.dtype)
+    np.maximum.at(top, pairs.box, ious.max(axis=1))
     taken: set[int] = set()
-    for index in np.argsort(-ious.max(axis=0), kind='stable'):
-        column = ious[:, index]
-        prior = int(column.argmax())
-        if prior in taken:
-            column = column.copy()
-            column[list(taken)] = -1.0
-            prior = int(column.argmax())
-        if column[prior] > 0:
-            found[prior] = index
-            taken.add(prior)
+    for index in np.argsort(-top, kind='stable'):
+        if top[index] <= 0:
+            break  # the rest overlaps nothing
+        own = rows[ends[index] : ends[index + 1]]
+        priors = (pairs.block[own, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+        column = ious[own].reshape(-1)
+        at = int(column.argmax())
+        if priors[at] in taken:
+            column[np.isin(priors, list(taken))] = -1.0
+            at = int(column.argmax())
+        if column[at] > 0:
+            found[priors[at]] = index
+            taken.add(int(priors[at]))
 
 
 def targets(

@@ -20,10 +20,11 @@ __all__ = [
     'prior_boxes',
     'prior_digest',
     'scale_sizes',
+    'ssdlite_feature_maps',
 ]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # as many input sizes as a training may draw from
 def prior_boxes(spec: ModelSpec) -> NDArray[np.float32]:
     """
     Compute the priors of a model.
@@ -111,13 +112,41 @@ def finetune_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]
     :param input_size: (height, width) of the network input, pixels.
     :return: six levels.
     """
-    scales = (0.10, 0.20, 0.35, 0.50, 0.65, 0.80, 0.95)
     two, three = (2.0,), (2.0, 3.0)
+    return _even_levels(
+        input_size,
+        8,
+        (0.10, 0.20, 0.35, 0.50, 0.65, 0.80, 0.95),
+        (two, three, three, three, two, two),
+    )
+
+
+def ssdlite_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
+    """
+    Lay out the priors of torchvision's SSDLite.
+
+    Scales 0.20 to 0.95 over strides from 16 on, six priors a cell, as ``DefaultBoxGenerator``
+    does. 3234 priors at 320 x 320.
+
+    :param input_size: (height, width) of the network input, pixels.
+    :return: six levels.
+    """
+    scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
+    return _even_levels(input_size, 16, scales, ((2.0, 3.0),) * 6)
+
+
+def _even_levels(
+    input_size: tuple[int, int],
+    stride: int,
+    scales: tuple[float, ...],
+    ratios: tuple[tuple[float, ...], ...],
+) -> tuple[FeatureMap, ...]:
+    """Lay out levels that halve from a stride on and whose cells divide the input evenly."""
     levels = []
-    shape = tuple(-(-side // 8) for side in input_size)
-    for scale, following, ratios in zip(scales, scales[1:], (two, three, three, three, two, two)):
+    shape = tuple(-(-side // stride) for side in input_size)
+    for scale, following, own in zip(scales, scales[1:], ratios):
         pairs = [(scale, 1.0), (sqrt(scale * following), 1.0)]
-        pairs += [(scale, r) for ratio in ratios for r in (ratio, 1 / ratio)]
+        pairs += [(scale, r) for ratio in own for r in (ratio, 1 / ratio)]
         levels.append(
             FeatureMap(
                 (shape[0], shape[1]),

@@ -4,20 +4,14 @@ import array
 
 import cv2
 from hypothesis import given, settings, strategies
+from mnssd_perception.encodings import ENCODINGS, image_view
 from mnssd_perception.errors import ImageError
 import numpy as np
 import pytest
 
 pytest.importorskip('rclpy')
 
-from mnssd_perception.ros.images import (
-    ENCODINGS,
-    from_array,
-    from_bgr,
-    image_view,
-    to_bgr,
-    to_rgb,
-)
+from mnssd_perception.ros.images import from_array, from_bgr, to_bgr, to_rgb
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 

@@ -2,8 +2,17 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import boxes as geometry
-from mnssd_perception.ssd import decode, match, Matching, targets
+from mnssd_perception.ssd import (
+    decode,
+    match,
+    Matching,
+    ModelSpec,
+    original_feature_maps,
+    prior_boxes,
+    targets,
+)
 import numpy as np
 import pytest
 
@@ -59,6 +68,26 @@ def test_thresholds():
     assert matched(box, positive_iou=0.1, negative_iou=0.1) == [0, 0, -1]
     assert matched(box, positive_iou=0.5, negative_iou=0.1) == [0, -2, -1]
     assert matched(box, positive_iou=0.9, negative_iou=0.8) == [0, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ('thresholds', 'words'),
+    [
+        ({'positive_iou': 1.1}, 'positive_iou: expected 0 to 1, got 1.1'),
+        ({'negative_iou': -0.1}, 'negative_iou: expected 0 to 1, got -0.1'),
+        ({'ignore_overlap': float('nan')}, 'ignore_overlap: expected 0 to 1, got nan'),
+        ({'positive_iou': 0.3}, 'negative_iou: expected at most positive_iou 0.3, got 0.4'),
+    ],
+    ids=['more than whole', 'less than none', 'not a number', 'both'],
+)
+def test_thresholds_that_are_none(thresholds, words):
+    with pytest.raises(SettingsError, match=words):
+        Matching(**thresholds)
+
+
+def test_the_ends_of_the_range_are_thresholds():
+    assert Matching(0.0, 0.0, 0.0) == Matching(positive_iou=0, negative_iou=0, ignore_overlap=0)
+    assert Matching(1.0, 1.0, 1.0).negative_iou == 1.0
 
 
 edge = st.integers(0, 24)
@@ -144,3 +173,68 @@ def test_targets_decode_to_the_objects():
     nearest = np.abs(decoded[:, None] - boxes).max(axis=2).argmin(axis=1)
     np.testing.assert_allclose(decoded, boxes[nearest], atol=1e-5)
     np.testing.assert_array_equal(labels[nearest], found.classes[positive] - 1)
+
+
+# --- against all priors beside all boxes -----------------------------------------------------
+
+
+def match_all_with_all(priors_xyxy, boxes, ignore, matching):
+    """Match by comparing each prior with each box: what the blocks must not change."""
+    found = np.full(len(priors_xyxy), BACKGROUND, np.int64)
+    inside = geometry.overlap(priors_xyxy, ignore).max(axis=1, initial=0)
+    found[inside >= matching.ignore_overlap] = LEFT_OUT
+    if not len(boxes):
+        return found if len(ignore) else np.full(len(priors_xyxy), BACKGROUND)
+    ious = geometry.iou(priors_xyxy, boxes)
+    best, best_iou = ious.argmax(axis=1), ious.max(axis=1, initial=0)
+    if not len(ignore):
+        found[:] = BACKGROUND
+    found[best_iou >= matching.negative_iou] = LEFT_OUT
+    found = np.where(best_iou >= matching.positive_iou, best, found)
+    free = np.ones(len(priors_xyxy), bool)
+    for index in np.argsort(-ious.max(axis=0, initial=0), kind='stable'):
+        column = np.where(free, ious[:, index], -1.0)
+        if len(column) and column.max() > 0:
+            found[column.argmax()] = index
+            free[column.argmax()] = False
+    return found
+
+
+thresholds = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.5, 0.9, 1.0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(0, 200),
+    st.integers(0, 12),
+    st.integers(0, 5),
+    st.sampled_from([0.0, 0.5, 0.125]),
+    st.tuples(thresholds, thresholds, thresholds),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 2**32),
+)
+def test_blocks_change_nothing(num_priors, num_boxes, num_regions, grid, limits, dtype, seed):
+    generator = np.random.default_rng(seed)
+
+    def some(num, smallest):
+        """Draw boxes, some without area or inside out; on a grid many overlaps are equal."""
+        low = generator.uniform(-0.1, 1.0, (num, 2))
+        boxes = np.concatenate((low, low + generator.uniform(smallest, 0.5, (num, 2))), axis=1)
+        return np.round(boxes / grid) * grid if grid else boxes
+
+    priors = some(num_priors, 0.0).astype(np.float32)
+    boxes, ignore = some(num_boxes, -0.05).astype(dtype), some(num_regions, -0.05).astype(dtype)
+    matching = Matching(max(limits[:2]), min(limits[:2]), limits[2])
+    expected = match_all_with_all(priors, boxes, ignore, matching)
+    np.testing.assert_array_equal(match(priors, boxes, ignore, matching), expected)
+
+
+@pytest.mark.parametrize('num_boxes', [1, 150])
+def test_blocks_change_nothing_for_the_priors_of_a_network(num_boxes):
+    spec = ModelSpec((300, 300), ('a',), original_feature_maps((300, 300)))
+    priors = geometry.cxcywh_to_xyxy(prior_boxes(spec))
+    low = np.random.default_rng(1).uniform(0, 0.9, (num_boxes, 2))
+    sides = np.random.default_rng(2).uniform(0.01, 0.3, (num_boxes, 2))
+    boxes = np.concatenate((low, np.minimum(low + sides, 1)), axis=1).astype(np.float32)
+    expected = match_all_with_all(priors, boxes, boxes[:5] / 2, Matching())
+    np.testing.assert_array_equal(match(priors, boxes, boxes[:5] / 2, Matching()), expected)

@@ -1,82 +1,158 @@
-"""``evaluate``: a checkpoint or a bundle to its average precision, as text or JSON."""
+"""``evaluate``: a checkpoint, an ONNX file or a bundle to its scores, as text, JSON and HTML."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import contextmanager
 import json
 from pathlib import Path
 import sys
 from typing import Any
 
-from mnssd_perception.bundle import open_bundle
-from mnssd_perception.detector import Detector
-from mnssd_perception.engines import open_engine
+from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
+from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.data import read_voc
+from mnssd_training.config import DataConfig
+from mnssd_training.data import Sample
 from mnssd_training.errors import DatasetError
-from mnssd_training.evaluation import evaluate_detector, evaluate_model, SCORING
-from mnssd_training.train import load_checkpoint
+from mnssd_training.evaluation.page import draw_failures, report_page
+from mnssd_training.evaluation.report import make_report
+from mnssd_training.evaluation.speed import measure_speed
+from mnssd_training.evaluation.text import report_text
+from tqdm import tqdm
+
+EPILOG = """\
+examples:
+  evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
+  evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
+  evaluate network.onnx --experiment hit_uav data.root=DATA/hit_uav
+  evaluate model-1.0.mnssd DATA/cars --format yolo --rename bus=truck --rename kite=
+"""
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse, score and print."""
-    parser = ArgumentParser('evaluate', description='Score a model on annotated photographs.')
-    parser.add_argument('model', type=Path, help='a checkpoint (.pt) or a bundle (.mnssd)')
-    parser.add_argument('data', type=Path, help='folder of the data set, PASCAL VOC layout')
-    parser.add_argument('--split', default='val', help='list to score on (default: val)')
-    parser.add_argument('--engine', default='auto', help='engine for a bundle (default: auto)')
-    parser.add_argument('--json', action='store_true', help='print JSON')
-    args = parser.parse_args(arguments)
-    scores = _score(args.model, args.data, args.split, args.engine)
-    print(json.dumps(scores, indent=2) if args.json else _table(scores))
-
-
-def _score(model: Path, data: Path, split: str, engine_name: str) -> dict[str, Any]:
-    """Score a checkpoint through PyTorch, or a bundle through its engine."""
-    if model.suffix == '.pt':
-        checkpoint = load_checkpoint(model)
-        network = checkpoint.build()
-        samples = read_voc(data, split, network.spec.class_names)
-        return evaluate_model(network, samples)
-    if model.suffix and not model.exists():
-        raise DatasetError(model, 'no such model')
-    bundle = open_bundle(model)
-    samples = read_voc(data, split, bundle.manifest.spec.class_names)
-    engine = open_engine(bundle, engine_name)
-    everything = replace(SCORING, iou_threshold=bundle.manifest.thresholds.iou)
-    return evaluate_detector(Detector(bundle, engine, everything), samples)
-
-
-def _table(scores: dict[str, Any]) -> str:
-    """Lay scores out as text."""
-    columns = {
-        'ap50': 'COCO AP50',
-        'ap': 'COCO AP',
-        'ap75': 'COCO AP75',
-        'ap_small': 'small',
-        'ap_medium': 'medium',
-        'ap_large': 'large',
-    }
-    head = f'{"class":<16}{"objects":>9}{"VOC AP50":>10}'
-    head += ''.join(f'{title:>11}' for title in columns.values())
-    rows = [head]
-    for name, ap50 in scores['ap50'].items():
-        coco = scores['coco']['classes'][name]
-        rows.append(
-            f'{name:<16}{scores["num_objects"][name]:>9}{_number(ap50):>10}'
-            + ''.join(f'{_number(coco[column]):>11}' for column in columns)
-        )
-    total = sum(scores['num_objects'].values())
-    rows.append(
-        f'{"mean":<16}{total:>9}{_number(scores["map50"]):>10}'
-        + ''.join(f'{_number(scores["coco"][column]):>11}' for column in columns)
+    """Parse, score and tell."""
+    parser = ArgumentParser(
+        'evaluate',
+        description='Score a model on annotated photographs, as it flies.',
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
-    return '\n'.join(rows)
+    parser.add_argument(
+        'model', help='a checkpoint (.pt, also s3://), an ONNX file or a bundle (.mnssd)'
+    )
+    add_data_arguments(parser)
+    parser.add_argument('--split', help='list of photographs (default: that for validation)')
+    parser.add_argument('--limit', type=_count, help='score on this many photographs only')
+    parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
+    parser.add_argument(
+        '--score-threshold',
+        type=_share,
+        help='for confusions and failures (default: that of the model)',
+    )
+    parser.add_argument(
+        '--ious',
+        type=_shares,
+        default=(0.5,),
+        metavar='0.5,0.75',
+        help="IoU thresholds of VOC's average precision (default: 0.5)",
+    )
+    parser.add_argument('--json', metavar='FILE', help='write everything there; - prints it')
+    parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with pictures')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    args = parser.parse_args(arguments)
+
+    subject = open_subject(args.model, args.engine)
+    names = subject.spec.class_names
+    config = choose_data(args, subject.experiment, names)
+    samples = read_to_score(config, names, args.split)
+    if args.limit and args.limit < len(samples):
+        samples = [samples[i * len(samples) // args.limit] for i in range(args.limit)]
+    if not samples:
+        raise DatasetError(config.root, 'there is no photograph to score on')
+    with _bar(len(samples), args.quiet) as progress:
+        found = subject.detect_samples(samples, progress)
+    report, failures = make_report(
+        samples,
+        found,
+        names,
+        score_threshold=args.score_threshold or subject.thresholds.score,
+        ious=args.ious,
+    )
+    facts = _facts(args.model, subject, config, args.split, samples)
+    report = {
+        'measured_on': facts,
+        **report,
+        'speed': measure_speed(subject.detect, samples, subject.ran_on),
+    }
+    if args.html:
+        pictures = draw_failures(samples, found, failures)
+        title = f'{Path(args.model).name} on {Path(config.root).name}'
+        _write(args.html, report_page(report, title, facts, pictures))
+    plain = json.dumps(report, indent=2, allow_nan=False)
+    if args.json and args.json != '-':
+        _write(Path(args.json), plain + '\n')
+    print(plain if args.json == '-' else report_text(report))
 
 
-def _number(value: float | None) -> str:
-    """Show a score, or a dash where there is none."""
-    return '-' if value is None else f'{value:.4f}'
+def _facts(
+    model: str, subject: Subject, config: DataConfig, split: str | None, samples: list[Sample]
+) -> dict[str, str]:
+    """Say what was scored on what."""
+    height, width = subject.spec.input_size
+    sources = [
+        f'{source.root} ({source.format}, {split or source.val_split})'
+        for source in (config, *config.more)
+    ]
+    num_objects = sum(len(sample.boxes) for sample in samples)
+    num_regions = sum(len(sample.ignore) for sample in samples)
+    return {
+        'model': f'{model} ({subject.kind})',
+        'input': f'{width} x {height} pixels, {subject.spec.resize}',
+        'classes': ', '.join(subject.spec.class_names),
+        'run by': subject.ran_on,
+        'data': ', '.join(sources),
+        'photographs': f'{len(samples)}, with {num_objects} objects and {num_regions} '
+        'ignore regions',
+    }
+
+
+@contextmanager
+def _bar(total: int, quiet: bool) -> Any:
+    """Show how far the scoring is."""
+    with tqdm(total=total, desc='scoring', unit='image', disable=quiet or None) as bar:
+        yield bar.update
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a report."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise DatasetError(path, f'cannot be written: {error.strerror}') from error
+
+
+def _share(text: str) -> float:
+    """Read a number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise ArgumentTypeError(f'expected more than 0 and less than 1, got {text!r}')
+    return value
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """Read numbers between 0 and 1 with commas between them."""
+    return tuple(map(_share, text.split(',')))
+
+
+def _count(text: str) -> int:
+    """Read a number of things."""
+    if not (text.isdecimal() and int(text)):
+        raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

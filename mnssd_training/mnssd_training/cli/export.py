@@ -1,30 +1,48 @@
 """``export``: a checkpoint to a bundle that flies."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 import sys
 
 from mnssd_perception.bundle import Thresholds
+from mnssd_training.cli.data_arguments import add_data_arguments, choose_data
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.data import read_voc
+from mnssd_training.data import read_splits
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import package, PackageNotes
+from mnssd_training.priors import spec_at
 from mnssd_training.train import load_checkpoint
+
+EPILOG = """\
+examples:
+  export runs/hit_uav_0123456789ab/checkpoints/best.pt --name hit_uav --version 1.0
+  export best.pt DATA/hit_uav --name hit_uav --version 1.0 --input-size 512,640
+"""
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and pack."""
     parser = ArgumentParser(
-        'export', description='Export a checkpoint to ONNX, check it, score it and pack a bundle.'
+        'export',
+        description='Export a checkpoint to ONNX, check it, score it and pack a bundle.',
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument('checkpoint', type=Path, help='of a training run, such as best.pt')
-    parser.add_argument('data', type=Path, help='folder of the data set, PASCAL VOC layout')
+    parser.add_argument('checkpoint', help='of a training run, such as best.pt; also s3://')
+    add_data_arguments(parser)
     parser.add_argument('--output', type=Path, default=Path(), help='folder for the bundle')
     parser.add_argument('--name', required=True, help='of the model')
     parser.add_argument('--version', required=True, help='of the model, such as 0.1.0')
-    parser.add_argument('--train-split', default='train', help='list that it was trained on')
-    parser.add_argument('--val-split', default='val', help='list to score on')
+    parser.add_argument('--train-split', help='list that it was trained on')
+    parser.add_argument('--val-split', help='list to score on')
+    parser.add_argument(
+        '--input-size',
+        type=_size,
+        metavar='HEIGHT,WIDTH',
+        help='of the exported network, pixels; the weights fit any (default: as trained)',
+    )
     parser.add_argument('--dataset', default='', help='name of the data set')
     parser.add_argument('--licence', default='', help='of the data')
     parser.add_argument('--attribution', default='', help='credit that the licence asks for')
@@ -39,7 +57,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument('--score-threshold', type=float, default=Thresholds().score)
     args = parser.parse_args(arguments)
     checkpoint = load_checkpoint(args.checkpoint)
-    classes = checkpoint.spec.class_names
+    if args.input_size:
+        checkpoint = replace(checkpoint, spec=spec_at(checkpoint.spec, args.input_size))
     notes = PackageNotes(
         args.name,
         args.version,
@@ -49,15 +68,15 @@ def _verb(arguments: Sequence[str] | None) -> None:
         {path.name: _read(path) for path in args.document},
         Thresholds(score=args.score_threshold),
     )
+    splits = {'train_split': args.train_split, 'val_split': args.val_split}
+    config = choose_data(args, checkpoint.experiment, checkpoint.spec.class_names)
+    config = config.model_copy(update={key: name for key, name in splits.items() if name})
+    data = read_splits(config)
+    if not data.val:
+        raise DatasetError(config.root, 'there is no photograph to score on; name --val-split')
     _make(args.output)
     path = args.output / f'{args.name}-{args.version}.mnssd'
-    manifest = package(
-        checkpoint,
-        read_voc(args.data, args.train_split, classes),
-        read_voc(args.data, args.val_split, classes),
-        path,
-        notes,
-    )
+    manifest = package(checkpoint, data.train, data.val, path, notes)
     metrics = manifest.artefacts[0].metrics
     parity = metrics['parity_with_pytorch']
     print(f'bundle: {path}')
@@ -67,6 +86,14 @@ def _verb(arguments: Sequence[str] | None) -> None:
         f'{parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets, '
         f'{parity["boxes"]:.2g} pixels in boxes'
     )
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read a height and a width."""
+    sides = text.replace('x', ',').split(',')
+    if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) for side in sides):
+        raise ArgumentTypeError(f'expected HEIGHT,WIDTH in pixels, got {text!r}')
+    return int(sides[0]), int(sides[1])
 
 
 def _make(folder: Path) -> None:

@@ -1,111 +1,154 @@
-"""``predict``: images to detections, drawn and as JSON lines."""
+"""``predict``: images, videos, cameras and bags to detections, drawn and as JSON lines."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+import itertools
 import json
 from pathlib import Path
+from statistics import median
 import sys
+from typing import Any, TextIO
 
 import cv2
-from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector, DetectorSettings
-from mnssd_perception.engines import open_engine
+from mnssd_perception.bundle import shipped_bundle_path, Thresholds
+from mnssd_perception.detector import DetectorSettings
 from mnssd_perception.overlay import draw_detections
+from mnssd_perception.recording.video import VideoRecorder
 from mnssd_perception.ssd import Detections
+from mnssd_training.cli.shots import open_shots, Shot, Shots
+from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.data.sample import read_image
 from mnssd_training.errors import DatasetError
+import numpy as np
 
-SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp'})
+LINES = 'detections.jsonl'
+EPILOG = """\
+examples:
+  predict photographs/ one_more.png
+  predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output looked_at
+  predict 0 --limit 300                          the first camera, 300 frames
+  predict rtsp://camera/stream --score-threshold 0.5
+  predict flight_bag --topic /camera/image_raw   a bag of ROS 2
+"""
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and look at each image."""
-    parser = ArgumentParser('predict', description='Find objects in images.')
-    parser.add_argument('images', type=Path, nargs='+', help='image files or folders of them')
-    parser.add_argument('--bundle', type=Path, help='default: the one that comes with mnssd')
-    parser.add_argument('--engine', default='auto', help='default: auto')
-    parser.add_argument('--score-threshold', type=float, help="default: the bundle's")
+    """Parse and look at everything."""
+    parser = ArgumentParser(
+        'predict',
+        description='Find objects in images, videos, cameras and bags.',
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        help='images, folders of them, videos, cameras (0, /dev/video0), addresses '
+        '(http:// image or stream, rtsp://), bags of ROS 2 (sqlite3 or mcap)',
+    )
+    parser.add_argument(
+        '--model',
+        '--bundle',
+        help='a bundle, a checkpoint or an ONNX file (default: the bundle that comes with mnssd)',
+    )
+    parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
+    parser.add_argument('--score-threshold', type=float, help='default: that of the model')
+    parser.add_argument('--topic', help='of a bag (default: the only one with images)')
+    parser.add_argument('--limit', type=_count, help='images of each source')
+    parser.add_argument('--no-overlay', action='store_true', help='write no images or videos')
     parser.add_argument(
         '--output', type=Path, default=Path('predictions'), help='folder (default: predictions)'
     )
     args = parser.parse_args(arguments)
-    paths = _list(args.images)
-    _check_names(paths, args.output)
-    bundle = open_bundle(args.bundle or shipped_bundle_path())
-    thresholds = bundle.manifest.thresholds
-    settings = DetectorSettings(
-        thresholds.score if args.score_threshold is None else args.score_threshold,
-        thresholds.iou,
-        thresholds.max_detections,
-    )
-    detector = Detector(bundle, open_engine(bundle, args.engine), settings)
+
+    def choose(thresholds: Thresholds) -> DetectorSettings:
+        least = thresholds.score if args.score_threshold is None else args.score_threshold
+        return DetectorSettings(least, thresholds.iou, thresholds.max_detections)
+
+    every = [open_shots(place, args.topic, _warn) for place in args.sources]
+    _check_names(every, args.output)
+    subject = open_subject(args.model or str(shipped_bundle_path()), args.engine, choose)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
-        with (args.output / 'detections.jsonl').open('w') as lines:
-            for path in paths:
-                found = _predict(detector, path, args.output)
-                lines.write(json.dumps(_row(path, found, detector.class_names)) + '\n')
+        with (args.output / LINES).open('w', encoding='utf-8') as lines:
+            for shots in every:
+                _look(subject, shots, args.output, lines, args.limit, not args.no_overlay)
     except OSError as error:
         raise DatasetError(args.output, f'cannot be written: {error.strerror}') from error
-    print(f'{len(paths)} images; overlays and detections.jsonl are in {args.output}')
+    print(f'overlays and {LINES} are in {args.output}')
 
 
-def _list(places: Sequence[Path]) -> list[Path]:
-    """List the image files."""
-    paths: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            inside = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DatasetError(place, 'there is no image in this folder')
-            paths += inside
-        else:
-            paths.append(place)
-    return paths
+def _look(
+    subject: Subject, shots: Shots, output: Path, lines: TextIO, limit: int | None, draw: bool
+) -> None:
+    """Look at the images of one source; a video keeps what was seen before it was interrupted."""
+    recorder = VideoRecorder(output / f'{shots.stem}.mp4')
+    seconds: list[float] = []
+    names = subject.spec.class_names
+    num_found = 0
+    try:
+        for shot in itertools.islice(shots.images, limit):
+            found, timings = subject.detect(shot.image)
+            seconds.append(timings.total)
+            num_found += len(found)
+            lines.write(json.dumps(_row(shots.source, shot, found, names)) + '\n')
+            lines.flush()
+            if not draw:
+                continue
+            overlay = draw_detections(shot.image, found, names)[..., ::-1]
+            if shot.stamp_ns is None:
+                path = output / f'{Path(shot.name).stem}.jpg'
+                if not cv2.imwrite(str(path), overlay):
+                    raise DatasetError(path, 'cannot be written')
+            else:
+                recorder.add(np.ascontiguousarray(overlay), shot.stamp_ns)
+    finally:
+        recorder.close()
+        shots.images.close()
+    print(
+        f'{shots.source}: {len(seconds)} images, {num_found} objects, '
+        f'{1e3 * median(seconds or [0.0]):.1f} ms an image'
+    )
 
 
-def _check_names(paths: Sequence[Path], output: Path) -> None:
-    """Refuse to write over an image or to write two overlays to one file."""
-    images = {path.resolve() for path in paths}
-    seen: set[Path] = set()
-    for path in paths:
-        overlay = _overlay(path, output).resolve()
-        if overlay in images:
+def _check_names(every: Sequence[Shots], output: Path) -> None:
+    """Refuse to write over what is read, or to write two overlays to one file."""
+    seen: set[str] = set()
+    for shots in every:
+        if any(path.resolve().parent == output.resolve() for path in shots.paths):
             raise DatasetError(output, 'holds the images themselves; choose another --output')
-        if overlay in seen:
-            raise DatasetError(path, f'there is another image named {path.stem!r}')
-        seen.add(overlay)
+        for stem in [path.stem for path in shots.paths] or [shots.stem]:
+            if stem in seen:
+                raise DatasetError(shots.source, f'there is another image named {stem!r}')
+            seen.add(stem)
 
 
-def _predict(detector: Detector, path: Path, output: Path) -> Detections:
-    """Look at one image and draw what was found."""
-    image = read_image(path)
-    found = detector.detect(image)
-    overlay = draw_detections(image, found, detector.class_names)
-    if not cv2.imwrite(str(_overlay(path, output)), overlay[..., ::-1]):
-        raise DatasetError(_overlay(path, output), 'cannot be written')
-    return found
-
-
-def _overlay(path: Path, output: Path) -> Path:
-    """Name the overlay of an image."""
-    return output / f'{path.stem}.jpg'
-
-
-def _row(path: Path, found: Detections, class_names: Sequence[str]) -> dict[str, object]:
+def _row(source: str, shot: Shot, found: Detections, class_names: Sequence[str]) -> dict[str, Any]:
     """Say what was found in one image."""
-    return {
-        'image': str(path),
-        'detections': [
-            {
-                'class': class_names[label],
-                'score': round(float(score), 4),
-                'box': [round(float(edge), 2) for edge in box],
-            }
-            for box, score, label in zip(found.boxes, found.scores, found.labels)
-        ],
-    }
+    row: dict[str, Any] = {'source': source, 'image': shot.name}
+    if shot.stamp_ns is not None:
+        row['stamp_ns'] = shot.stamp_ns
+    row['detections'] = [
+        {
+            'class': class_names[label],
+            'score': round(float(score), 4),
+            'box': [round(float(edge), 2) for edge in box],
+        }
+        for box, score, label in zip(found.boxes, found.scores, found.labels)
+    ]
+    return row
+
+
+def _warn(sentence: str) -> None:
+    """Tell what is wrong and survived."""
+    print('warning:', sentence, file=sys.stderr)
+
+
+def _count(text: str) -> int:
+    """Read a number of images."""
+    if not (text.isdecimal() and int(text)):
+        raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,17 +1,29 @@
-"""Detections and annotations to COCO average precision by size, counted by pycocotools."""
+"""
+Detections and annotations to COCO's average precision and recall, by size and by class.
+
+Counted by faster-coco-eval; the tests hold it against pycocotools.
+"""
 
 from collections.abc import Sequence
-import contextlib
-import io
 from typing import Any
 
+from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import ANY_CLASS, Sample
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ['coco_ap']
+__all__ = ['AREAS', 'coco_annotations', 'coco_ap', 'coco_results']
 
-STATISTICS = ('ap', 'ap50', 'ap75', 'ap_small', 'ap_medium', 'ap_large')
+# Limits of the area of an object, pixels of the photograph; both belong to it.
+AREAS = {
+    'all': (0.0, 1e10),
+    'small': (0.0, 32.0**2),
+    'medium': (32.0**2, 96.0**2),
+    'large': (96.0**2, 1e10),
+}
+MOST = (1, 10, 100)  # detections of a class in a photograph
+AP50, AP75 = 0, 5  # where these stand among the thresholds 0.5, 0.55, ... 0.95
 
 
 def coco_ap(
@@ -26,34 +38,71 @@ def coco_ap(
     :param samples: the annotations.
     :param found: the detections of each sample.
     :param class_names: in the order of the labels.
-    :return: ``ap``, ``ap50``, ``ap75``, ``ap_small``, ``ap_medium``, ``ap_large``, and
-        ``classes``: name to the same numbers. None where there is no such object.
+    :return: average precision ``ap``, ``ap50``, ``ap75``, ``ap_small``, ``ap_medium``,
+        ``ap_large``; average recall ``ar_1``, ``ar_10``, ``ar_100``, ``ar_small``, ``ar_medium``,
+        ``ar_large``; objects ``num_small``, ``num_medium``, ``num_large``; and ``classes``: name
+        to the same. None where there is no such object.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    precision, recall = _count(samples, found, class_names)
+    sizes = _count_sizes(samples, len(class_names))
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = _dataset(samples, class_names)
-        truth.createIndex()
-        results = _results(found)
-        if results:
-            answer = truth.loadRes(results)
-        else:  # which loadRes cannot read
-            answer = COCO()
-            answer.dataset = {**truth.dataset, 'annotations': []}
-            answer.createIndex()
-        score = COCOeval(truth, answer, 'bbox')
-        score.evaluate()
-        score.accumulate()
-    return _summary(score.eval['precision'], class_names)
+    def numbers(classes: slice) -> dict[str, float | None]:
+        every, reached = precision[:, :, classes, :, -1], recall[:, classes]
+        return {
+            'ap': _mean(every[..., 0]),
+            'ap50': _mean(every[AP50, ..., 0]),
+            'ap75': _mean(every[AP75, ..., 0]),
+            **{f'ap_{name}': _mean(every[..., i]) for i, name in enumerate(AREAS) if i},
+            **{f'ar_{most}': _mean(reached[:, :, 0, i]) for i, most in enumerate(MOST)},
+            **{f'ar_{name}': _mean(reached[:, :, i, -1]) for i, name in enumerate(AREAS) if i},
+            **{f'num_{name}': int(sizes[classes, i].sum()) for i, name in enumerate(AREAS) if i},
+        }
+
+    return {
+        **numbers(slice(None)),
+        'classes': {
+            name: numbers(slice(index, index + 1)) for index, name in enumerate(class_names)
+        },
+    }
 
 
-def _dataset(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str, Any]:
-    """Write annotations as a COCO data set."""
+def _count(
+    samples: Sequence[Sample], found: Sequence[Detections], class_names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count precision ``(IoU, recall, class, area, most)`` and recall ``(IoU, class, ...)``."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = COCO(coco_annotations(samples, class_names))
+    results = coco_results(found)
+    # loadRes cannot read a list of nothing.
+    answer = truth.loadRes(results) if results else COCO({**truth.dataset, 'annotations': []})
+    score = COCOeval_faster(truth, answer, 'bbox', print_function=lambda *_: None)
+    parameters = score.params
+    parameters.areaRng, parameters.areaRngLbl = list(AREAS.values()), list(AREAS)
+    parameters.maxDets = list(MOST)
+    shape = (len(class_names), len(AREAS), len(MOST))
+    num_ious, num_recalls = len(parameters.iouThrs), len(parameters.recThrs)
+    if not samples:
+        return np.full((num_ious, num_recalls, *shape), -1.0), np.full((num_ious, *shape), -1.0)
+    score.evaluate()
+    score.accumulate()
+    return (
+        np.reshape(score.eval['precision'], (num_ious, num_recalls, *shape)),
+        np.reshape(score.eval['recall'], (num_ious, *shape)),
+    )
+
+
+def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str, Any]:
+    """
+    Write annotations as a COCO data set.
+
+    :param samples: numbered from 1 as images.
+    :param class_names: numbered from 1 as categories.
+    :return: what ``instances.json`` holds.
+    """
     annotations: list[dict[str, Any]] = []
 
-    def add(image: int, label: int, box: Any, crowd: bool) -> None:
+    def add(image: int, label: int, box: NDArray[np.float32], crowd: bool) -> None:
         x1, y1, x2, y2 = (float(edge) for edge in box)
         annotations.append(
             {
@@ -81,8 +130,13 @@ def _dataset(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str,
     }
 
 
-def _results(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    """Write detections as COCO results."""
+def coco_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
+    """
+    Write detections as COCO results.
+
+    :param found: the detections of each image.
+    :return: what a results file holds.
+    """
     return [
         {
             'image_id': image,
@@ -97,30 +151,17 @@ def _results(found: Sequence[Detections]) -> list[dict[str, Any]]:
     ]
 
 
-def _summary(precision: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Average the precision array (IoU, recall, class, area, detections)."""
-
-    def numbers(classes: slice) -> dict[str, float | None]:
-        every = precision[:, :, classes, :, 2]
-        parts = (
-            every[..., 0],
-            every[0, ..., 0],
-            every[5, ..., 0],
-            every[..., 1],
-            every[..., 2],
-            every[..., 3],
-        )
-        return {name: _mean(part) for name, part in zip(STATISTICS, parts)}
-
-    return {
-        **numbers(slice(None)),
-        'classes': {
-            name: numbers(slice(index, index + 1)) for index, name in enumerate(class_names)
-        },
-    }
+def _count_sizes(samples: Sequence[Sample], num_classes: int) -> NDArray[np.int64]:
+    """Count objects by class and range of area: ``(C, 4)``."""
+    labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
+    areas = np.concatenate([np.zeros(0), *(boxes_of.area(sample.boxes) for sample in samples)])
+    low, high = np.array(list(AREAS.values())).T
+    inside = (areas[:, None] >= low) & (areas[:, None] <= high)
+    own = labels == np.arange(num_classes)[:, None]
+    return own.astype(np.int64) @ inside.astype(np.int64)
 
 
-def _mean(precision: np.ndarray) -> float | None:
+def _mean(values: NDArray[np.float64]) -> float | None:
     """Average what is there; -1 marks what is not."""
-    there = precision[precision > -1]
+    there = values[values > -1]
     return float(there.mean()) if there.size else None

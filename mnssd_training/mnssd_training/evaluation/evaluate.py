@@ -1,71 +1,55 @@
-"""A network or a bundle to its scores, through the post-process that flies."""
+"""A network or a detector to its scores by VOC and by COCO."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from mnssd_perception.detector import Detector, DetectorSettings
-from mnssd_perception.ssd import (
-    Detections,
-    postprocess,
-    resize_frame,
-    resizing,
-)
-from mnssd_training.data.sample import load_image, Sample
+from mnssd_perception.detector import Detector
+from mnssd_perception.ssd import Detections
+from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.coco_ap import coco_ap
-from mnssd_training.evaluation.voc_ap import voc_ap
+from mnssd_training.evaluation.detect import detect_all, detect_model, Progress
+from mnssd_training.evaluation.voc_ap import average_precision, ClassResult, voc_ap
 from mnssd_training.model import MobileNetSsd
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ['detect_all', 'evaluate_detections', 'evaluate_detector', 'evaluate_model', 'SCORING']
-
-# Average precision needs the doubtful detections too.
-SCORING = DetectorSettings(score_threshold=0.01, iou_threshold=0.5, max_detections=100)
-EVERYTHING = SCORING.selection(())
+__all__ = ['evaluate_detections', 'evaluate_detector', 'evaluate_model']
 
 
-def evaluate_model(model: MobileNetSsd, samples: Sequence[Sample]) -> dict[str, Any]:
+def evaluate_model(
+    model: MobileNetSsd, samples: Sequence[Sample], progress: Progress | None = None
+) -> dict[str, Any]:
     """
     Score a network.
 
     :param model: in evaluation mode, on any device.
     :param samples: the photographs with their annotations.
+    :param progress: see :func:`detect_model`.
     :return: see :func:`evaluate_detections`.
     """
-
-    def detect(image: NDArray[np.uint8]) -> Detections:
-        plan = resizing(image.shape[:2], model.spec.input_size, model.spec.resize)
-        return postprocess(model.infer(resize_frame(image, plan)), model.spec, plan, EVERYTHING)
-
-    return evaluate_detections(samples, detect_all(detect, samples), model.spec.class_names)
+    found = detect_model(model, samples, progress)
+    return evaluate_detections(samples, found, model.spec.class_names)
 
 
-def evaluate_detector(detector: Detector, samples: Sequence[Sample]) -> dict[str, Any]:
+def evaluate_detector(
+    detector: Detector, samples: Sequence[Sample], progress: Progress | None = None
+) -> dict[str, Any]:
     """
     Score a detector as it flies, engine included.
 
     :param detector: with settings for scoring: a low threshold and many detections.
     :param samples: the photographs with their annotations.
+    :param progress: see :func:`detect_all`.
     :return: see :func:`evaluate_detections`.
     """
-    return evaluate_detections(samples, detect_all(detector.detect, samples), detector.class_names)
-
-
-def detect_all(
-    detect: Callable[[NDArray[np.uint8]], Detections], samples: Sequence[Sample]
-) -> list[Detections]:
-    """
-    Look at every photograph.
-
-    :param detect: finds the objects in an ``(H, W, 3)`` uint8 RGB image.
-    :param samples: the photographs.
-    :return: the detections of each.
-    """
-    return [detect(load_image(sample)) for sample in samples]
+    found = detect_all(detector.detect, samples, progress)
+    return evaluate_detections(samples, found, detector.class_names)
 
 
 def evaluate_detections(
-    samples: Sequence[Sample], found: Sequence[Detections], class_names: Sequence[str]
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    class_names: Sequence[str],
+    ious: Sequence[float] = (0.5,),
 ) -> dict[str, Any]:
     """
     Score detections by VOC and by COCO.
@@ -73,18 +57,41 @@ def evaluate_detections(
     :param samples: the annotations.
     :param found: the detections of each sample.
     :param class_names: in the order of the labels.
+    :param ious: further thresholds from which VOC calls a detection right; 0.5 is always there.
     :return: ``map50`` (the mean over classes with objects), ``ap50`` and ``num_objects`` by class
-        name, by VOC with all points; and ``coco``, see :func:`coco_ap`.
+        name, by VOC with all points; ``voc``: threshold to the means ``all`` and ``11`` (points)
+        and to ``classes``; and ``coco``, see :func:`coco_ap`.
     """
-    results = voc_ap(samples, found, len(class_names))
-    ap50 = {
-        name: result.ap if result.num_objects else None
-        for name, result in zip(class_names, results)
-    }
-    there = [ap for ap in ap50.values() if ap is not None]
+    voc: dict[str, Any] = {}
+    for iou in sorted({0.5, *ious}):
+        results = voc_ap(samples, found, len(class_names), iou)
+        voc[f'{iou:g}'] = _voc(results, class_names)
+        if iou == 0.5:
+            num_objects = {n: r.num_objects for n, r in zip(class_names, results)}
+    half = voc['0.5']
     return {
-        'map50': float(np.mean(there)) if there else 0.0,
-        'ap50': ap50,
-        'num_objects': {n: r.num_objects for n, r in zip(class_names, results)},
+        'map50': half['all'] or 0.0,
+        'ap50': {name: row['all'] for name, row in half['classes'].items()},
+        'num_objects': num_objects,
+        'voc': voc,
         'coco': coco_ap(samples, found, class_names),
     }
+
+
+def _voc(results: Sequence[ClassResult], class_names: Sequence[str]) -> dict[str, Any]:
+    """Average the classes that have objects, by either interpolation."""
+    classes: dict[str, dict[str, float | None]] = {}
+    for name, result in zip(class_names, results):
+        there = result.num_objects > 0
+        eleven = average_precision(result.recall, result.precision, '11')
+        classes[name] = {'all': result.ap, '11': eleven} if there else {'all': None, '11': None}
+    return {
+        **{kind: _mean([row[kind] for row in classes.values()]) for kind in ('all', '11')},
+        'classes': classes,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Average the scores that are there."""
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None

@@ -1,17 +1,23 @@
-"""A trained network to an ONNX network under the contract."""
+"""A trained network to an ONNX network under the contract, with its specification inside."""
 
+import json
 from pathlib import Path
 import tempfile
 import warnings
 
+from mnssd_perception.errors import SpecError
+from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
 import torch
 from torch import nn
 
-__all__ = ['export_onnx', 'OPSET']
+__all__ = ['export_onnx', 'OPSET', 'read_spec', 'SPEC_KEY']
 
 OPSET = 18  # the oldest that the exporter writes; every engine reads it
+
+# Key in the metadata of the file: with it, the file alone can be scored and flown.
+SPEC_KEY = 'mnssd_spec'
 
 
 class _Contract(nn.Module):
@@ -60,7 +66,41 @@ def export_onnx(model: MobileNetSsd) -> bytes:
     if written != OPSET:
         raise ExportError(f'expected ONNX opset {OPSET}, the exporter wrote {written}')
     del network.metadata_props[:]
+    told = {'spec': model.spec.to_dict(), 'prior_digest': prior_digest(model.spec)}
+    network.metadata_props.add(key=SPEC_KEY, value=json.dumps(told, sort_keys=True))
     for node in network.graph.node:  # traces of the exporting machine: files and line numbers
         del node.metadata_props[:]
         node.doc_string = ''
     return network.SerializeToString()
+
+
+def read_spec(path: Path, network: bytes) -> ModelSpec:
+    """
+    Read what a network takes and returns from its file.
+
+    :param path: of the file, for messages.
+    :param network: its content.
+    :return: the specification.
+    :raises ExportError: if it is not an ONNX network, or not one of mnssd.
+    """
+    import onnx
+
+    try:
+        properties = onnx.load_from_string(network).metadata_props
+    except Exception as error:  # of Protocol Buffers, which raises its own kinds
+        raise ExportError(f'{path}: not an ONNX network, or cut short') from error
+    texts = [entry.value for entry in properties if entry.key == SPEC_KEY]
+    if not texts:
+        raise ExportError(
+            f'{path}: expected an ONNX network with the metadata {SPEC_KEY!r}, got one without; '
+            'export the checkpoint again, or name its bundle'
+        )
+    try:
+        told = json.loads(texts[0])
+        spec = ModelSpec.from_dict(told['spec'])
+        digest = told['prior_digest']
+    except (KeyError, RecursionError, SpecError, TypeError, ValueError) as error:
+        raise ExportError(f'{path}: its metadata {SPEC_KEY!r} is damaged: {error}') from error
+    if digest != prior_digest(spec):
+        raise ExportError(f'{path}: its priors are not those that this version of mnssd computes')
+    return spec

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-import hashlib
-import json
-from pathlib import Path, PurePath
-import platform
-import subprocess
+from pathlib import Path
+import re
 import tempfile
 from typing import Any
 
@@ -24,19 +21,21 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
 from mnssd_perception.ssd import prior_digest, Selection
-from mnssd_training.data.sample import load_image, Sample
+from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import evaluate_detector, SCORING
 from mnssd_training.export.onnx import export_onnx
 from mnssd_training.export.parity import check_parity
+from mnssd_training.export.provenance import (
+    dataset_digest,
+    git_commit,
+    told_experiment,
+    toolchain,
+)
 from mnssd_training.train.checkpoint import Checkpoint
-import torch
 
-__all__ = ['dataset_digest', 'package', 'PackageNotes']
+__all__ = ['package', 'PackageNotes']
 
 NETWORK = 'network.onnx'
-
-# Keys of an experiment that hold a path, beside the root of the data.
-PATH_KEYS = ('backbone_weights', 'initial_checkpoint')
 
 
 @dataclass(frozen=True)
@@ -99,15 +98,15 @@ def package(
         num_priors=spec.num_priors,
         prior_digest=prior_digest(spec),
         files=file_entries(files),
-        artefacts=(Artefact(NETWORK, 'onnxruntime', 'fp32', _toolchain()),),
+        artefacts=(Artefact(NETWORK, 'onnxruntime', 'fp32', toolchain()),),
         thresholds=thresholds,
         provenance=Provenance(
             notes.dataset,
             dataset_digest(train),
             notes.licence,
             notes.attribution,
-            _git_commit(),
-            _without_folders(checkpoint.experiment),
+            git_commit(),
+            told_experiment(checkpoint.experiment),
         ),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -121,11 +120,13 @@ def package(
         scores = evaluate_detector(Detector(bundle, engine, everything), validation)
         detector = Detector(bundle, engine)
         golden_samples = _spread(validation, num_golden)
-        golden = [_golden(detector, sample) for sample in golden_samples]
+        golden = [
+            _golden(detector, sample, number) for number, sample in enumerate(golden_samples, 1)
+        ]
         metrics = _metrics(scores, parity, validation, engine)
         engine.close()
     for frame, sample in zip(golden, golden_samples):
-        files[frame.path] = sample.path.read_bytes()
+        files[frame.path] = read_encoded(sample.path)
     manifest = replace(
         manifest,
         files=file_entries(files),
@@ -136,33 +137,12 @@ def package(
     return open_bundle(path).manifest
 
 
-def dataset_digest(samples: Sequence[Sample]) -> str:
-    """
-    Name a training set by its names and annotations.
-
-    :param samples: the set, in any order.
-    :return: ``sha256:`` and 64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for sample in sorted(samples, key=lambda sample: sample.name):
-        arrays = (sample.boxes, sample.labels, sample.ignore, sample.ignore_labels)
-        rows = [array.tolist() for array in arrays]
-        digest.update(json.dumps([sample.name, sample.size, *rows]).encode())
-    return f'sha256:{digest.hexdigest()}'
-
-
-def _without_folders(experiment: dict[str, Any]) -> dict[str, Any]:
-    """Keep of each path in an experiment its last part: a bundle tells nothing of a computer."""
-    data = {**experiment['data'], 'root': PurePath(experiment['data']['root']).name}
-    files = {key: PurePath(experiment[key]).name for key in PATH_KEYS if key in experiment}
-    return {**experiment, **files, 'data': data}
-
-
-def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
+def _golden(detector: Detector, sample: Sample, number: int) -> GoldenFrame:
     """Record what is found in a photograph."""
     found = detector.detect(load_image(sample))
+    name = re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name)
     return GoldenFrame(
-        f'golden/{sample.path.name}',
+        f'golden/{number}_{name}',
         detector.settings.score_threshold,
         tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
         tuple(round(float(score), 5) for score in found.scores),
@@ -192,28 +172,3 @@ def _spread(samples: Sequence[Sample], num: int) -> list[Sample]:
     rich = [sample for sample in samples if len(sample.boxes)] or list(samples)
     num = min(num, len(rich))
     return [rich[index * len(rich) // num] for index in range(num)]
-
-
-def _toolchain() -> dict[str, str]:
-    """Name the programs that made the network."""
-    import onnx
-    import torchvision
-
-    return {
-        'python': platform.python_version(),
-        'torch': torch.__version__.split('+')[0],
-        'torchvision': torchvision.__version__.split('+')[0],
-        'onnx': onnx.__version__,
-    }
-
-
-def _git_commit() -> str:
-    """Name the commit of the training code, or nothing outside a repository."""
-    folder = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ['git', 'rev-parse', 'HEAD'], cwd=folder, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ''
-    return done.stdout.strip()

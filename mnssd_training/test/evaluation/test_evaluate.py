@@ -8,7 +8,7 @@ from pathlib import Path
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import Sample
 from mnssd_training.errors import DatasetError
-from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections, evaluate_model
+from mnssd_training.evaluation import detect_all, evaluate_detections, evaluate_model
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 import pytest

@@ -1,13 +1,16 @@
 """The exported network under the contract."""
 
+from collections.abc import Callable
 import getpass
+import json
 from pathlib import Path
 import tempfile
+from typing import Any
 
 from mnssd_perception.ssd import ModelSpec
 from mnssd_training.errors import ExportError
-from mnssd_training.export import export_onnx
-from mnssd_training.export.onnx import OPSET
+from mnssd_training.export import export_onnx, read_spec
+from mnssd_training.export.onnx import OPSET, SPEC_KEY
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 import onnx
@@ -15,9 +18,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope='module')
-def network(model: MobileNetSsd) -> bytes:
-    return export_onnx(model)
+@pytest.fixture
+def network(exported: bytes) -> bytes:
+    return exported
 
 
 def described(value: onnx.ValueInfoProto) -> tuple[str, int, list[int | str]]:
@@ -91,3 +94,49 @@ def test_an_exporter_that_fails_says_so(
     monkeypatch.setattr(torch.onnx, 'export', fail)
     with pytest.raises(ExportError, match='cannot be exported to ONNX: no such operator'):
         export_onnx(model)
+
+
+# --- the specification inside ----------------------------------------------------------------
+
+FILE = Path('some.onnx')
+
+
+def with_metadata(network: bytes, **properties: str) -> bytes:
+    proto = onnx.load_from_string(network)
+    del proto.metadata_props[:]
+    for key, value in properties.items():
+        proto.metadata_props.add(key=key, value=value)
+    return proto.SerializeToString()
+
+
+def test_the_file_alone_tells_what_it_takes_and_returns(network: bytes, spec: ModelSpec) -> None:
+    assert read_spec(FILE, network) == spec
+    properties = onnx.load_from_string(network).metadata_props
+    assert [entry.key for entry in properties] == [SPEC_KEY]
+
+
+def test_a_network_of_somebody_else(network: bytes) -> None:
+    with pytest.raises(ExportError, match="some.onnx: expected .* metadata 'mnssd_spec', got one"):
+        read_spec(FILE, with_metadata(network, author='somebody'))
+    for content in (b'', b'no network at all', network[:1000]):
+        with pytest.raises(ExportError, match='some.onnx: '):
+            read_spec(FILE, content)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda told: 'no JSON',
+        lambda told: '[]',
+        lambda told: '[' * 100_000,
+        lambda told: json.dumps({'spec': told['spec']}),
+        lambda told: json.dumps({**told, 'spec': {}}),
+        lambda told: json.dumps({**told, 'spec': {**told['spec'], 'variances': [0, 1]}}),
+        lambda told: json.dumps({**told, 'prior_digest': 'sha256:0'}),
+    ],
+    ids=['text', 'list', 'deep', 'no digest', 'no spec', 'wrong spec', 'other priors'],
+)
+def test_a_damaged_specification(network: bytes, change: Callable[[Any], str]) -> None:
+    told = json.loads(onnx.load_from_string(network).metadata_props[0].value)
+    with pytest.raises(ExportError, match=r'some.onnx: (its metadata .* is damaged|its priors)'):
+        read_spec(FILE, with_metadata(network, **{SPEC_KEY: change(told)}))

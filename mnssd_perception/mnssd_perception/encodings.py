@@ -1,0 +1,157 @@
+"""
+Pixels in an encoding of ROS to RGB arrays, without ROS.
+
+Live messages and those of a bag are different classes with the same fields; both are read here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+from mnssd_perception.errors import ImageError
+from mnssd_perception.thermal import to_8bit
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['convert', 'ENCODINGS', 'image_view', 'ImageMessage']
+
+# Above this side OpenCV's remapping overflows; no camera reaches it.
+MAX_SIDE = 32766
+
+
+class ImageMessage(Protocol):
+    """The fields of sensor_msgs/Image that hold pixels."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+
+
+Convert = Callable[[NDArray], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """
+    How pixels of an encoding lie in memory, and how they become RGB.
+
+    :ivar convert: from the view of the pixels to ``(H, W, 3)`` uint8 RGB.
+    :ivar num_channels: values a pixel.
+    :ivar dtype: of one value, byte order aside.
+    :ivar even: whether the sides must be even, as with colours shared by neighbours.
+    """
+
+    convert: Convert
+    num_channels: int = 3
+    dtype: str = 'u1'
+    even: bool = False
+
+
+def _colours(code: int) -> Convert:
+    """Make the conversion that an OpenCV code stands for."""
+    return lambda view: cv2.cvtColor(view, code)
+
+
+def _thermal(view: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Stretch 16-bit grey to 8 bits."""
+    return cv2.cvtColor(to_8bit(view), cv2.COLOR_GRAY2RGB)
+
+
+_GREY = Encoding(_colours(cv2.COLOR_GRAY2RGB), 1)
+_THERMAL = Encoding(_thermal, 1, 'u2')
+_UYVY = Encoding(_colours(cv2.COLOR_YUV2RGB_UYVY), 2, even=True)
+_YUY2 = Encoding(_colours(cv2.COLOR_YUV2RGB_YUY2), 2, even=True)
+
+# OpenCV names a Bayer pattern by the second and third pixel of the second row, ROS by the first
+# two rows: rggb is BG.
+ENCODINGS = {
+    'bgr8': Encoding(_colours(cv2.COLOR_BGR2RGB)),
+    'rgb8': Encoding(lambda view: view),
+    'mono8': _GREY,
+    'bgra8': Encoding(_colours(cv2.COLOR_BGRA2RGB), 4),
+    'rgba8': Encoding(_colours(cv2.COLOR_RGBA2RGB), 4),
+    'mono16': _THERMAL,
+    '8UC1': _GREY,
+    '8UC3': Encoding(_colours(cv2.COLOR_BGR2RGB)),
+    '8UC4': Encoding(_colours(cv2.COLOR_BGRA2RGB), 4),
+    '16UC1': _THERMAL,
+    'yuv422': _UYVY,
+    'uyvy': _UYVY,
+    'yuv422_yuy2': _YUY2,
+    'yuyv': _YUY2,
+    'bayer_rggb8': Encoding(_colours(cv2.COLOR_BayerBG2RGB), 1, even=True),
+    'bayer_bggr8': Encoding(_colours(cv2.COLOR_BayerRG2RGB), 1, even=True),
+    'bayer_gbrg8': Encoding(_colours(cv2.COLOR_BayerGR2RGB), 1, even=True),
+    'bayer_grbg8': Encoding(_colours(cv2.COLOR_BayerGB2RGB), 1, even=True),
+}
+
+
+def image_view(msg: ImageMessage) -> NDArray:
+    """
+    Look at the pixels of a message where they lie.
+
+    :param msg: the message, in one of :data:`ENCODINGS`.
+    :return: ``(H, W, C)``, or ``(H, W)`` where C is 1, read-only, in the message's own encoding
+        and byte order; it lives as long as the data of the message.
+    :raises ImageError: when the encoding is unknown, or size, step and data do not fit together.
+    """
+    encoding = ENCODINGS.get(msg.encoding)
+    if encoding is None:
+        known = ', '.join(ENCODINGS)
+        raise ImageError(
+            f"unknown image encoding '{msg.encoding}'; known are {known}; "
+            'install cv_bridge for more'
+        )
+    _check_layout(msg, encoding)
+    dtype = np.dtype(encoding.dtype).newbyteorder('>' if msg.is_bigendian else '<')
+    shape: tuple[int, ...] = (msg.height, msg.width)
+    strides: tuple[int, ...] = (msg.step, encoding.num_channels * dtype.itemsize)
+    if encoding.num_channels > 1:
+        shape, strides = (*shape, encoding.num_channels), (*strides, dtype.itemsize)
+    view = np.ndarray(shape, dtype, msg.data, strides=strides)
+    view.flags.writeable = False
+    return view
+
+
+def convert(msg: ImageMessage) -> NDArray[np.uint8]:
+    """
+    Read the image of a message.
+
+    The data are not copied where they are RGB already. Grey of 16 bits, as thermal cameras send
+    it, is stretched to 8 bits image by image, see :func:`mnssd_perception.thermal.to_8bit`.
+
+    :param msg: the message, in one of :data:`ENCODINGS`.
+    :return: ``(H, W, 3)`` uint8 RGB, possibly read-only.
+    :raises ImageError: when the encoding is unknown or the message is malformed.
+    """
+    view = image_view(msg)
+    try:
+        return ENCODINGS[msg.encoding].convert(view)
+    except cv2.error as error:
+        raise ImageError(f"cannot convert a '{msg.encoding}' image: {error.err}") from error
+
+
+def _check_layout(msg: ImageMessage, encoding: Encoding) -> None:
+    """Refuse a message whose numbers do not fit together."""
+    height, width, length = msg.height, msg.width, len(msg.data)
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise ImageError(
+            f'expected an image of 1 to {MAX_SIDE} pixels a side, got {width}x{height}'
+        )
+    if encoding.even and (height % 2 or width % 2):
+        raise ImageError(f"expected even sides for '{msg.encoding}', got {width}x{height}")
+    row = width * encoding.num_channels * np.dtype(encoding.dtype).itemsize
+    if msg.step < row:
+        raise ImageError(
+            f"expected a step of at least {row} bytes for {width} pixels of '{msg.encoding}', "
+            f'got {msg.step}'
+        )
+    if length != height * msg.step:
+        raise ImageError(
+            f'expected {height * msg.step} bytes of data ({height} rows of {msg.step}), '
+            f'got {length}'
+        )

@@ -1,0 +1,77 @@
+"""Detections and annotations to everything that a report tells, as plain data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mnssd_perception.ssd import Detections
+from mnssd_training.data.sample import Sample
+from mnssd_training.evaluation.curves import curves
+from mnssd_training.evaluation.evaluate import evaluate_detections
+from mnssd_training.evaluation.failures import Failure, worst_failures
+from mnssd_training.evaluation.outcomes import confusion_matrix, judge
+
+__all__ = ['make_report']
+
+IOU = 0.5  # of the confusion matrix and the failures
+
+
+def make_report(
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    class_names: Sequence[str],
+    *,
+    score_threshold: float,
+    ious: Sequence[float] = (0.5,),
+    num_failures: int = 12,
+) -> tuple[dict[str, Any], list[Failure]]:
+    """
+    Look at detections from all sides.
+
+    :param samples: the annotations.
+    :param found: the detections of each sample, the doubtful ones too.
+    :param class_names: in the order of the labels.
+    :param score_threshold: of the confusion matrix and the failures.
+    :param ious: thresholds of VOC's average precision.
+    :param num_failures: to choose of each kind.
+    :return: ``scores`` (see :func:`evaluate_detections`), ``curves``, ``confusion`` and
+        ``failures`` as data for JSON; and the failures themselves.
+    """
+    outcomes = [judge(sample, one, score_threshold, IOU) for sample, one in zip(samples, found)]
+    matrix = confusion_matrix(samples, found, outcomes, len(class_names))
+    worst = worst_failures(samples, found, outcomes, num_failures, IOU)
+    chosen = [failure for failures in worst.values() for failure in failures]
+    report = {
+        'scores': evaluate_detections(samples, found, class_names, ious),
+        'curves': curves(samples, found, class_names, IOU),
+        'confusion': {
+            'score_threshold': score_threshold,
+            'iou_threshold': IOU,
+            'names': [*class_names, 'background'],
+            'matrix': matrix.tolist(),
+        },
+        'failures': [_plain(failure, samples, found, class_names) for failure in chosen],
+    }
+    return report, chosen
+
+
+def _plain(
+    failure: Failure,
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """Write a failure down."""
+    sample, detections = samples[failure.sample], found[failure.sample]
+    row: dict[str, Any] = {
+        'kind': failure.kind,
+        'image': sample.name,
+        'score': round(failure.score, 4),
+        'iou': round(failure.iou, 4),
+    }
+    if failure.detection is not None:
+        row['found'] = class_names[detections.labels[failure.detection]]
+        row['found_box'] = detections.boxes[failure.detection].astype(float).round(2).tolist()
+    if failure.object is not None:
+        row['annotated'] = class_names[sample.labels[failure.object]]
+        row['annotated_box'] = sample.boxes[failure.object].astype(float).round(2).tolist()
+    return row

@@ -1,0 +1,190 @@
+"""``evaluate`` as a user meets it."""
+
+from collections.abc import Callable
+import html.parser
+import json
+from pathlib import Path
+import shutil
+
+from mnssd_training.cli import evaluate
+import onnx
+import pytest
+
+Capture = pytest.CaptureFixture[str]
+NAMES = ['Person', 'Car', 'Bicycle', 'OtherVehicle']
+
+
+def scores(capsys: Capture, *arguments: object) -> dict:
+    """Run the verb and read what it prints."""
+    capsys.readouterr()
+    assert evaluate.main([*map(str, arguments), '--json', '-', '--quiet']) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_checkpoint_network_and_bundle_score_the_same(
+    checkpoint: Path, network: Path, bundle: Path, hit_uav: Path, capsys: Capture
+) -> None:
+    through_torch = scores(capsys, checkpoint)  # on the data it was trained on
+    alone = scores(capsys, network, hit_uav)
+    packed = scores(capsys, bundle, hit_uav, '--format', 'voc')
+    assert alone['scores'] == packed['scores']
+    assert through_torch['scores']['num_objects'] == packed['scores']['num_objects']
+    for name in ('map50',):
+        wanted = packed['scores'][name]
+        assert through_torch['scores'][name] == pytest.approx(wanted, abs=0.02)
+    kinds = [one['measured_on']['model'] for one in (through_torch, alone, packed)]
+    assert [kind.rpartition('(')[2] for kind in kinds] == ['checkpoint)', 'ONNX file)', 'bundle)']
+    assert packed['confusion']['score_threshold'] == 0.1  # that of the bundle
+    assert packed['confusion']['names'] == [*NAMES, 'background']
+    assert set(packed['speed']['stages']) == {'preprocess', 'engine', 'postprocess', 'total'}
+
+
+def test_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> None:
+    arguments = [checkpoint, hit_uav, '--split', 'train', '--ious', '0.5,0.75', '--quiet']
+    assert evaluate.main(list(map(str, arguments))) == 0
+    tables = capsys.readouterr().out.split('\n\n')
+    head, *rows = tables[0].splitlines()
+    assert head.split()[:2] == ['class', 'objects']
+    assert [row.split()[:2] for row in rows] == [
+        ['Person', '4'], ['Car', '10'], ['Bicycle', '2'], ['OtherVehicle', '1'], ['mean', '17'],
+    ]  # fmt: skip
+    assert {len(row) for row in (head, *rows)} == {len(head)}
+    assert [table.split()[0] for table in tables[1:]] == ['size', 'IoU', 'class', 'there', 'ms']
+
+
+def test_data_of_an_experiment(
+    checkpoint: Path, bundle: Path, hit_uav: Path, capsys: Capture
+) -> None:
+    of_experiment = ['--experiment', 'smoke', f'data.root={hit_uav}', 'data.val_split=train']
+    found = scores(capsys, bundle, *of_experiment)
+    assert found['scores']['num_objects']['Car'] == 10
+    assert '4, with 17 objects' in found['measured_on']['photographs']
+    limited = scores(capsys, checkpoint, '--limit', '2')
+    assert limited['measured_on']['photographs'].startswith('2, ')
+
+
+def test_two_data_sets_at_once(
+    bundle: Path, hit_uav: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / 'both.yaml'
+    file.write_text(
+        f'experiment: {{id: both}}\ndata:\n  root: {hit_uav}\n'
+        f'  more: [{{root: {hit_uav}, val_split: train}}]\n'
+    )
+    found = scores(capsys, bundle, '--experiment', file)
+    assert sum(found['scores']['num_objects'].values()) == 17 + 17
+    assert {failure['image'][:2] for failure in found['failures']} == {'0/', '1/'}
+
+
+class Page(html.parser.HTMLParser):
+    """What a page opens, closes, loads and says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or '' for name, value in attrs if name in ('src', 'href')]
+        if tag not in ('meta', 'img', 'br', 'path', 'circle'):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ('path', 'circle'):
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone(bundle: Path, hit_uav: Path, tmp_path: Path) -> None:
+    file = tmp_path / 'deep' / 'report.html'
+    arguments = [bundle, hit_uav, '--html', file, '--score-threshold', '0.3', '--quiet']
+    assert evaluate.main(list(map(str, arguments))) == 0
+    page = Page()
+    text = file.read_text()
+    page.feed(text)
+    assert page.open == []
+    assert 'script' not in page.tags
+    assert page.tags.count('img') > 5
+    assert page.tags.count('svg') == 1
+    assert all(load.startswith('data:image/jpeg;base64,') for load in page.loads)
+    assert 'tiny-0.1.0.mnssd on hit_uav' in text
+    assert 'http' not in text.replace('http-equiv', '')
+
+
+def test_a_class_may_be_renamed(
+    checkpoint: Path, hit_uav: Path, tmp_path: Path, capsys: Capture, fails: Callable[..., str]
+) -> None:
+    other = tmp_path / 'other'
+    shutil.copytree(hit_uav, other)
+    for path in (*(other / 'Annotations').iterdir(), other / 'classes.txt'):
+        path.write_text(path.read_text().replace('>Car<', '>Tank<').replace('Car\n', 'Tank\n'))
+    assert "of class 'Tank'; known are Person, Car" in fails(evaluate.main, checkpoint, other)
+    found = scores(capsys, checkpoint, other, '--rename', 'Tank=Car')
+    assert found['scores']['num_objects']['Car'] == 9
+    hidden = scores(capsys, checkpoint, other, '--rename', 'Tank=')
+    assert hidden['scores']['num_objects']['Car'] == 0
+
+
+# --- what fails ------------------------------------------------------------------------------
+
+
+def test_models_that_are_none(
+    network: Path, bundle: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    def error(model: object, *others: object) -> str:
+        return fails(evaluate.main, model, hit_uav, *others)
+
+    assert 'no such checkpoint' in error('gone.pt')
+    assert 'no such file or directory' in error('gone.mnssd')
+    assert 'gone.onnx: cannot read the network' in error('gone.onnx')
+    for name in ('text.pt', 'text.onnx'):
+        (tmp_path / name).write_text('text')
+    assert 'not a checkpoint' in error(tmp_path / 'text.pt')
+    assert 'text.onnx: not an ONNX network' in error(tmp_path / 'text.onnx')
+    (tmp_path / 'cut.mnssd').write_bytes(bundle.read_bytes()[:-300])
+    assert 'not a zip archive' in error(tmp_path / 'cut.mnssd')
+    assert 'engine: expected one of auto, onnxruntime' in error(bundle, '--engine', 'steam')
+    foreign = onnx.load(network)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / 'foreign.onnx')
+    assert "expected an ONNX network with the metadata 'mnssd_spec'" in error(
+        tmp_path / 'foreign.onnx'
+    )
+
+
+def test_data_that_are_none(
+    checkpoint: Path, bundle: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    def error(*arguments: object) -> str:
+        return fails(evaluate.main, *arguments)
+
+    assert 'no such folder' in error(checkpoint, tmp_path / 'gone')
+    assert 'cannot tell its format' in error(checkpoint, tmp_path)
+    assert 'no such f' in error(checkpoint, tmp_path, '--format', 'voc')
+    assert 'test' in error(checkpoint, hit_uav, '--split', 'test')
+    assert 'expected the folder of a data set, or --experiment' in error(bundle)
+    assert 'got both' in error(bundle, hit_uav, '--experiment', 'smoke')
+    assert '--rename: expected A=B' in error(bundle, hit_uav, '--rename', 'Car')
+    (tmp_path / 'file').write_text('')
+    page = tmp_path / 'file' / 'report.html'
+    assert 'cannot be written' in error(bundle, hit_uav, '--limit', '1', '--html', page)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        ['--limit', '0'],
+        ['--score-threshold', '1'],
+        ['--ious', '0.5,x'],
+        ['--format', 'csv'],
+        [],
+    ],
+    ids=['limit', 'score', 'ious', 'format', 'nothing'],
+)
+def test_wrong_usage(wrong: list[str], capsys: Capture) -> None:
+    model = ['model.pt'] if wrong else []
+    with pytest.raises(SystemExit) as left:
+        evaluate.main([*model, *wrong])
+    assert left.value.code == 2
+    assert 'evaluate: error: ' in capsys.readouterr().err
