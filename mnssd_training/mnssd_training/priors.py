@@ -1,28 +1,49 @@
 """
-Training boxes to prior sizes: k-means under IoU.
+Training boxes to prior sizes: k-means under IoU; and priors for inputs of other sizes.
 
 Redmon and Farhadi, YOLO9000, CVPR 2017, section 2 (dimension clusters). Each level clusters the
 boxes that suit its stride, so that small objects get many small priors on the finest grid.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from functools import lru_cache
+import math
+from typing import Literal, Protocol
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import feature_map, FeatureMap, resizing
-from mnssd_training.data.sample import Sample
+from mnssd_perception.ssd import feature_map, FeatureMap, ModelSpec, resizing
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['best_possible_recall', 'cluster_sizes', 'clustered_feature_maps', 'network_sizes']
+__all__ = [
+    'best_possible_recall',
+    'cluster_sizes',
+    'clustered_feature_maps',
+    'network_sizes',
+    'spec_at',
+]
 
 # A level answers for boxes of up to this many cells, by the root of the area.
 CELLS = 4.0
 ITERATIONS = 100
+STRIDES = tuple(1 << halvings for halvings in range(1, 14))  # of any map of a network
+
+
+class Boxed(Protocol):
+    """What counts here of a sample; targets are made with this module, so that it knows none."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), pixels."""
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """``(N, 4)`` xyxy, pixels."""
 
 
 def network_sizes(
-    samples: Sequence[Sample],
+    samples: Sequence[Boxed],
     input_size: tuple[int, int],
     resize: Literal['stretch', 'letterbox'] = 'stretch',
 ) -> NDArray[np.float64]:
@@ -119,6 +140,46 @@ def best_possible_recall(
         return 1.0
     priors = np.array([size for level in levels for size in level.sizes])
     return float((_centred_iou(sizes, priors).max(axis=1) >= iou).mean())
+
+
+@lru_cache(maxsize=64)
+def spec_at(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
+    """
+    Lay the priors of a model out over an input of another size.
+
+    Strides and prior sizes stay what they are in pixels, so that the same weights fit; only the
+    grids grow or shrink as the feature maps of the network do.
+
+    :param spec: the model.
+    :param size: (height, width) of the other input, pixels.
+    :return: the same model for that input; ``spec`` itself for its own size.
+    """
+    if size == spec.input_size:
+        return spec
+    levels = tuple(_level_at(level, spec.input_size, size) for level in spec.feature_maps)
+    return replace(spec, input_size=size, feature_maps=levels)
+
+
+def _level_at(level: FeatureMap, own: tuple[int, int], size: tuple[int, int]) -> FeatureMap:
+    """
+    Lay one level out over an input of another size.
+
+    The grid is that of a network that halves its input over and over, rounding up, whatever the
+    distance is at which the centres of its priors lie: that may be 224 pixels on a map of stride
+    256, or an even share of the input, which then stays an even share.
+    """
+    halved = [step for step in STRIDES if _grid(own, (step, step)) == level.shape]
+    nearest = min(halved, key=lambda step: abs(step - level.stride[0]), default=None)
+    shape = _grid(size, (nearest, nearest) if nearest else level.stride)
+    is_even = level.stride == (own[0] / level.shape[0], own[1] / level.shape[1])
+    if is_even and level.stride != (nearest, nearest):
+        return FeatureMap(shape, (size[0] / shape[0], size[1] / shape[1]), level.sizes)
+    return FeatureMap(shape, level.stride, level.sizes)
+
+
+def _grid(size: tuple[int, int], stride: tuple[float, float]) -> tuple[int, int]:
+    """Count the (rows, columns) of cells that cover an input."""
+    return math.ceil(size[0] / stride[0]), math.ceil(size[1] / stride[1])
 
 
 def _centred_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> boxes_of.Boxes:

@@ -1,6 +1,7 @@
 """``python -m mnssd_training``: the verbs in processes of their own."""
 
 from collections.abc import Callable, Sequence
+import json
 import os
 from pathlib import Path
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from mnssd_training.__main__ import main, VERBS
+from mnssd_training.__main__ import GROUPS, main, VERBS
 from mnssd_training.train import load_checkpoint
 import pytest
 
@@ -41,57 +42,92 @@ def start(tmp_path: Path) -> Start:
     return popen
 
 
-@pytest.mark.parametrize('arguments', [[], ['--help'], ['-h']])
+@pytest.mark.parametrize('arguments', [['--help'], ['-h']])
 def test_help_lists_the_verbs(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments or ['--help']) == 0
+    assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert all(verb in out for verb in VERBS)
+    assert all(f'\n  {verb} ' in out for verb in VERBS)
+    assert all(f'\n{title}:\n' in out for title in GROUPS)
+
+
+def test_without_a_verb_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith('usage: ')
 
 
 def test_a_verb_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['fly']) == 2
-    assert "error: no verb 'fly'" in capsys.readouterr().err
+    assert main(['trian']) == 2
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err.startswith("error: no verb 'trian'; did you mean 'train'?\n")
 
 
-def test_a_verb_is_handed_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize('verb', sorted(VERBS))
+def test_a_verb_is_handed_its_arguments(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main(['train', '--help'])
+        main([verb, '--help'])
     assert left.value.code == 0
-    assert capsys.readouterr().out.startswith('usage: train ')
+    assert capsys.readouterr().out.startswith(f'usage: {verb} ')
+
+
+def test_every_verb_is_a_program_of_the_package() -> None:
+    """What setup.py installs is what there is."""
+    script = (
+        'import setuptools, runpy\n'
+        'setuptools.setup = lambda **k: print(*k["entry_points"]["console_scripts"], sep="\\n")\n'
+        'runpy.run_path("setup.py")'
+    )
+    told = subprocess.run(
+        [sys.executable, '-c', script],
+        cwd=ROOT / 'mnssd_training',
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.splitlines() == [
+        f'{verb} = mnssd_training.cli.{verb.replace("-", "_")}:main' for verb in sorted(VERBS)
+    ]
 
 
 def test_an_error_is_one_line_and_no_traceback(start: Start) -> None:
-    process = start(['train', 'smoke', 'data.root=gone', '--run', 'run'])
+    process = start(['train', 'smoke', 'data.root=gone', '--run', 'run', '--quiet'])
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert out == ''
-    assert err == 'error: gone/classes.txt: no such file\n'
+    assert err == 'error: gone: no such folder; set data.root to that of the data set\n'
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('number', 'code', 'workers'),
-    [(signal.SIGINT, 130, 1), (signal.SIGTERM, -signal.SIGTERM, 1), (signal.SIGKILL, -9, 0)],
+    [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGKILL, -9, 0)],
+    ids=['SIGINT', 'SIGTERM', 'SIGKILL'],
 )
 def test_a_run_that_is_stopped_from_outside_can_go_on(
     start: Start, hit_uav: Path, tmp_path: Path, number: int, code: int, workers: int
 ) -> None:
     arguments = ['train', 'smoke', f'data.root={hit_uav}', 'input.size=[96, 120]']
     arguments += ['model.channels=16', 'training.batch_size=2', 'training.epochs=10000']
-    arguments += ['training.save_every=1', f'training.workers={workers}']
-    arguments += ['training.evaluate_every=10000', '--run', 'run', '--quiet']
+    arguments += ['checkpoint.every_steps=1', f'training.workers={workers}']
+    arguments += ['evaluation.every=10000', 'logging.tensorboard=false', '--run', 'run', '--quiet']
     process = start(arguments)
-    last = tmp_path / 'run' / 'last.pt'
+    checkpoints = tmp_path / 'run' / 'checkpoints'
     deadline = time.monotonic() + 100
-    while not last.exists() and time.monotonic() < deadline and process.poll() is None:
+    while (
+        not list(checkpoints.glob('step-*.pt'))
+        and time.monotonic() < deadline
+        and process.poll() is None
+    ):
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert 'Traceback' not in err
-    if number == signal.SIGINT:
-        assert err.splitlines()[-1] == 'interrupted'
-    checkpoint = load_checkpoint(last)
+    if number != signal.SIGKILL:
+        assert err.splitlines()[-1] == f'stopped by {signal.Signals(number).name}'
+        status = json.loads((tmp_path / 'run' / 'status.json').read_text())
+        assert status['status'] == 'preempted'
+    checkpoint = load_checkpoint(max(checkpoints.glob('step-*.pt')))
     assert checkpoint.step > 0
     assert checkpoint.training is not None

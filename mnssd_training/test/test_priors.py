@@ -1,17 +1,31 @@
-"""Prior sizes clustered from boxes."""
+"""Prior sizes clustered from boxes, and laid out over inputs of other sizes."""
 
 from collections.abc import Callable
 
-from mnssd_perception.ssd import ModelSpec, resizing
+from mnssd_perception.ssd import (
+    feature_map,
+    FeatureMap,
+    finetune_feature_maps,
+    ModelSpec,
+    original_feature_maps,
+    prior_boxes,
+    resizing,
+)
 from mnssd_training.data import Sample
 from mnssd_training.priors import (
     best_possible_recall,
     cluster_sizes,
     clustered_feature_maps,
     network_sizes,
+    spec_at,
 )
 import numpy as np
 import pytest
+
+
+def clustered(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
+    sizes = (((10.0, 16.0), (20.0, 12.0)), ((40.0, 30.0),), ((60.0, 60.0),), ((120.0, 90.0),))
+    return tuple(feature_map(input_size, 8 << i, size) for i, size in enumerate(sizes))
 
 
 def blobs(centres: list[tuple[float, float]], num: int = 200) -> np.ndarray:
@@ -92,3 +106,56 @@ def test_the_specification_takes_them(train_samples: list[Sample]) -> None:
     sizes = network_sizes(train_samples, (160, 200))
     levels = clustered_feature_maps(sizes, (160, 200), (8, 16, 32), (2, 2, 2), seed=0)
     assert ModelSpec((160, 200), ('a',), levels).num_priors == 2 * (20 * 25 + 10 * 13 + 5 * 7)
+
+
+# --- other sizes of the input ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'layout',
+    [original_feature_maps, finetune_feature_maps, clustered],
+    ids=['original', 'finetune', 'clustered'],
+)
+@pytest.mark.parametrize('own', [(300, 300), (320, 320), (224, 224), (512, 640)], ids=str)
+def test_a_specification_at_another_size(
+    layout: Callable[[tuple[int, int]], tuple[FeatureMap, ...]], own: tuple[int, int]
+) -> None:
+    spec = ModelSpec(own, ('a', 'b'), layout(own))
+    assert spec_at(spec, own) is spec
+    for size in [(320, 400), (96, 672), (300, 308), (32, 32)]:
+        other = spec_at(spec, size)
+        assert other.input_size == size
+        assert spec_at(spec, size) is other  # and with it its priors, which are kept
+        assert [level.sizes for level in other.feature_maps] == [
+            level.sizes for level in spec.feature_maps
+        ]
+        # What convolutions of stride 2, one after the other, make of the input.
+        rows, columns = (-(-side // 8) for side in size)
+        for level in other.feature_maps:
+            assert level.shape == (rows, columns)
+            rows, columns = -(-rows // 2), -(-columns // 2)
+
+
+def test_cells_that_share_the_input_evenly_do_so_at_another_size() -> None:
+    spec = spec_at(ModelSpec((300, 300), ('a',), finetune_feature_maps((300, 300))), (200, 260))
+    for level in spec.feature_maps:
+        assert level.stride == (200 / level.shape[0], 260 / level.shape[1])
+
+
+def test_a_stride_that_no_halving_makes() -> None:
+    level = feature_map((100, 100), 12, ((5.0, 5.0),))
+    assert spec_at(ModelSpec((100, 100), ('a',), (level,)), (60, 90)).feature_maps == (
+        feature_map((60, 90), 12, ((5.0, 5.0),)),
+    )
+
+
+def test_the_priors_at_another_size_are_those_of_a_window() -> None:
+    spec = ModelSpec((512, 640), ('a',), clustered((512, 640)))
+    inner = spec_at(spec, (256, 320))
+
+    def pixels(one: ModelSpec) -> set[tuple[float, ...]]:
+        height, width = one.input_size
+        scaled = prior_boxes(one) * np.array((width, height) * 2)
+        return {tuple(row) for row in scaled.round(2).tolist()}
+
+    assert pixels(inner) <= pixels(spec)

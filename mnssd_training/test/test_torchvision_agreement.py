@@ -13,6 +13,7 @@ from mnssd_perception.ssd import (
     RawHeads,
     resizing,
     Selection,
+    ssdlite_feature_maps,
     suppress,
 )
 import numpy as np
@@ -61,6 +62,18 @@ def test_priors(size, num):
     assert found.shape == tuple(expected.shape)
     assert num is None or len(found) == num
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize(('size', 'num'), [((320, 320), 3234), ((200, 328), None)])
+def test_priors_of_ssdlite(size, num):
+    made = ModelSpec(size, ('a',), ssdlite_feature_maps(size))
+    grids = [torch.zeros(1, 1, *level.shape) for level in made.feature_maps]
+    images = ImageList(torch.zeros(1, 3, *size), [size])
+    generator = DefaultBoxGenerator([[2, 3]] * 6, min_ratio=0.2, max_ratio=0.95)
+    (expected,) = generator(images, grids)
+    assert [grid.shape[2] for grid in grids] == [20, 10, 5, 3, 2, 1] or num is None
+    assert made.num_priors == len(expected) == (num or len(expected))
+    np.testing.assert_allclose(numpy_priors(made), expected.numpy(), atol=1e-3)
 
 
 def test_no_boxes():

@@ -9,7 +9,6 @@ of its loss. Frozen blocks and a moving average are things of ours that it does 
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import replace
 import json
 from pathlib import Path
 import sys
@@ -22,11 +21,10 @@ from mnssd_perception.ssd import feature_map as level
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.dataset import EpochSampler, seed_of
-from mnssd_training.data.sample import load_image
 from mnssd_training.data.transforms import augment
 from mnssd_training.data.voc import read_classes
-from mnssd_training.evaluation.evaluate import detect_all, evaluate_detections
-from mnssd_training.train.schedule import learning_rate_factor
+from mnssd_training.evaluation import detect_all, evaluate_detections
+from mnssd_training.train.schedule import rate_factor
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -47,12 +45,13 @@ class _Photographs(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
         size = (SIDE, SIDE)
         self._spec = ModelSpec(size, classes, (level(size, SIDE, scale_sizes(size, [(1, 1)])),))
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        epoch, index = key
-        sample = self._samples[index]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self._experiment.training.seed, epoch, sample.name))
-            seen = augment(load_image(sample), sample, self._spec, self._experiment.augmentation)
+    def __getitem__(
+        self, key: tuple[int, int, tuple[int, int]]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        epoch, index, _ = key
+        seed = seed_of(self._experiment.training.seed, epoch, self._samples[index].name)
+        config, generator = self._experiment.augmentation, np.random.default_rng(seed)
+        seen = augment(self._samples, index, self._spec, self._spec.input_size, config, generator)
         image = torch.from_numpy(seen.image).permute(2, 0, 1).float() / 255
         boxes = torch.from_numpy(seen.boxes * SIDE).reshape(-1, 4)
         return image, {'boxes': boxes, 'labels': torch.from_numpy(seen.labels) + 1}
@@ -70,7 +69,7 @@ def train_rival(
     :param pretrained: start the backbone from the ImageNet weights that torchvision downloads.
     :return: the scores.
     """
-    config = replace(experiment.training, epochs=epochs)
+    config, rule = experiment.training, experiment.optimizer
     root = Path(experiment.data.root)
     classes = read_classes(root)
     samples = read_voc(root, experiment.data.train_split, classes)
@@ -85,15 +84,18 @@ def train_rival(
         nms_thresh=0.5,
         detections_per_img=100,
     ).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate)
-    optimizer.param_groups[0]['weight_decay'] = config.weight_decay
+    optimizer = torch.optim.AdamW(
+        model.parameters(), rule.learning_rate, weight_decay=rule.weight_decay
+    )
     steps_an_epoch = len(samples) // config.batch_size
     total, step, started = epochs * steps_an_epoch, 0, time.perf_counter()
     dataset = _Photographs(samples, experiment, classes)
     run.mkdir(parents=True, exist_ok=True)
     for epoch in range(epochs):
         model.train()
-        sampler = EpochSampler(len(samples), config.batch_size, epoch, config.seed)
+        sampler = EpochSampler(
+            len(samples), config.batch_size, epoch, config.seed, size_of=lambda _: (SIDE, SIDE)
+        )
         loader = DataLoader(
             dataset,
             batch_sampler=sampler,
@@ -102,13 +104,13 @@ def train_rival(
         )
         mean_loss = 0.0
         for images, targets in loader:
-            rate = learning_rate_factor(step, total, config.warmup_steps, config.final_factor)
-            optimizer.param_groups[0]['lr'] = config.learning_rate * rate
+            factor = rate_factor(step, total, steps_an_epoch, experiment.scheduler)
+            optimizer.param_groups[0]['lr'] = rule.learning_rate * factor
             with torch.autocast('cpu', torch.bfloat16, enabled=config.precision == 'bf16'):
                 loss = sum(model(list(images), list(targets)).values())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), rule.clip_norm)
             optimizer.step()
             step += 1
             mean_loss += loss.item() / len(sampler)

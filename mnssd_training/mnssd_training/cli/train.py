@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import load_experiment, shipped_experiments
-from mnssd_training.train import interruptible, train
+from mnssd_training.config import Experiment, load_experiment, shipped_experiments
+from mnssd_training.train import default_folder, interruptible, train
+from mnssd_training.train.rehearsal import rehearse
+import yaml
+
+__all__ = ['main', 'run_training']
 
 EPILOG = """\
 examples:
-  train hit_uav data.root=DATA/hit_uav backbone_weights=mobilenet_v2.pth --run runs/hit_uav
+  train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
   train smoke data.root=DATA/hit_uav --run runs/smoke
-  train hit_uav --run runs/hit_uav --resume
+  train smoke data.root=DATA/hit_uav --run runs/smoke --resume
+  train hit_uav data.root=DATA/hit_uav --dry-run
+  torchrun --nproc-per-node 4 -m mnssd_training train hit_uav data.root=DATA/hit_uav --resume
 """
 
 
@@ -31,15 +38,79 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
     )
-    parser.add_argument('--run', type=Path, required=True, help='folder for checkpoints and logs')
-    parser.add_argument('--resume', action='store_true', help='go on where the run stopped')
-    parser.add_argument('--quiet', action='store_true', help='no progress bars')
+    parser.add_argument(
+        '--run',
+        '--run-folder',
+        type=Path,
+        help='folder of the run (default: runs/<id>_<fingerprint>); '
+        'torchrun takes --run for its own, so write --run-folder there',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        default=None,
+        metavar='CHECKPOINT',
+        help='go on from the newest checkpoint of the run, or start it; '
+        'or go on from this checkpoint, a path or s3://',
+    )
+    parser.add_argument('--quiet', action='store_true', help='no progress bars, no sentences')
+    parser.add_argument(
+        '--print-config', action='store_true', help='print the resolved experiment and stop'
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='build everything, look at one batch and stop'
+    )
     args = parser.parse_intermixed_args(arguments)
+    if args.resume and args.resume is not True and _is_override(args.resume):
+        args.overrides.append(args.resume)  # argparse takes what follows --resume for its value
+        args.resume = True
     experiment = load_experiment(args.experiment, args.overrides)
+    if args.print_config:
+        print(yaml.safe_dump(experiment.model_dump(mode='json'), sort_keys=False), end='')
+    elif args.dry_run:
+        for line in rehearse(experiment):
+            print(line)
+    else:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        run_training(
+            experiment, run=args.run, resume=args.resume, progress=not args.quiet, args=given
+        )
+
+
+def run_training(
+    experiment: Experiment,
+    *,
+    run: Path | None = None,
+    resume: bool | str | None = None,
+    progress: bool = True,
+    args: Sequence[str] = (),
+) -> None:
+    """
+    Train, and stop in order at a signal.
+
+    :param experiment: what to train.
+    :param run: folder of the run; None for ``<logging.root>/<id>_<fingerprint>``.
+    :param resume: go on from the newest checkpoint of the run, or from this path or URL.
+    :param progress: show progress bars and say how it goes.
+    :param args: of the command line, to be written down.
+    :raises MnssdError: naming the file, the key or the photographs that are wrong.
+    :raises Preempted: after a signal.
+    """
+    run = run or default_folder(experiment)
     with interruptible() as stop:
-        last = train(experiment, args.run, resume=args.resume, progress=not args.quiet, stop=stop)
-    print(f'trained {last.step} steps; mean AP@0.5 {last.metrics.get("map50", 0.0):.4f}')
-    print(f'checkpoints: {args.run}/last.pt and {args.run}/best.pt')
+        last = train(
+            experiment, run, resume=resume or False, progress=progress, stop=stop, arguments=args
+        )
+    say = rank_zero_only(print)
+    score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
+    say(f'trained {last.step} steps{score}')
+    say(f'run: {run}')
+
+
+def _is_override(text: str) -> bool:
+    """Tell a change to the experiment from the path of a checkpoint."""
+    return '=' in text and '://' not in text and not Path(text).exists()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import logging
+import signal
 import sys
 
 import cv2
@@ -16,7 +17,7 @@ def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[s
 
     :param verb: parses the arguments and does the work.
     :param arguments: of the command line; None for those of the process.
-    :return: the exit code: 0, 1 for an error, 130 for Ctrl-C.
+    :return: the exit code: 0, 1 for an error, 128 + n for signal n.
     """
     cv2.setNumThreads(1)  # photographs are small, and the loaders' workers fill the cores
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
@@ -25,9 +26,9 @@ def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[s
     except MnssdError as error:
         print('error:', ' '.join(str(error).split()), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or 'interrupted', file=sys.stderr)
+        return 128 + getattr(stop, 'signum', signal.SIGINT)
     except BrokenPipeError:
         sys.stderr.close()
         return 0

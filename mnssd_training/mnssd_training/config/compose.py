@@ -105,9 +105,9 @@ def _component(name: str, folder: Path, where: str) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    """Look for a file; a name that no file can have is none."""
+    """Look for a file; a folder is none, and neither is a name that no file can have."""
     try:
-        return path.exists()
+        return path.exists() and not path.is_dir()
     except (OSError, ValueError):
         return False
 
@@ -122,9 +122,11 @@ def _read(path: Path, environment: Mapping[str, str], inside: tuple[Path, ...]) 
     :return: its keys.
     """
     here = path.resolve()
-    if here in inside or len(inside) >= MAX_DEPTH:
-        chain = ' -> '.join(label(file) for file in (*inside[-3:], here))
+    if here in inside:
+        chain = ' -> '.join(label(file) for file in (*inside[inside.index(here) :], here))
         raise ConfigError(f'{label(path)}: _base_ goes round in a circle: {chain}')
+    if len(inside) >= MAX_DEPTH:
+        raise ConfigError(f'{label(path)}: expected at most {MAX_DEPTH} files in each other')
     own = _keys(_yaml(path), f'{label(path)}: expected keys at the top level')
     bases, components, last = (own.pop(key, None) for key in ('_base_', 'defaults', 'overrides'))
     tree = Node({}, label(path))

@@ -1,12 +1,17 @@
 """Keys of ``input``, ``priors``, ``model`` and ``initial``: the network and its beginning."""
 
+from itertools import pairwise
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from mnssd_training.config.section import Section
 from pydantic import Field, model_validator, NonNegativeInt, PositiveFloat, PositiveInt
 
 __all__ = ['InitialConfig', 'InputConfig', 'ModelConfig', 'PriorsConfig']
+
+# Beyond these a number is a slip of the keyboard, and would only exhaust the memory.
+Channels = Annotated[int, Field(ge=1, le=8192)]
+Count = Annotated[int, Field(ge=1, le=100)]
 
 
 class InputConfig(Section):
@@ -28,7 +33,7 @@ class PriorsConfig(Section):
     """``clustered`` takes sizes from the training boxes; the others are published layouts."""
     strides: tuple[PositiveInt, ...] = (8, 16, 32, 64)
     """Of the levels, for ``clustered``."""
-    a_cell: tuple[PositiveInt, ...] = (5, 4, 3, 3)
+    a_cell: tuple[Count, ...] = (5, 4, 3, 3)
     """Priors a cell of each level, for ``clustered``."""
     variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
     """(centre, size) divisors of the box coding."""
@@ -41,6 +46,8 @@ class PriorsConfig(Section):
                 f'a_cell: expected a number for each of the strides {self.strides}, '
                 f'got {self.a_cell}'
             )
+        if any(low >= high for low, high in pairwise(self.strides)):
+            raise ValueError(f'strides: expected each larger than the last, got {self.strides}')
         return self
 
 
@@ -49,16 +56,16 @@ class ModelConfig(Section):
 
     backbone: str = 'mobilenet_v2'
     """``mobilenet_v2``, or ``timm/NAME`` for a backbone of timm with feature maps."""
-    width: PositiveFloat = 1.0
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Multiplies the channels of ``mobilenet_v2``."""
     tap: Literal['expansion', 'block'] = 'expansion'
     """Where ``mobilenet_v2`` is tapped: in the expansion that halves next, or after a block."""
     pyramid: Literal['fpn', 'lateral', 'plain'] = 'fpn'
     """``fpn`` adds coarse features to fine ones, ``lateral`` only evens their channels out,
     ``plain`` takes the taps as they are and makes further levels by ``extra``."""
-    channels: PositiveInt = 128
+    channels: Channels = 128
     """Of the feature maps of ``fpn`` and ``lateral``."""
-    extra_channels: tuple[PositiveInt, ...] = (512, 256, 256)
+    extra_channels: tuple[Channels, ...] = (512, 256, 256)
     """Of the levels beyond the backbone, for ``pyramid: plain``."""
     extra: Literal['plain', 'squeezed', 'depthwise'] = 'squeezed'
     """How those are made, each of the one before: by a 3 x 3 convolution, with a 1 x 1 convolution
@@ -66,7 +73,7 @@ class ModelConfig(Section):
     head: Literal['depthwise', 'ssdlite', 'plain'] = 'depthwise'
     """Predicts by 1 x 1 after a depthwise-separable convolution, by 1 x 1 after the depthwise part
     alone, or by a 3 x 3 convolution."""
-    head_channels: NonNegativeInt = 0
+    head_channels: Annotated[int, Field(ge=0, le=8192)] = 0
     """Of a 3 x 3 convolution before that of ``head: plain``; 0 for none."""
     shared_head: bool = False
     """The same head weights on all levels; needs as many priors a cell on each."""

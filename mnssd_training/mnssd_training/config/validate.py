@@ -100,7 +100,7 @@ def _sentence(problem: ErrorDetails, tree: Node) -> str:
         path, reason = path[:-1], f'expected more than {path[-1]} values'
     else:
         reason = _reason(kind, problem['input'], context, problem['msg'])
-    key = '.'.join(map(str, path))
+    key = ' '.join('.'.join(map(str, path)).split())
     origin = find(tree, path).origin
     if origin == DEFAULT:  # no default is wrong: something else makes it so
         origin = tree.origin

@@ -168,6 +168,15 @@ def test_a_circle_of_bases_is_drawn(write: Write) -> None:
     assert f'goes round in a circle: {a} -> {b} -> {c} -> {a}' in str(caught.value)
 
 
+def test_a_long_row_of_bases(write: Write) -> None:
+    write(LEAST, '0.yaml')
+    for number in range(1, 30):
+        write(f'_base_: {number - 1}.yaml', f'{number}.yaml')
+    assert load_experiment(write('_base_: 15.yaml')).data.root == 'here'
+    with pytest.raises(ConfigError, match='expected at most 20 files in each other'):
+        load_experiment(write('_base_: 29.yaml'))
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='Is a directory'):
         load_experiment(tmp_path)

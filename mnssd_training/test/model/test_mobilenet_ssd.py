@@ -1,56 +1,153 @@
 """The network against its specification."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from mnssd_perception.errors import SpecError
 from mnssd_perception.ssd import (
     feature_map,
+    FeatureMap,
     finetune_feature_maps,
     ModelSpec,
     Normalisation,
     original_feature_maps,
+    ssdlite_feature_maps,
 )
+from mnssd_training.config import ModelConfig
 from mnssd_training.errors import ConfigError
-from mnssd_training.model import build_model, MobileNetSsd, ModelConfig
+from mnssd_training.model import build_model, MobileNetSsd
 import numpy as np
 import pytest
 import torch
 
+Layout = Callable[[tuple[int, int]], tuple[FeatureMap, ...]]
 
-@pytest.mark.parametrize('config', [ModelConfig(32), ModelConfig(16, 'none')])
-def test_heads_have_the_shapes_of_the_contract(spec: ModelSpec, config: ModelConfig) -> None:
-    model = build_model(spec, config)
-    with torch.no_grad():
-        logits, offsets = model(torch.zeros(2, *spec.input_size, 3, dtype=torch.uint8))
-    assert logits.shape == (2, spec.num_priors, 5)
-    assert offsets.shape == (2, spec.num_priors, 4)
-    assert logits.dtype == offsets.dtype == torch.float32
-    assert not model.training
+
+def doubled(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[FeatureMap, ...]:
+    """Lay out two priors a cell."""
+    return tuple(feature_map(size, stride, ((9.0, 9.0), (20.0, 12.0))) for stride in strides)
+
+
+CONFIGS = [
+    {'channels': 16},
+    {'channels': 8, 'pyramid': 'lateral', 'head': 'ssdlite'},
+    {'pyramid': 'plain', 'head': 'plain', 'tap': 'block'},
+    {'pyramid': 'plain', 'head': 'ssdlite', 'extra': 'depthwise'},
+    {'pyramid': 'plain', 'head': 'plain', 'head_channels': 8, 'extra': 'plain'},
+    {'channels': 8, 'head': 'plain', 'head_channels': 8, 'shared_head': True},
+    {'channels': 8, 'head': 'plain', 'shared_head': True},
+    {'channels': 8, 'shared_head': True, 'backbone': 'timm/test_resnet'},
+]
+
+
+def config_id(config: dict[str, Any]) -> str:
+    return ' '.join(f'{key}={value}' for key, value in config.items())
+
+
+@pytest.mark.parametrize('config', CONFIGS, ids=config_id)
+def test_heads_have_the_shapes_of_the_contract(config: dict[str, Any]) -> None:
+    size = (96, 120)
+    made = ModelSpec(size, ('a', 'b', 'c'), doubled(size, (8, 16, 32, 64, 128)))
+    network = build_model(made, ModelConfig(extra_channels=(16, 8), **config))
+    assert not network.training
+    for shape in (size, (64, 64), (70, 130)):
+        cells = [-(-shape[0] // s) * -(-shape[1] // s) for s in (8, 16, 32, 64, 128)]
+        with torch.no_grad():
+            logits, offsets = network(torch.zeros(2, *shape, 3, dtype=torch.uint8))
+        assert logits.shape == (2, 2 * sum(cells), 4)
+        assert offsets.shape == (2, 2 * sum(cells), 4)
+        assert logits.dtype == offsets.dtype == torch.float32
+        assert logits.softmax(dim=2)[..., 0].min() > 0.9  # nearly all is background at first
+        assert offsets.abs().max() < 1.0
+
+
+@pytest.mark.parametrize('config', CONFIGS, ids=config_id)
+def test_every_weight_is_trained_by_one_photograph(config: dict[str, Any]) -> None:
+    size = (64, 64)
+    made = ModelSpec(size, ('a',), doubled(size, (8, 16, 32, 64)))
+    network = build_model(made, ModelConfig(extra_channels=(16,), **config)).train()
+    for head in (network.logits, network.offsets):
+        for layer in head.predictions():
+            torch.nn.init.ones_(layer.weight)
+    logits, offsets = network(torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8))
+    (logits.square().mean() + offsets.square().mean()).backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
 @pytest.mark.parametrize(
-    ('layout', 'size'), [(original_feature_maps, 300), (finetune_feature_maps, 320)]
+    ('layout', 'size', 'num'),
+    [
+        (original_feature_maps, (300, 300), 13502),
+        (original_feature_maps, (224, 224), 7280),
+        (finetune_feature_maps, (320, 320), 9602),
+        (finetune_feature_maps, (96, 640), None),
+        (finetune_feature_maps, (64, 64), None),
+        (ssdlite_feature_maps, (320, 320), 3234),
+        (ssdlite_feature_maps, (200, 328), None),
+    ],
 )
-def test_the_layouts_of_six_levels_can_be_built(layout: Any, size: int) -> None:
-    spec = ModelSpec((size, size), ('a',), layout((size, size)))
-    model = build_model(spec, ModelConfig(channels=8))
+def test_published_layouts_can_be_built(
+    layout: Layout, size: tuple[int, int], num: int | None
+) -> None:
+    made = ModelSpec(size, ('a',), layout(size))
+    network = build_model(made, ModelConfig(width=0.35, channels=8))
     with torch.no_grad():
-        assert (
-            model(torch.zeros(1, size, size, 3, dtype=torch.uint8))[0].shape[1] == spec.num_priors
-        )
+        found = network(torch.zeros(1, *size, 3, dtype=torch.uint8))[0].shape[1]
+    assert found == made.num_priors == (num or found)
 
 
-@pytest.mark.parametrize('num_levels', [1, 2, 4])
-def test_fewer_and_more_levels(num_levels: int) -> None:
-    levels = tuple(feature_map((96, 120), 8 * 2**i, ((9.0, 9.0),)) for i in range(num_levels))
-    build_model(ModelSpec((96, 120), ('a',), levels), ModelConfig(channels=8))
+def counts(network: MobileNetSsd) -> list[float]:
+    """Count millions of weights of each part."""
+    parts = (network.backbone, network.pyramid, network.offsets, network.logits)
+    return [round(sum(p.numel() for p in part.parameters()) / 1e6, 2) for part in parts]
 
 
-def test_grids_that_the_network_cannot_make_are_refused(spec: ModelSpec) -> None:
-    levels = (feature_map((96, 120), 4, ((9.0, 9.0),)), *spec.feature_maps[1:])
-    with pytest.raises(SpecError, match=r'expected feature maps of \(\(24, 30\)'):
-        build_model(replace(spec, feature_maps=levels), ModelConfig(channels=8))
+def test_the_original_has_its_number_of_weights() -> None:
+    made = ModelSpec((300, 300), tuple(map(str, range(20))), original_feature_maps((300, 300)))
+    config = ModelConfig(
+        tap='block',
+        pyramid='plain',
+        extra='plain',
+        extra_channels=(256, 256, 128),
+        head='plain',
+        head_channels=128,
+    )
+    assert counts(build_model(made, config)) == [2.22, 3.83, 2.56, 3.43]
+
+
+@pytest.mark.parametrize(
+    'strides', [(8,), (16,), (4, 8), (8, 16), (16, 32, 64), (8, 32), (8, 16, 32, 64, 128)]
+)
+def test_other_levels(strides: tuple[int, ...]) -> None:
+    size = (96, 120)
+    build_model(ModelSpec(size, ('a',), doubled(size, strides)), ModelConfig(channels=8))
+
+
+@pytest.mark.parametrize('strides', [(2, 4, 8), (64, 128), (8, 24)])
+def test_strides_that_the_backbone_has_not(strides: tuple[int, ...]) -> None:
+    made = ModelSpec((96, 120), ('a',), doubled((96, 120), strides))
+    with pytest.raises(ConfigError, match=r'priors\.strides'):
+        build_model(made, ModelConfig(channels=8))
+
+
+def test_grids_that_the_network_cannot_make() -> None:
+    for strides in ((8, 16, 32, 128), (8, 64)):
+        made = ModelSpec((256, 256), ('a',), doubled((256, 256), strides))
+        with pytest.raises(
+            ConfigError,
+            match=r'input.size, .* priors.strides: expected grids of .*32 x 32, .* 256 x 256,',
+        ):
+            build_model(made, ModelConfig(channels=8))
+
+
+def test_keys_that_do_not_belong_together(spec: ModelSpec) -> None:
+    with pytest.raises(ConfigError, match=r'model\.shared_head: .*\[2, 1, 1\]; see priors.a_cell'):
+        build_model(spec, ModelConfig(shared_head=True))
+    with pytest.raises(ConfigError, match=r'model\.extra_channels: .* 3 levels .*\[9\]'):
+        made = ModelSpec((300, 300), ('a',), original_feature_maps((300, 300)))
+        build_model(made, ModelConfig(pyramid='plain', extra_channels=(9,)))
+    with pytest.raises(ConfigError, match=r'model\.frozen_blocks: expected 0 to 19, got 20'):
+        build_model(spec, ModelConfig(frozen_blocks=20))
 
 
 def test_normalisation_is_inside(spec: ModelSpec, model: MobileNetSsd) -> None:
@@ -64,49 +161,24 @@ def test_normalisation_is_inside(spec: ModelSpec, model: MobileNetSsd) -> None:
     np.testing.assert_allclose(seen[0][0].permute(1, 2, 0).numpy(), wanted, atol=1e-5)
 
 
-def test_priors_come_in_the_order_of_the_contract(spec: ModelSpec) -> None:
-    """Each level, row, column and size lands on its own prior."""
-    model = build_model(spec, ModelConfig(channels=8))
-    maps = []
-    with torch.no_grad():
-        for level in spec.feature_maps:
-            rows, columns = level.shape
-            cells = torch.arange(rows * columns, dtype=torch.float32).reshape(1, 1, rows, columns)
-            maps.append(cells.repeat(1, 8, 1, 1))
-        for head in model.offsets.levels:
-            head[0] = torch.nn.Identity()
-            head[-1].weight.zero_()
-            head[-1].weight[:, 0] = 1.0  # every output tells the cell
-            head[-1].bias.copy_(torch.arange(len(head[-1].bias)) * 10_000)  # and the channel
-        found = model.offsets(maps)[0]
-    start = 0
-    for level in spec.feature_maps:
-        cells = level.shape[0] * level.shape[1]
-        own = found[start : start + level.num_priors].reshape(cells, len(level.sizes), 4)
-        wanted = torch.arange(cells).reshape(-1, 1, 1) + 10_000.0 * torch.arange(
-            len(level.sizes) * 4
-        ).reshape(1, -1, 4)
-        assert torch.equal(own, wanted)
-        start += level.num_priors
-
-
-def test_a_fresh_network_calls_nearly_everything_background(spec: ModelSpec) -> None:
-    torch.manual_seed(0)
-    model = build_model(spec, ModelConfig(channels=16))
-    with torch.no_grad():
-        logits, offsets = model(torch.randint(0, 256, (1, *spec.input_size, 3), dtype=torch.uint8))
-    assert logits.softmax(dim=2)[..., 0].min() > 0.9
-    assert offsets.abs().max() < 1.0
-
-
-@pytest.mark.parametrize(
-    ('change', 'key'),
-    [
-        ({'channels': 0}, 'channels'),
-        ({'frozen_blocks': -1}, 'frozen_blocks'),
-        ({'frozen_blocks': 20}, 'frozen_blocks'),
-    ],
-)
-def test_a_network_of_nothing_is_refused(change: dict[str, int], key: str) -> None:
-    with pytest.raises(ConfigError, match=rf'model\.{key}: expected'):
-        ModelConfig(**change)
+def test_names_of_weights_stay(spec: ModelSpec) -> None:
+    """Checkpoints hold them."""
+    network = build_model(
+        replace(spec, feature_maps=doubled((96, 120), (8, 16, 32, 64))), ModelConfig()
+    )
+    names = {name.rpartition('.')[0] for name in network.state_dict()}
+    heads = [
+        f'{head}.levels.{level}.{layer}'
+        for head in ('logits', 'offsets')
+        for level in range(4)
+        for layer in ('0.depthwise', '0.depthwise_norm', '0.pointwise', '0.pointwise_norm', '1')
+    ]
+    smooth = [
+        f'pyramid.{part}.{layer}'
+        for part in ('smooth.0', 'smooth.1', 'smooth.2', 'extra.0')
+        for layer in ('depthwise', 'depthwise_norm', 'pointwise', 'pointwise_norm')
+    ]
+    lateral = [f'pyramid.lateral.{i}.{layer}' for i in range(3) for layer in ('pointwise', 'norm')]
+    backbone = [name for name in names if name.startswith('backbone.features.')]
+    assert len(backbone) == 104
+    assert names == {*heads, *smooth, *lateral, *backbone}

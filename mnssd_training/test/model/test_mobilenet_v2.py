@@ -1,18 +1,13 @@
-"""MobileNetV2's taps and its ImageNet weights."""
+"""MobileNetV2's taps, widths and ImageNet weights."""
 
 from pathlib import Path
+from typing import Literal
 
-from mnssd_training.errors import CheckpointError
-from mnssd_training.model.backbone import Backbone, NUM_BLOCKS
+from mnssd_training.errors import CheckpointError, ConfigError
+from mnssd_training.model.mobilenet_v2 import MobileNetV2
 import pytest
 import torch
 from torchvision.models import mobilenet_v2
-
-
-@pytest.fixture(scope='module')
-def backbone() -> Backbone:
-    torch.manual_seed(0)
-    return Backbone().eval()
 
 
 @pytest.fixture(scope='module')
@@ -24,46 +19,80 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize('size', [(320, 400), (96, 120), (33, 65)])
-def test_taps_have_stride_8_16_and_32(backbone: Backbone, size: tuple[int, int]) -> None:
-    with torch.no_grad():
-        taps = backbone(torch.zeros(2, 3, *size))
-    for tap, stride, channels in zip(taps, (8, 16, 32), Backbone.channels, strict=True):
-        assert tap.shape == (2, channels, *(-(-side // stride) for side in size))
+@pytest.mark.parametrize(
+    ('tap', 'channels'), [('expansion', (144, 192, 576, 1280)), ('block', (24, 32, 96, 1280))]
+)
+def test_taps_have_their_strides(
+    tap: Literal['expansion', 'block'], channels: tuple[int, ...]
+) -> None:
+    backbone = MobileNetV2((4, 8, 16, 32, 64), tap=tap).eval()
+    assert backbone.channels == channels
+    for size in ((96, 120), (33, 65)):
+        with torch.no_grad():
+            taps = backbone(torch.zeros(2, 3, *size))
+        for tapped, stride, width in zip(taps, (4, 8, 16, 32), channels, strict=True):
+            assert tapped.shape == (2, width, *(-(-side // stride) for side in size))
 
 
-def test_the_last_tap_is_that_of_torchvision(backbone: Backbone) -> None:
-    original = mobilenet_v2(weights=None).eval()
+def test_the_taps_are_those_of_torchvision() -> None:
+    torch.manual_seed(0)
+    backbone, original = MobileNetV2(tap='block').eval(), mobilenet_v2(weights=None).eval()
     original.features.load_state_dict(backbone.features.state_dict())
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(backbone(x)[-1], original.features(x))
-    assert len(original.features) == NUM_BLOCKS
+        found = backbone(x)
+        for index, block in enumerate(original.features):
+            x = block(x)
+            if index in (6, 13, 18):
+                assert torch.equal(found.pop(0), x)
+    assert not found
+    assert len(original.features) == len(backbone.blocks())
+
+
+def test_nothing_is_built_that_nothing_uses() -> None:
+    for tap in ('expansion', 'block'):
+        backbone = MobileNetV2((8, 16), tap=tap).train()
+        sum(x.mean() for x in backbone(torch.rand(2, 3, 32, 32))).backward()
+        assert all(p.grad is not None for p in backbone.parameters())
+        assert len(backbone.blocks()) == (15 if tap == 'expansion' else 14)
+
+
+@pytest.mark.parametrize('width', [0.35, 0.5, 1.4])
+def test_widths(width: float) -> None:
+    backbone = MobileNetV2((16, 32), width, 'block')
+    assert backbone.channels == (int(96 * width / 8 + 0.5) * 8, max(1280, int(1280 * width)))
+
+
+@pytest.mark.parametrize('strides', [(2, 4, 8), (8, 24), (64, 128)])
+def test_strides_that_there_are_not(strides: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r'priors.strides: .*mobilenet_v2.*4, 8, 16, 32$'):
+        MobileNetV2(strides)
 
 
 def test_weights_are_loaded_from_a_file(weights: Path) -> None:
-    backbone = Backbone()
-    backbone.load_imagenet(str(weights))
     state = torch.load(weights, weights_only=True)
-    for key, value in backbone.features.state_dict().items():
-        assert torch.equal(value, state[f'features.{key}'])
+    for backbone in (MobileNetV2(), MobileNetV2((8,))):
+        backbone.load_weights(str(weights))
+        for key, value in backbone.features.state_dict().items():
+            assert torch.equal(value, state[f'features.{key}'])
 
 
 def test_the_shared_weights_fit(shared: Path) -> None:
     path = next((shared / 'data' / 'weights').glob('*.pth'))
-    Backbone().load_imagenet(str(path))
+    MobileNetV2().load_weights(str(path))
 
 
 def test_weights_that_are_none(tmp_path: Path, weights: Path) -> None:
-    def error(path: Path) -> str:
+    def error(path: Path, width: float = 1.0) -> str:
         with pytest.raises(CheckpointError) as caught:
-            Backbone().load_imagenet(str(path))
+            MobileNetV2(width=width).load_weights(str(path))
         assert '\n' not in str(caught.value)
         return str(caught.value)
 
     path = tmp_path / 'weights.pth'
     assert 'no such file' in error(path)
     assert 'cannot be fetched or read' in error(tmp_path)
+    assert 'model.width' in error(weights, 0.5)
     path.write_bytes(b'rubbish')
     assert 'expected a state dict' in error(path)
     path.write_bytes(weights.read_bytes()[:100_000])
@@ -77,25 +106,8 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
     def offline(*_: object, **__: object) -> None:
         raise OSError('no network')
 
-    monkeypatch.setattr('mnssd_training.model.backbone._imagenet_state', offline)
+    monkeypatch.setattr('mnssd_training.model.mobilenet_v2._imagenet_state', offline)
     with pytest.raises(
         CheckpointError, match='cannot be fetched or read: no network; name a file'
     ):
-        Backbone().load_imagenet('imagenet')
-
-
-def test_frozen_blocks_keep_weights_and_statistics() -> None:
-    torch.manual_seed(0)
-    backbone = Backbone(frozen_blocks=4).train()
-    before = {key: value.clone() for key, value in backbone.state_dict().items()}
-    optimizer = torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1)
-    sum(tap.mean() for tap in backbone(torch.rand(2, 3, 64, 64))).backward()
-    optimizer.step()
-    for key, value in backbone.state_dict().items():
-        frozen = int(key.split('.')[1]) < 4
-        assert torch.equal(value, before[key]) or not frozen, key
-    changed = [k for k, v in backbone.state_dict().items() if not torch.equal(v, before[k])]
-    assert {int(key.split('.')[1]) for key in changed} == set(range(4, NUM_BLOCKS))
-    assert backbone.training
-    assert not backbone.features[0].training
-    assert not backbone.eval().features[5].training
+        MobileNetV2().load_weights('imagenet')

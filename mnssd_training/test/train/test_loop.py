@@ -7,18 +7,29 @@ import shutil
 from typing import Any
 
 from mnssd_training.config import Experiment
-from mnssd_training.errors import CheckpointError, DatasetError, TrainingError
-from mnssd_training.loss import Losses, multibox_loss
-from mnssd_training.train import Checkpoint, load_checkpoint, loop, train
+from mnssd_training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from mnssd_training.train import Checkpoint, load_checkpoint, loop, Preempted, Stop, train
 from mnssd_training.train.checkpoint import save_checkpoint
 import pytest
 import torch
 
+Make = Callable[..., Experiment]
+
 TRAIN = {'0_60_50_0_06519', '0_60_70_0_06611', '0_70_90_0_06875', '1_60_80_0_07504'}
+SCORES = {'map50': 0.25, 'coco': {'ap': 0.125}}
 
 
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
+def rows(run: Path, kind: str = 'epoch') -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
+    return [row for row in found if row['kind'] == kind]
+
+
+def status(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / 'status.json').read_text()))
+
+
+def last_of(run: Path) -> Path:
+    return sorted((run / 'checkpoints').glob('step-*.pt'))[-1]
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -33,175 +44,262 @@ def equal(one: Any, other: Any) -> bool:
 
 
 @pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, BaseException], None]]:
-    """Make the loop fail in the middle of a step."""
+def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring takes most of the time of a tiny run and changes nothing in it."""
+    monkeypatch.setattr(loop, 'score', lambda *_: (SCORES, []))
 
-    def arm(step: int, error: BaseException) -> None:
-        calls = iter(range(10**6))
 
-        def fail(*args: Any) -> Losses:
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any]], None]:
+    """Do something in place of the gradient of a step."""
+
+    def arm(step: int, instead: Callable[..., Any]) -> None:
+        calls, backward = iter(range(10**6)), loop.backward
+
+        def maybe(*args: Any) -> torch.Tensor:
             if next(calls) == step:
-                raise error
-            return multibox_loss(*args)
+                return instead(backward, *args)
+            return backward(*args)
 
-        monkeypatch.setattr(loop, 'multibox_loss', fail)
+        monkeypatch.setattr(loop, 'backward', maybe)
 
-    yield arm
-    monkeypatch.undo()
+    return arm
 
 
 # --- running ---------------------------------------------------------------------------------
 
 
-def test_what_a_run_leaves_behind(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     run = tmp_path / 'deep' / 'run'
-    last = train(experiment(training__evaluate_every=2, training__epochs=3), run, progress=False)
-    names = {path.name for path in run.iterdir()}
-    assert names == {'best.pt', 'last.pt', 'experiment.json', 'metrics.jsonl'}
+    wanted = tiny(**{'evaluation.every': 2, 'training.epochs': 3, 'logging.tensorboard': 'true'})
+    last = train(wanted, run, progress=False, arguments=['smoke'])
+    assert {path.name for path in run.iterdir()} == {
+        'args.json', 'checkpoints', 'config.json', 'fingerprint.json', 'metrics.jsonl',
+        'status.json', 'tensorboard', 'train.log',
+    }  # fmt: skip
+    assert {path.name for path in (run / 'checkpoints').iterdir()} == {
+        'step-00000004.pt', 'step-00000006.pt', 'best.pt'
+    }  # fmt: skip
     assert [(row['epoch'], row['step'], 'map50' in row) for row in rows(run)] == [
         (1, 2, False),
         (2, 4, True),
         (3, 6, True),  # the last is always scored
     ]
-    assert json.loads((run / 'experiment.json').read_text()) == last.experiment
-    saved, best = load_checkpoint(run / 'last.pt'), load_checkpoint(run / 'best.pt')
+    steps = rows(run, 'step')
+    assert [row['step'] for row in steps] == [1, 2, 3, 4, 5, 6]
+    for first, second, epoch in zip(steps[::2], steps[1::2], rows(run)):
+        assert epoch['loss'] == pytest.approx((first['loss'] + second['loss']) / 2)
+        assert first['loss'] == pytest.approx(first['class_loss'] + first['box_loss'])
+        assert first['images_per_second'] > 0
+        assert 0 <= first['data_wait'] <= 1
+    told = status(run)
+    assert (told['status'], told['step'], told['epoch'], told['reason']) == ('success', 6, 3, '')
+    assert json.loads((run / 'config.json').read_text()) == last.experiment
+    saved, best = load_checkpoint(last_of(run)), load_checkpoint(run / 'checkpoints' / 'best.pt')
     assert (saved.step, best.training) == (6, None)
     assert saved.metrics == last.metrics
-    assert best.metrics['map50'] == max(row.get('map50', 0) for row in rows(run))
+    assert best.metrics['map50'] == max(row.get('map50', 0) for row in rows(run)) == told['best']
     assert best.build().spec == last.spec
+    log = (run / 'train.log').read_text()
+    assert '4 photographs to train on, 4 to score on, 4 classes' in log
+    assert 'epoch 3/3: loss' in log
 
 
-def test_frozen_blocks_bf16_letterbox_and_a_last_batch_that_is_too_small(
-    experiment: Callable[..., Experiment], tmp_path: Path
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'training.precision': 'bf16', 'input.resize': 'letterbox', 'model.frozen_blocks': 4},
+        {'training.precision': 'fp16', 'optimizer.name': 'sgd', 'training.batch_size': 3},
+        {'training.gradient_checkpointing': 'true', 'training.ema_decay': 0, 'loss.boxes': 'ciou'},
+        {'training.accumulate': 2, 'training.channels_last': 'false', 'optimizer.clip_norm': 0},
+        {'training.deterministic': 'true', 'training.progressive': '[[0.5, 1.5]]'},
+    ],
+    ids=['bf16', 'fp16', 'checkpointing', 'accumulate', 'deterministic'],
+)
+def test_ways_to_train(
+    tiny: Make, tmp_path: Path, unscored: None, changes: dict[str, Any]
 ) -> None:
-    changes = {
-        'training.precision': 'bf16',
-        'input.resize': 'letterbox',
-        'model.frozen_blocks': 4,
-        'training.batch_size': 3,
-        'training.epochs': 1,
-    }
-    last = train(experiment(**changes), tmp_path / 'run', progress=False)
-    assert last.step == 1
+    try:
+        last = train(tiny(**{'training.epochs': 1, **changes}), tmp_path / 'run', progress=False)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert last.step == 4 // tiny(**changes).training.batch_size
     assert all(torch.isfinite(value).all() for value in last.weights.values())
+    assert last.training
+    if 'training.ema_decay' in changes:
+        assert equal(last.weights, dict(last.training['model']))
+    assert bool(last.training['scaler']) == (changes.get('training.precision') == 'fp16')
 
 
-def test_a_batch_is_never_larger_than_the_set(
-    experiment: Callable[..., Experiment], tmp_path: Path
-) -> None:
-    changes = experiment(training__batch_size=64, training__epochs=1)
+def test_a_batch_is_never_larger_than_the_set(tiny: Make, tmp_path: Path, unscored: None) -> None:
+    changes = tiny(**{'training.batch_size': 64, 'training.epochs': 1})
     assert train(changes, tmp_path / 'run', progress=False).step == 1
+
+
+def test_without_a_validation_set_the_last_is_the_best(tiny: Make, tmp_path: Path) -> None:
+    last = train(tiny(**{'data.val_split': "''"}), tmp_path / 'run', progress=False)
+    best = load_checkpoint(tmp_path / 'run' / 'checkpoints' / 'best.pt')
+    assert (best.step, best.metrics) == (4, {})
+    assert equal(best.weights, last.weights)
+
+
+def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
+    tiny: Make, tmp_path: Path, unscored: None
+) -> None:
+    wanted = tiny(
+        **{'training.epochs': 9, 'training.early_stop': 2, 'evaluation.every': 1,
+           'evaluation.monitor': 'ap'}
+    )  # fmt: skip
+    assert train(wanted, tmp_path / 'run', progress=False).step == 6
+    assert train(wanted, tmp_path / 'run', resume=True, progress=False).step == 6
+    assert status(tmp_path / 'run')['best'] == 0.125
 
 
 # --- resuming --------------------------------------------------------------------------------
 
-RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'training.evaluate_every': 1}
+RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'evaluation.every': 1}
 
 
 @pytest.fixture(scope='module')
-def straight(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of eight steps in two epochs that nobody stopped."""
     return tmp_path_factory.mktemp('straight') / 'run'
 
 
-@pytest.mark.parametrize(('save_every', 'failing_step'), [(1, 3), (1, 4), (2, 1), (2, 3), (2, 7)])
+@pytest.mark.parametrize(('save_every', 'failing'), [(1, 4), (2, 3), (3, 7)])
 def test_a_resumed_run_ends_with_the_same_bits(
-    experiment: Callable[..., Experiment],
-    interrupt: Callable[[int, BaseException], None],
-    monkeypatch: pytest.MonkeyPatch,
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    unscored: None,
     tmp_path: Path,
     straight: Path,
     save_every: int,
-    failing_step: int,
+    failing: int,
 ) -> None:
-    wanted = experiment(**RESUMABLE, **{'training.save_every': save_every})
-    without_score(monkeypatch)
+    wanted = tiny(**RESUMABLE, **{'checkpoint.every_steps': save_every})
     if not straight.exists():
-        train(experiment(**RESUMABLE, **{'training.save_every': 1}), straight, progress=False)
+        train(wanted, straight, progress=False)
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     run = tmp_path / 'run'
-    interrupt(failing_step, KeyboardInterrupt())
+    at_step(failing, fail)
     with pytest.raises(KeyboardInterrupt):
         train(wanted, run, progress=False)
-    # 4 steps an epoch; the end of an epoch is always saved
-    saved = max(failing_step // save_every * save_every, failing_step // 4 * 4)
-    assert (load_checkpoint(run / 'last.pt').step if saved else 0) == saved
-    interrupt(10**6, KeyboardInterrupt())
+    assert status(run)['status'] == 'failed'
+    at_step(10**6, fail)
     torch.manual_seed(4711)  # nothing may hang on the state of the process
     train(wanted, run, resume=True, progress=False)
-    one, other = load_checkpoint(straight / 'last.pt'), load_checkpoint(run / 'last.pt')
+    one, other = load_checkpoint(last_of(straight)), load_checkpoint(last_of(run))
     assert one.step == other.step == 8
     assert equal(one.weights, other.weights)
     assert equal(one.training, other.training)
     assert [row['step'] for row in rows(run)] == [4, 8]
-    assert [row['learning_rate'] for row in rows(run)] == [
-        row['learning_rate'] for row in rows(straight)
-    ]
+    for kind, count in (('step', 8), ('epoch', 2)):
+        here, there = rows(run, kind), rows(straight, kind)
+        assert len(here) == len(there) == count
+        for name in ('loss', 'gradient_norm', 'learning_rate'):
+            assert [row[name] for row in here] == [row[name] for row in there]
 
 
-def without_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scoring takes most of the time of a tiny run and changes nothing in it."""
-    monkeypatch.setattr(loop, 'evaluate_model', lambda *_: {'map50': 0.25})
-
-
-def test_a_run_that_is_killed_in_the_last_score_is_scored_when_resumed(
-    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def killed(*_: Any) -> None:
-        raise KeyboardInterrupt
+    stop = Stop()
 
-    wanted = experiment(**{'training.save_every': 1, 'training.epochs': 1})
-    monkeypatch.setattr(loop, 'evaluate_model', killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(wanted, tmp_path / 'run', progress=False)
-    without_score(monkeypatch)
+    def signalled(*args: Any) -> None:
+        stop.note(15)
+        args[3](1)
+
+    wanted = tiny(**{'training.epochs': 1})
+    monkeypatch.setattr(loop, 'score', signalled)
+    with pytest.raises(Preempted):
+        train(wanted, tmp_path / 'run', progress=False, stop=stop)
+    assert load_checkpoint(last_of(tmp_path / 'run')).step == 2  # what was learnt is not lost
+    monkeypatch.setattr(loop, 'score', lambda *_: (SCORES, []))
     last = train(wanted, tmp_path / 'run', resume=True, progress=False)
-    assert last.metrics == {'map50': 0.25}
-    assert (tmp_path / 'run' / 'best.pt').exists()
+    assert last.metrics == SCORES
+    assert (tmp_path / 'run' / 'checkpoints' / 'best.pt').exists()
+    assert [row['epoch'] for row in rows(tmp_path / 'run')] == [1]
 
 
-def test_a_finished_run_is_resumed_to_itself(
-    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize('step', [0, 1], ids=['within', 'at the end of an epoch'])
+def test_a_signal_lets_the_step_finish(
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    unscored: None,
+    tmp_path: Path,
+    step: int,
 ) -> None:
-    without_score(monkeypatch)
-    first = train(experiment(), tmp_path / 'run', progress=False)
-    before = (tmp_path / 'run' / 'last.pt').read_bytes()
-    again = train(experiment(), tmp_path / 'run', resume=True, progress=False)
-    assert equal(first.weights, again.weights)
-    assert again.metrics == first.metrics
-    assert (tmp_path / 'run' / 'last.pt').read_bytes() == before
-    assert len(rows(tmp_path / 'run')) == 2
+    stop = Stop()
 
+    def signalled(backward: Any, *args: Any) -> torch.Tensor:
+        stop.note(15)
+        return backward(*args)
 
-def test_resuming_nothing_is_starting(
-    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    without_score(monkeypatch)
-    wanted = experiment(training__epochs=1)
-    assert train(wanted, tmp_path / 'run', resume=True, progress=False).step == 2
+    at_step(step, signalled)
+    with pytest.raises(Preempted) as caught:
+        train(tiny(), tmp_path / 'run', progress=False, stop=stop)
+    assert caught.value.signum == 15
+    assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
+    told = status(tmp_path / 'run')
+    assert (told['status'], told['step']) == ('preempted', step + 1)
+    assert told['reason'] == 'stopped by SIGTERM'
+    assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
+    assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
 
 
 @pytest.fixture
-def finished(
-    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Path:
+def finished(tiny: Make, unscored: None, tmp_path: Path) -> Path:
     """A run that came to its end."""
-    without_score(monkeypatch)
-    train(experiment(training__epochs=1), tmp_path / 'finished', progress=False)
+    train(tiny(**{'training.epochs': 1}), tmp_path / 'finished', progress=False)
     return tmp_path / 'finished'
 
 
-def test_a_run_is_never_written_over(
-    experiment: Callable[..., Experiment], finished: Path
-) -> None:
-    with pytest.raises(CheckpointError, match='holds a run already; resume it or choose another'):
-        train(experiment(training__epochs=1), finished, progress=False)
+def test_a_finished_run_is_resumed_to_itself(tiny: Make, finished: Path) -> None:
+    before = last_of(finished).read_bytes()
+    again = train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
+    assert again.metrics == SCORES
+    assert last_of(finished).read_bytes() == before
+    assert len(rows(finished)) == 1
+    assert status(finished)['status'] == 'success'
 
 
-def test_a_run_of_another_experiment_is_not_resumed(
-    experiment: Callable[..., Experiment], finished: Path
+def test_a_checkpoint_goes_on_in_another_folder(
+    tiny: Make, finished: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match=r'last\.pt: belongs to another experiment'):
-        train(experiment(training__epochs=5), finished, resume=True, progress=False)
+    wanted = tiny(**{'training.epochs': 1, 'training.workers': 1, 'checkpoint.keep_last': 1})
+    last = train(wanted, tmp_path / 'new', resume=str(last_of(finished)), progress=False)
+    assert last.step == 2
+    assert status(tmp_path / 'new')['status'] == 'success'
+
+
+def test_a_run_is_never_written_over(tiny: Make, finished: Path) -> None:
+    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume'):
+        train(tiny(**{'training.epochs': 1}), finished, progress=False)
+
+
+def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
+    other = tiny(**{'training.epochs': 5, 'loss.beta': 0.5})
+    with pytest.raises(
+        CheckpointError,
+        match=r'another experiment: loss\.beta was 1\.0, now is 0\.5; '
+        r'training\.epochs was 1, now is 5; choose another folder',
+    ):
+        train(other, finished, resume=True, progress=False)
+
+
+def test_a_data_set_that_was_changed_is_noticed(
+    tiny: Make, finished: Path, hit_uav: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / 'data'
+    shutil.copytree(hit_uav, root)
+    names = root / 'ImageSets' / 'Main' / 'train.txt'
+    names.write_text('\n'.join(names.read_text().split()[:3]))
+    fewer = tiny(**{'data.root': root, 'training.epochs': 1})
+    with pytest.raises(CheckpointError, match='with 4 training photographs, now there are 3'):
+        train(fewer, finished, resume=True, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -210,50 +308,52 @@ def test_a_run_of_another_experiment_is_not_resumed(
         lambda training: training.pop('optimizer'),
         lambda training: training['model'].popitem(),
         lambda training: training['optimizer']['param_groups'].pop(),
-        lambda training: training.update(step='many'),
+        lambda training: training['progress'].update(step='many'),
+        lambda training: training.update(progress=None),
     ],
-    ids=['no optimizer', 'no weight', 'other optimizer', 'no step'],
+    ids=['no optimizer', 'no weight', 'other optimizer', 'no step', 'no progress'],
 )
 def test_state_that_does_not_fit_is_not_resumed(
-    experiment: Callable[..., Experiment], finished: Path, spoil: Callable[[dict[str, Any]], Any]
+    tiny: Make, finished: Path, spoil: Callable[[dict[str, Any]], Any]
 ) -> None:
-    checkpoint: Checkpoint = load_checkpoint(finished / 'last.pt')
+    checkpoint: Checkpoint = load_checkpoint(last_of(finished))
     assert checkpoint.training is not None
     spoil(checkpoint.training)
-    save_checkpoint(finished / 'last.pt', checkpoint)
+    save_checkpoint(last_of(finished), checkpoint)
     with pytest.raises(CheckpointError, match='its state does not fit this network'):
-        train(experiment(training__epochs=1), finished, resume=True, progress=False)
+        train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
 
 
-def test_a_best_checkpoint_is_not_resumed(
-    experiment: Callable[..., Experiment], finished: Path
-) -> None:
-    shutil.copy(finished / 'best.pt', finished / 'last.pt')
-    with pytest.raises(CheckpointError, match='holds weights only, nothing to resume from'):
-        train(experiment(training__epochs=1), finished, resume=True, progress=False)
+def test_a_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: Path) -> None:
+    best = str(finished / 'checkpoints' / 'best.pt')
+    with pytest.raises(CheckpointError, match='holds weights only, nothing to resume from; start'):
+        train(tiny(**{'training.epochs': 1}), tmp_path / 'new', resume=best, progress=False)
 
 
 # --- fine-tuning -----------------------------------------------------------------------------
 
 
-def test_another_run_is_fine_tuned(
-    experiment: Callable[..., Experiment], finished: Path, tmp_path: Path
-) -> None:
-    changes = {'initial_checkpoint': finished / 'best.pt', 'training.learning_rate': 1e-12}
-    start = load_checkpoint(finished / 'best.pt').build()
-    last = train(experiment(**changes), tmp_path / 'tuned', progress=False).build()
-    for one, other in zip(start.parameters(), last.parameters(), strict=True):
+def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+    path = finished / 'checkpoints' / 'best.pt'
+    changes = {'initial.checkpoint': path, 'optimizer.learning_rate': 1e-12}
+    last = train(tiny(**changes), tmp_path / 'tuned', progress=False).build()
+    for one, other in zip(load_checkpoint(path).build().parameters(), last.parameters()):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    wider = tiny(**changes, **{'model.channels': 16})
+    train(wider, tmp_path / 'wider', progress=False)
+    assert 'begin afresh, such as pyramid' in (tmp_path / 'wider' / 'train.log').read_text()
 
 
-def test_a_run_that_cannot_be_fine_tuned(
-    experiment: Callable[..., Experiment], finished: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_cannot_be_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match='no such checkpoint'):
-        train(experiment(initial_checkpoint='gone.pt'), tmp_path / 'run', progress=False)
-    changes = {'initial_checkpoint': finished / 'best.pt', 'model.channels': 24}
-    with pytest.raises(CheckpointError, match='its network is another one'):
-        train(experiment(**changes), tmp_path / 'run', progress=False)
+        train(tiny(**{'initial.checkpoint': 'gone.pt'}), tmp_path / 'run', progress=False)
+    path = finished / 'checkpoints' / 'best.pt'
+    other = load_checkpoint(path)
+    other.weights.clear()
+    save_checkpoint(path, other)
+    with pytest.raises(CheckpointError, match='its network is another one; no layer fits'):
+        train(tiny(**{'initial.checkpoint': path}), tmp_path / 'run', progress=False)
+    assert not (tmp_path / 'run').exists()
 
 
 # --- what goes wrong -------------------------------------------------------------------------
@@ -261,37 +361,37 @@ def test_a_run_that_cannot_be_fine_tuned(
 
 @pytest.mark.parametrize('what', ['loss', 'gradient'])
 def test_what_is_not_finite_names_its_photographs_and_spoils_no_checkpoint(
-    experiment: Callable[..., Experiment],
-    monkeypatch: pytest.MonkeyPatch,
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    unscored: None,
     tmp_path: Path,
     what: str,
 ) -> None:
-    calls = iter(range(100))
+    def explode(backward: Any, *args: Any) -> torch.Tensor:
+        losses = backward(*args)
+        if what == 'loss':
+            return losses * torch.nan
+        next(p for p in args[1].parameters() if p.grad is not None).grad.fill_(torch.inf)
+        return losses
 
-    def explode(*args: Any) -> Losses:
-        losses = multibox_loss(*args)
-        if next(calls) < 3:
-            return losses
-        root_of_zero = (args[0] * 0).sum().sqrt()  # 0, with a gradient without limit
-        total = losses.total * torch.nan if what == 'loss' else losses.total + root_of_zero
-        return Losses(losses.classes, losses.boxes, total)
-
-    monkeypatch.setattr(loop, 'multibox_loss', explode)
-    without_score(monkeypatch)
+    at_step(3, explode)
     with pytest.raises(TrainingError, match=r'the loss is .* in step 3; the batch was ') as caught:
-        train(experiment(training__save_every=1), tmp_path / 'run', progress=False)
+        train(tiny(**{'checkpoint.every_steps': 1}), tmp_path / 'run', progress=False)
     named = set(str(caught.value).partition('the batch was ')[2].split(', '))
     assert len(named) == 2
     assert named < TRAIN
-    saved = load_checkpoint(tmp_path / 'run' / 'last.pt')
+    saved = load_checkpoint(last_of(tmp_path / 'run'))
     assert saved.step == 3
     assert saved.training is not None
     assert all(torch.isfinite(value).all() for value in saved.training['model'].values())
+    told = status(tmp_path / 'run')
+    assert (told['status'], told['step']) == ('failed', 3)
+    assert told['reason'] == str(caught.value)
 
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_a_photograph_that_cannot_be_read_is_named(
-    experiment: Callable[..., Experiment], hit_uav: Path, tmp_path: Path, workers: int
+    tiny: Make, hit_uav: Path, tmp_path: Path, workers: int
 ) -> None:
     root = tmp_path / 'data'
     shutil.copytree(hit_uav, root)
@@ -299,30 +399,53 @@ def test_a_photograph_that_cannot_be_read_is_named(
     spoilt.write_bytes(spoilt.read_bytes()[:9000])
     changes = {'data.root': root, 'training.workers': workers}
     with pytest.raises(DatasetError, match='a JPEG that is cut short') as caught:
-        train(experiment(**changes), tmp_path / 'run', progress=False)
+        train(tiny(**changes), tmp_path / 'run', progress=False)
     assert caught.value.path == spoilt
+    assert status(tmp_path / 'run')['status'] == 'failed'
 
 
-@pytest.mark.parametrize('device', ['abacus', 'cuda:99'])
-def test_a_device_that_is_not_there(
-    experiment: Callable[..., Experiment], tmp_path: Path, device: str
+@pytest.mark.parametrize(
+    ('words', 'expected'),
+    [
+        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'loads photographs has died'),
+        ('CUDA out of memory', 'memory is full.* lower training.batch_size'),
+        ('[gloo] Connection closed by peer', 'another process of this run has gone'),
+    ],
+)
+def test_what_torch_says_is_put_in_words(
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    tmp_path: Path,
+    words: str,
+    expected: str,
 ) -> None:
-    with pytest.raises(TrainingError, match=rf'training\.device={device}: '):
-        train(experiment(training__device=device), tmp_path / 'run', progress=False)
+    def fail(*_: Any) -> None:
+        kind = torch.OutOfMemoryError if 'memory' in words else RuntimeError
+        raise kind(words)
+
+    at_step(0, fail)
+    with pytest.raises(TrainingError, match=expected):
+        train(tiny(), tmp_path / 'run', progress=False)
+    assert words in status(tmp_path / 'run')['reason']
 
 
-def test_a_run_folder_that_cannot_be_made(
-    experiment: Callable[..., Experiment], tmp_path: Path
-) -> None:
+def test_devices_that_are_not_there(tiny: Make, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    with pytest.raises(ConfigError, match=r'training\.accelerator=gpu'):
+        train(tiny(**{'training.accelerator': 'gpu'}), tmp_path / 'run', progress=False)
+
+
+def test_a_run_folder_that_cannot_be_made(tiny: Make, tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(TrainingError, match=r'experiment\.json: cannot be written'):
-        train(experiment(), tmp_path / 'file' / 'run', progress=False)
+    with pytest.raises(TrainingError, match='cannot be written'):
+        train(tiny(), tmp_path / 'file' / 'run', progress=False)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
-    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, unscored: None, tmp_path: Path
 ) -> None:
-    saves = iter(range(100))
+    saves: Iterator[int] = iter(range(100))
     write = torch.save
 
     def full(content: Any, file: Any) -> None:
@@ -330,10 +453,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
             raise OSError(28, 'No space left on device')
         write(content, file)
 
-    without_score(monkeypatch)
     monkeypatch.setattr(torch, 'save', full)
     with pytest.raises(CheckpointError, match='cannot be written: .*No space left'):
-        train(
-            experiment(**RESUMABLE, **{'training.save_every': 1}), tmp_path / 'r', progress=False
-        )
-    assert load_checkpoint(tmp_path / 'r' / 'last.pt').step == 2
+        train(tiny(**RESUMABLE, **{'checkpoint.every_steps': 1}), tmp_path / 'r', progress=False)
+    assert load_checkpoint(last_of(tmp_path / 'r')).step == 2

@@ -1,30 +1,63 @@
-"""Warm-up, then half a cosine."""
+"""Learning rates by the step."""
 
-from mnssd_training.train.schedule import learning_rate_factor
+from hypothesis import given
+from hypothesis import strategies as st
+from mnssd_training.config import SchedulerConfig
+from mnssd_training.train.schedule import rate_factor
 import pytest
 
-
-def test_literal_values() -> None:
-    factors = [learning_rate_factor(step, 10, 4, 0.1) for step in range(10)]
-    assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert factors[7] == pytest.approx(0.1 + 0.9 * 0.5)  # half of the way down
-    assert factors[9] == pytest.approx(0.1 + 0.9 * 0.5 * (1 - 0.8660254))
+NAMES = ('cosine', 'step', 'multistep', 'onecycle', 'constant')
 
 
-def test_it_rises_and_then_falls_to_the_end() -> None:
-    factors = [learning_rate_factor(step, 1000, 100, 0.01) for step in range(1001)]
-    assert max(factors) == factors[100] == 1.0
-    assert all(a < b for a, b in zip(factors[:100], factors[1:101], strict=True))
-    assert all(a > b for a, b in zip(factors[100:-1], factors[101:], strict=True))
-    assert factors[1000] == pytest.approx(0.01)
+def factors(total: int, steps_an_epoch: int = 10, **keys: object) -> list[float]:
+    config = SchedulerConfig(**keys)  # type: ignore[arg-type]
+    return [rate_factor(step, total, steps_an_epoch, config) for step in range(total)]
 
 
-@pytest.mark.parametrize(('total', 'warmup'), [(1, 0), (1, 200), (2, 200), (5, 5), (3, 0), (0, 0)])
-def test_a_run_shorter_than_its_warm_up(total: int, warmup: int) -> None:
-    factors = [learning_rate_factor(step, total, warmup, 0.01) for step in range(max(total, 1))]
-    assert all(0 < factor <= 1 for factor in factors)
-    assert max(factors) == pytest.approx(1.0)
+@pytest.mark.parametrize('name', NAMES)
+def test_a_run_of_no_and_of_one_step(name: str) -> None:
+    assert factors(0, name=name) == []
+    (only,) = factors(1, 1, name=name)
+    assert 0 < only <= 1
 
 
-def test_beyond_the_end_it_stays() -> None:
-    assert learning_rate_factor(50, 10, 2, 0.3) == pytest.approx(0.3)
+def test_cosine_by_hand() -> None:
+    found = factors(10, name='cosine', warmup_steps=4, final_factor=0.1)
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert found[7] == pytest.approx(0.1 + 0.9 * 0.5)  # half of the way down
+    assert found[9] == pytest.approx(0.1 + 0.9 * 0.5 * (1 - 0.8660254))
+
+
+def test_step_drops_by_epochs() -> None:
+    found = factors(60, name='step', warmup_steps=0, step_epochs=2, gamma=0.5)
+    assert found[:20] == [1.0] * 20
+    assert found[20:40] == [0.5] * 20
+    assert found[40:] == [0.25] * 20
+
+
+def test_multistep_drops_at_parts_of_the_run() -> None:
+    found = factors(100, name='multistep', warmup_steps=2, milestones=(0.5, 0.75), gamma=0.1)
+    assert found[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert (found[49], found[50], found[74]) == pytest.approx((1.0, 0.1, 0.1))
+    assert found[75] == found[99] == pytest.approx(0.01)
+
+
+def test_one_cycle_rises_and_falls_without_warm_up() -> None:
+    found = factors(100, name='onecycle', warmup_steps=50, rise=0.25, final_factor=0.0)
+    assert found[0] == pytest.approx(0.04)
+    assert found[25] == max(found) == pytest.approx(1.0)
+    assert all(a < b for a, b in zip(found[:25], found[1:26], strict=True))
+    assert all(a > b for a, b in zip(found[25:-1], found[26:], strict=True))
+    assert found[99] < 0.001
+
+
+def test_constant_stays() -> None:
+    assert factors(5, name='constant', warmup_steps=1) == [0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+@given(st.sampled_from(NAMES), st.integers(1, 300), st.integers(0, 400), st.integers(1, 40))
+def test_each_curve_stays_in_range(name: str, total: int, warmup: int, an_epoch: int) -> None:
+    found = factors(total, an_epoch, name=name, warmup_steps=warmup)
+    assert all(0 < factor <= 1 for factor in found)
+    if name != 'onecycle':
+        assert max(found) > 0.49  # the warm-up of a short run is short

@@ -1,0 +1,79 @@
+"""``shard``: the photographs of an experiment to WebDataset shards."""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+import re
+import sys
+
+from mnssd_training.cli.verb import run_verb
+from mnssd_training.config import load_experiment
+from mnssd_training.data import read_splits
+from mnssd_training.data.shard_writer import ShardLimit, write_shards
+from mnssd_training.errors import ConfigError
+
+EPILOG = """\
+examples:
+  shard smoke data.root=DATA/hit_uav --output shards/hit_uav
+  shard smoke data.root=COCO data.format=coco --output shards/coco --shard-size 256MB
+  train hit_uav data.format=shards data.root=shards/hit_uav
+  train hit_uav data.format=shards data.root=s3://bucket/hit_uav data.cache=/tmp/shards
+
+The folder holds train-000000.tar ..., train.index.json and the same for val. Copy it to any place
+that fsspec reads, such as S3 or a web server that sends byte ranges.
+"""
+UNITS = {'KB': 1 << 10, 'MB': 1 << 20, 'GB': 1 << 30}
+
+
+def _verb(arguments: Sequence[str] | None) -> None:
+    """Parse, read and write."""
+    parser = ArgumentParser(
+        'shard',
+        description='Write the photographs of an experiment as WebDataset shards.',
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('experiment', help='a YAML file, or the name of one that comes with mnssd')
+    parser.add_argument(
+        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
+    )
+    parser.add_argument('--output', type=Path, required=True, help='folder for the shards')
+    parser.add_argument(
+        '--shard-size',
+        default='512MB',
+        help='when a tar is full: a number of photographs, or bytes with KB, MB or GB '
+        '(default: 512MB)',
+    )
+    args = parser.parse_intermixed_args(arguments)
+    limit = _limit(args.shard_size)
+    splits = read_splits(load_experiment(args.experiment, args.overrides).data)
+    for note in splits.notes:
+        print(f'note: {note}', file=sys.stderr)
+    for split, samples in (('train', splits.train), ('val', splits.val)):
+        if samples:
+            paths = write_shards(samples, splits.class_names, args.output, split, limit)
+            print(f'{split}: {len(samples)} photographs in {len(paths) - 1} shards')
+    print(f'shards: {args.output}; read them by data.format=shards data.root={args.output}')
+
+
+def _limit(text: str) -> ShardLimit:
+    """Read when a tar is full."""
+    match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', text.strip(), re.IGNORECASE)
+    if not match:
+        raise ConfigError(
+            f"--shard-size: expected a number of photographs, or of bytes as in '256MB', "
+            f'got {text!r}'
+        )
+    number, unit = int(match[1]), match[2]
+    if unit is None:
+        return ShardLimit(images=number, size=sys.maxsize)
+    return ShardLimit(images=sys.maxsize, size=number * UNITS[unit.upper()])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the verb."""
+    return run_verb(_verb, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The verbs that train, as a user meets them: results, and errors of one line."""
+
+from collections.abc import Callable
+import io
+from pathlib import Path
+import sys
+from typing import Any
+
+import cv2
+from mnssd_training.cli import find_batch_size, find_lr, train
+from mnssd_training.config import load_experiment
+from mnssd_training.train import default_folder, load_checkpoint, Preempted
+import pytest
+import yaml
+
+SMALL = ['input.size=[64, 80]', 'model.channels=8', 'model.width=0.25', 'training.batch_size=4']
+
+Capture = pytest.CaptureFixture[str]
+Verb = Callable[[list[str]], int]
+
+
+@pytest.fixture(scope='module')
+def run(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder, made by the verb."""
+    run = tmp_path_factory.mktemp('cli') / 'run'
+    assert train.main(['smoke', f'data.root={hit_uav}', *SMALL, '--run', str(run), '--quiet']) == 0
+    return run
+
+
+def fails(verb: Verb, arguments: list[Any], capsys: Capture) -> str:
+    """Run a verb that must fail with one line on stderr; return that line."""
+    capsys.readouterr()
+    assert verb(list(map(str, arguments))) == 1
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err.startswith('error: ')
+    assert err.count('\n') == 1
+    assert 'Traceback' not in err
+    return err
+
+
+# --- what works ------------------------------------------------------------------------------
+
+
+def test_a_run_is_resumed_to_itself(run: Path, hit_uav: Path, capsys: Capture) -> None:
+    for resume in (['--resume'], ['--resume', str(run)]):
+        arguments = ['smoke', '--run', str(run), *resume, f'data.root={hit_uav}', *SMALL]
+        assert train.main(arguments) == 0
+        out = capsys.readouterr().out
+        assert 'going on from' in out
+        assert 'trained 1 steps; mean AP@0.5 0.' in out
+        assert f'run: {run}' in out
+    assert load_checkpoint(run / 'checkpoints' / 'step-00000001.pt').step == 1
+
+
+def test_a_change_after_resume_is_no_checkpoint(run: Path, hit_uav: Path) -> None:
+    arguments = ['smoke', '--run', str(run), '--quiet', *SMALL, '--resume', f'data.root={hit_uav}']
+    assert train.main(arguments) == 0
+
+
+def test_a_run_has_a_place_of_its_own(
+    hit_uav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(train, 'train', lambda *args, **_: asked.append(args) or 1 / 0)
+    changes = [f'data.root={hit_uav}', f'logging.root={tmp_path}', *SMALL]
+    with pytest.raises(ZeroDivisionError):
+        train.main(['smoke', *changes])
+    ((experiment, folder),) = asked
+    assert folder == default_folder(load_experiment('smoke', changes))
+    assert folder.parent == tmp_path
+
+
+def test_print_config_prints_an_experiment(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+    changes = [f'data.root={hit_uav}', *SMALL]
+    assert train.main(['smoke', *changes, '--print-config']) == 0
+    printed = tmp_path / 'printed.yaml'
+    printed.write_text(capsys.readouterr().out)
+    assert yaml.safe_load(printed.read_text())['input']['size'] == [64, 80]
+    assert load_experiment(printed) == load_experiment('smoke', changes)
+
+
+def test_dry_run_looks_at_a_batch_and_leaves_nothing(
+    hit_uav: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train.main(['smoke', f'data.root={hit_uav}', *SMALL, '--dry-run']) == 0
+    out = capsys.readouterr().out
+    for words in (
+        'parameters',
+        'input 64 x 80',
+        'first batch: 4 photographs',
+        'epochs of 1 steps',
+    ):
+        assert words in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_find_lr_suggests_and_plots(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+    plot = tmp_path / 'deep' / 'plot.png'
+    arguments = ['smoke', f'data.root={hit_uav}', *SMALL, '--output', str(plot), '--quiet']
+    assert find_lr.main([*arguments, '--steps', '10', '--highest', '0.01']) == 0
+    assert 'use it by optimizer.learning_rate=' in capsys.readouterr().out
+    assert cv2.imread(str(plot)).shape == (600, 960, 3)
+
+
+def test_find_batch_size_lists_and_suggests(hit_uav: Path, capsys: Capture) -> None:
+    arguments = ['smoke', f'data.root={hit_uav}', *SMALL, '--limit', '2']
+    assert find_batch_size.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ['batch', '1', '2']
+    assert 'training.batch_size=' in out
+
+
+# --- what fails ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('verb', [train, find_lr, find_batch_size], ids=lambda v: v.__name__[19:])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['nowhere'],
+        ['smoke', 'data.root=gone'],
+        ['smoke', 'training.epoch=1'],
+        ['smoke', 'training.epochs=['],
+        ['smoke', 'training.epochs'],
+    ],
+    ids=lambda arguments: arguments[-1],
+)
+def test_errors_of_the_experiment(verb: Any, arguments: list[str], capsys: Capture) -> None:
+    words = arguments[-1].partition('=')[2] or arguments[-1]
+    assert words.strip('[') in fails(verb.main, arguments, capsys)
+
+
+def test_errors_of_the_run(run: Path, hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = ['smoke', f'data.root={hit_uav}', *SMALL]
+    assert 'holds a run already' in fails(train.main, [*data, '--run', run], capsys)
+    other = [*data, 'training.seed=9', '--run', run, '--resume']
+    assert 'training.seed was 1337, now is 9' in fails(train.main, other, capsys)
+    weights = [*data, f'initial.backbone_weights={hit_uav / "LICENSE"}', '--run', tmp_path / 'new']
+    assert 'LICENSE' in fails(train.main, weights, capsys)
+    assert not (tmp_path / 'new').exists()
+    broken = tmp_path / 'checkpoints' / 'step-00000007.pt'
+    broken.parent.mkdir()
+    broken.write_bytes(b'half')
+    resumed = fails(train.main, [*data, '--run', tmp_path, '--resume'], capsys)
+    assert 'no checkpoint can be read' in resumed
+    gone = [*data, '--run', tmp_path / 'new', '--resume', 'gone.pt']
+    assert 'gone.pt: no such checkpoint' in fails(train.main, gone, capsys)
+
+
+def test_errors_of_the_searches(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+    data = ['smoke', f'data.root={hit_uav}', *SMALL]
+    assert 'at least 10' in fails(find_lr.main, [*data, '--steps', '2'], capsys)
+    assert 'expected at least 1' in fails(find_batch_size.main, [*data, '--limit', '0'], capsys)
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'words'),
+    [
+        (KeyboardInterrupt(), 130, 'interrupted'),
+        (Preempted(2), 130, 'stopped by SIGINT'),
+        (Preempted(15), 143, 'stopped by SIGTERM'),
+    ],
+    ids=['at once', 'SIGINT', 'SIGTERM'],
+)
+def test_exit_codes_of_signals(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: Capture,
+    error: BaseException,
+    code: int,
+    words: str,
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train, 'train', interrupt)
+    assert train.main(['smoke', '--run', str(tmp_path)]) == code
+    assert capsys.readouterr().err == f'{words}\n'
+
+
+def test_a_reader_that_goes_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys, 'stderr', io.StringIO())  # the verb closes it
+    monkeypatch.setattr(train, 'train', broken)
+    assert train.main(['smoke', '--run', str(tmp_path)]) == 0

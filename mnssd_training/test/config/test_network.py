@@ -1,0 +1,45 @@
+"""Keys of the network that mean nothing, alone or together."""
+
+from typing import Any
+
+from mnssd_training.config import ModelConfig, PriorsConfig
+from pydantic import ValidationError
+import pytest
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'channels': 0}, 'channels'),
+        ({'channels': 10**9}, 'channels'),
+        ({'extra_channels': (256, 0)}, 'extra_channels'),
+        ({'frozen_blocks': -1}, 'frozen_blocks'),
+        ({'width': 0.0}, 'width'),
+        ({'width': 1e6}, 'width'),
+        ({'backbone': 'resnet18'}, 'backbone: expected mobilenet_v2 or timm/NAME'),
+        ({'backbone': 'timm/'}, 'backbone: expected mobilenet_v2 or timm/NAME'),
+        ({'backbone': 'timm/resnet18', 'width': 0.5}, 'width, tap: expected'),
+        ({'backbone': 'timm/resnet18', 'tap': 'block'}, 'width, tap: expected'),
+        ({'head_channels': 64}, 'head_channels: expected with head plain'),
+        ({'pyramid': 'plain', 'shared_head': True}, 'shared_head: expected with pyramid'),
+    ],
+)
+def test_a_network_of_nothing(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ModelConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ('strides', 'a_cell', 'words'),
+    [
+        ((), (), 'a_cell: expected'),
+        ((8, 16), (3,), r'a_cell: expected a number for each of the strides \(8, 16\)'),
+        ((16, 8), (3, 3), 'strides: expected each larger than the last'),
+        ((8, 8), (3, 3), 'strides: expected each larger than the last'),
+        ((0,), (3,), 'strides'),
+        ((8,), (10**9,), 'a_cell'),
+    ],
+)
+def test_levels_of_nothing(strides: tuple[int, ...], a_cell: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        PriorsConfig(strides=strides, a_cell=a_cell)

@@ -1,0 +1,104 @@
+"""Fits of priors to boxes against what is known, and against comparing everything."""
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.ssd import ModelSpec, prior_boxes
+from mnssd_training.config import Experiment
+from mnssd_training.data import Sample
+from mnssd_training.inspection.anchor_plots import (
+    cell_of_each_level,
+    priors_on_photograph,
+    size_plot,
+)
+from mnssd_training.inspection.anchors import (
+    centred_fit,
+    cluster_curve,
+    grid_fit,
+    measure_fit,
+    shown_boxes,
+    suggest_a_cell,
+)
+from mnssd_training.inspection.layouts import PUBLISHED, spec_of
+from mnssd_training.train.prepare import make_spec
+import numpy as np
+import pytest
+
+NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
+NOTHING = np.zeros((0, 4))
+
+
+def test_no_boxes(spec: ModelSpec) -> None:
+    assert shown_boxes([], spec)[0].shape == (0, 4)
+    assert grid_fit(NOTHING, spec).by_level.shape == (0, 3)
+    assert measure_fit(grid_fit(NOTHING, spec).best).recall == (1.0,) * 4
+    assert cluster_curve(np.zeros((0, 2)), 5, 0) == []
+    assert suggest_a_cell(np.zeros((0, 2)), (8, 16), 5, 0) == (2, 2)
+    labels = np.zeros(0, np.int64)
+    assert size_plot(np.zeros((0, 2)), labels, spec.feature_maps).dtype == np.uint8
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), num=st.integers(1, 20))
+def test_the_grid_is_compared_as_in_training(spec: ModelSpec, seed: int, num: int) -> None:
+    generator = np.random.default_rng(seed)
+    centres, halves = generator.uniform(0, 120, (num, 2)), generator.uniform(0.5, 40, (num, 2))
+    boxes = np.clip(np.concatenate((centres - halves, centres + halves), axis=1), 0, 96)
+    found = grid_fit(boxes, spec)
+    edges = boxes_of.cxcywh_to_xyxy(prior_boxes(spec)) * np.array((120, 96, 120, 96))
+    ious = boxes_of.iou(boxes, edges)
+    assert np.allclose(found.best, ious.max(axis=1), atol=1e-5)
+    assert np.allclose(ious[np.arange(num), found.prior], found.best, atol=1e-5)
+    assert np.array_equal(found.by_level.max(axis=1), found.best)
+    rows = np.arange(num)
+    assert np.array_equal(found.by_level[rows, found.level], found.best)
+
+
+def test_a_place_on_the_grid_is_never_better_than_the_shape(
+    spec: ModelSpec, train_samples: list[Sample]
+) -> None:
+    boxes, _ = shown_boxes(train_samples, spec)
+    inside = (boxes[:, :2] > 30).all(axis=1) & (boxes[:, 2:] < (90, 66)).all(axis=1)
+    sizes = boxes[inside, 2:] - boxes[inside, :2]
+    priors = np.array([size for level in spec.feature_maps for size in level.sizes])
+    assert inside.any()
+    assert (grid_fit(boxes[inside], spec).best <= centred_fit(sizes, priors) + 1e-6).all()
+
+
+def test_as_many_clusters_as_sizes_fit_perfectly() -> None:
+    sizes = np.repeat([(10.0, 20.0), (40.0, 10.0), (90.0, 90.0)], 20, axis=0)
+    curve = cluster_curve(sizes, 3, 0)
+    assert curve[0].mean_iou < 0.7
+    assert curve[2].mean_iou == pytest.approx(1.0)
+    assert curve[2].recall == (1.0,) * 4
+
+
+def test_more_priors_are_suggested_where_shapes_differ_more() -> None:
+    generator = np.random.default_rng(0)
+    alike = np.tile((10.0, 20.0), (200, 1)) * generator.uniform(0.99, 1.01, (200, 2))
+    varied = np.exp(generator.uniform(np.log(20), np.log(200), (400, 2)))
+    varied = varied[np.sqrt(varied.prod(axis=1)) >= 32]
+    few, many = suggest_a_cell(np.concatenate((alike, varied)), (8, 16), 8, 0)
+    assert few == 2
+    assert many > 3
+
+
+@pytest.mark.parametrize('layout', ['clustered', *PUBLISHED])
+def test_the_specification_is_that_of_training(
+    experiment: Callable[..., Experiment], train_samples: list[Sample], layout: str
+) -> None:
+    settings = experiment(priors__layout=layout, priors__variances='[0.2, 0.3]')
+    ours = spec_of(settings, train_samples, NAMES)
+    assert ours == make_spec(settings, train_samples, NAMES)
+
+
+def test_pictures(spec: ModelSpec, train_samples: list[Sample]) -> None:
+    boxes, labels = shown_boxes(train_samples, spec)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    plot = size_plot(sizes, labels, spec.feature_maps)
+    assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 5
+    assert len(cell_of_each_level(spec, 200)) == 3
+    tile = priors_on_photograph(train_samples[0], spec, 240)
+    assert tile.image.shape == (192, 240, 3)

@@ -1,0 +1,86 @@
+"""Shards and several data sets under one check."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_voc
+from mnssd_training.data.shard_writer import ShardLimit, write_shards
+from mnssd_training.data.shards import index_name
+from mnssd_training.inspection import check, Checked, guess_format, splits_of
+import pytest
+
+NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
+
+
+@pytest.fixture
+def shards(small_sets: dict[str, Path], tmp_path: Path) -> Path:
+    """The eight photographs in shards."""
+    for split in ('train', 'val'):
+        samples = read_voc(small_sets['voc'], split)
+        write_shards(samples, NAMES, tmp_path, split, ShardLimit())
+    return tmp_path
+
+
+def run(root: Path) -> Checked:
+    return check([SourceConfig(format='shards', root=str(root))], ['train', 'val'])
+
+
+def kinds(checked: Checked) -> set[str]:
+    return {finding.kind for finding in checked.findings if finding.severity == 'error'}
+
+
+def test_whole_shards(shards: Path) -> None:
+    assert guess_format(shards) == 'shards'
+    assert splits_of(shards, 'shards') == ['train', 'val']
+    checked = run(shards)
+    assert (checked.num_images, checked.num_boxes) == (8, 38)
+    assert kinds(checked) == set()
+
+
+def test_shards_whose_bytes_were_changed(shards: Path) -> None:
+    tar = next(shards.glob('train-*.tar'))
+    content = bytearray(tar.read_bytes())
+    content[2000] ^= 255
+    tar.write_bytes(content)
+    assert kinds(run(shards)) == {'image unreadable'}
+
+
+def test_shards_without_an_index(shards: Path) -> None:
+    (shards / index_name('val')).unlink()
+    assert kinds(run(shards)) == {'list unreadable'}
+
+
+def test_an_index_with_a_fault(shards: Path) -> None:
+    path = shards / index_name('val')
+    content = json.loads(path.read_text())
+    content['samples'][0]['boxes'] = [[9, 9, 4, 4]]
+    path.write_text(json.dumps(content))
+    assert kinds(run(shards)) == {'list unreadable'}
+
+
+def test_two_data_sets_that_share_photographs(
+    small_sets: dict[str, Path], copy_of: Callable[[str], Path]
+) -> None:
+    """What one trains on, the other scores on."""
+    other = copy_of('yolo')
+    sources = [
+        SourceConfig(format='voc', root=str(small_sets['voc'])),
+        SourceConfig(format='yolo', root=str(other), train_split='val', val_split='train'),
+    ]
+    checked = check(sources)
+    assert checked.num_images == 16
+    leaks = [x for x in checked.findings if x.kind == 'same image in two splits']
+    assert len(leaks) == 8
+
+
+def test_classes_are_renamed_before_they_are_looked_at(small_sets: dict[str, Path]) -> None:
+    rename = {'Bicycle': '', 'OtherVehicle': 'Car'}
+    source = SourceConfig(root=str(small_sets['voc']), rename=rename)
+    findings = check([source], class_names=('Person', 'Car')).findings
+    assert [finding for finding in findings if finding.severity == 'error'] == []
+    findings = check([SourceConfig(root=source.root)], class_names=('Person', 'Car')).findings
+    assert {finding.kind for finding in findings if finding.severity == 'error'} == {
+        'unknown class'
+    }

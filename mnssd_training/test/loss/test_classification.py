@@ -1,0 +1,135 @@
+"""The loss of the classes against calculations by hand."""
+
+import math
+from typing import Any
+
+from mnssd_training.loss.classification import focal_loss, softmax_loss
+import pytest
+import torch
+
+LOGITS = [[0.0, 2.0, -1.0], [1.0, 0.0, 0.5], [3.0, 0.0, 0.0], [0.0, 5.0, 5.0], [0.1, 0.2, 0.3]]
+GOAL = [1, 0, 0, -1, 0]  # one object, three of background, one left out
+
+
+def softmax(logits: Any = LOGITS, goal: Any = GOAL, **changes: Any) -> float:
+    settings = {'negatives': 3.0, 'min_negatives': 0} | changes
+    return float(softmax_loss(torch.tensor([logits]), torch.tensor([goal]), **settings))
+
+
+def focal(logits: Any = LOGITS, goal: Any = GOAL, **changes: Any) -> float:
+    settings = {'alpha': 0.25, 'gamma': 2.0} | changes
+    return float(focal_loss(torch.tensor([logits]), torch.tensor([goal]), **settings))
+
+
+def entropy(logits: list[float], index: int) -> float:
+    return math.log(sum(map(math.exp, logits))) - logits[index]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_no_photographs_and_no_priors() -> None:
+    for shape in ((0, 5), (2, 0)):
+        logits = torch.zeros(*shape, 3, requires_grad=True)
+        goal = torch.zeros(shape, dtype=torch.int64)
+        loss = softmax_loss(logits, goal, negatives=3.0, min_negatives=16)
+        (loss + focal_loss(logits, goal, alpha=0.25, gamma=2.0)).backward()
+        assert loss.item() == 0
+        assert logits.grad.shape == logits.shape
+
+
+def test_softmax_by_hand() -> None:
+    hardest = sorted((entropy(LOGITS[i], 0) for i in (1, 2, 4)), reverse=True)
+    object_ = entropy(LOGITS[0], 1)
+    assert softmax() == pytest.approx(object_ + sum(hardest), rel=1e-6)
+    assert softmax(negatives=2.0) == pytest.approx(object_ + sum(hardest[:2]), rel=1e-6)
+    assert softmax(negatives=0.0) == pytest.approx(object_, rel=1e-6)
+    assert softmax(negatives=0.0, min_negatives=1) == pytest.approx(object_ + hardest[0])
+
+
+def test_smoothing_by_hand() -> None:
+    def smoothed(row: int, index: int) -> float:
+        even = sum(entropy(LOGITS[row], column) for column in range(3)) / 3
+        return 0.9 * entropy(LOGITS[row], index) + 0.1 * even
+
+    wanted = smoothed(0, 1) + sum(smoothed(row, 0) for row in (1, 2, 4))
+    assert softmax(smoothing=0.1) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_smoothing_does_not_make_sure_background_hard() -> None:
+    logits = [[0.0, 9.0], [0.0, 0.5], [40.0, 0.0]]  # the last is background without a doubt
+    smooth = 0.2 * (entropy(logits[1], 0) + entropy(logits[1], 1)) / 2
+    wanted = 0.8 * entropy(logits[1], 0) + smooth
+    found = softmax(logits[1:], [0, 0], negatives=0.0, min_negatives=1, smoothing=0.2)
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_weights_by_hand() -> None:
+    goal, weights = [1, 0, 0, -1, 2], torch.tensor([1.0, 2.0, 0.5])
+    wanted = 2 * entropy(LOGITS[0], 1) + 0.5 * entropy(LOGITS[4], 2)
+    assert softmax(goal=goal, negatives=0.0, weights=weights) == pytest.approx(wanted, rel=1e-6)
+    only = focal(goal=[1, -1, -1, -1, -1])
+    assert focal(goal=[1, -1, -1, -1, -1], weights=weights) == pytest.approx(2 * only, rel=1e-6)
+
+
+def test_focal_by_hand() -> None:
+    wanted = 0.0
+    for logits, goal in zip(LOGITS, GOAL):
+        for column in (1, 2) if goal >= 0 else ():
+            p = sigmoid(logits[column] - logits[0])
+            if goal == column:
+                wanted -= 0.25 * (1 - p) ** 2 * math.log(p)
+            else:
+                wanted -= 0.75 * p**2 * math.log(1 - p)
+    assert focal() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_focal_is_softmax_where_there_is_one_class() -> None:
+    """Without focus both losses are the same function of the same two logits."""
+    logits, goal = [row[:2] for row in LOGITS], [1, 0, 0, -1, 0]
+    found = 2 * focal(logits, goal, alpha=0.5, gamma=0.0)
+    assert found == pytest.approx(softmax(logits, goal), rel=1e-6)
+    smoothed = [{'smoothing': 0.2}, {'smoothing': 0.2, 'alpha': 0.5, 'gamma': 0.0}]
+    found = 2 * focal(logits, goal, **smoothed[1])
+    assert found == pytest.approx(softmax(logits, goal, **smoothed[0]), rel=1e-6)
+
+
+def counted(goal: torch.Tensor, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tell which priors have a gradient, and the logits."""
+    torch.manual_seed(0)
+    logits = torch.randn(*goal.shape, 4, requires_grad=True)
+    settings = {'negatives': 3.0, 'min_negatives': 16} | changes
+    softmax_loss(logits, goal, **settings).backward()
+    assert torch.isfinite(logits.grad).all()
+    return (logits.grad != 0).any(dim=2), logits.detach()
+
+
+def test_three_hard_negatives_for_each_positive_of_an_image() -> None:
+    goal = torch.zeros(3, 400, dtype=torch.int64)
+    goal[0, :10] = 1
+    goal[1, :40] = 2
+    goal[1, 40:140] = -1
+    goal[2, :390] = 3  # fewer negatives than three for each
+    mask, logits = counted(goal, min_negatives=0)
+    negatives = mask & (goal == 0)
+    assert negatives.sum(dim=1).tolist() == [30, 120, 10]
+    hardness = -torch.log_softmax(logits, dim=2)[..., 0]
+    for row in range(3):
+        left_out = (goal[row] == 0) & ~negatives[row]
+        if left_out.any():
+            assert hardness[row][negatives[row]].min() >= hardness[row][left_out].max()
+
+
+def test_what_is_left_out_is_never_counted() -> None:
+    goal = torch.zeros(1, 50, dtype=torch.int64)
+    goal[0, :5] = 1
+    goal[0, 5:45] = -1
+    assert counted(goal)[0][0].tolist() == [True] * 5 + [False] * 40 + [True] * 5
+    assert not counted(torch.full((2, 9), -1))[0].any()
+
+
+def test_an_image_without_positives_has_the_fewest_negatives() -> None:
+    goal = torch.zeros(2, 100, dtype=torch.int64)
+    goal[1, 0] = 1
+    assert counted(goal)[0].sum(dim=1).tolist() == [16, 17]

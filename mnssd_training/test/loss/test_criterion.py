@@ -1,0 +1,163 @@
+"""The whole loss: its parts, what it is divided by and what does not change it."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.ssd import ModelSpec, prior_boxes
+from mnssd_training.config import LossConfig
+from mnssd_training.errors import ConfigError
+from mnssd_training.loss import count_positives, Criterion, Losses
+import pytest
+import torch
+
+CLASSES, BOXES = ('softmax', 'focal'), ('smooth_l1', 'l1', 'giou', 'diou', 'ciou')
+KINDS = [(c, b) for c in CLASSES for b in BOXES]
+
+
+class Case:
+    """A batch of made-up heads and targets."""
+
+    def __init__(self, spec: ModelSpec, num: int = 3, seed: int = 0, scale: float = 1.0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.spec = spec
+        self.priors = torch.from_numpy(prior_boxes(spec).copy())
+        shape = (num, len(self.priors))
+        self.logits = torch.randn(*shape, spec.num_classes + 1, generator=generator) * scale
+        self.offsets = torch.randn(*shape, 4, generator=generator) * scale
+        self.goal_offsets = torch.randn(*shape, 4, generator=generator)
+        goal = torch.randint(-9, spec.num_classes + 1, shape, generator=generator)
+        self.goal = torch.where(goal < -3, 0, goal.clamp(min=-1))
+
+    def loss(
+        self,
+        order: Any = slice(None),
+        images: Any = slice(None),
+        num: int | None = None,
+        **changes: Any,
+    ) -> Losses:
+        """Compute the loss of some images, with the priors in some order."""
+        positives = count_positives(self.goal) if num is None else torch.tensor(num)
+        return Criterion(LossConfig(**changes), self.spec)(
+            self.logits[images][:, order],
+            self.offsets[images][:, order],
+            self.goal[images][:, order],
+            self.goal_offsets[images][:, order],
+            self.priors[order],
+            self.spec.input_size,
+            positives,
+        )
+
+
+@pytest.mark.parametrize(('classes', 'boxes'), KINDS)
+def test_nothing_counts(spec: ModelSpec, classes: Any, boxes: Any) -> None:
+    """No photographs, no object, nothing that is not left out."""
+    for num, goal in ((0, 0), (2, 0), (2, -1)):
+        case = Case(spec, num)
+        case.goal[:] = goal
+        case.logits.requires_grad_()
+        case.offsets.requires_grad_()
+        losses = case.loss(classes=classes, boxes=boxes)
+        losses.total.backward()
+        assert losses.boxes.item() == 0
+        assert (losses.classes.item() > 0) == (num > 0 and goal == 0)
+        assert (case.offsets.grad == 0).all()
+        assert torch.isfinite(case.logits.grad).all()
+        assert goal == 0 or (case.logits.grad == 0).all()
+
+
+def test_the_sum_for_each_positive(spec: ModelSpec) -> None:
+    case = Case(spec)
+    one, four = case.loss(num=1), case.loss(num=4, box_weight=0.5)
+    torch.testing.assert_close(four.classes * 4, one.classes)
+    torch.testing.assert_close(four.boxes * 4, one.boxes)
+    torch.testing.assert_close(four.total, four.classes + 0.5 * four.boxes)
+    assert case.loss(num=0).total == one.total
+    assert count_positives(case.goal) == (case.goal > 0).sum() > 0
+
+
+@pytest.mark.parametrize(('classes', 'boxes'), KINDS)
+def test_gradients_are_finite_and_where_they_belong(
+    spec: ModelSpec, classes: Any, boxes: Any
+) -> None:
+    for scale in (1e-6, 1.0, 1e4, 1e30):
+        case = Case(spec, scale=scale)
+        case.logits.requires_grad_()
+        case.offsets.requires_grad_()
+        case.loss(classes=classes, boxes=boxes, label_smoothing=0.1).total.backward()
+        assert torch.isfinite(case.logits.grad).all()
+        assert torch.isfinite(case.offsets.grad).all()
+        assert (case.logits.grad[case.goal < 0] == 0).all()
+        assert (case.offsets.grad[case.goal <= 0] == 0).all()
+        assert (case.offsets.grad != 0).any() or scale > 1e4
+
+
+@pytest.mark.parametrize(('classes', 'boxes'), KINDS)
+def test_what_is_left_out_may_hold_anything(spec: ModelSpec, classes: Any, boxes: Any) -> None:
+    case = Case(spec)
+    plain = case.loss(classes=classes, boxes=boxes)
+    case.logits[case.goal < 0] = torch.tensor([1e30, -1e30, 0, 0, 1.0])
+    case.offsets[case.goal <= 0] = 1e30
+    assert case.loss(classes=classes, boxes=boxes) == plain
+
+
+kinds = st.sampled_from(KINDS)
+smoothings = st.sampled_from([0.0, 0.1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 99), kind=kinds, smoothing=smoothings, split=st.integers(0, 4))
+def test_order_and_parts_do_not_matter(
+    seed: int, kind: tuple[str, str], smoothing: float, split: int, spec: ModelSpec
+) -> None:
+    case = Case(spec, 4, seed)
+    changes: dict[str, Any] = {
+        'classes': kind[0],
+        'boxes': kind[1],
+        'label_smoothing': smoothing,
+        'class_weights': {'Car': 2.5},
+    }
+    whole = case.loss(**changes)
+    generator = torch.Generator().manual_seed(seed)
+    priors = torch.randperm(len(case.priors), generator=generator)
+    images = torch.randperm(4, generator=generator)
+    for part in ('classes', 'boxes', 'total'):
+        wanted = getattr(whole, part)
+        found = getattr(case.loss(priors, images, **changes), part)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        first = case.loss(images=slice(0, split), **changes)
+        second = case.loss(images=slice(split, 4), **changes)
+        found = getattr(first, part) + getattr(second, part)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(('classes', 'boxes'), KINDS)
+def test_half_precision_heads_are_compared_in_float32(
+    spec: ModelSpec, classes: Any, boxes: Any
+) -> None:
+    case = Case(spec)
+    case.logits, case.offsets = case.logits.bfloat16().float(), case.offsets.bfloat16().float()
+    wanted = case.loss(classes=classes, boxes=boxes)
+    case.logits, case.offsets = case.logits.bfloat16(), case.offsets.bfloat16()
+    with torch.autocast('cpu', torch.bfloat16):
+        found = case.loss(classes=classes, boxes=boxes)
+    assert found.total.dtype == torch.float32
+    assert found == wanted
+
+
+def test_weights_are_of_the_named_class(spec: ModelSpec) -> None:
+    case = Case(spec)
+    case.goal[case.goal > 0] = 2  # all cars
+    plain, heavy = (
+        case.loss(negatives=0, min_negatives=0, class_weights=weights)
+        for weights in ({}, {'Car': 3.0, 'Person': 7.0})
+    )
+    torch.testing.assert_close(heavy.classes, 3 * plain.classes)
+    torch.testing.assert_close(heavy.boxes, plain.boxes)
+
+
+def test_a_weight_of_no_class(spec: ModelSpec) -> None:
+    with pytest.raises(ConfigError, match=r"loss.class_weights: .*Person, Car.*'car'; did you"):
+        Criterion(LossConfig(class_weights={'car': 2.0}), spec)
+    with pytest.raises(ConfigError, match="got 'zeppelin'$"):
+        Criterion(LossConfig(class_weights={'zeppelin': 2.0}), spec)

@@ -1,0 +1,93 @@
+"""The loss of the boxes against calculations by hand and against the contract."""
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.ssd import decode as decode_of_the_contract
+from mnssd_perception.ssd import encode
+from mnssd_training.loss.localization import box_loss, decode, offset_loss
+import numpy as np
+import pytest
+import torch
+
+VARIANCES = (0.1, 0.2)
+PRIOR = torch.tensor([[50.0, 50.0, 20.0, 20.0]])
+
+
+def offsets_of(box: list[float]) -> torch.Tensor:
+    return torch.from_numpy(encode(np.array([box], np.float32), PRIOR.numpy(), VARIANCES))
+
+
+@pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
+def test_no_boxes(kind: str) -> None:
+    nothing = torch.zeros(0, 4, requires_grad=True)
+    loss = box_loss(nothing, torch.zeros(0, 4), torch.zeros(0, 4), VARIANCES, kind)
+    (loss + offset_loss(nothing, nothing.detach(), 'smooth_l1')).backward()
+    assert loss.item() == 0
+
+
+def test_offsets_by_hand() -> None:
+    found, goal = torch.tensor([[0.5, -3.0, 0.0, 1.0]]), torch.zeros(1, 4)
+    smooth = 0.5 * 0.5**2 + (3.0 - 0.5) + 0.0 + 0.5
+    assert float(offset_loss(found, goal, 'smooth_l1')) == pytest.approx(smooth)
+    assert float(offset_loss(found, goal, 'l1')) == pytest.approx(4.5)
+    assert float(offset_loss(found, goal, 'smooth_l1', 0.0)) == pytest.approx(4.5)
+    small = 0.5 * 0.5**2 / 2 + (3.0 - 1.0) + 0.5 / 2
+    assert float(offset_loss(found, goal, 'smooth_l1', 2.0)) == pytest.approx(small)
+
+
+# Boxes of 20 x 20 and 20 x 10 that share a quarter of the first; IoU 100 / 500; they lie in a box
+# of 30 x 20, whose diagonal squared is 1300; the centres are (10, -5) apart.
+GOAL, FOUND = [40.0, 40.0, 60.0, 60.0], [50.0, 40.0, 70.0, 50.0]
+IOU, HULL = 100 / 500, 30 * 20
+DISTANCE = (10**2 + 5**2) / 1300
+ASPECT = 4 / math.pi**2 * (math.atan(2) - math.atan(1)) ** 2
+
+
+@pytest.mark.parametrize(
+    ('kind', 'wanted'),
+    [
+        ('giou', 1 - IOU + (HULL - 500) / HULL),
+        ('diou', 1 - IOU + DISTANCE),
+        ('ciou', 1 - IOU + DISTANCE + ASPECT**2 / (1 - IOU + ASPECT)),
+    ],
+)
+def test_boxes_by_hand(kind: str, wanted: float) -> None:
+    found, goal = offsets_of(FOUND), offsets_of(GOAL)
+    assert float(box_loss(found, goal, PRIOR, VARIANCES, kind)) == pytest.approx(wanted, rel=1e-5)
+    assert float(box_loss(goal, goal, PRIOR, VARIANCES, kind)) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
+@pytest.mark.parametrize('scale', [1.0, 1e3, 1e30])
+def test_the_gradient_stays_finite(kind: str, scale: float) -> None:
+    torch.manual_seed(0)
+    found = (torch.randn(200, 4) * scale).requires_grad_()
+    loss = box_loss(found, torch.randn(200, 4), PRIOR.expand(200, 4), VARIANCES, kind)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(found.grad).all()
+
+
+@pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
+def test_boxes_apart_come_closer(kind: str) -> None:
+    found = offsets_of([100.0, 40.0, 120.0, 60.0]).requires_grad_()
+    box_loss(found, offsets_of(GOAL), PRIOR, VARIANCES, kind).backward()
+    assert found.grad[0, 0] > 0  # to the left
+
+
+numbers = st.floats(-60, 60, width=32)
+rows = st.lists(st.tuples(numbers, numbers, numbers, numbers), min_size=1, max_size=9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows, st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)))
+def test_boxes_are_decoded_as_on_the_drone(
+    offsets: list[tuple[float, ...]], variances: tuple[float, float]
+) -> None:
+    made = np.array(offsets, np.float32)
+    priors = np.random.default_rng(0).uniform(0.1, 1, (len(made), 4)).astype(np.float32)
+    wanted = decode_of_the_contract(made, priors, variances)
+    found = decode(torch.from_numpy(made), torch.from_numpy(priors), variances)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=2e-5, atol=1e-5)

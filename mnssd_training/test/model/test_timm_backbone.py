@@ -1,0 +1,145 @@
+"""Backbones of timm: which there are, what they return and where their weights come from."""
+
+from pathlib import Path
+import sys
+
+from mnssd_perception.ssd import feature_map, ModelSpec
+from mnssd_training.config import ModelConfig
+from mnssd_training.errors import CheckpointError, ConfigError
+from mnssd_training.export import export_onnx
+from mnssd_training.model import build_model
+from mnssd_training.model.timm_backbone import TimmBackbone
+import numpy as np
+import pytest
+import torch
+
+timm = pytest.importorskip('timm')
+
+
+@pytest.mark.parametrize('name', ['test_resnet', 'mobilenetv3_small_050', 'test_byobnet'])
+def test_feature_maps(name: str) -> None:
+    backbone = TimmBackbone(name, (8, 16, 32, 64)).eval()
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, 3, 96, 120))
+    shapes = [(backbone.channels[i], -(-96 // s), -(-120 // s)) for i, s in enumerate((8, 16, 32))]
+    assert [tuple(x.shape[1:]) for x in maps] == shapes
+
+
+def test_what_is_not_needed_is_cut_off() -> None:
+    whole, part = (TimmBackbone('test_resnet', strides) for strides in ((8, 16, 32), (8, 16)))
+    assert part.channels == whole.channels[:2]
+    assert len(part.blocks()) < len(whole.blocks())
+
+
+def test_maps_with_channels_last_of_a_fixed_size() -> None:
+    name = 'swin_tiny_patch4_window7_224'
+    with torch.device('meta'):
+        backbone = TimmBackbone(name, (8, 16, 32), (64, 96))
+        maps = backbone(torch.zeros(1, 3, 64, 96))
+    assert [tuple(x.shape[1:]) for x in maps] == [(192, 8, 12), (384, 4, 6), (768, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('test_vit', r'priors.strides: .* timm/test_vit makes feature maps of strides 16$'),
+        (
+            'mobilenetv3_smal_050',
+            r"timm has no backbone '.*'; did you mean timm/mobilenetv3_small",
+        ),
+        ('zzzzzz', r"timm has no backbone 'zzzzzz'$"),
+        ('resnet18.nobody', r'model.backbone: Invalid pretrained tag .*resnet18.a1_in1k'),
+    ],
+)
+def test_no_such_backbone(name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        TimmBackbone(name, (8, 16, 32, 64))
+
+
+def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(ConfigError, match='needs timm; pip install timm'):
+        TimmBackbone('test_resnet', (8, 16, 32))
+
+
+def trained(name: str, seed: int = 1) -> dict[str, torch.Tensor]:
+    """Make the weights of a whole network, with its classifier."""
+    torch.manual_seed(seed)
+    return timm.create_model(name).state_dict()
+
+
+@pytest.mark.parametrize('name', ['test_resnet', 'mobilenetv3_small_050', 'convnext_atto'])
+def test_weights_of_a_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / 'weights.pth'
+    torch.save(trained(name), path)
+    backbone = TimmBackbone(name, (8, 16, 32)).eval()
+    backbone.load_weights(str(path))
+    torch.manual_seed(1)
+    whole = timm.create_model(name).eval()
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = whole.forward_intermediates(x, intermediates_only=True)[-3:]
+        for found, other in zip(backbone(x), wanted, strict=True):
+            torch.testing.assert_close(found, other)
+
+
+def test_weights_that_are_none(tmp_path: Path) -> None:
+    backbone = TimmBackbone('test_resnet', (8, 16, 32))
+    path = tmp_path / 'weights.pth'
+    with pytest.raises(CheckpointError, match='no such file'):
+        backbone.load_weights(str(path))
+    for content in (trained('test_byobnet'), [1], {}):
+        torch.save(content, path)
+        with pytest.raises(CheckpointError, match='expected a state dict of timm/test_resnet'):
+            backbone.load_weights(str(path))
+    path.write_bytes(b'rubbish')
+    with pytest.raises(CheckpointError, match='expected a state dict of timm/test_resnet'):
+        backbone.load_weights(str(path))
+
+
+def test_weights_that_timm_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = TimmBackbone('test_resnet', (8, 16, 32))
+    create = timm.create_model
+
+    def fetch(name: str, pretrained: bool, **settings: object) -> torch.nn.Module:
+        assert pretrained
+        torch.manual_seed(5)
+        return create(name, **settings)
+
+    monkeypatch.setattr(timm, 'create_model', fetch)
+    backbone.load_weights('imagenet')
+    wanted = fetch('test_resnet', True, **backbone._settings).state_dict()
+    assert all(torch.equal(v, wanted[k]) for k, v in backbone.body.state_dict().items())
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError('no network')
+
+    monkeypatch.setattr(timm, 'create_model', offline)
+    with pytest.raises(CheckpointError, match='cannot be fetched: no network; name a file'):
+        backbone.load_weights('imagenet')
+
+
+def test_a_backbone_without_published_weights() -> None:
+    name = next(n for n in timm.list_models() if not timm.get_pretrained_cfg(n).has_weights)
+    backbone = TimmBackbone('test_resnet', (8, 16, 32))
+    backbone._name = name
+    with pytest.raises(CheckpointError, match=f'timm has no weights of {name}'):
+        backbone.load_weights('imagenet')
+
+
+def test_the_exported_network_computes_the_same() -> None:
+    session = pytest.importorskip('onnxruntime').InferenceSession
+    size = (64, 96)
+    levels = tuple(feature_map(size, stride, ((9.0, 9.0),)) for stride in (8, 16, 32))
+    torch.manual_seed(0)
+    config = ModelConfig(backbone='timm/mobilenetv3_small_050', channels=8)
+    model = build_model(ModelSpec(size, ('a', 'b'), levels), config)
+    for head in (model.logits, model.offsets):
+        for layer in head.predictions():
+            torch.nn.init.normal_(layer.weight, std=100.0)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    logits, offsets = session(export_onnx(model)).run(None, {'image': image})
+    heads = model.infer(image)
+    assert heads.offsets.std() > 0.1
+    np.testing.assert_allclose(logits, heads.logits, atol=1e-4)
+    np.testing.assert_allclose(offsets, heads.offsets, atol=1e-4)

@@ -1,0 +1,99 @@
+"""What tests of training share: a tiny experiment, and processes that are forked."""
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import socket
+import sys
+import traceback
+from typing import Any
+
+from mnssd_training.config import Experiment, load_experiment
+from mnssd_training.train import introduction
+import pytest
+
+TINY = {
+    'input.size': '[64, 80]',
+    'model.channels': 8,
+    'model.width': 0.25,
+    'training.batch_size': 2,
+    'training.epochs': 2,
+    'logging.tensorboard': 'false',
+    'logging.every_steps': 1,
+}
+
+
+@pytest.fixture
+def tiny(hit_uav: Path) -> Callable[..., Experiment]:
+    """Make an experiment of seconds on real photographs, with changes."""
+
+    def make(**changes: Any) -> Experiment:
+        merged = {'data.root': hit_uav, **TINY, **changes}
+        return load_experiment('smoke', [f'{key}={value}' for key, value in merged.items()])
+
+    return make
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Run something in a forked process, which leaves with 0, or with 99 after an error."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            work()
+            status = 0
+        except SystemExit as left:
+            status = int(left.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return child
+
+
+def leave(child: int) -> int:
+    """Wait for a process; return its exit code, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def forked() -> Callable[[Callable[[], object]], int]:
+    """Run something in a process of its own; return the exit code."""
+    return lambda work: leave(fork(work))
+
+
+@pytest.fixture
+def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
+    """Run something in several processes that find each other, as under torchrun."""
+
+    def run(world: int, work: Callable[[int], object]) -> list[int]:
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+
+        def one(rank: int) -> None:
+            os.environ.update(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(world),
+                LOCAL_WORLD_SIZE=str(world),
+                GROUP_RANK='0',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=str(port),
+                TORCHELASTIC_RUN_ID='test',
+            )
+            work(rank)
+
+        children = [fork(lambda rank=rank: one(rank)) for rank in range(world)]  # type: ignore[misc]
+        return [leave(child) for child in children]
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the count of multiplications out, which takes as long as the rest of a tiny run."""
+    monkeypatch.setattr(introduction, 'cost', lambda *_: 'cost')

@@ -1,0 +1,71 @@
+"""How the photographs of a run are dealt out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from mnssd_training.config import Experiment
+from mnssd_training.errors import ConfigError
+from mnssd_training.train.batches import Plan, plan, RunSampler
+import pytest
+
+
+def keys(
+    num: int, batch: int, epochs: int, parts: int, world: int = 1, rank: int = 0, start: int = 0
+) -> list[list[list[Any]]]:
+    """List the parts of each step."""
+    deal = Plan(num, batch, epochs, parts, seed=3)
+    sampler = RunSampler(deal, start, rank, world, lambda step: (32, 32 + step))
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return [found[index : index + parts] for index in range(0, len(found), parts)]
+
+
+def whole(steps: list[list[list[Any]]]) -> list[set[Any]]:
+    return [{key for part in step for key in part} for step in steps]
+
+
+def test_a_run_that_is_done_has_none_left() -> None:
+    assert keys(7, 2, 2, 1, start=6) == []
+
+
+@given(
+    num=st.integers(8, 40),
+    epochs=st.integers(1, 3),
+    world=st.sampled_from([1, 2, 4]),
+    parts=st.sampled_from([1, 2]),
+    start=st.integers(0, 5),
+)
+def test_processes_and_parts_share_the_batches_of_one(
+    num: int, epochs: int, world: int, parts: int, start: int
+) -> None:
+    start = min(start, num // 8 * epochs)
+    alone = whole(keys(num, 8, epochs, 1))
+    shares = [whole(keys(num, 8, epochs, parts, world, rank, start)) for rank in range(world)]
+    assert all(len(share) == len(alone) - start for share in shares)
+    for step, batch in enumerate(alone[start:], start):
+        own = [share[step - start] for share in shares]
+        assert set().union(*own) == batch
+        assert sum(map(len, own)) == len(batch) == 8
+        assert {size for _, _, size in batch} == {(32, 32 + step)}
+
+
+def test_each_epoch_sees_each_photograph_once_in_another_order() -> None:
+    first, second = (
+        [index for step in half for part in step for _, index, _ in part]
+        for half in (keys(6, 2, 2, 1)[:3], keys(6, 2, 2, 1)[3:])
+    )
+    assert sorted(first) == sorted(second) == list(range(6))
+    assert first != second
+
+
+def test_what_cannot_be_dealt_out_evenly(tiny: Callable[..., Experiment]) -> None:
+    assert plan(tiny(**{'training.batch_size': 64}), 7, 1).batch_size == 7
+    assert plan(tiny(**{'training.batch_size': 64}), 7, 4).batch_size == 4
+    odd = tiny(**{'training.batch_size': 6, 'training.accumulate': 2})
+    assert plan(odd, 100, 3).batch_size == 6
+    with pytest.raises(ConfigError, match=r'training\.batch_size: expected a multiple of 4 '):
+        plan(odd, 100, 2)
+    with pytest.raises(ConfigError, match='1 training photographs are too few for 2 processes'):
+        plan(tiny(), 1, 2)

@@ -1,0 +1,186 @@
+"""Two processes train what one trains: by DDP over gloo, by torchrun, and with other numbers."""
+
+from collections.abc import Callable
+import json
+import os
+from pathlib import Path
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from mnssd_training.config import Experiment
+from mnssd_training.errors import CheckpointError, DatasetError, TrainingError
+from mnssd_training.train import loop, Preempted, RunFolder, state, Stop, train
+import pytest
+import torch
+from torch import nn
+
+Side = Callable[[int, Callable[[int], object]], list[int]]
+
+# Sums of float32 in another order, over some steps. AdamW would blow a last bit up to a whole step
+# where a gradient is next to nothing, and so would the choice of the hardest of equal negatives.
+CHANGES = {
+    'loss.classes': 'focal',
+    'optimizer.name': 'sgd',
+    'optimizer.learning_rate': 0.05,
+    'optimizer.clip_norm': 1.0,
+    'scheduler.warmup_steps': 0,
+    'training.epochs': 3,
+    'training.batch_size': 4,
+}
+NUMBERS = ('loss', 'class_loss', 'box_loss', 'gradient_norm', 'learning_rate')
+
+
+@pytest.fixture(autouse=True)
+def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Keep normalisation from dividing by next to nothing.
+
+    It does in a fresh narrow network, and turns rounding into a tenth of the gradient, whether
+    there are several processes or only another order of the photographs.
+    """
+    prepare = state.prepare
+
+    def calm(experiment: Experiment) -> Any:
+        prepared = prepare(experiment)
+        for module in prepared.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 1.0
+        return prepared
+
+    monkeypatch.setattr(state, 'prepare', calm)
+
+
+def compare(one: Path, other: Path) -> None:
+    """Find the same weights, statistics and numbers in two runs."""
+    a, b = (RunFolder(run).newest() for run in (one, other))
+    assert a and b
+    assert a.checkpoint.training and b.checkpoint.training
+    assert a.checkpoint.step == b.checkpoint.step
+    first, begun = numbers(one), numbers(other)
+    assert len(first) == len(begun) == 3
+    for here, there in zip(first, begun):
+        assert there == pytest.approx(here, rel=1e-4)
+    for mine, yours in (
+        (a.checkpoint.training['model'], b.checkpoint.training['model']),
+        (a.checkpoint.weights, b.checkpoint.weights),
+    ):
+        for key, value in mine.items():
+            torch.testing.assert_close(yours[key], value, rtol=1e-4, atol=1e-5)
+
+
+def numbers(run: Path) -> list[list[float]]:
+    rows = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
+    return [[row[name] for name in NUMBERS] for row in rows if row['kind'] == 'step']
+
+
+@pytest.fixture
+def one(tiny: Callable[..., Experiment], tmp_path: Path) -> Path:
+    """A run of one process."""
+    train(tiny(**CHANGES), tmp_path / 'one', progress=False)
+    return tmp_path / 'one'
+
+
+def test_two_processes_train_what_one_trains(
+    tiny: Callable[..., Experiment], side_by_side: Side, one: Path, tmp_path: Path
+) -> None:
+    two = tmp_path / 'two'
+    assert side_by_side(2, lambda _: train(tiny(**CHANGES), two, progress=False)) == [0, 0]
+    compare(one, two)
+    status = json.loads((two / 'status.json').read_text())
+    assert (status['status'], status['step']) == ('success', 3)
+
+
+def test_two_parts_train_what_one_trains_where_norms_are_frozen(
+    tiny: Callable[..., Experiment], side_by_side: Side, tmp_path: Path
+) -> None:
+    """Statistics of parts differ from those of the batch, so there must be none."""
+
+    def wanted(parts: int) -> Experiment:
+        frozen = {'model.frozen_norm': 'true', 'model.pyramid': 'plain', 'model.head': 'plain'}
+        return tiny(**CHANGES, **frozen, **{'training.accumulate': parts})
+
+    train(wanted(1), tmp_path / 'one', progress=False)
+    train(wanted(2), tmp_path / 'parts', progress=False)
+    compare(tmp_path / 'one', tmp_path / 'parts')
+    both = tmp_path / 'both'
+    assert side_by_side(2, lambda _: train(wanted(2), both, progress=False)) == [0, 0]
+    compare(tmp_path / 'one', both)
+
+
+def test_a_run_goes_on_with_another_number_of_processes(
+    tiny: Callable[..., Experiment], side_by_side: Side, one: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / 'elastic'
+
+    def stopped(rank: int) -> None:
+        stop = Stop()
+        if rank == 1:
+            stop.note(signal.SIGTERM)  # only one of them is told
+        try:
+            train(tiny(**CHANGES), run, progress=False, stop=stop)
+        except Preempted as preempted:
+            sys.exit(128 + preempted.signum)
+
+    assert side_by_side(2, stopped) == [143, 143]
+    status = json.loads((run / 'status.json').read_text())
+    assert (status['status'], status['step']) == ('preempted', 1)
+    train(tiny(**CHANGES), run, resume=True, progress=False)
+    compare(one, run)
+
+
+@pytest.mark.parametrize('what', ['photograph', 'loss', 'checkpoint'])
+def test_what_one_process_meets_is_raised_in_all(
+    tiny: Callable[..., Experiment],
+    side_by_side: Side,
+    hit_uav: Path,
+    tmp_path: Path,
+    what: str,
+) -> None:
+    root, run = tmp_path / 'data', tmp_path / 'run'
+    shutil.copytree(hit_uav, root)
+    wanted = tiny(**CHANGES, **{'data.root': root})
+    expected, words = {
+        'photograph': (DatasetError, '0_60_70_0_06611'),
+        'loss': (TrainingError, '0_60_70_0_06611'),
+        'checkpoint': (CheckpointError, 'holds a run already'),
+    }[what]
+
+    def fail(rank: int) -> None:
+        if what == 'photograph':
+            (root / 'JPEGImages' / '0_60_70_0_06611.jpg').unlink(missing_ok=True)
+        elif what == 'checkpoint':
+            (run / 'checkpoints').mkdir(parents=True, exist_ok=True)
+            (run / 'checkpoints' / 'step-00000001.pt').write_bytes(b'')
+        else:
+            backward = loop.backward
+            loop.backward = lambda *args: backward(*args) * (torch.nan if rank else 1)  # type: ignore[attr-defined]
+        try:
+            train(wanted, run, progress=False)
+        except expected as error:
+            sys.exit(42 if words in str(error) else 43)
+
+    assert side_by_side(2, fail) == [42, 42]
+
+
+@pytest.mark.slow
+def test_torchrun(hit_uav: Path, tmp_path: Path) -> None:
+    run = tmp_path / 'run'
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = f'-m torch.distributed.run --nproc-per-node 2 --master-port {port}'.split()
+    command += f'-m mnssd_training train smoke --resume data.root={hit_uav}'.split()
+    command += ['input.size=[64, 80]', 'model.width=0.25', 'training.batch_size=4']
+    command = [sys.executable, *command, '--run-folder', str(run)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=280,
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'OMP_NUM_THREADS': '1'},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('trained 1 steps') == 1
+    assert '2 x cpu' in done.stdout
+    assert json.loads((run / 'status.json').read_text())['status'] == 'success'

@@ -1,0 +1,66 @@
+"""Signals: the first is a wish, the second an order; workers outlive the first."""
+
+from collections.abc import Callable
+import os
+import signal
+from threading import Thread
+import time
+
+from mnssd_training.train.interrupt import interruptible, Preempted, shield_worker, Stop
+import pytest
+
+
+def test_without_a_signal_nothing_happens() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with interruptible() as stop:
+        stop.check()
+        assert stop.signum == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
+def test_the_first_is_noted_and_the_second_raises(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted) as caught, interruptible() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.signum == number
+        os.kill(os.getpid(), number)
+        time.sleep(5)  # never so long
+    assert caught.value.signum == number
+    assert str(caught.value) == f'stopped by {number.name}'
+    assert signal.getsignal(number) is before
+
+
+def test_a_check_raises_after_a_signal() -> None:
+    stop = Stop()
+    stop.note(signal.SIGTERM)
+    with pytest.raises(Preempted, match='SIGTERM'):
+        stop.check()
+
+
+def test_outside_the_main_thread_no_handler_is_touched() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def work() -> None:
+        with interruptible() as stop:
+            seen.append((stop.signum, signal.getsignal(signal.SIGINT)))
+
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(0, before)]
+
+
+def test_a_worker_outlives_both_but_not_for_ever(
+    forked: Callable[[Callable[[], object]], int],
+) -> None:
+    def work() -> None:
+        shield_worker(0)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert 0 < signal.alarm(0) <= 60
+        signal.alarm(1)
+        os._exit(7)
+
+    assert forked(work) == 7

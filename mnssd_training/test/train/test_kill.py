@@ -1,0 +1,47 @@
+"""A run that is killed again and again ends with the bits of one that nobody touched."""
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import random
+import runpy
+import time
+from typing import Any
+
+from mnssd_training.config import Experiment, load_experiment
+import pytest
+
+KILLS = 3
+
+
+@pytest.fixture(scope='module')
+def program() -> dict[str, Any]:
+    return runpy.run_path(str(Path(__file__).with_name('kill_and_resume.py')))
+
+
+def test_killed_at_random_moments_and_resumed(
+    program: dict[str, Any], hit_uav: Path, tmp_path: Path
+) -> None:
+    changes = [f'data.root={hit_uav}', *program['CHANGES'], 'training.epochs=5']
+    experiment = load_experiment('smoke', changes)
+    straight, run = tmp_path / 'straight', tmp_path / 'killed'
+    started = time.monotonic()
+    child = program['train_in_a_process'](experiment, straight)
+    assert program['wait'](child, 200) == 0
+    seconds = time.monotonic() - started
+    killed = program['kill_and_resume'](experiment, run, seconds, KILLS, random.Random(7))
+    assert killed > 0
+    assert program['differences'](straight, run) == []
+
+
+def test_a_difference_is_seen(
+    program: dict[str, Any], tiny: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    for seed in (1, 2):
+        child = program['train_in_a_process'](
+            tiny(**{'training.seed': seed, 'training.epochs': 1}), tmp_path / str(seed)
+        )
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    found = program['differences'](tmp_path / '1', tmp_path / '2')
+    assert any(place.startswith('last.training.model') for place in found)
+    assert any(place.startswith('metrics.jsonl') for place in found)
