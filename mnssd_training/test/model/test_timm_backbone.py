@@ -130,7 +130,7 @@ def test_a_backbone_without_published_weights() -> None:
 def test_the_exported_network_computes_the_same() -> None:
     session = pytest.importorskip('onnxruntime').InferenceSession
     size = (64, 96)
-    levels = tuple(feature_map(size, stride, ((9.0, 9.0),)) for stride in (8, 16, 32))
+    levels = (feature_map(size, 16, ((9.0, 9.0),)),)
     torch.manual_seed(0)
     config = ModelConfig(backbone='timm/mobilenetv3_small_050', channels=8)
     model = build_model(ModelSpec(size, ('a', 'b'), levels), config)

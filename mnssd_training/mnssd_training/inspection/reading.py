@@ -1,0 +1,168 @@
+"""Files, lists and numbers to values, or to findings where there is something wrong."""
+
+from collections.abc import Iterable, Sequence
+import math
+from pathlib import Path
+
+from mnssd_training.data.reading import IMAGE_SUFFIXES
+from mnssd_training.inspection.findings import Finding
+from mnssd_training.inspection.records import Entry
+
+__all__ = [
+    'find_list',
+    'image_files',
+    'read_class_list',
+    'read_list',
+    'read_numbers',
+    'read_text',
+    'strays',
+]
+
+MAX_SHOWN = 60  # characters of a text in a finding
+
+
+def read_text(path: Path, kind: str, findings: list[Finding]) -> str | None:
+    """
+    Read a text file.
+
+    :param path: of the file.
+    :param kind: of the finding if it cannot be read.
+    :param findings: gets it.
+    :return: the text, or None.
+    """
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except (OSError, ValueError) as error:
+        words = getattr(error, 'strerror', None) or 'not a text file'
+        findings.append(Finding(kind, str(path), '', words))
+        return None
+
+
+def find_list(root: Path, split: str, folder: Path) -> Path:
+    """
+    Find the list of a split.
+
+    :param root: of the data set.
+    :param split: name of the list, or its path, from the root or from here.
+    :param folder: where lists are, from the root.
+    :return: its path; there may be no such file.
+    """
+    if not split.endswith('.txt'):
+        return root / folder / f'{split}.txt'
+    return root / split if (root / split).is_file() else Path(split).expanduser()
+
+
+def read_list(path: Path, findings: list[Finding]) -> list[str]:
+    """
+    Read the names of a split.
+
+    :param path: of the list, a name or a path a line.
+    :param findings: gets what is wrong with it.
+    :return: each name once, in the order of the list.
+    """
+    text = read_text(path, 'list unreadable', findings)
+    if text is None:
+        return []
+    places: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        name = line.strip()
+        if name in places:
+            words = f'{name!r} stands on line {places[name]} too'
+            findings.append(Finding('listed twice', str(path), f'line {number}', words))
+        elif name:
+            places[name] = number
+    if not places:
+        findings.append(Finding('list unreadable', str(path), '', 'the list is empty'))
+    return list(places)
+
+
+def read_class_list(path: Path, findings: list[Finding]) -> tuple[str, ...]:
+    """
+    Read the class names of a data set.
+
+    :param path: of the list, a name a line.
+    :param findings: gets what is wrong with it.
+    :return: the names in the order of their labels, as they are written.
+    """
+    text = read_text(path, 'class list wrong', findings)
+    if text is None:
+        return ()
+    names = [line.strip() for line in text.splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        findings.append(Finding('class list wrong', str(path), '', 'the list is empty'))
+    for number, name in enumerate(names, 1):
+        where = f'line {number}'
+        if not name:
+            findings.append(Finding('class list wrong', str(path), where, 'an empty line'))
+        elif name in names[: number - 1]:
+            words = f'{name!r} stands on line {names.index(name) + 1} too'
+            findings.append(Finding('class list wrong', str(path), where, words))
+    return tuple(names)
+
+
+def read_numbers(
+    texts: Iterable[object], path: Path, where: str, findings: list[Finding]
+) -> tuple[float, ...] | None:
+    """
+    Read the numbers of one line, object or annotation.
+
+    :param texts: the numbers as they are written.
+    :param path: the file, for the finding.
+    :param where: the place in it, for the finding.
+    :param findings: gets what is wrong with them.
+    :return: finite numbers, or None.
+    """
+    values = []
+    for text in texts:
+        try:
+            if isinstance(text, bool):
+                raise ValueError
+            values.append(float(text))  # type: ignore[arg-type]
+        except (OverflowError, TypeError, ValueError):
+            words = f'expected a number, got {str(text)[:MAX_SHOWN]!r}'
+            findings.append(Finding('bad value', str(path), where, words))
+            return None
+    if not all(map(math.isfinite, values)):
+        words = f'expected finite numbers, got {", ".join(f"{value:g}" for value in values)}'
+        findings.append(Finding('not finite', str(path), where, words))
+        return None
+    return tuple(values)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """List the images in a folder and in those below it."""
+    return sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def strays(
+    entries: Sequence[Entry],
+    images: Sequence[Path],
+    annotations: Sequence[Path],
+    listed: Iterable[str] = (),
+) -> list[Finding]:
+    """
+    Find files that have no partner, or that no list names.
+
+    :param entries: what the lists name.
+    :param images: all image files.
+    :param annotations: all annotation files, one an image.
+    :param listed: stems that further lists name.
+    :return: the findings.
+    """
+    known = {Path(str(entry.image)).stem for entry in entries} | set(listed)
+    image_stems = {path.stem for path in images}
+    annotation_stems = {path.stem for path in annotations}
+    findings = []
+    for path in images:
+        if path.stem not in annotation_stems and path.stem not in known:
+            words = 'there is no annotation for it'
+            findings.append(Finding('image without annotation', str(path), '', words))
+        elif path.stem not in known:
+            findings.append(Finding('in no split', str(path), '', 'no list names it'))
+    for path in annotations:
+        if path.stem not in image_stems:
+            words = 'there is no image for it'
+            findings.append(Finding('annotation without image', str(path), '', words))
+    return findings

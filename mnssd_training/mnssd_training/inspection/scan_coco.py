@@ -1,0 +1,202 @@
+"""A COCO folder to all that its files say, and to all that is wrong with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+import json
+from pathlib import Path
+from typing import Any
+
+from mnssd_training.inspection.findings import Finding
+from mnssd_training.inspection.reading import image_files, read_numbers, read_text
+from mnssd_training.inspection.records import Entry, RawBox, Scan
+
+__all__ = ['coco_splits', 'scan_coco']
+
+LISTS = ('images', 'annotations', 'categories')
+
+
+def coco_splits(root: Path) -> list[str]:
+    """List the splits of a COCO folder."""
+    found = (root / 'annotations').glob('instances_*.json')
+    names = sorted(path.stem.removeprefix('instances_') for path in found)
+    return [name for name in ('train', 'val', 'test') if name in names] or names
+
+
+def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
+    """
+    Read everything in a COCO folder.
+
+    :param root: folder with ``annotations/instances_SPLIT.json`` and ``images``.
+    :param splits: names of the splits, or paths of JSON files.
+    :return: what was read; the class names are those of the categories by rising id.
+    """
+    findings: list[Finding] = []
+    entries: list[Entry] = []
+    categories: dict[int, str] = {}
+    on_disk = {path.name: path for path in reversed(image_files(root))}
+    for split in splits:
+        path = _json_path(root, split)
+        content = _read_json(path, findings)
+        own = _categories(path, content['categories'], findings)
+        for key, name in own.items():
+            if categories.setdefault(key, name) != name:
+                words = f'{name!r} has the id of {categories[key]!r} in another split'
+                findings.append(Finding('class list wrong', str(path), f'category {key}', words))
+        boxes = _boxes(path, content, own, findings)
+        entries += _images(path, split, content['images'], boxes, on_disk, root, findings)
+    known = {entry.image.name for entry in entries}
+    for path in on_disk.values():
+        if path.name not in known and set(splits) >= set(coco_splits(root)):
+            words = 'no annotation file names it'
+            findings.append(Finding('image without annotation', str(path), '', words))
+    classes = tuple(categories[key] for key in sorted(categories))
+    return Scan(classes, tuple(entries), tuple(findings))
+
+
+def _json_path(root: Path, split: str) -> Path:
+    """Find the annotation file of a split."""
+    given = Path(split)
+    if given.suffix == '.json':
+        return root / given if (root / given).is_file() else given.expanduser()
+    names = (f'instances_{split}.json', f'instances_{split}2017.json', f'{split}.json')
+    places = [root / 'annotations' / name for name in names]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _read_json(path: Path, findings: list[Finding]) -> dict[str, list[Any]]:
+    """Read the three lists of an annotation file; what is no list is empty."""
+    content: Any = {}
+    kind = 'annotation unreadable' if path.exists() else 'list unreadable'
+    text = read_text(path, kind, findings)
+    if text is not None:
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            findings.append(Finding('annotation unreadable', str(path), '', f'not JSON: {error}'))
+            text = None
+    lists = {}
+    for key in LISTS:
+        value = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(value, list) and text is not None:
+            words = f'{key!r} is no list'
+            findings.append(Finding('annotation unreadable', str(path), '', words))
+        lists[key] = value if isinstance(value, list) else []
+    return lists
+
+
+def _id(item: Any) -> int | None:
+    """Give the id of an image, an annotation or a category, if it has one."""
+    key = item.get('id') if isinstance(item, dict) else None
+    return key if isinstance(key, int) and not isinstance(key, bool) else None
+
+
+def _take_id(
+    path: Path, what: str, index: int, item: Any, seen: set[int], findings: list[Finding]
+) -> int | None:
+    """Give an id that is there and new, or say what is wrong."""
+    key = _id(item)
+    if key is None:
+        words = 'expected an object with a whole number as id'
+        findings.append(Finding('bad value', str(path), f'{what} number {index}', words))
+    elif key in seen:
+        words = 'an earlier one has this id'
+        findings.append(Finding('id twice', str(path), f'{what} {key}', words))
+    else:
+        seen.add(key)
+        return key
+    return None
+
+
+def _categories(path: Path, items: list[Any], findings: list[Finding]) -> dict[int, str]:
+    """Read the categories."""
+    names: dict[int, str] = {}
+    seen: set[int] = set()
+    for index, item in enumerate(items):
+        key = _take_id(path, 'category', index, item, seen, findings)
+        if key is None:
+            continue
+        name = item.get('name')
+        if not isinstance(name, str) or not name.strip():
+            words = f'expected a name, got {name!r}'
+            findings.append(Finding('class list wrong', str(path), f'category {key}', words))
+        elif name.strip() in names.values():
+            words = f'{name!r} has another id too'
+            findings.append(Finding('class list wrong', str(path), f'category {key}', words))
+        else:
+            names[key] = name.strip()
+    return names
+
+
+def _boxes(
+    path: Path, content: Mapping[str, list[Any]], names: dict[int, str], findings: list[Finding]
+) -> dict[int, list[RawBox]]:
+    """Read the annotations, by image id."""
+    boxes: dict[int, list[RawBox]] = {}
+    images = {_id(item) for item in content['images']}
+    seen: set[int] = set()
+    for index, item in enumerate(content['annotations']):
+        key = _take_id(path, 'annotation', index, item, seen, findings)
+        if key is None:
+            continue
+        where, image = f'annotation {key}', item.get('image_id')
+        if not isinstance(image, int) or image not in images:
+            words = f'there is no image of id {image!r}'
+            findings.append(Finding('annotation without image', str(path), where, words))
+            continue
+        category = item.get('category_id')
+        name = names.get(category, '') if isinstance(category, int) else ''
+        if not name:
+            words = f'there is no category of id {category!r}'
+            findings.append(Finding('unknown class', str(path), where, words))
+        bbox = item.get('bbox')
+        if not isinstance(bbox, list) or len(bbox) != 4:
+            words = f'expected bbox [x, y, width, height], got {str(bbox)[:60]}'
+            findings.append(Finding('bad value', str(path), where, words))
+            continue
+        numbers = read_numbers(bbox, path, where, findings)
+        if numbers is not None:
+            x, y, width, height = numbers
+            edges = (x, y, x + width, y + height)
+            hides = bool(item.get('iscrowd') or item.get('ignore'))
+            boxes.setdefault(image, []).append(RawBox(where, name, edges, hides))
+    return boxes
+
+
+def _images(
+    path: Path,
+    split: str,
+    items: list[Any],
+    boxes: dict[int, list[RawBox]],
+    on_disk: Mapping[str, Path],
+    root: Path,
+    findings: list[Finding],
+) -> list[Entry]:
+    """Read the images, each with its boxes."""
+    entries, seen, names = [], set[int](), dict[str, int]()
+    for index, item in enumerate(items):
+        key = _take_id(path, 'image', index, item, seen, findings)
+        if key is None:
+            continue
+        where, name = f'image {key}', item.get('file_name')
+        if not isinstance(name, str) or not name.strip():
+            words = f'expected a file_name, got {name!r}'
+            findings.append(Finding('bad value', str(path), where, words))
+            continue
+        if name in names:
+            words = f'{name!r} is image {names[name]} too'
+            findings.append(Finding('listed twice', str(path), where, words))
+            continue
+        names[name] = key
+        sides = read_numbers((item.get('height'), item.get('width')), path, where, findings)
+        size = None
+        if sides is not None and all(side.is_integer() and side >= 1 for side in sides):
+            size = int(sides[0]), int(sides[1])
+        elif sides is not None:
+            words = f'expected whole sides of at least 1 pixel, got {sides[1]:g} x {sides[0]:g}'
+            findings.append(Finding('bad value', str(path), where, words))
+        image = on_disk.get(Path(name).name, root / 'images' / name)
+        own = (
+            replace(box, where=f'{box.where} of {Path(name).name}') for box in boxes.get(key, ())
+        )
+        entries.append(Entry(Path(name).stem, split, image, path, size, tuple(own)))
+    return entries
