@@ -9,7 +9,8 @@
 PYTHON ?= python3
 WORKSPACE = $(PYTHON) tools/workspace
 CHOICE = $(if $(WITHOUT_TRAINING),--without-training)
-TESTS ?= tools/workspace/test mnssd_perception/test $(if $(WITHOUT_TRAINING),,mnssd_training/test)
+TESTS ?= tools/workspace/test mnssd_perception/test \
+	$(if $(WITHOUT_TRAINING),,mnssd_training/test tools/attack/test)
 ARGS ?=
 
 .PHONY: help setup demo test lint bench clean

@@ -64,6 +64,7 @@ LAYERS = {
             'export',
             'harvest',
             'inspection',
+            'layouts',
             'model',
             'priors',
             'train',
@@ -74,11 +75,12 @@ LAYERS = {
         'evaluation': {'config', 'data', 'errors', 'model'},
         'export': {'config', 'data', 'errors', 'evaluation', 'model', 'train'},
         'harvest': {'config', 'data', 'errors', 'inspection'},
-        'inspection': {'config', 'data', 'errors', 'priors'},
+        'inspection': {'config', 'data', 'errors', 'layouts', 'priors'},
+        'layouts': {'config', 'data', 'priors'},
         'loss': {'config', 'errors'},
         'model': {'config', 'errors'},
         'priors': {'config', 'errors'},
-        'train': {'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'priors'},
+        'train': {'config', 'data', 'errors', 'evaluation', 'layouts', 'loss', 'model', 'priors'},
     },
 }
 

@@ -1,4 +1,4 @@
-"""Command line to malformed inputs: `python tools/attack --count 2000 --seed 1`."""
+"""Command line to malformed inputs: `python tools/attack [--training] --count 2000 --seed 1`."""
 
 import sys
 

@@ -32,9 +32,9 @@ from mnssd_training.inspection.anchors import (
     suggest_a_cell,
 )
 from mnssd_training.inspection.drawing import legend_of, sheet, Tile
-from mnssd_training.inspection.layouts import PUBLISHED, spec_of
 from mnssd_training.inspection.look import choose_indices
 from mnssd_training.inspection.stats import SIZE_LIMITS
+from mnssd_training.layouts import PUBLISHED, spec_of
 import numpy as np
 from numpy.typing import NDArray
 

@@ -14,7 +14,6 @@ from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
 from mnssd_training.inspection.drawing import legend_of, sheet, Tile
 from mnssd_training.inspection.findings import count_errors, count_warnings
-from mnssd_training.inspection.layouts import spec_of
 from mnssd_training.inspection.look import (
     choose_indices,
     picture_of,
@@ -25,6 +24,7 @@ from mnssd_training.inspection.page import page, picture
 from mnssd_training.inspection.photograph import Photograph
 from mnssd_training.inspection.stats import measure, text_of
 from mnssd_training.inspection.stats_page import stats_page
+from mnssd_training.layouts import spec_of
 import numpy as np
 from tqdm import tqdm
 

@@ -7,7 +7,7 @@ import sys
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import load_experiment, shipped_experiments
 from mnssd_training.errors import TrainingError
-from mnssd_training.train.find_batch import measure_batches, suggest
+from mnssd_training.train.find_batch import measure_batches, Measured, suggest
 
 MEBI = 2**20
 
@@ -28,9 +28,10 @@ def _verb(arguments: Sequence[str] | None) -> None:
     args = parser.parse_intermixed_args(arguments)
     if args.limit < 1:
         raise TrainingError(f'--limit: expected at least 1, got {args.limit}')
-    measured = []
-    print(f'{"batch":>6}{"images/s":>10}{"MiB":>8}')
+    measured: list[Measured] = []
     for one in measure_batches(load_experiment(args.experiment, args.overrides), args.limit):
+        if not measured:
+            print(f'{"batch":>6}{"images/s":>10}{"MiB":>8}')
         measured.append(one)
         print(f'{one.batch_size:>6}{one.images_per_second:>10.1f}{one.memory / MEBI:>8.0f}')
     if not measured:

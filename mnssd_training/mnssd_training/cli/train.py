@@ -5,11 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import Experiment, load_experiment, shipped_experiments
-from mnssd_training.train import default_folder, interruptible, train
-from mnssd_training.train.rehearsal import rehearse
 import yaml
 
 __all__ = ['main', 'run_training']
@@ -69,6 +66,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     if args.print_config:
         print(yaml.safe_dump(experiment.model_dump(mode='json'), sort_keys=False), end='')
     elif args.dry_run:
+        from mnssd_training.train.rehearsal import rehearse  # torch takes seconds: after parsing
+
         for line in rehearse(experiment):
             print(line)
     else:
@@ -97,15 +96,17 @@ def run_training(
     :raises MnssdError: naming the file, the key or the photographs that are wrong.
     :raises Preempted: after a signal.
     """
+    from mnssd_training.train import default_folder, interruptible, is_first_process, train
+
     run = run or default_folder(experiment)
     with interruptible() as stop:
         last = train(
             experiment, run, resume=resume or False, progress=progress, stop=stop, arguments=args
         )
-    say = rank_zero_only(print)
-    score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
-    say(f'trained {last.step} steps{score}')
-    say(f'run: {run}')
+    if is_first_process():
+        score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
+        print(f'trained {last.step} steps{score}')
+        print(f'run: {run}')
 
 
 def _is_override(text: str) -> bool:

@@ -91,6 +91,8 @@ def _experiment(name: str, folder: Path = Path(), where: str = '') -> Path:
     if not _exists(path):
         hint = did_you_mean(name, shipped_experiments())
         raise ConfigError(f'{where}{path}: no such experiment; {hint}')
+    if path.is_dir():
+        raise ConfigError(f'{where}{path}: Is a directory')
     return path
 
 
@@ -105,9 +107,9 @@ def _component(name: str, folder: Path, where: str) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    """Look for a file; a folder is none, and neither is a name that no file can have."""
+    """Look for a file; a name that no file can have is none."""
     try:
-        return path.exists() and not path.is_dir()
+        return path.exists()
     except (OSError, ValueError):
         return False
 

@@ -13,11 +13,11 @@ from mnssd_training.inspection.check_images import check_colours, check_image
 from mnssd_training.inspection.check_network import check_network, sizes_in_input
 from mnssd_training.inspection.check_splits import check_likeness, check_names
 from mnssd_training.inspection.findings import count_errors, Finding
-from mnssd_training.inspection.layouts import levels_of
 from mnssd_training.inspection.photograph import look_at_all, Photograph
 from mnssd_training.inspection.placed import place, Placed
 from mnssd_training.inspection.records import Place, Scan
 from mnssd_training.inspection.scan import scan
+from mnssd_training.layouts import levels_of
 import numpy as np
 
 __all__ = ['check', 'Checked']

@@ -1,5 +1,5 @@
-"""The network: MobileNetV2, a light pyramid and SSDLite heads."""
+"""The network: a backbone, a light pyramid and SSD heads."""
 
-from mnssd_training.model.mobilenet_ssd import build_model, MobileNetSsd, ModelConfig
+from mnssd_training.model.mobilenet_ssd import build_model, MobileNetSsd
 
-__all__ = ['build_model', 'MobileNetSsd', 'ModelConfig']
+__all__ = ['build_model', 'MobileNetSsd']

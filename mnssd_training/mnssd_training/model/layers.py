@@ -1,10 +1,11 @@
-"""The building block of the pyramid and the heads: a depthwise-separable convolution."""
+"""The building blocks of the pyramid and the heads: depthwise-separable, pointwise and plain."""
 
 from collections import OrderedDict
 
+from mnssd_training.model.norm import BatchNorm
 from torch import nn
 
-__all__ = ['depthwise_separable', 'pointwise']
+__all__ = ['convolution', 'depthwise', 'depthwise_separable', 'pointwise']
 
 
 def depthwise_separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -21,11 +22,27 @@ def depthwise_separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequen
     return nn.Sequential(
         OrderedDict(
             depthwise=nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
-            depthwise_norm=nn.BatchNorm2d(inputs),
+            depthwise_norm=BatchNorm(inputs),
             depthwise_act=nn.ReLU6(inplace=True),
             pointwise=nn.Conv2d(inputs, outputs, 1, bias=False),
-            pointwise_norm=nn.BatchNorm2d(outputs),
+            pointwise_norm=BatchNorm(outputs),
             pointwise_act=nn.ReLU6(inplace=True),
+        )
+    )
+
+
+def depthwise(channels: int) -> nn.Sequential:
+    """
+    Convolve 3 x 3 in depth, with normalisation and ReLU6.
+
+    :param channels: of input and output.
+    :return: the block.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            depthwise=nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
+            norm=BatchNorm(channels),
+            act=nn.ReLU6(inplace=True),
         )
     )
 
@@ -39,7 +56,22 @@ def pointwise(inputs: int, outputs: int) -> nn.Sequential:
     :return: the block.
     """
     return nn.Sequential(
+        OrderedDict(pointwise=nn.Conv2d(inputs, outputs, 1, bias=False), norm=BatchNorm(outputs))
+    )
+
+
+def convolution(inputs: int, outputs: int) -> nn.Sequential:
+    """
+    Convolve 3 x 3 with normalisation and ReLU6.
+
+    :param inputs: channels.
+    :param outputs: channels.
+    :return: the block.
+    """
+    return nn.Sequential(
         OrderedDict(
-            pointwise=nn.Conv2d(inputs, outputs, 1, bias=False), norm=nn.BatchNorm2d(outputs)
+            convolution=nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            norm=BatchNorm(outputs),
+            act=nn.ReLU6(inplace=True),
         )
     )

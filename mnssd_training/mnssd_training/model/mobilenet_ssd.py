@@ -1,21 +1,21 @@
 """Uint8 photographs to raw heads: the network that is trained, exported and flown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from math import log2
 
-from mnssd_perception.errors import SpecError
 from mnssd_perception.ssd import ModelSpec, RawHeads
+from mnssd_training.config.network import ModelConfig
 from mnssd_training.errors import ConfigError
-from mnssd_training.model.backbone import Backbone, NUM_BLOCKS
-from mnssd_training.model.layers import depthwise_separable, pointwise
+from mnssd_training.model.backbone import Backbone
+from mnssd_training.model.heads import Head, SharedHead
+from mnssd_training.model.mobilenet_v2 import MobileNetV2
+from mnssd_training.model.pyramid import PlainPyramid, Pyramid
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import nn
-from torch.nn import functional
 
-__all__ = ['build_model', 'MobileNetSsd', 'ModelConfig']
+__all__ = ['build_model', 'MobileNetSsd']
 
 # Share of priors that a fresh network calls background; the rest is spread over the classes, so
 # that the first steps are not spent on unlearning 10 000 false alarms (Lin et al., Focal Loss for
@@ -23,109 +23,23 @@ __all__ = ['build_model', 'MobileNetSsd', 'ModelConfig']
 INITIAL_BACKGROUND = 0.99
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """
-    What the specification does not tell of the network.
-
-    :ivar channels: of the feature maps that the heads see.
-    :ivar pyramid: ``fpn`` adds coarse features to fine ones (Lin et al., Feature Pyramid Networks,
-        CVPR 2017), ``none`` is plain SSD.
-    :ivar frozen_blocks: blocks of the backbone, from the first on, that are not trained.
-    """
-
-    channels: int = 128
-    pyramid: Literal['none', 'fpn'] = 'fpn'
-    frozen_blocks: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse a network of nothing."""
-        if self.channels < 1:
-            raise ConfigError(f'model.channels: expected at least 1, got {self.channels}')
-        if not 0 <= self.frozen_blocks <= NUM_BLOCKS:
-            raise ConfigError(
-                f'model.frozen_blocks: expected 0 to {NUM_BLOCKS}, got {self.frozen_blocks}'
-            )
-
-
-class Pyramid(nn.Module):
-    """Backbone taps to one feature map a level, all of the same width."""
-
-    def __init__(
-        self, inputs: Sequence[int], channels: int, num_levels: int, *, top_down: bool
-    ) -> None:
-        super().__init__()
-        self.top_down = top_down
-        self.lateral = nn.ModuleList(pointwise(width, channels) for width in inputs[:num_levels])
-        self.smooth = nn.ModuleList(depthwise_separable(channels, channels) for _ in self.lateral)
-        self.extra = nn.ModuleList(
-            depthwise_separable(channels, channels, stride=2)
-            for _ in range(num_levels - len(inputs))
-        )
-
-    def forward(self, taps: list[torch.Tensor]) -> list[torch.Tensor]:
-        """
-        Merge the taps.
-
-        :param taps: of the backbone, finest first.
-        :return: a feature map a level, ``(B, channels, rows, columns)``.
-        """
-        maps = [layer(tap) for layer, tap in zip(self.lateral, taps)]
-        if self.top_down:
-            for index in range(len(maps) - 2, -1, -1):
-                size = maps[index].shape[-2:]
-                maps[index] = maps[index] + functional.interpolate(maps[index + 1], size=size)
-        maps = [layer(level) for layer, level in zip(self.smooth, maps)]
-        for layer in self.extra:
-            maps.append(layer(maps[-1]))
-        return maps
-
-
-class Head(nn.Module):
-    """Feature maps to one prediction a prior: SSDLite, with weights of its own for each level."""
-
-    def __init__(self, channels: int, priors_a_cell: Sequence[int], width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                depthwise_separable(channels, channels),
-                nn.Conv2d(channels, num * width, 1),
-            )
-            for num in priors_a_cell
-        )
-
-    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """
-        Predict.
-
-        :param maps: a feature map a level.
-        :return: ``(B, P, width)``, priors in the order of the contract.
-        """
-        levels = [level(x) for level, x in zip(self.levels, maps)]
-        return torch.cat(
-            [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.width) for x in levels], dim=1
-        )
-
-
 class MobileNetSsd(nn.Module):
     """
-    MobileNetV2-SSDLite, normalisation inside.
+    A single-shot detector, normalisation inside.
 
-    :ivar spec: what goes in and comes out.
+    :param spec: what goes in and comes out.
+    :param config: what the specification does not tell.
+    :raises ConfigError: naming the keys that do not belong together.
+    :ivar spec: what goes in and comes out; inputs of other sizes have other grids.
     """
 
     def __init__(self, spec: ModelSpec, config: ModelConfig) -> None:
         super().__init__()
         self.spec = spec
-        levels = spec.feature_maps
-        self.backbone = Backbone(config.frozen_blocks)
-        self.pyramid = Pyramid(
-            Backbone.channels, config.channels, len(levels), top_down=config.pyramid == 'fpn'
-        )
-        per_cell = [len(level.sizes) for level in levels]
-        self.logits = Head(config.channels, per_cell, spec.num_classes + 1)
-        self.offsets = Head(config.channels, per_cell, 4)
+        self.backbone = _backbone(spec, config)
+        self.pyramid = _pyramid(self.backbone.channels, len(spec.feature_maps), config)
+        self.logits = _head(spec, config, self.pyramid.channels, spec.num_classes + 1)
+        self.offsets = _head(spec, config, self.pyramid.channels, 4)
         mean, std = (
             torch.tensor(v) * 255 for v in (spec.normalisation.mean, spec.normalisation.std)
         )
@@ -162,11 +76,11 @@ class MobileNetSsd(nn.Module):
         bias = torch.full((num_classes + 1,), (1 - INITIAL_BACKGROUND) / num_classes).log()
         bias[0] = torch.tensor(INITIAL_BACKGROUND).log()
         for head in (self.logits, self.offsets):
-            for level in head.levels:
-                nn.init.normal_(level[-1].weight, std=0.01)
-                nn.init.zeros_(level[-1].bias)
-        for level in self.logits.levels:
-            level[-1].bias.data = bias.repeat(level[-1].out_channels // len(bias))
+            for layer in head.predictions():
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.bias)
+        for layer in self.logits.predictions():
+            layer.bias.data = bias.repeat(layer.out_channels // len(bias))
 
 
 def build_model(spec: ModelSpec, config: ModelConfig) -> MobileNetSsd:
@@ -175,14 +89,82 @@ def build_model(spec: ModelSpec, config: ModelConfig) -> MobileNetSsd:
 
     :param spec: what goes in and comes out.
     :param config: what the specification does not tell.
-    :return: the network, with fresh weights.
-    :raises SpecError: if the network cannot make those grids.
+    :return: the network, with fresh weights, in evaluation mode.
+    :raises ConfigError: naming the keys that do not belong together.
     """
     model = MobileNetSsd(spec, config).eval()
     with torch.no_grad():
         x = torch.zeros(1, 3, *spec.input_size)
-        shapes = tuple(tuple(level.shape[-2:]) for level in model.pyramid(model.backbone(x)))
-    wanted = tuple(level.shape for level in spec.feature_maps)
+        shapes = [tuple(level.shape[-2:]) for level in model.pyramid(model.backbone(x))]
+    wanted = [level.shape for level in spec.feature_maps]
     if shapes != wanted:
-        raise SpecError(f'expected feature maps of {wanted} cells, the network makes {shapes}')
+        raise ConfigError(
+            f'input.size, priors.layout, priors.strides: expected grids of {_grids(wanted)} cells '
+            f'for an input of {_grids([spec.input_size])}, the network makes {_grids(shapes)}'
+        )
     return model
+
+
+def _strides(spec: ModelSpec) -> list[int]:
+    """
+    Tell the strides of the levels in powers of two.
+
+    A level whose cells divide the input evenly has a stride a little smaller than that, and the
+    grids of the coarsest fit more than one; each level has at least twice the stride of the one
+    before.
+    """
+    strides: list[int] = []
+    for level in spec.feature_maps:
+        nearest = 2 ** max(0, round(log2(max(level.stride))))
+        strides.append(max(nearest, 2 * strides[-1]) if strides else nearest)
+    return strides
+
+
+def _backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
+    """Build the backbone, with what is frozen."""
+    backbone: Backbone
+    strides = _strides(spec)
+    if config.backbone.startswith('timm/'):
+        from mnssd_training.model.timm_backbone import TimmBackbone
+
+        backbone = TimmBackbone(config.backbone.removeprefix('timm/'), strides, spec.input_size)
+    else:
+        backbone = MobileNetV2(strides, config.width, config.tap)
+    backbone.freeze(config.frozen_blocks, norm=config.frozen_norm)
+    return backbone
+
+
+def _pyramid(
+    inputs: tuple[int, ...], num_levels: int, config: ModelConfig
+) -> Pyramid | PlainPyramid:
+    """Build what turns taps into levels."""
+    if config.pyramid != 'plain':
+        return Pyramid(inputs, config.channels, num_levels, top_down=config.pyramid == 'fpn')
+    num_extra = num_levels - len(inputs)
+    if len(config.extra_channels) < num_extra:
+        raise ConfigError(
+            f'model.extra_channels: expected channels of {num_extra} levels beyond the backbone, '
+            f'got {list(config.extra_channels)}'
+        )
+    return PlainPyramid(inputs, config.extra_channels[:num_extra], config.extra)
+
+
+def _head(
+    spec: ModelSpec, config: ModelConfig, channels: tuple[int, ...], width: int
+) -> Head | SharedHead:
+    """Build the head that predicts some numbers of each prior."""
+    per_cell = [len(level.sizes) for level in spec.feature_maps]
+    kind, middle = config.head, config.head_channels
+    if not config.shared_head:
+        return Head(channels, per_cell, width, kind=kind, middle=middle)
+    if len(set(per_cell)) > 1:
+        raise ConfigError(
+            f'model.shared_head: expected as many priors a cell on each level, got {per_cell}; '
+            f'see priors.a_cell'
+        )
+    return SharedHead(channels[0], len(channels), per_cell[0], width, kind=kind, middle=middle)
+
+
+def _grids(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Write grids."""
+    return ', '.join(f'{rows} x {columns}' for rows, columns in shapes)

@@ -1,21 +1,25 @@
 """Everything a run needs to go on, in one file that is never half written."""
 
 from dataclasses import dataclass
+import io
 import os
 from pathlib import Path
 import textwrap
 from typing import Any
 
 from mnssd_perception.errors import SpecError
-from mnssd_perception.plain import from_plain, to_plain
+from mnssd_perception.plain import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
-from mnssd_training.errors import CheckpointError, ConfigError
-from mnssd_training.model import build_model, MobileNetSsd, ModelConfig
+from mnssd_training.config import ModelConfig
+from mnssd_training.data.remote import is_remote, read_url
+from mnssd_training.errors import CheckpointError, DatasetError
+from mnssd_training.model import build_model, MobileNetSsd
+from pydantic import ValidationError
 import torch
 
 __all__ = ['Checkpoint', 'load_checkpoint', 'save_checkpoint']
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         'schema': SCHEMA,
         'spec': checkpoint.spec.to_dict(),
         'prior_digest': prior_digest(checkpoint.spec),
-        'model_config': to_plain(checkpoint.model_config),
+        'model_config': checkpoint.model_config.model_dump(mode='json'),
         'experiment': checkpoint.experiment,
         'weights': checkpoint.weights,
         'training': checkpoint.training,
@@ -82,38 +86,43 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(f'{path}: cannot be written: {error}') from error
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load_checkpoint(source: Path | str) -> Checkpoint:
     """
     Read a checkpoint.
 
-    :param path: the file.
+    :param source: a file, or a URL that fsspec opens, such as ``s3://bucket/run/best.pt``.
     :return: what was written.
     :raises CheckpointError: naming the file and what is wrong with it.
     """
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f'{path}: no such checkpoint') from error
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise CheckpointError(f'{path}: not a checkpoint, or cut short') from error
-    if not isinstance(content, dict) or content.get('schema') != SCHEMA:
-        raise CheckpointError(f'{path}: expected a checkpoint of schema {SCHEMA}')
 
     def wrong(reason: str) -> CheckpointError:
-        return CheckpointError(f'{path}: {reason}')
+        return CheckpointError(f'{source}: {reason}')
 
+    content = _read(source)
+    if not isinstance(content, dict) or content.get('schema') != SCHEMA:
+        raise wrong(f'expected a checkpoint of schema {SCHEMA}')
     try:
         spec = from_plain(ModelSpec, content['spec'], wrong)
         if prior_digest(spec) != content['prior_digest']:
             raise wrong('its priors are not those that this version of mnssd computes')
         return Checkpoint(
             spec=spec,
-            model_config=from_plain(ModelConfig, content['model_config'], wrong),
+            model_config=ModelConfig.model_validate(content['model_config']),
             experiment=content['experiment'],
             weights=content['weights'],
             training=content['training'],
@@ -122,5 +131,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     except KeyError as error:
         raise wrong(f'missing key {error}') from error
-    except (ConfigError, SpecError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = '.'.join(map(str, ('model_config', *first['loc'])))
+        raise wrong(f'{key}: {first["msg"]}') from error
+    except SpecError as error:
         raise wrong(str(error)) from error
+
+
+def _read(source: Path | str) -> Any:
+    """Read what a file or a URL holds; only data, never code."""
+    try:
+        file = io.BytesIO(read_url(str(source))) if is_remote(str(source)) else source
+        return torch.load(file, map_location='cpu', weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f'{source}: no such checkpoint') from error
+    except DatasetError as error:  # the address, and why it cannot be read
+        raise CheckpointError(str(error)) from error
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise CheckpointError(f'{source}: not a checkpoint, or cut short') from error

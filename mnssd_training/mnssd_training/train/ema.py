@@ -12,15 +12,16 @@ class Ema:
     """
     Exponential moving average of all weights and statistics.
 
-    The decay rises with the steps, min(decay, (1 + n) / (10 + n)), so that the first average is
-    not the fresh network.
+    The decay rises with the steps, min(decay, (1 + n) / (warmup + n)), so that the first average
+    is not the fresh network.
 
     :ivar model: the averaged network, in evaluation mode.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, warmup: int = 10) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
+        self._decay = decay
+        self._warmup = warmup
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -30,7 +31,7 @@ class Ema:
         :param model: the network in training.
         :param step: counted from 0.
         """
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = min(self._decay, (1 + step) / (self._warmup + step)) if self._decay else 0.0
         own = self.model.state_dict()
         floats, news = [], []
         for key, value in model.state_dict().items():

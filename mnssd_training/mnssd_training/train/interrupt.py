@@ -1,35 +1,88 @@
-"""Ctrl-C to a wish that the training loop asks about between two steps."""
+"""SIGINT and SIGTERM to a wish that the training loop asks about between two steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 import signal
-from threading import current_thread, Event, main_thread
+from threading import current_thread, main_thread
+from types import FrameType
 
-__all__ = ['interruptible']
+__all__ = ['interruptible', 'Preempted', 'shield_worker', 'Stop']
+
+# Seconds that a loader's worker outlives a SIGTERM: enough for the step and the save, and it still
+# goes when nobody is left to end it.
+GRACE = 60
+
+
+class Preempted(KeyboardInterrupt):
+    """
+    A signal ended the run, after a checkpoint was written.
+
+    :ivar signum: which signal; the process exits with 128 + signum.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f'stopped by {signal.Signals(signum).name}')
+        self.signum = signum
+
+
+class Stop:
+    """
+    Whether somebody wants the run to stop.
+
+    :ivar signum: the signal that said so; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.signum = 0
+
+    def note(self, signum: int, _: FrameType | None = None) -> None:
+        """Note the first signal; raise at the second."""
+        if self.signum:
+            raise Preempted(signum)
+        self.signum = signum
+
+    def check(self) -> None:
+        """
+        Stop here, where nothing is lost by it.
+
+        :raises Preempted: if a signal has said so.
+        """
+        if self.signum:
+            raise Preempted(self.signum)
 
 
 @contextmanager
-def interruptible() -> Iterator[Event]:
+def interruptible() -> Iterator[Stop]:
     """
-    Note the first Ctrl-C instead of raising wherever the program happens to be.
+    Note the first SIGINT or SIGTERM instead of raising wherever the program happens to be.
 
     An exception in the middle of torch's writer aborts the process, and one in a destructor is
-    lost. A second Ctrl-C raises at once. Worker processes inherit this, and so survive the first.
+    lost. A second signal raises at once.
 
-    :return: is set by the first Ctrl-C; never outside the main thread.
+    :return: is told by the first signal; never outside the main thread.
     """
-    wanted = Event()
+    stop = Stop()
     if current_thread() is not main_thread():
-        yield wanted
+        yield stop
         return
-
-    def note(*_: object) -> None:
-        if wanted.is_set():
-            raise KeyboardInterrupt
-        wanted.set()
-
-    before = signal.signal(signal.SIGINT, note)
+    before = {
+        number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield wanted
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def shield_worker(_: int) -> None:
+    """
+    Keep a loader's worker alive while the run finishes its step and saves.
+
+    A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes at once; a worker that
+    went would tear the loop out of the save. The loader ends its workers by itself.
+
+    :param _: number of the worker; this is a ``worker_init_fn``.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))

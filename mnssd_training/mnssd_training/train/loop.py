@@ -4,290 +4,181 @@ The training loop, read from top to bottom: batch, forward, loss, backward, step
 Left out on purpose: callbacks, hooks and a trainer class.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
-import json
+import logging
+import math
 from pathlib import Path
-import textwrap
-from threading import Event
+from signal import SIGTERM
 import time
-from typing import Any, Literal
+from typing import Any
 
-from mnssd_perception.errors import MnssdError
-from mnssd_perception.plain import to_plain
-from mnssd_perception.ssd import (
-    FeatureMap,
-    finetune_feature_maps,
-    ModelSpec,
-    original_feature_maps,
-)
 from mnssd_training.config import Experiment
-from mnssd_training.data import read_voc, Sample
-from mnssd_training.data.dataset import Batch, collate, EpochSampler, TrainingSet
-from mnssd_training.data.voc import read_classes
-from mnssd_training.errors import CheckpointError, TrainingError
-from mnssd_training.evaluation import evaluate_model
-from mnssd_training.loss import multibox_loss
-from mnssd_training.model import build_model, MobileNetSsd
-from mnssd_training.priors import clustered_feature_maps, network_sizes
-from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnssd_training.train.ema import Ema
-from mnssd_training.train.schedule import learning_rate_factor
+from mnssd_training.data.dataset import seed_of
+from mnssd_training.train.batches import read_steps
+from mnssd_training.train.checkpoint import Checkpoint
+from mnssd_training.train.devices import agreed, make_fabric, release
+from mnssd_training.train.interrupt import Preempted, Stop
+from mnssd_training.train.introduction import introduction
+from mnssd_training.train.logs import logged_to
+from mnssd_training.train.optimizer import set_rate
+from mnssd_training.train.outcome import told
+from mnssd_training.train.progress import Progress, Sums
+from mnssd_training.train.report import Reporter
+from mnssd_training.train.run import RunFolder
+from mnssd_training.train.schedule import rate_factor
+from mnssd_training.train.score import score, score_of
+from mnssd_training.train.sizes import input_size
+from mnssd_training.train.state import set_up, State
+from mnssd_training.train.step import backward, check_finite, device_priors, loss_scale, take
 import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-__all__ = ['make_spec', 'train']
+__all__ = ['train']
 
 
-def train(  # noqa: PLR0912, PLR0915 (the loop is read from top to bottom)
+def train(
     experiment: Experiment,
     run: Path,
     *,
-    resume: bool = False,
+    resume: bool | str = False,
     progress: bool = True,
-    stop: Event | None = None,
+    stop: Stop | None = None,
+    arguments: Sequence[str] = (),
 ) -> Checkpoint:
     """
     Train a network.
 
     :param experiment: what to train on what.
-    :param run: folder for ``last.pt``, ``best.pt``, ``metrics.jsonl`` and ``experiment.json``.
-    :param resume: go on from ``last.pt`` where there is one.
-    :param progress: show a progress bar.
-    :param stop: when it is set, the step at hand is finished and saved.
+    :param run: the folder for everything that the run leaves.
+    :param resume: go on from the newest checkpoint that can be read, where there is one; or from
+        the one at this path or URL.
+    :param progress: show progress bars and say how it goes.
+    :param stop: when it is told to, the step at hand is finished and saved.
+    :param arguments: of the command line, to be written down.
     :return: the last checkpoint.
     :raises MnssdError: naming the file, the key or the photographs that are wrong.
-    :raises KeyboardInterrupt: after ``stop``.
+    :raises Preempted: after ``stop``.
     """
-    stop = stop or Event()
-    config = experiment.training
-    device = _device(config.device)
-    root = Path(experiment.data.root)
-    classes = read_classes(root)
-    samples = read_voc(root, experiment.data.train_split, classes)
-    validation = read_voc(root, experiment.data.val_split, classes)
-    spec = make_spec(experiment, samples, classes)
-    batch_size = min(config.batch_size, len(samples))
-    steps_an_epoch = len(samples) // batch_size
-    total = config.epochs * steps_an_epoch
-
-    torch.manual_seed(config.seed)
-    model = build_model(spec, experiment.model)
-    if experiment.backbone_weights:
-        model.backbone.load_imagenet(experiment.backbone_weights)
-    if experiment.initial_checkpoint:
-        _fine_tune(model, Path(experiment.initial_checkpoint))
-    model.to(device, memory_format=torch.channels_last)
-    ema = Ema(model, config.ema_decay)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, experiment), lr=config.learning_rate)
-    peaks = [group['lr'] for group in optimizer.param_groups]
-    dataset = TrainingSet(samples, spec, experiment.augmentation, experiment.matching, config.seed)
-
-    last = run / 'last.pt'
-    step, best = 0, -1.0
-    if resume and last.exists():
-        step, best = _restore(last, experiment, spec, model, ema, optimizer)
-    elif last.exists():
-        raise CheckpointError(f'{run}: holds a run already; resume it or choose another folder')
-    _write(run / 'experiment.json', 'w', json.dumps(to_plain(experiment), indent=2))
-
-    checkpoint = None
-    while step < total:
-        epoch, done = divmod(step, steps_an_epoch)
-        sampler = EpochSampler(len(samples), batch_size, epoch, config.seed, start=done)
-        loader = DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            num_workers=config.workers,
-            collate_fn=collate,
-            pin_memory=device.type == 'cuda',
-        )
-        model.train()
-        sums, started = torch.zeros(3), time.perf_counter()
-        bar = tqdm(loader, f'epoch {epoch + 1}/{config.epochs}', disable=not progress)
-        for batch in _on(device, bar):
-            factor = learning_rate_factor(step, total, config.warmup_steps, config.final_factor)
-            for group, peak in zip(optimizer.param_groups, peaks):
-                group['lr'] = peak * factor
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == 'bf16'):
-                logits, offsets = model(batch.images)
-            losses = multibox_loss(logits, offsets, batch.classes, batch.offsets, experiment.loss)
-            optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            if not torch.isfinite(losses.total + norm):
-                raise TrainingError(
-                    f'the loss is {losses.total.item()} and its gradient {norm.item()} '
-                    f'in step {step}; the batch was {", ".join(batch.names)}'
-                )
-            optimizer.step()
-            ema.update(model, step)
-            step += 1
-            sums += torch.stack((losses.total, losses.classes, losses.boxes)).detach().cpu()
-            bar.set_postfix(loss=f'{losses.total.item():.3f}')
-            # Not at the end of the epoch: resuming from there would leave out its score.
-            is_due = config.save_every and step % config.save_every == 0
-            if (is_due or stop.is_set()) and step % steps_an_epoch:
-                save_checkpoint(last, _pack(experiment, spec, model, ema, optimizer, step, best))
-                if stop.is_set():
-                    raise KeyboardInterrupt
-
-        epoch += 1
-        loss, class_loss, box_loss = (sums / max(1, len(loader))).tolist()
-        row: dict[str, Any] = {
-            'epoch': epoch,
-            'step': step,
-            'loss': loss,
-            'class_loss': class_loss,
-            'box_loss': box_loss,
-            'learning_rate': optimizer.param_groups[-1]['lr'],
-            'seconds': round(time.perf_counter() - started, 2),
-        }
-        metrics: dict[str, Any] = {}
-        if epoch % config.evaluate_every == 0 or step == total:
-            metrics = evaluate_model(ema.model, validation)
-            row |= metrics
-        checkpoint = _pack(experiment, spec, model, ema, optimizer, step, best, metrics)
-        if metrics and metrics['map50'] > best:
-            best = metrics['map50']
-            checkpoint = _pack(experiment, spec, model, ema, optimizer, step, best, metrics)
-            save_checkpoint(run / 'best.pt', replace(checkpoint, training=None))
-        save_checkpoint(last, checkpoint)
-        _write(run / 'metrics.jsonl', 'a', json.dumps(row))
-        if stop.is_set() and step < total:
-            raise KeyboardInterrupt
-    return checkpoint or load_checkpoint(last)
-
-
-def make_spec(
-    experiment: Experiment, samples: list[Sample], classes: tuple[str, ...]
-) -> ModelSpec:
-    """
-    Make the specification of the network that an experiment asks for.
-
-    :param experiment: what to train.
-    :param samples: the training set, whose boxes give the priors.
-    :param classes: names in the order of the labels.
-    :return: the specification.
-    """
-    size, priors = experiment.input.size, experiment.priors
-    levels: tuple[FeatureMap, ...]
-    if priors.layout == 'clustered':
-        boxes = network_sizes(samples, size, experiment.input.resize)
-        levels = clustered_feature_maps(
-            boxes, size, priors.strides, priors.a_cell, experiment.training.seed
-        )
-    else:
-        layouts = {'original': original_feature_maps, 'finetune': finetune_feature_maps}
-        levels = layouts[priors.layout](size)
-    return ModelSpec(size, classes, levels, experiment.input.resize)
-
-
-def _fine_tune(model: MobileNetSsd, path: Path) -> None:
-    """Start from the averaged weights of another run."""
-    try:
-        model.load_state_dict(load_checkpoint(path).weights)
-    except (RuntimeError, TypeError) as error:
-        words = textwrap.shorten(str(error), 200)
-        raise CheckpointError(f'{path}: its network is another one: {words}') from error
-
-
-def _parameter_groups(model: MobileNetSsd, experiment: Experiment) -> list[dict[str, Any]]:
-    """Group weights by learning rate and decay: norms and biases do not decay."""
-    config = experiment.training
-    backbone = config.backbone_factor if experiment.backbone_weights else 1.0
-    groups = []
-    for part, factor in (
-        (model.backbone, backbone),
-        (model.pyramid, 1.0),
-        (model.logits, 1.0),
-        (model.offsets, 1.0),
+    folder = RunFolder(run)
+    fabric = make_fabric(experiment.training)
+    found = agreed(fabric, lambda: folder.find(resume))
+    state = set_up(fabric, experiment)
+    done = state.restore(found) if found else Progress()
+    agreed(fabric, lambda: folder.begin(experiment, arguments, done))
+    own = folder if fabric.is_global_zero else None
+    with (
+        told(own, done),
+        logged_to(run / 'train.log' if own else None, quiet=not progress) as log,
+        closing(Reporter(own, experiment, state.plan, done.step, progress=progress)) as reporter,
     ):
-        weights = [p for p in part.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in part.parameters() if p.requires_grad and p.ndim <= 1]
-        rate = config.learning_rate * factor
-        groups.append({'params': weights, 'lr': rate, 'weight_decay': config.weight_decay})
-        groups.append({'params': others, 'lr': rate, 'weight_decay': 0.0})
-    return groups
+        for line in introduction(state, found):
+            log.info(line)
+        metrics = found.checkpoint.metrics if found else {}
+        last = _loop(state, folder, done, metrics, reporter, log, stop or Stop())
+    release()
+    return last
 
 
-def _pack(
-    experiment: Experiment,
-    spec: ModelSpec,
-    model: MobileNetSsd,
-    ema: Ema,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    best: float,
-    metrics: dict[str, Any] | None = None,
+def _loop(  # noqa: PLR0915 (it is read from top to bottom)
+    state: State,
+    folder: RunFolder,
+    done: Progress,
+    metrics: dict[str, Any],
+    reporter: Reporter,
+    log: logging.Logger,
+    stop: Stop,
 ) -> Checkpoint:
-    """Collect what a checkpoint holds."""
-    return Checkpoint(
-        spec,
-        experiment.model,
-        to_plain(experiment),
-        ema.model.state_dict(),
-        {
-            'model': model.state_dict(),
-            'optimizer': optimizer.state_dict(),
-            'step': step,
-            'best': best,
-        },
-        step,
-        metrics or {},
+    """Go through the steps and epochs that are left; all processes of a run come here."""
+    experiment, plan, fabric = state.experiment, state.plan, state.fabric
+    config, splits = experiment.training, state.prepared.splits
+    priors = device_priors(state.prepared.spec, fabric.device)
+    keep, save_every = experiment.checkpoint.keep_last, experiment.checkpoint.every_steps
+
+    def rate_at(step: int) -> float:
+        factor = rate_factor(step, plan.total, plan.steps_an_epoch, experiment.scheduler)
+        return experiment.optimizer.learning_rate * factor
+
+    def save() -> Checkpoint:
+        checkpoint = state.pack(done, metrics)
+        agreed(fabric, lambda: folder.save(checkpoint, keep))
+        return checkpoint
+
+    def save_best() -> None:
+        best = replace(state.pack(done, metrics), training=None)
+        agreed(fabric, lambda: folder.save_best(best))
+
+    def looked_at(num_samples: int) -> None:
+        reporter.scored(num_samples)
+        if fabric.world_size == 1:  # several would wait for the one that stops
+            stop.check()
+
+    steps = read_steps(
+        state.prepared.dataset,
+        plan,
+        start=done.step,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        workers=config.workers,
+        device=fabric.device,
+        size_of=lambda step: input_size(step, plan.total, experiment),
     )
+    checkpoint = state.pack(done, metrics)
+    with closing(steps):
+        while done.epoch < plan.epochs and not _is_stale(done, config.early_stop):
+            state.model.train()
+            reporter.begin_epoch(done)
+            while done.step < (done.epoch + 1) * plan.steps_an_epoch:
+                asked = time.perf_counter()
+                parts = take(fabric, steps)
+                waited = time.perf_counter() - asked
+                # Layers that drop at random do so by the step, however often the run was resumed.
+                torch.manual_seed(seed_of(config.seed, 'step', done.step, fabric.global_rank))
+                set_rate(state.optimizer.param_groups, rate_at(done.step))
+                state.optimizer.zero_grad(set_to_none=True)
+                losses = backward(fabric, state.model, state.prepared.criterion, parts, priors)
+                norm = fabric.clip_gradients(
+                    state.model,
+                    state.optimizer,
+                    max_norm=experiment.optimizer.clip_norm or math.inf,
+                    error_if_nonfinite=False,
+                )
+                # One reduction for the numbers, and for whether any process was told to stop.
+                numbers = torch.cat((losses, losses.new_tensor([float(stop.signum > 0)])))
+                *totals, stopping = fabric.all_reduce(numbers, reduce_op='sum').tolist()
+                check_finite(fabric, totals[0], float(norm), done.step, parts)
+                state.optimizer.step()
+                state.ema.update(state.network, done.step)
+                done.step += 1
+                done.add([*totals, float(norm)])
+                reporter.step(done, rate_at(done.step - 1), waited, **loss_scale(fabric))
+                if stopping or (save_every and done.step % save_every == 0):
+                    checkpoint = save()
+                if stopping:
+                    raise Preempted(stop.signum or SIGTERM)
+
+            scores: dict[str, Any] = {}
+            is_better = not splits.val
+            is_last = done.epoch + 1 == plan.epochs
+            if splits.val and (is_last or (done.epoch + 1) % experiment.evaluation.every == 0):
+                save()  # what was learnt is safe while it is scored
+                reporter.begin_score(len(splits.val))
+                metrics, detections = score(fabric, state.ema.model, splits.val, looked_at)
+                scores, value = metrics, score_of(metrics, experiment.evaluation.monitor)
+                is_better = value > done.best
+                done.best, done.stale = max(value, done.best), 0 if is_better else done.stale + 1
+                reporter.pictures(splits.val, detections, splits.class_names, done.step)
+            done.epoch += 1
+            log.info(reporter.end_epoch(done, rate_at(done.step - 1), scores))
+            done.since_epoch = Sums()
+            if is_better:
+                save_best()
+            checkpoint = save()
+            if done.epoch < plan.epochs and fabric.world_size == 1:
+                stop.check()
+    return checkpoint
 
 
-def _restore(
-    path: Path,
-    experiment: Experiment,
-    spec: ModelSpec,
-    model: MobileNetSsd,
-    ema: Ema,
-    optimizer: torch.optim.Optimizer,
-) -> tuple[int, float]:
-    """Go on from a checkpoint: return the step and the best score."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.spec != spec or checkpoint.experiment != to_plain(experiment):
-        raise CheckpointError(f'{path}: belongs to another experiment; choose another folder')
-    if checkpoint.training is None:
-        raise CheckpointError(f'{path}: holds weights only, nothing to resume from')
-    try:
-        model.load_state_dict(checkpoint.training['model'])
-        ema.model.load_state_dict(checkpoint.weights)
-        optimizer.load_state_dict(checkpoint.training['optimizer'])
-        return int(checkpoint.training['step']), float(checkpoint.training['best'])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        words = textwrap.shorten(str(error), 200)
-        raise CheckpointError(f'{path}: its state does not fit this network: {words}') from error
-
-
-def _write(path: Path, mode: Literal['a', 'w'], line: str) -> None:
-    """Write a text beside the checkpoints."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode, encoding='utf-8') as file:
-            file.write(f'{line}\n')
-    except OSError as error:
-        raise TrainingError(f'{path}: cannot be written: {error.strerror}') from error
-
-
-def _on(device: torch.device, batches: Iterable[Batch | MnssdError]) -> Iterator[Batch]:
-    """Move batches to the device, and raise the error that a worker met."""
-    for batch in batches:
-        if isinstance(batch, MnssdError):
-            raise batch
-        yield batch.to(device)
-
-
-def _device(name: str) -> torch.device:
-    """Choose the device."""
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    try:
-        return torch.empty(0, device=name).device
-    except (AssertionError, RuntimeError) as error:  # no such device, or not in this torch
-        raise TrainingError(
-            f'training.device={name}: {textwrap.shorten(str(error), 200)}'
-        ) from error
+def _is_stale(done: Progress, early_stop: int) -> bool:
+    """Tell whether the run ends before its end, because it gets no better."""
+    return 0 < early_stop <= done.stale

@@ -1,12 +1,9 @@
 """Fits of priors to boxes against what is known, and against comparing everything."""
 
-from collections.abc import Callable
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import ModelSpec, prior_boxes
-from mnssd_training.config import Experiment
 from mnssd_training.data import Sample
 from mnssd_training.inspection.anchor_plots import (
     cell_of_each_level,
@@ -21,8 +18,6 @@ from mnssd_training.inspection.anchors import (
     shown_boxes,
     suggest_a_cell,
 )
-from mnssd_training.inspection.layouts import PUBLISHED, spec_of
-from mnssd_training.train.prepare import make_spec
 import numpy as np
 import pytest
 
@@ -83,15 +78,6 @@ def test_more_priors_are_suggested_where_shapes_differ_more() -> None:
     few, many = suggest_a_cell(np.concatenate((alike, varied)), (8, 16), 8, 0)
     assert few == 2
     assert many > 3
-
-
-@pytest.mark.parametrize('layout', ['clustered', *PUBLISHED])
-def test_the_specification_is_that_of_training(
-    experiment: Callable[..., Experiment], train_samples: list[Sample], layout: str
-) -> None:
-    settings = experiment(priors__layout=layout, priors__variances='[0.2, 0.3]')
-    ours = spec_of(settings, train_samples, NAMES)
-    assert ours == make_spec(settings, train_samples, NAMES)
 
 
 def test_pictures(spec: ModelSpec, train_samples: list[Sample]) -> None:

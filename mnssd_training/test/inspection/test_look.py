@@ -11,13 +11,13 @@ from mnssd_training.data import Sample
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.transforms import NetworkSample
 from mnssd_training.inspection.drawing import legend_of, sheet, Tile
-from mnssd_training.inspection.layouts import spec_of
 from mnssd_training.inspection.look import (
     choose_indices,
     picture_of,
     picture_of_input,
     seen_in_training,
 )
+from mnssd_training.layouts import spec_of
 import numpy as np
 import pytest
 

@@ -1,6 +1,7 @@
 """What all backbones share: freezing, and computing activations a second time."""
 
 from collections.abc import Callable
+import copy
 from typing import Any
 
 from mnssd_training.errors import ConfigError
@@ -116,6 +117,16 @@ def test_activations_computed_twice_change_nothing(backbone: Backbone, frozen: i
             assert all(torch.equal(one[key], other[key]) for key in one)
         assert all(torch.equal(value, end[key]) for key, value in backbone.state_dict().items())
     assert kept[0] < kept[1] / 2
+
+
+def test_a_copy_recomputes_what_is_its_own(backbone: Backbone) -> None:
+    backbone.train()
+    backbone.checkpointing = True
+    before = state(backbone)
+    other = copy.deepcopy(backbone)
+    assert step(other)
+    assert all(p.grad is None for p in backbone.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
 
 
 def test_strides_are_chosen_from_what_is_offered() -> None:

@@ -4,12 +4,12 @@ import array
 from queue import Queue
 from typing import Any
 
+from mnssd_perception.encodings import ENCODINGS
 from mnssd_perception.errors import ImageError
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ros.detections import to_message
-from mnssd_perception.ros.images import ENCODINGS
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image

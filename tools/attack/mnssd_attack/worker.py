@@ -7,25 +7,29 @@ from pathlib import Path
 import tempfile
 from time import perf_counter
 import traceback
+from typing import Any
 
 from mnssd_perception.errors import MnssdError
 import numpy as np
 
 from mnssd_attack.outcome import Outcome, Verdict
-from mnssd_attack.target import make_target, Target
 
-__all__ = ['Attack', 'run_trials']
+__all__ = ['Attack', 'judge', 'MakeTarget', 'run_trials']
 
-Attack = Callable[[Target, np.random.Generator], None]
+Attack = Callable[[Any, np.random.Generator], None]
+MakeTarget = Callable[[Path], Any]
 
-HANG = 10.0  # seconds
+HANG = 30.0  # seconds, on a busy machine
 START = 120.0  # seconds, for loading the network on a busy machine
 
 
-def run_trials(attacks: dict[str, Attack], kinds: list[str], seed: int) -> Iterator[Outcome]:
+def run_trials(
+    make_target: MakeTarget, attacks: dict[str, Attack], kinds: list[str], seed: int
+) -> Iterator[Outcome]:
     """
     Run trials one after the other.
 
+    :param make_target: gets what is attacked ready, in a folder to write damaged files in.
     :param attacks: kind to function.
     :param kinds: of the trials.
     :param seed: makes the same inputs again.
@@ -37,7 +41,9 @@ def run_trials(attacks: dict[str, Attack], kinds: list[str], seed: int) -> Itera
         ours, theirs = multiprocessing.Pipe()
         with tempfile.TemporaryDirectory(prefix='mnssd_attack_') as folder:
             process = multiprocessing.get_context('spawn').Process(
-                target=_work, args=(theirs, Path(folder), attacks, kinds, seed, done), daemon=True
+                target=_work,
+                args=(theirs, make_target, Path(folder), attacks, kinds, seed, done),
+                daemon=True,
             )
             process.start()
             theirs.close()
@@ -70,6 +76,7 @@ def _listen(pipe: Connection, kinds: list[str], done: int) -> Iterator[Outcome]:
 
 def _work(
     pipe: Connection,
+    make_target: MakeTarget,
     folder: Path,
     attacks: dict[str, Attack],
     kinds: list[str],
@@ -80,14 +87,27 @@ def _work(
     target = make_target(folder)
     pipe.send('ready')
     for index in range(first, len(kinds)):
-        generator = np.random.default_rng((seed, index))
-        started = perf_counter()
-        verdict, words = _judge(attacks[kinds[index]], target, generator)
-        pipe.send(Outcome(kinds[index], index, verdict, perf_counter() - started, words))
+        pipe.send(judge(attacks, target, kinds[index], index, seed))
 
 
-def _judge(attack: Attack, target: Target, generator: np.random.Generator) -> tuple[Verdict, str]:
-    """Run one trial."""
+def judge(attacks: dict[str, Attack], target: Any, kind: str, index: int, seed: int) -> Outcome:
+    """
+    Run one trial in this process.
+
+    :param attacks: kind to function.
+    :param target: what is attacked.
+    :param kind: of the trial.
+    :param index: of the trial.
+    :param seed: makes the same input again.
+    :return: what came of it.
+    """
+    started = perf_counter()
+    verdict, words = _try(attacks[kind], target, np.random.default_rng((seed, index)))
+    return Outcome(kind, index, verdict, perf_counter() - started, words)
+
+
+def _try(attack: Attack, target: Any, generator: np.random.Generator) -> tuple[Verdict, str]:
+    """Tell what comes of an attack."""
     try:
         attack(target, generator)
     except MnssdError as error:

@@ -1,0 +1,176 @@
+"""Photographs to feature maps: any backbone of timm that makes them."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+import re
+import textwrap
+from types import ModuleType
+from typing import Any
+
+from mnssd_training.errors import CheckpointError, ConfigError
+from mnssd_training.model.backbone import Backbone, chosen_strides, recomputed
+from mnssd_training.model.norm import convert_norms
+import torch
+from torch import nn
+
+__all__ = ['TimmBackbone']
+
+
+class TimmBackbone(Backbone):
+    """
+    A backbone of timm, cut off after the last feature map that is needed.
+
+    :param name: in timm, with or without the tag of its weights.
+    :param strides: of all levels of the network.
+    :param input_size: (height, width) of the network input, for those that need to know.
+    :raises ConfigError: if timm has no such backbone, or it has no such feature maps.
+    """
+
+    def __init__(
+        self, name: str, strides: Sequence[int], input_size: tuple[int, int] = (320, 320)
+    ) -> None:
+        super().__init__()
+        timm = _timm()
+        _check_name(timm, name)
+        self._name = name
+        self._checkpointing = False
+        self._settings: dict[str, Any] = {'features_only': True}
+        if _published_as(timm, name).fixed_input_size:
+            self._settings['img_size'] = input_size
+        with torch.device('meta'):
+            info = self._create(timm).feature_info
+        index_of = dict(zip(info.reduction(), info.out_indices))
+        own = chosen_strides(strides, sorted(index_of), f'timm/{name}')
+        self._settings['out_indices'] = [index_of[stride] for stride in own]
+        self.body = self._create(timm)
+        convert_norms(self.body)
+        self.channels = tuple(self.body.feature_info.channels())
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """
+        Compute the feature maps.
+
+        :param images: ``(B, 3, H, W)`` float, normalised.
+        :return: one for each stride.
+        """
+        maps = self.body(images)
+        if getattr(self.body, 'output_fmt', 'NCHW') == 'NHWC':
+            maps = [x.permute(0, 3, 1, 2) for x in maps]
+        return list(maps)
+
+    def blocks(self) -> list[nn.Module]:
+        """List the blocks in order from the stem; what has no weights is none."""
+        return [part for part in _parts(self.body) if any(True for _ in part.parameters())]
+
+    @property
+    def checkpointing(self) -> bool:
+        """Tell whether activations are computed a second time instead of being kept."""
+        return self._checkpointing
+
+    @checkpointing.setter
+    def checkpointing(self, wanted: bool) -> None:
+        """Let each block run itself, or run it anew in the backward pass."""
+        self._checkpointing = wanted
+        for block in self.blocks():
+            block.__dict__.pop('forward', None)
+            if wanted:
+                block.forward = partial(_run, block, block.forward)
+
+    def load_weights(self, source: str) -> None:
+        """
+        Start from trained weights.
+
+        :param source: ``imagenet`` for those that timm downloads, or the path of a state dict of
+            the whole network; a classifier in it is ignored.
+        :raises CheckpointError: if there are none, or they are for something else.
+        """
+        timm = _timm()
+        if source == 'imagenet':
+            self.body.load_state_dict(self._published(timm))
+            return
+        if not Path(source).is_file():
+            raise CheckpointError(f'{source}: no such file of backbone weights')
+        try:
+            state = timm.models.load_state_dict(source, device='cpu', weights_only=True)
+            own = self.body.state_dict()
+            self.body.load_state_dict({key: state[_key_in(state, key)] for key in own})
+        except Exception as error:  # loading raises whatever the bytes lead it to
+            raise CheckpointError(
+                f'{source}: expected a state dict of timm/{self._name}'
+            ) from error
+
+    def _create(self, timm: ModuleType, *, pretrained: bool = False) -> Any:
+        """Build the network."""
+        try:
+            return timm.create_model(self._name, pretrained=pretrained, **self._settings)
+        except Exception as error:  # a thousand networks refuse settings each in its own way
+            raise ConfigError(
+                f'model.backbone: timm/{self._name} makes no feature maps: '
+                f'{textwrap.shorten(str(error), 200)}'
+            ) from error
+
+    def _published(self, timm: ModuleType) -> dict[str, torch.Tensor]:
+        """Fetch timm's weights."""
+        if not _published_as(timm, self._name).has_weights:
+            raise CheckpointError(
+                f'initial.backbone_weights: timm has no weights of {self._name}; '
+                f'known are {", ".join(timm.list_pretrained(self._name.partition(".")[0] + "*"))}'
+            )
+        try:
+            return dict(self._create(timm, pretrained=True).state_dict())
+        except ConfigError as error:  # built before without weights, so that these are wrong
+            raise CheckpointError(
+                f'initial.backbone_weights: the weights of timm/{self._name} cannot be fetched: '
+                f'{textwrap.shorten(str(error.__cause__), 200)}; '
+                f'name a file that holds the state dict'
+            ) from error
+
+
+def _timm() -> ModuleType:
+    """Import timm, which only these backbones need."""
+    try:
+        import timm
+    except ImportError as error:
+        raise ConfigError('model.backbone: timm/NAME needs timm; pip install timm') from error
+    return timm
+
+
+def _check_name(timm: ModuleType, name: str) -> None:
+    """Refuse what timm does not know, and suggest what it does."""
+    if not timm.is_model(name):
+        near = get_close_matches(name.partition('.')[0], timm.list_models(), n=3)
+        words = f'; did you mean {" or ".join(f"timm/{other}" for other in near)}?' if near else ''
+        raise ConfigError(f'model.backbone: timm has no backbone {name!r}{words}')
+
+
+def _published_as(timm: ModuleType, name: str) -> Any:
+    """Look up how a network was published, with which weights."""
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        tags = ', '.join(timm.list_pretrained(f'{name.partition(".")[0]}.*'))
+        raise ConfigError(f'model.backbone: {error}; timm has weights {tags}') from error
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """List what a network runs one after the other, looking into containers."""
+    parts: list[nn.Module] = []
+    for name, child in module.named_children():
+        is_container = isinstance(child, nn.Sequential | nn.ModuleList) or name == 'model'
+        parts += _parts(child) if is_container else [child]
+    return parts
+
+
+def _run(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run a block, anew in the backward pass when it trains."""
+    if block.training and torch.is_grad_enabled():
+        return recomputed(block, forward, *args, **kwargs)
+    return forward(*args, **kwargs)
+
+
+def _key_in(state: dict[str, torch.Tensor], key: str) -> str:
+    """Find the name of a tensor in the whole network, whose containers timm unpacks."""
+    whole = re.sub(r'^(\w+?)_(\d+)\.', r'\1.\2.', key)
+    return next(name for name in (key, whole, key.removeprefix('model.')) if name in state)

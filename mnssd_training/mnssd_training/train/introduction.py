@@ -1,0 +1,50 @@
+"""A run at its beginning to the lines that a person reads before it takes hours."""
+
+from collections.abc import Iterator
+
+from mnssd_training.config.fingerprint import fingerprint
+from mnssd_training.model.cost import cost
+from mnssd_training.train.run import Found
+from mnssd_training.train.sizes import input_size
+from mnssd_training.train.state import State
+
+__all__ = ['introduction']
+
+
+def introduction(state: State, found: Found | None) -> Iterator[str]:
+    """
+    Say what will happen.
+
+    :param state: the parts of the run.
+    :param found: what it goes on from; None for a fresh start.
+    :return: the lines.
+    """
+    experiment, splits, plan = state.experiment, state.prepared.splits, state.plan
+    yield f'experiment {experiment.experiment.id}, fingerprint {fingerprint(experiment)}'
+    yield (
+        f'{len(splits.train)} photographs to train on, {len(splits.val)} to score on, '
+        f'{len(splits.class_names)} classes: {", ".join(splits.class_names)}'
+    )
+    yield from (f'note: {note}' for note in state.prepared.notes)
+    spec, config = state.prepared.spec, experiment.training
+    part = plan.batch_size // plan.accumulate // state.fabric.world_size
+    moments = {'adamw': 2, 'sgd': 1}[experiment.optimizer.name]
+    yield from str(cost(state.network, part, experiment.input.train_size, moments)).splitlines()
+    yield f'input {_size(spec.input_size)} by {spec.resize}, {spec.num_priors} priors'
+    sizes = sorted({input_size(step, plan.total, experiment) for step in range(plan.total)})
+    if sizes != [spec.input_size]:
+        shown = sizes if len(sizes) < 4 else [sizes[0], sizes[-1]]
+        between = ' to ' if len(sizes) >= 4 else ', '
+        yield f'training input: {between.join(map(_size, shown))}'
+    yield (
+        f'{plan.epochs} epochs of {plan.steps_an_epoch} steps of {plan.batch_size} photographs on '
+        f'{state.fabric.world_size} x {state.fabric.device.type}, {config.precision}'
+    )
+    if found:
+        yield from (f'skipped: {complaint}' for complaint in found.complaints)
+        yield f'going on from {found.name}, step {found.checkpoint.step}'
+
+
+def _size(size: tuple[int, int]) -> str:
+    """Write a size."""
+    return f'{size[0]} x {size[1]}'

@@ -1,0 +1,70 @@
+"""How a run ended, to its status; and what torch says, to words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+import textwrap
+
+from mnssd_perception.errors import MnssdError
+from mnssd_training.errors import TrainingError
+from mnssd_training.train.interrupt import Preempted
+from mnssd_training.train.progress import Progress
+from mnssd_training.train.run import RunFolder, Status
+import torch
+
+__all__ = ['told']
+
+
+@contextmanager
+def told(folder: RunFolder | None, done: Progress) -> Iterator[None]:
+    """
+    Write down how a run ends.
+
+    :param folder: of the run; None in all processes but the first.
+    :param done: how far the run is.
+    :raises TrainingError: in place of what torch raises when a worker is killed, memory is full or
+        another process has gone.
+    """
+    _tell(folder, 'running', done)
+    try:
+        yield
+    except Preempted as stop:
+        _tell(folder, 'preempted', done, str(stop))
+        raise
+    except MnssdError as error:
+        _tell(folder, 'failed', done, str(error))
+        raise
+    except RuntimeError as error:
+        words = _in_words(error)
+        _tell(folder, 'failed', done, words or f'{type(error).__name__}: {error}')
+        if not words:
+            raise
+        raise TrainingError(words) from error
+    except BaseException as error:
+        _tell(folder, 'failed', done, f'{type(error).__name__}: {error}')
+        raise
+    _tell(folder, 'success', done)
+
+
+def _tell(folder: RunFolder | None, status: Status, done: Progress, reason: str = '') -> None:
+    """Write the status; that the disk is full must not hide why the run ended."""
+    with suppress(*([MnssdError] if reason else [])):
+        if folder:
+            folder.tell(status, done, reason)
+
+
+def _in_words(error: RuntimeError) -> str:
+    """Say what went wrong around the run and not in it; empty for anything else."""
+    first = textwrap.shorten(str(error), 200)
+    if 'DataLoader worker' in first:
+        return (
+            f'a process that loads photographs has died: {first}; it may have run out of memory: '
+            f'lower training.workers, or see the system log'
+        )
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first:
+        return (
+            f'memory is full: {first}; lower training.batch_size, raise training.accumulate, '
+            f'or set training.gradient_checkpointing'
+        )
+    if isinstance(error, torch.distributed.DistError) or 'Connection closed by peer' in first:
+        return f'another process of this run has gone: {first}; its own error says why'
+    return ''

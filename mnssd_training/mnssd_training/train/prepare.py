@@ -1,0 +1,94 @@
+"""An experiment to what the loop works on: photographs, specification, network, loss."""
+
+from dataclasses import dataclass
+
+from mnssd_perception.ssd import ModelSpec
+from mnssd_training.config import Experiment
+from mnssd_training.data.dataset import TrainingSet
+from mnssd_training.data.sources import read_splits, Splits
+from mnssd_training.errors import CheckpointError, DatasetError
+from mnssd_training.layouts import spec_of
+from mnssd_training.loss import Criterion
+from mnssd_training.model import build_model, MobileNetSsd
+from mnssd_training.train.checkpoint import load_checkpoint
+import torch
+
+__all__ = ['Prepared', 'prepare']
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    What the loop works on.
+
+    :ivar splits: the photographs.
+    :ivar spec: what goes in and comes out of the network.
+    :ivar model: the network with its first weights, in training mode, on the host.
+    :ivar dataset: makes the items of the training set.
+    :ivar criterion: the loss.
+    :ivar notes: what a person should know, a line each.
+    """
+
+    splits: Splits
+    spec: ModelSpec
+    model: MobileNetSsd
+    dataset: TrainingSet
+    criterion: Criterion
+    notes: tuple[str, ...]
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """
+    Read the photographs and build the network.
+
+    :param experiment: what to train on what.
+    :return: what the loop works on; the same for the same experiment.
+    :raises MnssdError: naming the file or the key that is wrong.
+    """
+    splits = read_splits(experiment.data)
+    if not splits.train:
+        raise DatasetError(experiment.data.root, 'there is no photograph to train on')
+    spec = spec_of(experiment, splits.train, splits.class_names)
+    config = experiment.training
+    torch.manual_seed(config.seed)
+    model = build_model(spec, experiment.model)
+    notes = list(splits.notes)
+    if experiment.initial.backbone_weights:
+        model.backbone.load_weights(experiment.initial.backbone_weights)
+    if experiment.initial.checkpoint:
+        notes.append(begin_with(model, experiment.initial.checkpoint))
+    model.backbone.checkpointing = config.gradient_checkpointing
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    return Prepared(
+        splits,
+        spec,
+        model.train(),
+        TrainingSet(splits.train, spec, experiment.augmentation, experiment.matching, config.seed),
+        Criterion(experiment.loss, spec),
+        tuple(notes),
+    )
+
+
+def begin_with(model: MobileNetSsd, source: str) -> str:
+    """
+    Begin with the averaged weights of another run, as far as they fit.
+
+    :param model: gets the weights; layers whose shapes differ stay fresh.
+    :param source: path or URL of the checkpoint.
+    :return: a line that says which did not fit.
+    :raises CheckpointError: if it cannot be read or nothing fits.
+    """
+    weights, own = load_checkpoint(source).weights, model.state_dict()
+    fitting = {
+        key: value
+        for key, value in weights.items()
+        if key in own and own[key].shape == value.shape
+    }
+    parameters = dict(model.named_parameters())
+    if not any(key in parameters for key in fitting):
+        raise CheckpointError(f'{source}: its network is another one; no layer fits')
+    model.load_state_dict(fitting, strict=False)
+    fresh = [key for key in parameters if key not in fitting]
+    words = f'; {len(fresh)} begin afresh, such as {fresh[0]}' if fresh else ''
+    return f'{source}: {len(parameters) - len(fresh)} weights taken over{words}'

@@ -1,0 +1,55 @@
+"""A network to its scores, the photographs shared between the processes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lightning_fabric import Fabric
+from mnssd_perception.ssd import Detections
+from mnssd_training.data.sample import Sample
+from mnssd_training.evaluation import detect_model, evaluate_detections
+from mnssd_training.model import MobileNetSsd
+import torch
+
+__all__ = ['score', 'score_of', 'Scores']
+
+Scores = dict[str, Any]
+
+
+def score(
+    fabric: Fabric,
+    model: MobileNetSsd,
+    samples: Sequence[Sample],
+    progress: Callable[[int], object] | None = None,
+) -> tuple[Scores, list[Detections]]:
+    """
+    Score a network.
+
+    :param fabric: the processes; each looks at its share of the photographs.
+    :param model: in evaluation mode.
+    :param samples: the photographs with their annotations.
+    :param progress: see :func:`detect_model`.
+    :return: see :func:`evaluate_detections`, and the detections of each photograph; the same in
+        all processes.
+    """
+    rank, world = fabric.global_rank, fabric.world_size
+    own = detect_model(model, samples[rank::world], progress)
+    shares: list[list[Detections]] = [own]
+    if world > 1:
+        shares = [[] for _ in range(world)]
+        torch.distributed.all_gather_object(shares, own)
+    found = [shares[index % world][index // world] for index in range(len(samples))]
+    # One process counts, so that all go by the same numbers to the last bit.
+    scores = evaluate_detections(samples, found, model.spec.class_names) if rank == 0 else None
+    return fabric.broadcast(scores), found
+
+
+def score_of(scores: Scores, monitor: str) -> float:
+    """
+    Pick the score that a run goes by.
+
+    :param scores: see :func:`evaluate_detections`.
+    :param monitor: ``map50`` or ``ap``.
+    :return: in [0, 1]; 0 where there is none.
+    """
+    value = scores['coco']['ap'] if monitor == 'ap' else scores['map50']
+    return float(value or 0.0)

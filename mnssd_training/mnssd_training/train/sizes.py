@@ -1,0 +1,39 @@
+"""
+The step of a run to the size of its network input: progressive resizing and multi-scale.
+
+A pure function of the seed and the step, so that all processes and a resumed run agree.
+"""
+
+from mnssd_training.config import Experiment
+from mnssd_training.data.dataset import seed_of
+import numpy as np
+
+__all__ = ['input_size']
+
+MULTIPLE = 32  # the coarsest stride of the backbone: its cells then tile the input
+
+
+def input_size(step: int, total: int, experiment: Experiment) -> tuple[int, int]:
+    """
+    Tell how large a network input is in training.
+
+    :param step: counted from 0.
+    :param total: steps of the run.
+    :param experiment: with ``input``, ``training.multi_scale`` and ``training.progressive``.
+    :return: (height, width), pixels; multiples of 32 unless it is the plain size.
+    """
+    base = experiment.input.train_size or experiment.input.size
+    config = experiment.training
+    factor = 1.0
+    for part, progressive in config.progressive:
+        if step >= part * total:
+            factor = progressive
+    low, high = config.multi_scale
+    if low < high:
+        factor *= np.random.default_rng(seed_of(config.seed, 'size', step)).uniform(low, high)
+    else:
+        factor *= low
+    if factor == 1.0:
+        return base
+    height, width = (max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE) for side in base)
+    return height, width
