@@ -100,6 +100,8 @@ def _component(name: str, folder: Path, where: str) -> Path:
     """Find the file of a component: beside the experiment, or among those that are shipped."""
     for path in (folder / name, COMPONENTS / name):
         if _exists(path):
+            if path.is_dir():
+                raise ConfigError(f'{where}: {path}: Is a directory')
             return path
     raise ConfigError(
         f'{where}: no such component {name!r}; {did_you_mean(name, shipped_components())}'

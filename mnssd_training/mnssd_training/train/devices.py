@@ -20,8 +20,8 @@ import torch
 __all__ = ['agreed', 'is_first_process', 'make_fabric', 'raise_in_all', 'release']
 
 T = TypeVar('T')
-# Fabric says what everybody knows, and on stderr.
-logging.getLogger('lightning_fabric.utilities.rank_zero').setLevel(logging.WARNING)
+# Fabric says on stderr what the run says itself.
+logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
 
 
 def make_fabric(config: TrainingConfig) -> Fabric:

@@ -10,6 +10,7 @@ from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.layouts import spec_of
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, MobileNetSsd
+from mnssd_training.model.weights import load_matching
 from mnssd_training.train.checkpoint import load_checkpoint
 import torch
 
@@ -76,19 +77,15 @@ def begin_with(model: MobileNetSsd, source: str) -> str:
 
     :param model: gets the weights; layers whose shapes differ stay fresh.
     :param source: path or URL of the checkpoint.
-    :return: a line that says which did not fit.
+    :return: a line that says which did not fit, and whether the classes are the same.
     :raises CheckpointError: if it cannot be read or nothing fits.
     """
-    weights, own = load_checkpoint(source).weights, model.state_dict()
-    fitting = {
-        key: value
-        for key, value in weights.items()
-        if key in own and own[key].shape == value.shape
-    }
-    parameters = dict(model.named_parameters())
-    if not any(key in parameters for key in fitting):
-        raise CheckpointError(f'{source}: its network is another one; no layer fits')
-    model.load_state_dict(fitting, strict=False)
-    fresh = [key for key in parameters if key not in fitting]
-    words = f'; {len(fresh)} begin afresh, such as {fresh[0]}' if fresh else ''
-    return f'{source}: {len(parameters) - len(fresh)} weights taken over{words}'
+    other = load_checkpoint(source)
+    try:
+        fresh = load_matching(model, other.weights)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from error
+    words = f'; {len(fresh)} layers begin afresh, such as {fresh[0]}' if fresh else ''
+    if other.spec.class_names != model.spec.class_names:
+        words += f'; its classes are others: {", ".join(other.spec.class_names)}'
+    return f'{source}: weights taken over{words}'

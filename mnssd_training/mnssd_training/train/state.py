@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 import textwrap
 from typing import Any
+import warnings
 
 from lightning_fabric import Fabric
 from mnssd_training.config import Experiment
@@ -142,7 +143,9 @@ def set_up(fabric: Fabric, experiment: Experiment) -> State:
     network: MobileNetSsd = fabric.to_device(prepared.model)
     ema = Ema(network, config.ema_decay, config.ema_warmup)
     called = torch.compile(network) if config.compile else network
-    model, optimizer = fabric.setup(called, make_optimizer(network, experiment))
+    with warnings.catch_warnings():  # its new name is not in all versions of torch
+        warnings.filterwarnings('ignore', '.*broadcast_buffers')
+        model, optimizer = fabric.setup(called, make_optimizer(network, experiment))
     return State(fabric, experiment, prepared, deal, network, model, ema, optimizer)
 
 

@@ -9,8 +9,10 @@ import traceback
 from typing import Any
 
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.train import introduction
+from mnssd_training.train import introduction, loop
+from mnssd_training.train.step import backward
 import pytest
+import torch
 
 TINY = {
     'input.size': '[64, 80]',
@@ -97,3 +99,27 @@ def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
 def _no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the count of multiplications out, which takes as long as the rest of a tiny run."""
     monkeypatch.setattr(introduction, 'cost', lambda *_: 'cost')
+
+
+@pytest.fixture
+def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring takes most of the time of a tiny run and changes nothing in it."""
+    scores = {'map50': 0.25, 'coco': {'ap': 0.125}}
+    monkeypatch.setattr(loop, 'score', lambda *_: (scores, []))
+
+
+@pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any]], None]:
+    """Do something in place of the gradient of a step."""
+
+    def arm(step: int, instead: Callable[..., Any]) -> None:
+        calls = iter(range(10**6))
+
+        def maybe(*args: Any) -> torch.Tensor:
+            if next(calls) == step:
+                return instead(backward, *args)
+            return backward(*args)
+
+        monkeypatch.setattr(loop, 'backward', maybe)
+
+    return arm

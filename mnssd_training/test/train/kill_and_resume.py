@@ -31,6 +31,7 @@ CHANGES = (
     'logging.every_steps=3',
     'logging.tensorboard=false',
 )
+BEGINNING = 1.0  # seconds, about, until the first step
 NOT_OF_THE_RESULT = ('images_per_second', 'data_wait', 'seconds')
 
 
@@ -80,8 +81,8 @@ def kill_and_resume(
     killed = 0
     while True:
         child = train_in_a_process(experiment, run)
-        moment = generator.uniform(0, 2.5 * seconds / max(1, kills)) if killed < kills else 3600
-        status = wait(child, moment)
+        moment = generator.uniform(0, BEGINNING + 2.5 * seconds / max(1, kills))
+        status = wait(child, moment if killed < kills else 3600)
         if status == 0:
             return killed
         assert status is None, f'training failed with {status}'

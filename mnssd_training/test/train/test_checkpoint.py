@@ -82,6 +82,7 @@ def test_foreign_files(tmp_path: Path) -> None:
     path.write_text('name: hit_uav\n')
     with pytest.raises(CheckpointError, match='not a checkpoint'):
         load_checkpoint(path)
+    content: Any
     for content in (torch.zeros(3), [1, 2], {'state_dict': {}}, {'schema': 1}, {'schema': None}):
         torch.save(content, path)
         with pytest.raises(CheckpointError, match='expected a checkpoint of schema 2'):

@@ -11,9 +11,12 @@ import subprocess
 import sys
 from typing import Any
 
+from mnssd_perception.errors import MnssdError
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, DatasetError, TrainingError
 from mnssd_training.train import loop, Preempted, RunFolder, state, Stop, train
+from mnssd_training.train.prepare import prepare
+from mnssd_training.train.step import backward
 import pytest
 import torch
 from torch import nn
@@ -42,7 +45,6 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     It does in a fresh narrow network, and turns rounding into a tenth of the gradient, whether
     there are several processes or only another order of the photographs.
     """
-    prepare = state.prepare
 
     def calm(experiment: Experiment) -> Any:
         prepared = prepare(experiment)
@@ -143,6 +145,7 @@ def test_what_one_process_meets_is_raised_in_all(
     root, run = tmp_path / 'data', tmp_path / 'run'
     shutil.copytree(hit_uav, root)
     wanted = tiny(**CHANGES, **{'data.root': root})
+    expected: type[MnssdError]
     expected, words = {
         'photograph': (DatasetError, '0_60_70_0_06611'),
         'loss': (TrainingError, '0_60_70_0_06611'),
@@ -156,7 +159,6 @@ def test_what_one_process_meets_is_raised_in_all(
             (run / 'checkpoints').mkdir(parents=True, exist_ok=True)
             (run / 'checkpoints' / 'step-00000001.pt').write_bytes(b'')
         else:
-            backward = loop.backward
             loop.backward = lambda *args: backward(*args) * (torch.nan if rank else 1)  # type: ignore[attr-defined]
         try:
             train(wanted, run, progress=False)

@@ -75,7 +75,8 @@ def test_the_rule_that_is_asked_for(tiny: Make, changes: dict[str, str], kind: t
     wanted = tiny(**changes)
     optimizer = make_optimizer(prepare(wanted).model, wanted)
     assert isinstance(optimizer, kind)
+    groups: list[dict[str, Any]] = optimizer.param_groups  # type: ignore[attr-defined]
     if kind is torch.optim.SGD:
-        assert all(g['momentum'] == 0.9 and g['nesterov'] for g in optimizer.param_groups)
+        assert all(group['momentum'] == 0.9 and group['nesterov'] for group in groups)
     else:
-        assert all(g['betas'] == (0.9, 0.999) for g in optimizer.param_groups)
+        assert all(group['betas'] == (0.9, 0.999) for group in groups)

@@ -1,0 +1,244 @@
+"""Runs that are stopped, killed, spoilt or finished, and what goes on from them."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+import shutil
+from typing import Any
+
+from mnssd_training.config import Experiment
+from mnssd_training.errors import CheckpointError
+from mnssd_training.train import Checkpoint, load_checkpoint, loop, Preempted, Stop, train
+from mnssd_training.train.checkpoint import save_checkpoint
+import pytest
+import torch
+
+Make = Callable[..., Experiment]
+AtStep = Callable[[int, Callable[..., Any]], None]
+
+SCORES = {'map50': 0.25, 'coco': {'ap': 0.125}}  # of the fixture unscored
+
+
+def rows(run: Path, kind: str = 'epoch') -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
+    return [row for row in found if row['kind'] == kind]
+
+
+def status(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / 'status.json').read_text()))
+
+
+def last_of(run: Path) -> Path:
+    return sorted((run / 'checkpoints').glob('step-*.pt'))[-1]
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Compare nested state to the bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+# --- resuming --------------------------------------------------------------------------------
+
+RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'evaluation.every': 1}
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps in two epochs that nobody stopped."""
+    return tmp_path_factory.mktemp('straight') / 'run'
+
+
+@pytest.mark.parametrize(('save_every', 'failing'), [(1, 4), (2, 3), (3, 7)])
+def test_a_resumed_run_ends_with_the_same_bits(
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    unscored: None,
+    tmp_path: Path,
+    straight: Path,
+    save_every: int,
+    failing: int,
+) -> None:
+    wanted = tiny(**RESUMABLE, **{'checkpoint.every_steps': save_every})
+    if not straight.exists():
+        train(wanted, straight, progress=False)
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    run = tmp_path / 'run'
+    at_step(failing, fail)
+    with pytest.raises(KeyboardInterrupt):
+        train(wanted, run, progress=False)
+    assert status(run)['status'] == 'failed'
+    at_step(10**6, fail)
+    torch.manual_seed(4711)  # nothing may hang on the state of the process
+    train(wanted, run, resume=True, progress=False)
+    one, other = load_checkpoint(last_of(straight)), load_checkpoint(last_of(run))
+    assert one.step == other.step == 8
+    assert equal(one.weights, other.weights)
+    assert equal(one.training, other.training)
+    assert [row['step'] for row in rows(run)] == [4, 8]
+    for kind, count in (('step', 8), ('epoch', 2)):
+        here, there = rows(run, kind), rows(straight, kind)
+        assert len(here) == len(there) == count
+        for name in ('loss', 'gradient_norm', 'learning_rate'):
+            assert [row[name] for row in here] == [row[name] for row in there]
+
+
+def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stop = Stop()
+
+    def signalled(*args: Any) -> None:
+        stop.note(15)
+        args[3](1)
+
+    wanted = tiny(**{'training.epochs': 1})
+    monkeypatch.setattr(loop, 'score', signalled)
+    with pytest.raises(Preempted):
+        train(wanted, tmp_path / 'run', progress=False, stop=stop)
+    assert load_checkpoint(last_of(tmp_path / 'run')).step == 2  # what was learnt is not lost
+    monkeypatch.setattr(loop, 'score', lambda *_: (SCORES, []))
+    last = train(wanted, tmp_path / 'run', resume=True, progress=False)
+    assert last.metrics == SCORES
+    assert (tmp_path / 'run' / 'checkpoints' / 'best.pt').exists()
+    assert [row['epoch'] for row in rows(tmp_path / 'run')] == [1]
+
+
+@pytest.mark.parametrize('step', [0, 1], ids=['within', 'at the end of an epoch'])
+def test_a_signal_lets_the_step_finish(
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    unscored: None,
+    tmp_path: Path,
+    step: int,
+) -> None:
+    stop = Stop()
+
+    def signalled(backward: Any, *args: Any) -> torch.Tensor:
+        stop.note(15)
+        return backward(*args)
+
+    at_step(step, signalled)
+    with pytest.raises(Preempted) as caught:
+        train(tiny(), tmp_path / 'run', progress=False, stop=stop)
+    assert caught.value.signum == 15
+    assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
+    told = status(tmp_path / 'run')
+    assert (told['status'], told['step']) == ('preempted', step + 1)
+    assert told['reason'] == 'stopped by SIGTERM'
+    assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
+    assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
+
+
+@pytest.fixture
+def finished(tiny: Make, unscored: None, tmp_path: Path) -> Path:
+    """A run that came to its end."""
+    train(tiny(**{'training.epochs': 1}), tmp_path / 'finished', progress=False)
+    return tmp_path / 'finished'
+
+
+def test_a_finished_run_is_resumed_to_itself(tiny: Make, finished: Path) -> None:
+    before = last_of(finished).read_bytes()
+    again = train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
+    assert again.metrics == SCORES
+    assert last_of(finished).read_bytes() == before
+    assert len(rows(finished)) == 1
+    assert status(finished)['status'] == 'success'
+
+
+def test_a_checkpoint_goes_on_in_another_folder(
+    tiny: Make, finished: Path, tmp_path: Path
+) -> None:
+    wanted = tiny(**{'training.epochs': 1, 'training.workers': 1, 'checkpoint.keep_last': 1})
+    last = train(wanted, tmp_path / 'new', resume=str(last_of(finished)), progress=False)
+    assert last.step == 2
+    assert status(tmp_path / 'new')['status'] == 'success'
+
+
+def test_a_run_is_never_written_over(tiny: Make, finished: Path) -> None:
+    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume'):
+        train(tiny(**{'training.epochs': 1}), finished, progress=False)
+
+
+def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
+    other = tiny(**{'training.epochs': 5, 'loss.beta': 0.5})
+    with pytest.raises(
+        CheckpointError,
+        match=r'another experiment: loss\.beta was 1\.0, now is 0\.5; '
+        r'training\.epochs was 1, now is 5; choose another folder',
+    ):
+        train(other, finished, resume=True, progress=False)
+
+
+def test_a_data_set_that_was_changed_is_noticed(
+    tiny: Make, finished: Path, hit_uav: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / 'data'
+    shutil.copytree(hit_uav, root)
+    names = root / 'ImageSets' / 'Main' / 'train.txt'
+    names.write_text('\n'.join(names.read_text().split()[:3]))
+    fewer = tiny(**{'data.root': root, 'training.epochs': 1})
+    with pytest.raises(CheckpointError, match='with 4 training photographs, now there are 3'):
+        train(fewer, finished, resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda training: training.pop('optimizer'),
+        lambda training: training['model'].popitem(),
+        lambda training: training['optimizer']['param_groups'].pop(),
+        lambda training: training['progress'].update(step='many'),
+        lambda training: training.update(progress=None),
+    ],
+    ids=['no optimizer', 'no weight', 'other optimizer', 'no step', 'no progress'],
+)
+def test_state_that_does_not_fit_is_not_resumed(
+    tiny: Make, finished: Path, spoil: Callable[[dict[str, Any]], Any]
+) -> None:
+    checkpoint: Checkpoint = load_checkpoint(last_of(finished))
+    assert checkpoint.training is not None
+    spoil(checkpoint.training)
+    save_checkpoint(last_of(finished), checkpoint)
+    with pytest.raises(CheckpointError, match='its state does not fit this network'):
+        train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
+
+
+def test_a_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: Path) -> None:
+    best = str(finished / 'checkpoints' / 'best.pt')
+    with pytest.raises(CheckpointError, match='holds weights only, nothing to resume from; start'):
+        train(tiny(**{'training.epochs': 1}), tmp_path / 'new', resume=best, progress=False)
+
+
+# --- fine-tuning -----------------------------------------------------------------------------
+
+
+def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+    path = finished / 'checkpoints' / 'best.pt'
+    changes = {'initial.checkpoint': path, 'optimizer.learning_rate': 1e-12}
+    last = train(tiny(**changes), tmp_path / 'tuned', progress=False).build()
+    for one, other in zip(load_checkpoint(path).build().parameters(), last.parameters()):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    wider = tiny(**changes, **{'model.channels': 16})
+    train(wider, tmp_path / 'wider', progress=False)
+    assert 'layers begin afresh, such as pyramid' in (tmp_path / 'wider' / 'train.log').read_text()
+
+
+def test_a_run_that_cannot_be_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match='no such checkpoint'):
+        train(tiny(**{'initial.checkpoint': 'gone.pt'}), tmp_path / 'run', progress=False)
+    path = finished / 'checkpoints' / 'best.pt'
+    other = load_checkpoint(path)
+    other.weights.clear()
+    save_checkpoint(path, other)
+    with pytest.raises(CheckpointError, match='no layer in common'):
+        train(tiny(**{'initial.checkpoint': path}), tmp_path / 'run', progress=False)
+    assert not (tmp_path / 'run').exists()
