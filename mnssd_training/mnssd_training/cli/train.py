@@ -66,10 +66,12 @@ def _verb(arguments: Sequence[str] | None) -> None:
     if args.print_config:
         print(yaml.safe_dump(experiment.model_dump(mode='json'), sort_keys=False), end='')
     elif args.dry_run:
-        from mnssd_training.train.rehearsal import rehearse  # torch takes seconds: after parsing
+        from mnssd_training.train import is_first_process  # torch takes seconds: after parsing
+        from mnssd_training.train.rehearsal import rehearse
 
         for line in rehearse(experiment):
-            print(line)
+            if is_first_process():
+                print(line)
     else:
         given = list(sys.argv[1:] if arguments is None else arguments)
         run_training(

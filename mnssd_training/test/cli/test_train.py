@@ -67,7 +67,7 @@ def test_a_run_has_a_place_of_its_own(
         asked.append(arguments)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(train, 'train', ask)
+    monkeypatch.setattr('mnssd_training.train.train', ask)
     changes = [f'data.root={hit_uav}', f'logging.root={tmp_path}', *SMALL]
     with pytest.raises(ZeroDivisionError):
         train.main(['smoke', *changes])
@@ -180,7 +180,7 @@ def test_exit_codes_of_signals(
     def interrupt(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(train, 'train', interrupt)
+    monkeypatch.setattr('mnssd_training.train.train', interrupt)
     assert train.main(['smoke', '--run', str(tmp_path)]) == code
     assert capsys.readouterr().err == f'{words}\n'
 
@@ -190,5 +190,5 @@ def test_a_reader_that_goes_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         raise BrokenPipeError
 
     monkeypatch.setattr(sys, 'stderr', io.StringIO())  # the verb closes it
-    monkeypatch.setattr(train, 'train', broken)
+    monkeypatch.setattr('mnssd_training.train.train', broken)
     assert train.main(['smoke', '--run', str(tmp_path)]) == 0
