@@ -47,8 +47,6 @@ class AugmentationConfig(Section):
     """Largest shift, in turns; 0 for grey cameras."""
     invert: Probability = 0.0
     """Probability of a negative: what is warmer than the ground by night is cooler by day."""
-    polarity: Probability = 0.0
-    """Probability of mirroring the brightness of all objects at that of the ground around them."""
     equalise: Probability = 0.0
     """Probability of stretching the contrast by the histogram."""
     min_side: Annotated[float, Field(ge=0)] = 1.0

@@ -15,7 +15,6 @@ from mnssd_perception.ssd import ModelSpec, resizing
 from mnssd_perception.ssd.resize import PADDING
 from mnssd_training.config.augmentation import AugmentationConfig
 from mnssd_training.data.photometry import draw_tones, with_tones
-from mnssd_training.data.polarity import with_turned_objects
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.view import flip, look, render, tile_of, View, view_of
 from mnssd_training.data.windows import iou_crop, jittered, whole, zoomed_out
@@ -84,8 +83,6 @@ def augment(
     for other in others:
         image = cv2.addWeighted(image, share, other, 1 - share, 0)
     boxes, labels, ignore = _annotate([pair for shown in layers for pair in shown], size, config)
-    if config.polarity and generator.random() < config.polarity:
-        image = with_turned_objects(image, boxes * (size[::-1] * 2))
     return NetworkSample(with_tones(image, tones), boxes, labels, ignore)
 
 
