@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 import pty
 import shutil
+import signal
 import sys
 
 from mnssd_workspace.foreground import run_in_foreground
@@ -46,6 +47,7 @@ def test_ctrl_c_reaches_the_command_and_not_make(tmp_path: Path) -> None:
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(tmp_path)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
         os.environ['PYTHONPATH'] = str(TOOLS)
         os.execvp('make', ['make', 'demo'])
     read_until(terminal, b'playing')
