@@ -8,9 +8,10 @@ from pathlib import Path
 import sys
 
 from mnssd_perception.ssd import FeatureMap, ModelSpec
+from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_image
-from mnssd_training.config import Experiment, load_experiment, shipped_experiments
+from mnssd_training.config import Experiment
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.sources import read_splits
 from mnssd_training.inspection.anchor_plots import (
@@ -53,12 +54,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'experiment', help=f'a YAML file, or one of: {", ".join(shipped_experiments())}'
-    )
-    parser.add_argument(
-        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
-    )
+    add_experiment(parser)
     parser.add_argument('--clusters', type=int, default=12, help='most to try (default: 12)')
     parser.add_argument(
         '--boxes', type=int, default=5000, help='most to compare with all priors (default: 5000)'
@@ -66,7 +62,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument('--output', type=Path, metavar='FOLDER', help='write pictures there')
     parser.add_argument('--num', type=int, default=6, help='photographs (default: 6)')
     args = parser.parse_intermixed_args(arguments)
-    experiment = load_experiment(args.experiment, args.overrides)
+    experiment = read_experiment(args)
     splits = read_splits(experiment.data)
     spec = spec_of(experiment, splits.train, splits.class_names)
     boxes, labels = shown_boxes(splits.train, spec)

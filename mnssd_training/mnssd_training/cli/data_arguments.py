@@ -12,7 +12,7 @@ from mnssd_training.data import read_samples, Sample
 from mnssd_training.errors import ConfigError
 from mnssd_training.inspection import guess_format
 
-__all__ = ['add_data_arguments', 'choose_data', 'read_to_score']
+__all__ = ['add_data_arguments', 'choose_data', 'FORMATS', 'read_to_score']
 
 FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
 

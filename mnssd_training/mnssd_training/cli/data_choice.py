@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnssd_training.cli.data_arguments import FORMATS
 from mnssd_training.config import (
     DataConfig,
     Experiment,
@@ -17,8 +18,6 @@ from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import Format, guess_format, splits_of
 
 __all__ = ['add_choice', 'choose', 'DataChoice', 'read_choice']
-
-FORMATS = ('voc', 'coco', 'yolo', 'visdrone', 'shards')
 
 
 @dataclass(frozen=True)

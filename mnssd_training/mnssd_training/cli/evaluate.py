@@ -11,6 +11,7 @@ from typing import Any
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
 from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
+from mnssd_training.cli.writing import write_file
 from mnssd_training.config import DataConfig
 from mnssd_training.data import Sample
 from mnssd_training.errors import DatasetError
@@ -87,10 +88,10 @@ def _verb(arguments: Sequence[str] | None) -> None:
     if args.html:
         pictures = draw_failures(samples, found, failures)
         title = f'{Path(args.model).name} on {Path(config.root).name}'
-        _write(args.html, report_page(report, title, facts, pictures))
+        write_file(args.html, report_page(report, title, facts, pictures))
     plain = json.dumps(report, indent=2, allow_nan=False)
     if args.json and args.json != '-':
-        _write(Path(args.json), plain + '\n')
+        write_file(Path(args.json), plain + '\n')
     print(plain if args.json == '-' else report_text(report))
 
 
@@ -121,15 +122,6 @@ def _bar(total: int, quiet: bool) -> Any:
     """Show how far the scoring is."""
     with tqdm(total=total, desc='scoring', unit='image', disable=quiet or None) as bar:
         yield bar.update
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a report."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise DatasetError(path, f'cannot be written: {error.strerror}') from error
 
 
 def _share(text: str) -> float:

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 import sys
 
+from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import load_experiment, shipped_experiments
 from mnssd_training.errors import TrainingError
 from mnssd_training.train.find_batch import measure_batches, Measured, suggest
 
@@ -18,18 +18,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'find-batch-size',
         description='Double the batch until memory is full; show the speed and memory of each.',
     )
-    parser.add_argument(
-        'experiment', help=f'a YAML file, or one of: {", ".join(shipped_experiments())}'
-    )
-    parser.add_argument(
-        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
-    )
+    add_experiment(parser)
     parser.add_argument('--limit', type=int, default=256, help='largest batch (default: 256)')
     args = parser.parse_intermixed_args(arguments)
     if args.limit < 1:
         raise TrainingError(f'--limit: expected at least 1, got {args.limit}')
     measured: list[Measured] = []
-    for one in measure_batches(load_experiment(args.experiment, args.overrides), args.limit):
+    for one in measure_batches(read_experiment(args), args.limit):
         if not measured:
             print(f'{"batch":>6}{"images/s":>10}{"MiB":>8}')
         measured.append(one)

@@ -15,11 +15,10 @@ from pathlib import Path
 import sys
 from typing import NamedTuple
 
-from mnssd_training.cli.train import run_training
+from mnssd_training.cli.train import dry_run, run_training
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import compose, draw, one_line, validate
 from mnssd_training.config.tree import find, to_plain
-from mnssd_training.train.rehearsal import rehearse
 
 __all__ = ['FLAGS', 'main', 'SWITCHES']
 
@@ -154,8 +153,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     if args.print_config:
         print(draw(experiment, tree), end='')
     elif args.dry_run:
-        for line in rehearse(experiment):
-            print(line)
+        dry_run(experiment)
     else:
         run_training(
             experiment,

@@ -6,8 +6,8 @@ from pathlib import Path
 import re
 import sys
 
+from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import load_experiment
 from mnssd_training.data import read_splits
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import ConfigError
@@ -33,10 +33,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument('experiment', help='a YAML file, or the name of one that comes with mnssd')
-    parser.add_argument(
-        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
-    )
+    add_experiment(parser)
     parser.add_argument('--output', type=Path, required=True, help='folder for the shards')
     parser.add_argument(
         '--shard-size',
@@ -46,7 +43,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     args = parser.parse_intermixed_args(arguments)
     limit = _limit(args.shard_size)
-    splits = read_splits(load_experiment(args.experiment, args.overrides).data)
+    splits = read_splits(read_experiment(args).data)
     for note in splits.notes:
         print(f'note: {note}', file=sys.stderr)
     for split, samples in (('train', splits.train), ('val', splits.val)):

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
+from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import Experiment, load_experiment, shipped_experiments
+from mnssd_training.config import Experiment
 import yaml
 
-__all__ = ['main', 'run_training']
+__all__ = ['dry_run', 'main', 'run_training']
 
 EPILOG = """\
 examples:
@@ -29,12 +30,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'experiment', help=f'a YAML file, or one of: {", ".join(shipped_experiments())}'
-    )
-    parser.add_argument(
-        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
-    )
+    add_experiment(parser)
     parser.add_argument(
         '--run',
         '--run-folder',
@@ -62,7 +58,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     if args.resume and args.resume is not True and _is_override(args.resume):
         args.overrides.append(args.resume)  # argparse takes what follows --resume for its value
         args.resume = True
-    experiment = load_experiment(args.experiment, args.overrides)
+    experiment = read_experiment(args)
     if args.print_config:
         print(yaml.safe_dump(experiment.model_dump(mode='json'), sort_keys=False), end='')
     elif args.dry_run:
@@ -77,6 +73,19 @@ def _verb(arguments: Sequence[str] | None) -> None:
         run_training(
             experiment, run=args.run, resume=args.resume, progress=not args.quiet, args=given
         )
+
+
+def dry_run(experiment: Experiment) -> None:
+    """
+    Build everything, look at one batch, and say what a run would be.
+
+    :param experiment: what would be trained.
+    :raises MnssdError: naming the file or the key that is wrong.
+    """
+    from mnssd_training.train.rehearsal import rehearse  # torch takes seconds: after parsing
+
+    for line in rehearse(experiment):
+        print(line)
 
 
 def run_training(

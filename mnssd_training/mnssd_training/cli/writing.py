@@ -20,7 +20,7 @@ def write_file(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding='utf-8')
     except OSError as error:
         raise DatasetError(path, f'cannot be written: {error.strerror}') from error
 

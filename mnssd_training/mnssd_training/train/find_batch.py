@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import Batch, collate
 from mnssd_training.train.devices import make_fabric
-from mnssd_training.train.sizes import input_size
+from mnssd_training.train.sizes import input_sizes
 from mnssd_training.train.state import set_up, State
 from mnssd_training.train.step import backward, device_priors
 import torch
@@ -55,8 +55,7 @@ def measure_batches(experiment: Experiment, limit: int) -> Iterator[Measured]:
     fabric = make_fabric(experiment.training)
     state = set_up(fabric, experiment)
     state.model.train()
-    total = state.plan.total
-    size = max((input_size(step, total, experiment) for step in range(total)), key=math.prod)
+    size = max(input_sizes(state.plan.total, experiment), key=math.prod)
     num, before = 1, _memory(fabric)
     while num <= limit:
         keys = [(0, index % len(state.prepared.dataset), size) for index in range(num)]

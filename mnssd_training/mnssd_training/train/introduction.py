@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.model.cost import cost
 from mnssd_training.train.run import Found
-from mnssd_training.train.sizes import input_size
+from mnssd_training.train.sizes import input_sizes
 from mnssd_training.train.state import State
 
 __all__ = ['introduction']
@@ -31,7 +31,7 @@ def introduction(state: State, found: Found | None) -> Iterator[str]:
     moments = {'adamw': 2, 'sgd': 1}[experiment.optimizer.name]
     yield from str(cost(state.network, part, experiment.input.train_size, moments)).splitlines()
     yield f'input {_size(spec.input_size)} by {spec.resize}, {spec.num_priors} priors'
-    sizes = sorted({input_size(step, plan.total, experiment) for step in range(plan.total)})
+    sizes = input_sizes(plan.total, experiment)
     if sizes != [spec.input_size]:
         shown = sizes if len(sizes) < 4 else [sizes[0], sizes[-1]]
         between = ' to ' if len(sizes) >= 4 else ', '

@@ -4,11 +4,14 @@ The step of a run to the size of its network input: progressive resizing and mul
 A pure function of the seed and the step, so that all processes and a resumed run agree.
 """
 
+from collections.abc import Iterable
+import math
+
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import seed_of
 import numpy as np
 
-__all__ = ['input_size']
+__all__ = ['input_size', 'input_sizes']
 
 MULTIPLE = 32  # the coarsest stride of the backbone: its cells then tile the input
 
@@ -37,3 +40,19 @@ def input_size(step: int, total: int, experiment: Experiment) -> tuple[int, int]
         return base
     height, width = (max(MULTIPLE, round(side * factor / MULTIPLE) * MULTIPLE) for side in base)
     return height, width
+
+
+def input_sizes(total: int, experiment: Experiment) -> list[tuple[int, int]]:
+    """
+    List the sizes that a run will see.
+
+    :param total: steps of the run, at least 1.
+    :param experiment: see :func:`input_size`.
+    :return: (height, width) of each, pixels, the smallest first.
+    """
+    config = experiment.training
+    steps: Iterable[int] = range(total)
+    if config.multi_scale[0] == config.multi_scale[1]:  # nothing is drawn: it changes at the parts
+        starts = {0, *(math.ceil(part * total) for part, _ in config.progressive)}
+        steps = starts.intersection(steps)
+    return sorted({input_size(step, total, experiment) for step in steps})

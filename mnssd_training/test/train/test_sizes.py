@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import ConfigError
-from mnssd_training.train.sizes import input_size
+from mnssd_training.train.sizes import input_size, input_sizes
 import pytest
 
 
@@ -46,3 +46,21 @@ def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
         tiny(**{'training.multi_scale': '[2.0, 1.0]'})
     with pytest.raises(ConfigError, match='progressive'):
         tiny(**{'training.progressive': '[[0.5, 1.0], [0.2, 1.0]]'})
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        {'training.multi_scale': '[0.5, 1.5]'},
+        {'training.multi_scale': '[0.5, 0.5]'},
+        {'training.progressive': '[[0.0, 0.5], [0.33, 0.75], [0.99, 1.0]]'},
+    ],
+    ids=['plain', 'drawn', 'half', 'progressive'],
+)
+@pytest.mark.parametrize('total', [1, 40])
+def test_the_sizes_of_a_run_are_those_of_its_steps(
+    tiny: Callable[..., Experiment], changes: dict[str, str], total: int
+) -> None:
+    experiment = tiny(**{'input.size': '[320, 640]'}, **changes)
+    assert input_sizes(total, experiment) == sorted(set(sizes(experiment, total)))
