@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Unit (a folder or a module of a package) -> the units of this repository that it may import.
 LAYERS = {
     'mnssd_perception': {
-        'bundle': {'errors', 'plain', 'ssd'},
+        'bundle': {'errors', 'plain', 'ssd', 'text'},
         'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
-        'encodings': {'errors', 'thermal'},
+        'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd'},
         'errors': set(),
         'latency': set(),
@@ -34,13 +34,15 @@ LAYERS = {
             'ros',
             'sources',
             'ssd',
+            'text',
         },
         'overlay': {'ssd'},
         'plain': {'errors'},
-        'recording': {'errors', 'latency', 'overlay', 'ssd'},
-        'ros': {'encodings', 'errors', 'ssd'},
-        'sources': {'errors', 'ssd', 'thermal'},
+        'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
+        'ros': {'encodings', 'errors', 'ssd', 'text'},
+        'sources': {'errors', 'ssd', 'text', 'thermal'},
         'ssd': {'errors', 'plain'},
+        'text': set(),
         'thermal': set(),
     },
     'mnssd_training': {
