@@ -7,10 +7,10 @@ from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector
+from mnssd_perception.detector import Detector, find_labels
 from mnssd_perception.engines import EngineOptions, open_engine
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.nodes.detector_parameters import DetectorParameters, settings_of
+from mnssd_perception.nodes.detector_parameters import DetectorParameters, thresholds_of
 from mnssd_perception.nodes.detector_report import report, state_of, status_message
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
@@ -56,7 +56,7 @@ class DetectorNode(LifecycleNode):
         self._worker: DetectorWorker | None = None
         self._detector: Detector | None = None
         self._failure = self._warning = ''
-        self._declared = Parameters(self, DetectorParameters, settings_of, self._apply)
+        self._declared = Parameters(self, DetectorParameters, thresholds_of, self._apply)
         if self._declared.values.autostart:
             self._configure()  # first without the state machine, so that an error ends the process
             self.trigger_configure()
@@ -135,7 +135,9 @@ class DetectorNode(LifecycleNode):
         values = self._declared.values
         self._bundle = open_bundle(values.bundle or shipped_bundle_path())
         names = self._bundle.manifest.spec.class_names
-        self._declared.check_again(lambda new: settings_of(new).selection(names))
+        self._declared.check_again(
+            lambda new: (thresholds_of(new), find_labels(names, new.class_filter))
+        )
         options = EngineOptions(values.threads, values.spinning)
         self._engine = open_engine(self._bundle, values.engine, options)
         blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
@@ -147,7 +149,9 @@ class DetectorNode(LifecycleNode):
         self._diagnostics = Diagnostics(
             self, values.diagnostics_period, self._report, self._engine.info.device
         )
-        self._detector = Detector(self._bundle, self._engine, settings_of(values))
+        self._detector = Detector(
+            self._bundle, self._engine, thresholds_of(values), values.class_filter
+        )
         info = self._engine.info
         self.get_logger().info(
             f'{self._bundle.name} {self._bundle.version} ({", ".join(names)}) '
@@ -181,7 +185,7 @@ class DetectorNode(LifecycleNode):
     def _apply(self, values: DetectorParameters) -> None:
         """Take over parameters that changed."""
         if self._detector is not None:
-            self._detector.settings = settings_of(values)
+            self._detector.configure(thresholds_of(values), values.class_filter)
             self._announce()
 
     def _publish(self, msg: Image, image: NDArray[np.uint8], detections: Detections) -> None:

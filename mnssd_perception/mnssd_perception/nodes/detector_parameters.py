@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from mnssd_perception.detector import DetectorSettings
 from mnssd_perception.ros.parameters import parameter
+from mnssd_perception.ssd import Thresholds
 
-__all__ = ['DetectorParameters', 'settings_of']
+__all__ = ['DetectorParameters', 'thresholds_of']
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,20 @@ class DetectorParameters:
         1.0, 'time between two reports [s]', minimum=0.1, maximum=3600.0, read_only=True
     )
     score_threshold: float = parameter(
-        0.35, 'least score of a detection, above 0 and below 1', minimum=0.0, maximum=1.0
+        Thresholds.score,
+        'least score of a detection, above 0 and below 1',
+        minimum=0.0,
+        maximum=1.0,
     )
     iou_threshold: float = parameter(
-        0.5, 'overlap (IoU) above which the worse of two boxes is dropped', minimum=0.0,
+        Thresholds.iou, 'overlap (IoU) above which the worse of two boxes is dropped', minimum=0.0,
         maximum=1.0,
     )  # fmt: skip
     max_detections: int = parameter(
-        100, 'most detections in one image, the best first', minimum=1, maximum=2000
+        Thresholds.max_detections,
+        'most detections in one image, the best first',
+        minimum=1,
+        maximum=2000,
     )
     class_filter: tuple[str, ...] = parameter((), 'names of the wanted classes; empty for all')
     max_age_ms: float = parameter(
@@ -53,17 +59,14 @@ class DetectorParameters:
     )  # fmt: skip
 
 
-def settings_of(parameters: DetectorParameters) -> DetectorSettings:
+def thresholds_of(parameters: DetectorParameters) -> Thresholds:
     """
-    Pick what the core needs to know.
+    Pick the thresholds.
 
     :param parameters: of the node.
-    :return: the settings.
+    :return: the thresholds.
     :raises SettingsError: when a value is out of range.
     """
-    return DetectorSettings(
-        score_threshold=parameters.score_threshold,
-        iou_threshold=parameters.iou_threshold,
-        max_detections=parameters.max_detections,
-        class_filter=parameters.class_filter,
+    return Thresholds(
+        parameters.score_threshold, parameters.iou_threshold, parameters.max_detections
     )

@@ -7,9 +7,10 @@ import signal
 
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.errors import MnssdError
+from mnssd_perception.ssd import Thresholds
 import numpy as np
 import pytest
 
@@ -48,7 +49,7 @@ def bundle():
 def photo(bundle, clip):
     """Pick a photograph with a good and a bad detection: its pixels, and what is found in it."""
     engine = open_engine(bundle)
-    detector = Detector(bundle, engine, DetectorSettings())
+    detector = Detector(bundle, engine)
     for path in clip:
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         found = detector.detect(image)
@@ -191,7 +192,7 @@ def test_a_bad_parameter_is_refused_with_a_reason(rig, name, value, word):
     result = rig.set(name, value)
     assert not result.successful
     assert word in result.reason
-    assert rig.node._detector.settings == DetectorSettings()
+    assert rig.node._detector.thresholds == Thresholds()
     rig.look(np.zeros((8, 8, 3), np.uint8))
 
 
