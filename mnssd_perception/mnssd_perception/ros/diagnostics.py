@@ -74,7 +74,7 @@ class ConditionTracker:
         Take over the conditions that hold now; all others are cleared.
 
         :param conditions: of two with the same key, the first counts.
-        :return: each condition and how long it has held [s], errors first, else in the given order.
+        :return: each condition and how long it has held [s], errors first, else in the order given.
         """
         now = self._clock()
         current: dict[str, Condition] = {}

@@ -1,4 +1,5 @@
 """Tests of the conditions of a node and how they are published."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
 import time
 
