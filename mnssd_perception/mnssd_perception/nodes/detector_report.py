@@ -1,10 +1,12 @@
 """The figures of a detector to its status message and its diagnostics."""
 
+from collections.abc import Iterator
+
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import EngineInfo
 from mnssd_perception.nodes.detector_stats import Snapshot
-from mnssd_perception.ros.diagnostics import ERROR, OK, Report, STALE, WARN
+from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WARN
 from std_msgs.msg import Header
 
 __all__ = ['report', 'state_of', 'status_message']
@@ -82,7 +84,6 @@ def report(status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str)
     :param warning: something else that is wrong with the connections; '' for nothing.
     :return: the report.
     """
-    level, message = _judge(status, snapshot, topic, warning)
     values = {
         'state': status.state,
         'engine': f'{status.engine} {status.engine_version} ({status.precision}, {status.device})',
@@ -99,25 +100,27 @@ def report(status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str)
         'failed': status.frames_failed,
         'last error': status.last_error,
     }
-    return Report(level, message, values)
+    conditions = tuple(_conditions(status, snapshot, topic, warning))
+    return Report(f'{status.rate_hz:.1f} frames/s', conditions, values)
 
 
-def _judge(
+def _conditions(
     status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str
-) -> tuple[bytes, str]:
-    """Find the worst thing that is so."""
+) -> Iterator[Condition]:
+    """List what is wrong."""
     if status.state == 'failed':
-        return ERROR, f'failed: {status.last_error}'
+        yield Condition('failed', ERROR, f'failed: {status.last_error}')
     if warning:
-        return WARN, warning
+        yield Condition('qos', WARN, warning)
     if status.state == 'inactive':
-        return WARN, 'not active; a lifecycle manager has to activate it'
+        yield Condition('inactive', WARN, 'not active; a lifecycle manager has to activate it')
     if status.state == 'waiting':
-        return STALE, f'no image yet on {topic}'
+        yield Condition('silent', STALE, f'no image yet on {topic}')
     if status.state == 'stalled':
-        return STALE, f'no image on {topic} for {snapshot.silence:.0f} s'
+        yield Condition('silent', STALE, f'no image on {topic} for {snapshot.silence:.0f} s')
     if snapshot.new_failed:
-        return WARN, f'{snapshot.new_failed} bad frames: {snapshot.last_error}'
+        message = f'{snapshot.new_failed} bad frames: {snapshot.last_error}'
+        yield Condition('bad_frames', WARN, message)
     if snapshot.new_stale:
-        return WARN, f'{snapshot.new_stale} frames were too old; is the clock of the camera ours?'
-    return OK, f'{status.rate_hz:.1f} frames/s'
+        message = f'{snapshot.new_stale} frames were too old; is the clock of the camera ours?'
+        yield Condition('old_frames', WARN, message)

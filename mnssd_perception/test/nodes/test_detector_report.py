@@ -12,7 +12,7 @@ pytest.importorskip('rclpy')
 
 from mnssd_perception.nodes.detector_report import report, state_of, status_message
 from mnssd_perception.nodes.detector_stats import DetectorStats
-from mnssd_perception.ros.diagnostics import ERROR, OK, STALE, WARN
+from mnssd_perception.ros.diagnostics import Condition, ERROR, OK, STALE, WARN
 from std_msgs.msg import Header
 
 pytestmark = pytest.mark.ros
@@ -82,7 +82,8 @@ def judge():
         status.last_error = failure or status.last_error
         made = report(status, snapshot, '/image', warning)
         assert made.values['state'] == state
-        return state, made.level, made.message
+        worst = made.conditions[0] if made.conditions else Condition('', OK, made.summary)
+        return state, worst.level, worst.message
 
     return judge
 
