@@ -10,10 +10,15 @@ from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
 from mnssd_perception.engines import EngineOptions, open_engine
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.nodes.detector_parameters import DetectorParameters, thresholds_of
+from mnssd_perception.nodes.detector_parameters import (
+    DetectorParameters,
+    parameters_of,
+    thresholds_of,
+)
 from mnssd_perception.nodes.detector_report import report, state_of, status_message
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_message
@@ -56,7 +61,9 @@ class DetectorNode(LifecycleNode):
         self._worker: DetectorWorker | None = None
         self._detector: Detector | None = None
         self._failure = self._warning = ''
-        self._declared = Parameters(self, DetectorParameters, thresholds_of, self._apply)
+        self._declared = Parameters(
+            self, DetectorParameters, thresholds_of, self._apply, PARAMETER_NAMES
+        )
         if self._declared.values.autostart:
             self._configure()  # first without the state machine, so that an error ends the process
             self.trigger_configure()
@@ -133,7 +140,9 @@ class DetectorNode(LifecycleNode):
     def _configure(self) -> None:
         """Load bundle and engine, and create the publishers."""
         values = self._declared.values
-        self._bundle = open_bundle(values.bundle or shipped_bundle_path())
+        self._bundle = open_bundle(values.bundle or shipped_bundle_path(), values.bundle_digest)
+        self._declared.set_defaults(**parameters_of(self._bundle.manifest.thresholds))
+        values = self._declared.values
         names = self._bundle.manifest.spec.class_names
         self._declared.check_again(
             lambda new: (thresholds_of(new), find_labels(names, new.class_filter))
