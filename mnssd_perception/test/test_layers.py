@@ -18,7 +18,7 @@ LAYERS = {
         'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd'},
+        'engines': {'bundle', 'errors', 'ssd', 'text'},
         'errors': {'text'},
         'image_file': {'encodings', 'errors'},
         'latency': set(),

@@ -2,8 +2,8 @@
 The files of a bundle, in a directory or in a zip archive, read without trust.
 
 Links, special files, repeated members and members that the manifest does not announce are
-refused; nothing is ever extracted to disk. Limits are checked on what the archive announces, before
-anything of that size is parsed or allocated, and again while reading.
+refused; nothing is ever extracted to disk. What an archive announces is checked against limits
+before anything of that size is parsed or allocated, and again while reading.
 """
 
 from abc import ABC, abstractmethod
