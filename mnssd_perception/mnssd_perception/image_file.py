@@ -259,6 +259,6 @@ def _apply_orientation(image: NDArray, orientation: int) -> NDArray:
 
 def _unreadable(name: object, error: Exception) -> ImageFileError:
     """Word an error of the operating system, or of Pillow, which uses its class."""
-    if strerror := getattr(error, 'strerror', None):
-        return ImageFileError(name, f'cannot read the image: {strerror}')
-    return ImageFileError(name, f'the image is damaged: {error}')
+    if isinstance(error, OSError) and not error.strerror:
+        return ImageFileError(name, f'the image is damaged: {error}')
+    return ImageFileError(name, f'cannot read the image: {getattr(error, "strerror", error)}')
