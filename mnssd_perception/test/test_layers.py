@@ -40,8 +40,8 @@ LAYERS = {
         'overlay': {'ssd'},
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
-        'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'encodings', 'errors', 'image_file', 'ssd', 'text', 'thermal'},
+        'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'errors', 'image_file', 'ssd', 'text'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -90,9 +90,9 @@ LAYERS = {
 # What training may import of perception, and what single units may besides.
 SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd'}
 SHARED_BESIDES = {
-    'cli': {'overlay', 'recording', 'sources'},
-    'data': {'encodings', 'thermal'},
-    'inspection': {'overlay'},
+    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'data': {'encodings', 'text'},
+    'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }
 
@@ -110,6 +110,7 @@ FOREIGN = {
         'mnssd_perception.ros',
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
+        'mnssd_perception.thermal',
         'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',
