@@ -152,12 +152,16 @@ class ManagedNode(LifecycleNode):
         response: ChangeState.Response,
     ) -> ChangeState.Response:
         """Answer a request, also one that is not valid in the current state."""
-        try:
-            response = change_state(request, response)
-        except RCLError:  # Kilted and later answer by themselves
+        label = sanitize_text(request.transition.label)
+        if label == request.transition.label:
+            try:
+                response = change_state(request, response)
+            except RCLError:  # Kilted and later answer by themselves
+                response.success = False
+        else:  # rcl would print an unknown label as it is
             response.success = False
         if not response.success:
-            wanted = f'{request.transition.id} {sanitize_text(request.transition.label)}'.strip()
-            self.get_logger().warning(f'transition {wanted} was requested and is not possible')
+            wanted = f'{request.transition.id} {label}'.strip()
+            self.get_logger().warning(f'transition {wanted} was requested and has failed')
         self.on_transition_requested()
         return response

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.text import sanitize_text
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -100,17 +99,17 @@ def named_overrides(node: Node, topic: str, endpoint: str) -> Iterator[None]:
     """
     try:
         yield
-    except ParameterException as error:  # of another type, and names the parameter itself
-        raise SettingsError(sanitize_text(error)) from error
-    except RCLError:
-        raise
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}'
-        declared = node.get_parameters_by_prefix(prefix)
-        if not declared:
+    except (AssertionError, ParameterException, RuntimeError, TypeError, ValueError) as error:
+        prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}.'
+        # rclpy has no public way to ask what was given at the start.
+        given = [
+            f'{name}:={sanitize_text(parameter.value)}'
+            for name, parameter in node._parameter_overrides.items()
+            if name.startswith(prefix)
+        ]
+        if not given:
             raise
-        # rclpy declares and checks one policy after the other, and stops at the bad one.
-        policy, parameter = [*declared.items()][-1]
         raise SettingsError(
-            f'expected a valid {prefix}.{policy}, got {sanitize_text(parameter.value)!r}'
+            f'expected an override that can be used, got {", ".join(given)}: '
+            f'{sanitize_text(error)}'
         ) from error
