@@ -72,3 +72,7 @@ class SourceError(MnssdError):
 
 class RecordingError(MnssdError):
     """What was seen cannot be written down."""
+
+
+class HungError(MnssdError):
+    """A thread does not end when it is asked to; only ending the process gets rid of it."""

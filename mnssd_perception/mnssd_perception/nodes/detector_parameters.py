@@ -38,6 +38,10 @@ class DetectorParameters:
         3, 'images to run before the first frame, so that it is not slow', minimum=0, maximum=1000,
         read_only=True,
     )  # fmt: skip
+    engine_timeout: float = parameter(
+        1.0, 'report the engine as hung when a frame takes longer [s]', minimum=0.1,
+        maximum=3600.0,
+    )  # fmt: skip
     diagnostics_period: float = parameter(
         1.0, 'time between two reports [s]', minimum=0.1, maximum=3600.0, read_only=True
     )

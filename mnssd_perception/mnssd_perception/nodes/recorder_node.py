@@ -49,6 +49,9 @@ FOREIGN_CLOCK = 3600.0
 
 NS = 10**9
 
+# A slow disk may take long to finish the files [s].
+FINISHING = 60.0
+
 
 class RecorderNode(Node):
     """
@@ -207,7 +210,7 @@ def build(done: Future) -> list[Node]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until there is nothing more to record."""
-    return run(build, args)
+    return run(build, args, grace=FINISHING)
 
 
 if __name__ == '__main__':

@@ -74,7 +74,7 @@ class ConditionTracker:
         Take over the conditions that hold now; all others are cleared.
 
         :param conditions: of two with the same key, the first counts.
-        :return: each condition and how long it has held [s], errors first, else in the order given.
+        :return: each condition and how long it has held [s]; errors first, else as given.
         """
         now = self._clock()
         current: dict[str, Condition] = {}
@@ -97,7 +97,8 @@ class Diagnostics:
     :param node: owns publisher and timer, and names the status.
     :param period: of the reports [s].
     :param collect: makes a report; is called in the executor.
-    :param hardware_id: the camera or computer that is reported on; may be empty.
+    :param hardware_id: the camera or computer that is reported on; may be empty, and may be
+        changed later.
     :param on_conditions: is called before each report with its conditions as lines of text such
         as ``ERROR: no camera (for 12 s)``, worst first.
     """
@@ -110,7 +111,8 @@ class Diagnostics:
         hardware_id: str = '',
         on_conditions: Callable[[list[str]], None] = lambda lines: None,
     ) -> None:
-        self._node, self._collect, self._hardware_id = node, collect, sanitize_text(hardware_id)
+        self._node, self._collect = node, collect
+        self.hardware_id = hardware_id
         self._on_conditions = on_conditions
         self._tracker = ConditionTracker()
         self._logged: dict[str, str] = {}
@@ -133,7 +135,7 @@ class Diagnostics:
             level=held[0][0].level if held else OK,
             name=f'{self._node.get_fully_qualified_name()[1:]}: status',
             message='; '.join(line for _, line in lines) or sanitize_text(report.summary),
-            hardware_id=self._hardware_id,
+            hardware_id=sanitize_text(self.hardware_id),
             values=[
                 KeyValue(key=key, value=sanitize_text(value))
                 for key, value in report.values.items()
