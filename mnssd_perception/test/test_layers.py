@@ -33,6 +33,7 @@ LAYERS = {
             'overlay',
             'recording',
             'ros',
+            'self_test',
             'sources',
             'ssd',
             'text',
@@ -42,6 +43,7 @@ LAYERS = {
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
         'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'self_test': {'bundle', 'detector', 'engines', 'errors', 'image_file', 'ssd'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -182,6 +184,7 @@ PURE = (
     'image_file',
     'mailbox',
     'overlay',
+    'self_test',
     'sources',
     'ssd',
 )

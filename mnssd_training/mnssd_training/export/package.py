@@ -16,6 +16,7 @@ from mnssd_perception.bundle import (
     Provenance,
     write_bundle,
 )
+from mnssd_perception.bundle.manifest import SCORE_DIGITS
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
@@ -143,7 +144,7 @@ def _golden(detector: Detector, sample: Sample, number: int) -> GoldenFrame:
         f'golden/{number}_{name}',
         detector.thresholds.score,
         tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
-        tuple(round(float(score), 5) for score in found.scores),
+        tuple(round(float(score), SCORE_DIGITS) for score in found.scores),
         tuple(int(label) for label in found.labels),
     )
 
