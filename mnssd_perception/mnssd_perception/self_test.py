@@ -25,9 +25,15 @@ from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['compare_detections', 'run_self_test', 'Tolerance', 'TOLERANCES']
+__all__ = [
+    'compare_detections',
+    'MAX_GOLDEN_PIXELS',
+    'run_self_test',
+    'Tolerance',
+    'TOLERANCES',
+]
 
-MAX_PIXELS = 2**24  # of a golden frame: 50 MB of RGB
+MAX_GOLDEN_PIXELS = 2**25  # of a golden frame: 100 MB of RGB
 
 
 @dataclass(frozen=True)
@@ -145,9 +151,9 @@ def _detect(bundle: Bundle, engine: Engine, frame: GoldenFrame) -> Detections:
     """Find the objects in a golden frame as in any other."""
     encoded = bundle.read(frame.path)
     width, height = read_image_size(encoded, frame.path)
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_GOLDEN_PIXELS:
         raise ImageError(
-            f'expected a golden frame of at most {MAX_PIXELS} pixels, got {width}x{height}'
+            f'expected a golden frame of at most {MAX_GOLDEN_PIXELS} pixels, got {width}x{height}'
         )
     thresholds = replace(bundle.manifest.thresholds, score=frame.score_threshold)
     return Detector(bundle, engine, thresholds).detect(decode_image(encoded, frame.path))

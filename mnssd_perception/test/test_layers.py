@@ -94,6 +94,7 @@ SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd
 SHARED_BESIDES = {
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
+    'export': {'self_test'},
     'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }

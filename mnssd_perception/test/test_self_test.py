@@ -217,10 +217,10 @@ def test_a_golden_frame_that_is_no_image_is_refused(bundle, make, content, monke
 
 
 def test_a_golden_frame_that_is_too_large_is_not_decoded(bundle, monkeypatch):
-    large = cv2.imencode('.png', np.zeros((4097, 4096), np.uint8))[1].tobytes()
+    large = cv2.imencode('.png', np.zeros((8193, 4096), np.uint8))[1].tobytes()
     monkeypatch.setattr('mnssd_perception.bundle.Bundle.read', lambda *_: large)
     monkeypatch.setattr('mnssd_perception.self_test.decode_image', None)
-    with pytest.raises(SelfTestError, match='at most 16777216 pixels, got 4096x4097'):
+    with pytest.raises(SelfTestError, match='at most 33554432 pixels, got 4096x8193'):
         run_self_test(bundle, QuartersEngine())
 
 
