@@ -19,7 +19,8 @@ LAYERS = {
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd'},
-        'errors': set(),
+        'errors': {'text'},
+        'image_file': {'encodings', 'errors'},
         'latency': set(),
         'mailbox': set(),
         'nodes': {
@@ -40,7 +41,7 @@ LAYERS = {
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'encodings', 'errors', 'image_file', 'ssd', 'text', 'thermal'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -87,7 +88,7 @@ LAYERS = {
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd'}
 SHARED_BESIDES = {
     'cli': {'overlay', 'recording', 'sources'},
     'data': {'encodings', 'thermal'},
@@ -103,6 +104,7 @@ FOREIGN = {
     'cv2': {
         'mnssd_perception.cli',
         'mnssd_perception.encodings',
+        'mnssd_perception.image_file',
         'mnssd_perception.overlay',
         'mnssd_perception.recording',
         'mnssd_perception.ros',
@@ -123,7 +125,10 @@ FOREIGN = {
     'jinja2': {'mnssd_training.evaluation', 'mnssd_training.inspection'},
     'lightning_fabric': {'mnssd_training.train'},
     'onnx': {'mnssd_training.export'},
-    'PIL': {f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')},
+    'PIL': {
+        'mnssd_perception.image_file',
+        *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
+    },
     'pycocotools': {'mnssd_training.evaluation'},
     'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
     'rosbags': {'mnssd_training.data'},
@@ -173,6 +178,7 @@ PURE = (
     'encodings',
     'engines',
     'errors',
+    'image_file',
     'mailbox',
     'overlay',
     'sources',

@@ -75,11 +75,12 @@ class Bundle:
         return _read_checked(self._storage, entry)
 
 
-def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+def open_bundle(path: str | os.PathLike[str], digest: str = '') -> Bundle:
     """
     Open a bundle and verify every file in it.
 
     :param path: a directory or a ``.mnssd`` archive.
+    :param digest: the bundle must have this :attr:`Bundle.digest`; empty for any.
     :return: the bundle.
     :raises BundleError: naming what is missing, changed, not announced or wrong.
     """
@@ -90,6 +91,8 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         if MANIFEST not in names:
             raise BundleError(place, f"there is no '{MANIFEST}'; is this a bundle?")
         content = storage.read(MANIFEST, MAX_MANIFEST)
+        if digest and digest != _digest(content):
+            raise BundleError(place, f'expected the digest {digest!r}, got {_digest(content)!r}')
         manifest = _parse(place, content)
         listed = {entry.path for entry in manifest.files}
         if unlisted := sorted(names - listed - {MANIFEST}):

@@ -25,6 +25,8 @@ WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 
+MAX_MESSAGE_CHARS = 300
+
 LEVEL_NAMES = {WARN: 'WARN', ERROR: 'ERROR', STALE: 'WARN'}
 
 
@@ -74,7 +76,7 @@ class ConditionTracker:
         Take over the conditions that hold now; all others are cleared.
 
         :param conditions: of two with the same key, the first counts.
-        :return: each condition and how long it has held [s], errors first, else in the order given.
+        :return: each condition and how long it has held [s]; errors first, else as given.
         """
         now = self._clock()
         current: dict[str, Condition] = {}
@@ -97,7 +99,8 @@ class Diagnostics:
     :param node: owns publisher and timer, and names the status.
     :param period: of the reports [s].
     :param collect: makes a report; is called in the executor.
-    :param hardware_id: the camera or computer that is reported on; may be empty.
+    :param hardware_id: the camera or computer that is reported on; may be empty, and may be
+        changed later.
     :param on_conditions: is called before each report with its conditions as lines of text such
         as ``ERROR: no camera (for 12 s)``, worst first.
     """
@@ -110,7 +113,8 @@ class Diagnostics:
         hardware_id: str = '',
         on_conditions: Callable[[list[str]], None] = lambda lines: None,
     ) -> None:
-        self._node, self._collect, self._hardware_id = node, collect, sanitize_text(hardware_id)
+        self._node, self._collect = node, collect
+        self.hardware_id = hardware_id
         self._on_conditions = on_conditions
         self._tracker = ConditionTracker()
         self._logged: dict[str, str] = {}
@@ -124,7 +128,7 @@ class Diagnostics:
         report = self._collect()
         held = self._tracker.update(report.conditions)
         lines = [
-            (condition, f'{sanitize_text(condition.message)} (for {seconds:.0f} s)')
+            (condition, f'{_shorten(condition)} (for {seconds:.0f} s)')
             for condition, seconds in held
         ]
         self._log_changes([condition for condition, _ in held])
@@ -133,7 +137,7 @@ class Diagnostics:
             level=held[0][0].level if held else OK,
             name=f'{self._node.get_fully_qualified_name()[1:]}: status',
             message='; '.join(line for _, line in lines) or sanitize_text(report.summary),
-            hardware_id=self._hardware_id,
+            hardware_id=sanitize_text(self.hardware_id),
             values=[
                 KeyValue(key=key, value=sanitize_text(value))
                 for key, value in report.values.items()
@@ -155,7 +159,7 @@ class Diagnostics:
         for key in self._logged.keys() - current.keys():
             logger.info(f'cleared: {self._logged.pop(key)}')
         for key, condition in current.items():
-            message = sanitize_text(condition.message)
+            message = _shorten(condition)
             if key not in self._logged:
                 # rclpy forbids one line to log with two severities.
                 if condition.level == ERROR:
@@ -163,3 +167,8 @@ class Diagnostics:
                 else:
                     logger.warning(message)
             self._logged[key] = message
+
+
+def _shorten(condition: Condition) -> str:
+    """Make a message safe to show; the reason of a failed frame comes from outside."""
+    return sanitize_text(condition.message, MAX_MESSAGE_CHARS)

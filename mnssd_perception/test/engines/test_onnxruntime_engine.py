@@ -6,7 +6,7 @@ import threading
 
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import EngineOptions, open_engine
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, EngineUnavailableError, ImageError
@@ -243,12 +243,8 @@ def test_golden_frames(shipped, shipped_engine):
     for frame in shipped.manifest.golden:
         encoded = np.frombuffer(shipped.read(frame.path), np.uint8)
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
-        settings = DetectorSettings(
-            frame.score_threshold,
-            shipped.manifest.thresholds.iou,
-            shipped.manifest.thresholds.max_detections,
-        )
-        found = Detector(shipped, shipped_engine, settings).detect(image)
+        thresholds = replace(shipped.manifest.thresholds, score=frame.score_threshold)
+        found = Detector(shipped, shipped_engine, thresholds).detect(image)
         for box, score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
             near = (np.abs(found.boxes - box).max(axis=1) < 2.0) & (found.labels == label)
             if score > frame.score_threshold + 0.03:
