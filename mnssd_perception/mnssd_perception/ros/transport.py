@@ -2,9 +2,9 @@
 Detect that large images cannot get from process to process.
 
 Fast DDS carries them in shared memory. Where it cannot create its segment, as in a container with
-a small ``/dev/shm``, it falls back to UDP and says so only in one line on stderr; most images are
-then lost. An image that does not fit into the segment is cut into pieces, most of which are lost
-as well. Measurements: docs/transport.md.
+a small ``/dev/shm``, it falls back to UDP, or to a segment of 0.5 MB where discovery is limited to
+this machine, and says so only on stderr. Most images are then lost, as are images that do not fit
+into the segment. Measurements: docs/transport.md.
 """
 
 from collections import deque
@@ -23,12 +23,17 @@ __all__ = [
     'LostImages',
     'read_shared_memory',
     'remove_dead_segments',
+    'PROFILES',
     'shared_memory_conditions',
     'SharedMemory',
 ]
 
 # The only middleware that is set up by our profiles.
 FAST_DDS = 'rmw_fastrtps'
+
+# Our profiles and their segments [bytes]; Fast DDS adds its own needs.
+PROFILES = {'fastdds.xml': 16 * 2**20, 'fastdds_4k.xml': 64 * 2**20}
+OVERHEAD = 1.05
 
 # Smaller messages arrive over UDP as well [bytes].
 LARGE = 2**16
@@ -105,20 +110,27 @@ def shared_memory_conditions(
     if memory is None or max(sent_bytes, received_bytes) < LARGE:
         return []
     if not memory.segment:
-        message = (
-            'no shared memory: images go over UDP and most are lost; /dev/shm has '
-            f'{memory.free / MB:.0f} MB free, each process needs 18 (4K: 70): docker run '
-            '--shm-size=256m, or mount -o remount,size=256m /dev/shm'
-        )
+        problem = 'no shared memory: images go over UDP and most are lost'
     elif sent_bytes > memory.segment:
-        profile = 'fastdds.xml' if memory.segment < MB else 'fastdds_4k.xml'
-        message = (
-            f'an image of {sent_bytes / MB:.1f} MB exceeds the shared memory of this process '
-            f'({memory.segment / MB:.1f} MB) and may be lost: use the profile config/{profile} '
-            'of mnssd_perception'
+        problem = (
+            f'images of {sent_bytes / MB:.1f} MB exceed the shared memory '
+            f'({memory.segment / MB:.1f} MB) and most are lost'
         )
     else:
         return []
+    image_bytes = max(sent_bytes, received_bytes)
+    name = 'fastdds.xml' if image_bytes <= PROFILES['fastdds.xml'] else 'fastdds_4k.xml'
+    needed = PROFILES[name] * OVERHEAD
+    if memory.free < needed:
+        cure = (
+            f'/dev/shm has {memory.free / MB:.0f} MB free, a process needs {needed / MB:.0f}: '
+            'docker run --shm-size=256m, or mount -o remount,size=256m /dev/shm'
+        )
+    else:
+        cure = (
+            f'set FASTRTPS_ or FASTDDS_DEFAULT_PROFILES_FILE to config/{name} of mnssd_perception'
+        )
+    message = f'{problem}; {cure}'
     return [Condition('shared_memory', WARN, message)]
 
 

@@ -5,8 +5,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytest.importorskip('rclpy')
+
+from mnssd_perception.ros.transport import OVERHEAD, PROFILES
+
+pytestmark = pytest.mark.ros
+
 FOLDER = Path(__file__).parents[2] / 'config'
-SEGMENTS = {'fastdds.xml': 16 * 2**20, 'fastdds_4k.xml': 64 * 2**20}
 NAMESPACE = {'dds': 'http://www.eprosima.com'}
 
 
@@ -14,15 +19,15 @@ NAMESPACE = {'dds': 'http://www.eprosima.com'}
     ('name', 'width', 'height'), [('fastdds.xml', 1920, 1080), ('fastdds_4k.xml', 3840, 2160)]
 )
 def test_a_segment_holds_two_images(name, width, height):
-    assert 2 * 3 * width * height < SEGMENTS[name]
+    assert 2 * 3 * width * height < PROFILES[name]
 
 
 def test_three_processes_fit_into_a_container():
-    # Fast DDS adds 5 % to a segment, and its ports take little.
-    assert 3 * 1.05 * SEGMENTS['fastdds.xml'] < 60 * 2**20
+    # Beside its ports, which take little.
+    assert 3 * OVERHEAD * PROFILES['fastdds.xml'] < 60 * 2**20
 
 
-@pytest.mark.parametrize('name', SEGMENTS)
+@pytest.mark.parametrize('name', PROFILES)
 def test_every_participant_gets_shared_memory_and_udp(name):
     root = ElementTree.parse(FOLDER / name).getroot()
     transports = {
@@ -35,7 +40,7 @@ def test_every_participant_gets_shared_memory_and_udp(name):
         )
         for entry in transports.values()
     }
-    assert sizes == {'SHM': str(SEGMENTS[name]), 'UDPv4': None}
+    assert sizes == {'SHM': str(PROFILES[name]), 'UDPv4': None}
     used = root.findall('.//dds:userTransports/dds:transport_id', NAMESPACE)
     assert {entry.text for entry in used} == set(transports)
     builtin = root.find('.//dds:useBuiltinTransports', NAMESPACE)

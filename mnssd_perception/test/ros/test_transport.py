@@ -94,20 +94,24 @@ def test_nothing_is_known_of_other_systems(shm, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('segment', 'sent', 'received', 'words'),
+    ('segment', 'free', 'sent', 'received', 'words'),
     [
-        (0, 0, 0, None),
-        (0, 1000, 1000, None),
-        (0, HD, 0, '--shm-size=256m'),
-        (0, 0, HD, '--shm-size=256m'),
-        (16 * MB, HD, HD, None),
-        (16 * MB, UHD, 0, 'config/fastdds_4k.xml'),
-        (16 * MB, 0, UHD, None),  # the publisher's segment holds it
-        (MB // 2, HD, 0, 'config/fastdds.xml'),
+        (0, 8, 0, 0, None),
+        (0, 8, 1000, 1000, None),
+        (0, 8, HD, 0, '--shm-size=256m'),
+        (0, 8, 0, HD, '--shm-size=256m'),
+        (0, 60, 0, UHD, '--shm-size=256m'),
+        (0, 60, HD, 0, 'config/fastdds.xml'),
+        (16 * MB, 8, HD, HD, None),
+        (16 * MB, 8, 0, UHD, None),  # the publisher's segment holds it
+        (16 * MB, 8, UHD, 0, '--shm-size=256m'),
+        (16 * MB, 200, UHD, 0, 'config/fastdds_4k.xml'),
+        (MB // 2, 200, HD, 0, 'config/fastdds.xml'),
+        (MB // 2, 8, HD, 0, '--shm-size=256m'),  # a fall-back of LOCALHOST discovery
     ],
 )
-def test_shared_memory_conditions(segment, sent, received, words):
-    conditions = shared_memory_conditions(SharedMemory(segment, 8 * MB), sent, received)
+def test_shared_memory_conditions(segment, free, sent, received, words):
+    conditions = shared_memory_conditions(SharedMemory(segment, free * MB), sent, received)
     assert [condition.key for condition in conditions] == ['shared_memory'] * (words is not None)
     for condition in conditions:
         assert words in condition.message
