@@ -110,7 +110,7 @@ def shared_memory_conditions(
     if memory is None or max(sent_bytes, received_bytes) < LARGE:
         return []
     if not memory.segment:
-        problem = 'no shared memory: images go over UDP and most are lost'
+        problem = 'no shared memory: images go over UDP, where best effort loses most'
     elif sent_bytes > memory.segment:
         problem = (
             f'images of {sent_bytes / MB:.1f} MB exceed the shared memory '
