@@ -1,7 +1,7 @@
 """Image messages that no sane camera sends, for the worker of the detector node."""
 
 import array
-from queue import Queue
+from time import sleep
 from typing import Any
 
 from mnssd_perception.encodings import ENCODINGS
@@ -25,6 +25,8 @@ STRANGE = (
 )  # fmt: skip
 MOST = (1 << 32) - 1
 
+POLL = 0.001  # s
+
 
 def attack_node(target: Target, generator: np.random.Generator) -> None:
     """
@@ -33,30 +35,25 @@ def attack_node(target: Target, generator: np.random.Generator) -> None:
     :param target: what is attacked.
     :param generator: of the message.
     """
-    ended: Queue[tuple[str, Any]] = Queue()
 
     def publish(msg: Image, image: Any, detections: Any) -> None:
         target.check(detections, image.shape[:2])
         to_message(detections, msg.header)
         draw_detections(image, detections, target.detector.class_names)
-        ended.put(('published', None))
 
-    worker = DetectorWorker(
-        target.detector,
-        publish,
-        DetectorStats(),
-        clock=Clock(clock_type=ClockType.ROS_TIME),
-        max_age=lambda: 0.0,
-        on_bad_frame=lambda reason: ended.put(('bad', reason)),
-        on_failure=lambda error: ended.put(('failed', error)),
-    )
+    stats = DetectorStats()
+    clock = Clock(clock_type=ClockType.ROS_TIME)
+    worker = DetectorWorker(target.detector, publish, stats, clock=clock, max_age=lambda: 0.0)
     worker.offer(_message(generator))
-    what, reason = ended.get()
-    worker.close()
-    if what == 'bad':
-        raise ImageError(reason)
-    if what == 'failed':
-        raise reason
+    snapshot = stats.snapshot()
+    while worker.failure is None and not snapshot.processed + snapshot.failed:
+        sleep(POLL)
+        snapshot = stats.snapshot()
+    worker.close(timeout=60.0)
+    if worker.failure is not None:
+        raise worker.failure
+    if snapshot.failed:
+        raise ImageError(snapshot.last_error)
 
 
 def _message(generator: np.random.Generator) -> Image:
