@@ -7,7 +7,7 @@ import threading
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import EngineOptions, open_engine
+from mnssd_perception.engines import EngineOptions, onnxruntime_engine, open_engine
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, EngineUnavailableError, ImageError
 import numpy as np
@@ -195,13 +195,18 @@ def test_a_network_that_is_too_new_names_its_version_and_the_cure(network, spec)
         OnnxRuntimeEngine(network(ir_version=99).serialise(), spec, 'fp32', EngineOptions())
 
 
-def test_the_format_of_onnx_runtime_itself_is_refused(network, spec, tmp_path):
+@pytest.mark.parametrize('is_checked', [True, False])
+def test_the_format_of_onnx_runtime_itself_is_refused(
+    network, spec, tmp_path, monkeypatch, is_checked
+):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / 'network.ort')
     options.add_session_config_entry('session.save_model_format', 'ORT')
     onnxruntime.InferenceSession(network().serialise(), options)
     model = (tmp_path / 'network.ort').read_bytes()
     assert model[4:8] == b'ORTM'
+    if not is_checked:  # as if a file could be read both ways
+        monkeypatch.setattr(onnxruntime_engine, 'check_onnx', lambda _: None)
     with pytest.raises(EngineError, match='not an ONNX network'):
         OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
 
