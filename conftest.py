@@ -6,10 +6,13 @@ which holds the package of that name, a package itself, and hide the real one.
 """
 
 from collections.abc import Iterator
+import os
 
 import mnssd_perception  # noqa: F401
 import mnssd_training  # noqa: F401
 import pytest
+
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # tests import ONNX Runtime by themselves too
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -42,8 +42,7 @@ class OnnxRuntimeEngine(Engine):
         if reason := self.available():
             raise EngineUnavailableError(NAME, reason)
         versions = check_onnx(model)
-        import onnxruntime
-
+        onnxruntime = _import_runtime()
         self.info = EngineInfo(NAME, onnxruntime.__version__, precision, _device())
         try:
             self._session: Any = onnxruntime.InferenceSession(
@@ -67,7 +66,7 @@ class OnnxRuntimeEngine(Engine):
     def available() -> str | None:
         """Say why ONNX Runtime cannot be used, or None if it can."""
         try:
-            import onnxruntime  # noqa: F401
+            _import_runtime()
         except ImportError as error:
             return f'{error}; install it with: pip install onnxruntime'
         return None
@@ -91,6 +90,19 @@ class OnnxRuntimeEngine(Engine):
         """Drop the session."""
         self._binding = None
         self._session = None
+
+
+def _import_runtime() -> Any:
+    """
+    Import ONNX Runtime without its telemetry.
+
+    From 1.29 on, importing it on Linux writes an identifier of the device to the user's cache and
+    sends events to a server, unless this is set before. A user who wants that sets it to 0.
+    """
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+    import onnxruntime
+
+    return onnxruntime
 
 
 def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:

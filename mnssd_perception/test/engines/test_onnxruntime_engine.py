@@ -1,6 +1,8 @@
 """Tests of the ONNX Runtime engine, on tiny networks and on the shipped one."""
 
 from dataclasses import replace
+import os
+import subprocess
 import sys
 import threading
 
@@ -224,6 +226,26 @@ def test_without_the_runtime(monkeypatch, network, spec):
     with pytest.raises(EngineUnavailableError, match='cannot be used here') as caught:
         OnnxRuntimeEngine(network().serialise(), spec, 'fp32', EngineOptions())
     assert caught.value.engine == 'onnxruntime'
+
+
+def test_telemetry_is_off(tmp_path):
+    code = """
+import os
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+assert OnnxRuntimeEngine.available() is None
+assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'
+"""
+    kept = {key: os.environ[key] for key in ('PATH', 'LD_LIBRARY_PATH') if key in os.environ}
+    home = {'HOME': str(tmp_path), 'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+    path = {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, '-c', code], env=kept | home | path, check=True)
+    assert not list(tmp_path.rglob('*'))  # no identifier of the device
+
+
+def test_telemetry_is_left_to_a_user_who_wants_it(monkeypatch):
+    monkeypatch.setenv('ORT_DISABLE_TELEMETRY', '0')
+    assert OnnxRuntimeEngine.available() is None
+    assert os.environ['ORT_DISABLE_TELEMETRY'] == '0'
 
 
 def test_the_tiny_network_is_sound_by_the_book(network):
