@@ -7,6 +7,7 @@ from typing import Any
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.nodes.camera_parameters import CameraParameters
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.images import from_bgr
 from mnssd_perception.ros.parameters import Parameters
@@ -46,7 +47,7 @@ class CameraNode(Node):
     ) -> None:
         super().__init__('camera', **options)
         self._done, self._sink = done, sink
-        self._values = Parameters(self, CameraParameters).values
+        self._values = Parameters(self, CameraParameters, known_names=PARAMETER_NAMES).values
         self._publisher = self.create_publisher(
             Image, 'image', qos.image_out(), qos_overriding_options=qos.overridable()
         )

@@ -75,6 +75,7 @@ def test_normalisations_that_cannot_be_are_refused(changes):
     [
         ({'input_size': (0, 24)}, 'sides of 1 to 8192'),
         ({'input_size': (16, 8193)}, 'sides of 1 to 8192'),
+        ({'input_size': (4097, 4096)}, 'at most 16777216 pixels'),
         ({'class_names': ()}, 'at least one class'),
         ({'class_names': ('car', 'car')}, 'class names that differ'),
         ({'class_names': ('car', ' ')}, 'printable class names'),

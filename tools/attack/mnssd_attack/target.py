@@ -13,10 +13,10 @@ from mnssd_perception.bundle import (
     open_bundle,
     shipped_bundle_path,
 )
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import EngineOptions, open_engine
 from mnssd_perception.plain import to_plain
-from mnssd_perception.ssd import Detections
+from mnssd_perception.ssd import Detections, Thresholds
 import numpy as np
 
 __all__ = ['make_target', 'Target']
@@ -69,9 +69,7 @@ def make_target(folder: Path) -> Target:
     :return: the target.
     """
     bundle = open_bundle(shipped_bundle_path())
-    detector = Detector(
-        bundle, open_engine(bundle, options=EngineOptions(1)), DetectorSettings(0.05)
-    )
+    detector = Detector(bundle, open_engine(bundle, options=EngineOptions(1)), Thresholds(0.05))
     artefact = bundle.artefact('onnxruntime')
     assert artefact is not None
     model = bundle.read(artefact.path)
