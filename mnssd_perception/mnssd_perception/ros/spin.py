@@ -28,13 +28,15 @@ LONGEST_SLEEP = 0.5  # s
 SAME_CTRL_C = 1.0
 
 # From a signal to the end of the process, whatever hangs; launch sends SIGTERM after 5 s [s].
-GRACE = 4.5
+GRACE = 4.0
 WATCH_PERIOD = 0.2
 
 MAX_ERROR_CHARS = 2000
 
 # Of the stack of a thread that hangs, innermost last.
 MAX_CALLS = 5
+
+GUARD = 'end'  # name of the thread
 
 
 def run(
@@ -59,7 +61,7 @@ def run(
     interrupts = _leave_interrupts_to_rclpy()
     rclpy.init(args=args)
     ended = Event()
-    Thread(target=_guard_end, args=(ended, grace), name='end', daemon=True).start()
+    Thread(target=_guard_end, args=(ended, grace), name=GUARD, daemon=True).start()
     try:
         if not interrupts:
             _serve(build)
@@ -118,6 +120,8 @@ def _exit_hard(reason: str) -> NoReturn:
     lines = [f'mnssd: {reason}, but it hangs; its threads are in']
     names = {thread.ident: thread.name for thread in list_threads()}
     for ident, frame in sys._current_frames().items():
+        if names.get(ident) == GUARD:
+            continue
         calls = traceback.extract_stack(frame)[-MAX_CALLS:]
         places = (f'{call.name} ({Path(call.filename).name}:{call.lineno})' for call in calls)
         lines.append(f'  {names.get(ident, ident)}: {" > ".join(places)}')

@@ -349,13 +349,13 @@ def test_status_and_diagnostics(graph, bundle):
 def test_bad_frames_are_reported_until_a_good_one_comes(rig):
     rig.look(BLANK)
     rig.show(Image())
-    report = rig.report(lambda status: '1 bad frames' in status.message)
+    report = rig.report(lambda status: 'bad frames, 1 so far' in status.message)
     assert report.level == WARN
     assert {entry.key: entry.value for entry in report.values}['failed'] == '1'
     status = rig.status(lambda msg: msg.last_error)
-    assert status.conditions[0].startswith('WARN: 1 bad frames: ')
+    assert status.conditions[0].startswith('WARN: bad frames, 1 so far: ')
     rig.show(Image())
-    rig.report(lambda status: '2 bad frames' in status.message)
+    rig.report(lambda status: 'bad frames, 2 so far' in status.message)
     rig.look(BLANK)
     status = rig.status(lambda msg: not msg.conditions and msg.frames_processed == 2)
     assert (status.last_error, status.frames_failed) == ('', 2)
@@ -389,7 +389,7 @@ def test_a_publisher_that_is_not_heard_is_reported_until_it_goes(graph):
     rig.look(BLANK)
     rig.show(Image())
     # Does not hide other faults.
-    report = rig.report(lambda status: '1 bad frames' in status.message)
+    report = rig.report(lambda status: 'bad frames, 1 so far' in status.message)
     assert 'best_effort' in report.message
     graph.node.destroy_publisher(camera)
     rig.look(BLANK)
@@ -457,7 +457,9 @@ def test_an_engine_that_fails_is_an_error_until_a_frame_goes_well(rig, monkeypat
             rig.show(from_array(BLANK, 'rgb8', Header()))
             status = rig.status(lambda msg, least=number: msg.frames_failed >= least)
         assert rig.report(lambda status: status.level == ERROR)
-        assert status.conditions[0].startswith('ERROR: 2 frames')
+        assert status.conditions[0].startswith(
+            'ERROR: frames that the engine fails on, 2 so far: '
+        )
         assert status.last_error
         assert (status.state, status.frames_processed) == ('running', 1)
     rig.look(BLANK)
@@ -500,8 +502,8 @@ def test_an_engine_that_hangs_is_an_error_until_it_returns(rig, hang):
     assert rig.set('engine_timeout', 0.2).successful
     released = hang(rig)
     status = rig.status(lambda msg: msg.state == 'hung')
-    assert status.conditions[0].startswith('ERROR: the engine has been busy with one frame for ')
-    assert rig.report(lambda status: 'busy with one frame' in status.message).level == ERROR
+    assert status.conditions[0].startswith('ERROR: the engine hangs: one frame takes ')
+    assert rig.report(lambda status: 'one frame takes' in status.message).level == ERROR
     released.set()
     rig.graph.wait(lambda: len(rig.detections) == 2)
     rig.status(lambda msg: msg.frames_processed == 2 and msg.state == 'running')
