@@ -7,7 +7,7 @@ import threading
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import EngineOptions, open_engine
+from mnssd_perception.engines import EngineOptions, onnxruntime_engine, open_engine
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, EngineUnavailableError, ImageError
 import numpy as np
@@ -173,6 +173,41 @@ def test_a_network_of_another_specification_is_refused(network, spec):
 @pytest.mark.parametrize('model', [b'', b'\0', b'not ONNX', bytes(range(256)) * 40])
 def test_what_is_no_network_is_refused(spec, model):
     with pytest.raises(EngineError, match=r'not an ONNX network|expected a network'):
+        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+
+
+def test_weights_in_the_working_directory_are_refused(
+    network, spec, factors, tmp_path, monkeypatch
+):
+    # ONNX Runtime would read them: a path counts from the working directory.
+    (tmp_path / 'weights.bin').write_bytes(factors.tobytes())
+    monkeypatch.chdir(tmp_path)
+    model = network(external_factors='weights.bin').serialise()
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    onnxruntime.InferenceSession(model, options)
+    with pytest.raises(EngineError, match="'factors' refers to another file"):
+        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+
+
+def test_a_network_that_is_too_new_names_its_version_and_the_cure(network, spec):
+    with pytest.raises(EngineError, match=r'ONNX IR version 99 \(opset 13\).*install a newer'):
+        OnnxRuntimeEngine(network(ir_version=99).serialise(), spec, 'fp32', EngineOptions())
+
+
+@pytest.mark.parametrize('is_checked', [True, False])
+def test_the_format_of_onnx_runtime_itself_is_refused(
+    network, spec, tmp_path, monkeypatch, is_checked
+):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / 'network.ort')
+    options.add_session_config_entry('session.save_model_format', 'ORT')
+    onnxruntime.InferenceSession(network().serialise(), options)
+    model = (tmp_path / 'network.ort').read_bytes()
+    assert model[4:8] == b'ORTM'
+    if not is_checked:  # as if a file could be read both ways
+        monkeypatch.setattr(onnxruntime_engine, 'check_onnx', lambda _: None)
+    with pytest.raises(EngineError, match='not an ONNX network'):
         OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
 
 
