@@ -136,21 +136,23 @@ def find_conditions(
     if failure is not None:
         yield Condition('failed', ERROR, f'failed: {_name(failure)}')
     if state == 'hung':
-        message = f'the engine has been busy with one frame for {snapshot.frame_age:.0f} s'
+        message = f'the engine hangs: one frame takes {snapshot.frame_age:.0f} s so far'
         yield Condition('hung', ERROR, message)
     if transition_error is not None:
         yield Condition('transition', ERROR, str(transition_error))
     for cause, failed in snapshot.failures.items():
         is_lasting = cause == 'engine' and not failed.has_passed
-        frames = 'bad frames' if cause == 'image' else 'frames that the engine cannot process'
-        message = f'{failed.num} {frames}: {failed.error}'
+        what = 'bad frames' if cause == 'image' else 'frames that the engine fails on'
+        message = f'{what}, {failed.num} so far: {failed.error}'
         yield Condition(f'failed by {cause}', ERROR if is_lasting else WARN, message)
     if state == 'inactive':
         yield Condition('inactive', WARN, 'not active; a lifecycle manager has to activate it')
     if state == 'waiting':
         yield Condition('silent', STALE, f'no image yet on {topic}')
     if state == 'stalled':
-        yield Condition('silent', STALE, f'no image on {topic} for {snapshot.silence:.0f} s')
+        yield Condition(
+            'silent', STALE, f'no image on {topic}, the last came {snapshot.silence:.0f} s ago'
+        )
     if snapshot.new_stale:
         message = f'{snapshot.new_stale} frames were too old; is the clock of the camera ours?'
         yield Condition('old frames', WARN, message)

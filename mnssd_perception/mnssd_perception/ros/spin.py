@@ -37,6 +37,8 @@ MAX_ERROR_CHARS = 2000
 # Of the stack of a thread that hangs, innermost last.
 MAX_CALLS = 5
 
+GUARD = 'end'  # name of the thread
+
 
 def run(
     build: Callable[[Future], Sequence[Node]],
@@ -61,7 +63,7 @@ def run(
     interrupts = _leave_interrupts_to_rclpy()
     rclpy.init(args=args)
     ended = Event()
-    Thread(target=_guard_end, args=(ended, grace), name='end', daemon=True).start()
+    Thread(target=_guard_end, args=(ended, grace), name=GUARD, daemon=True).start()
     try:
         if not interrupts:
             _serve(build)
@@ -120,6 +122,8 @@ def _exit_hard(reason: str) -> NoReturn:
     lines = [f'mnssd: {reason}, but it hangs; its threads are in']
     names = {thread.ident: thread.name for thread in list_threads()}
     for ident, frame in sys._current_frames().items():
+        if names.get(ident) == GUARD:
+            continue
         calls = traceback.extract_stack(frame)[-MAX_CALLS:]
         places = (f'{call.name} ({Path(call.filename).name}:{call.lineno})' for call in calls)
         lines.append(f'  {names.get(ident, ident)}: {" > ".join(places)}')

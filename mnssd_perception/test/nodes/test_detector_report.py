@@ -144,25 +144,33 @@ BAD_HEADS = FailedFrames(9, 'heads are not finite')
     [
         ({}, 'running', []),
         ({'received': 0}, 'waiting', [(STALE, 'no image yet on /image')]),
-        ({'silence': 7.0}, 'stalled', [(STALE, 'for 7 s')]),
+        ({'silence': 7.0}, 'stalled', [(STALE, 'the last came 7 s ago')]),
         ({'frame_age': 0.9}, 'running', []),
-        ({'frame_age': 5.0}, 'hung', [(ERROR, 'busy with one frame for 5 s')]),
+        ({'frame_age': 5.0}, 'hung', [(ERROR, 'one frame takes 5 s so far')]),
         (
             {'frame_age': 5.0, 'is_active': False},
             'hung',
-            [(ERROR, 'busy with one frame for 5 s')],
+            [(ERROR, 'one frame takes 5 s so far')],
         ),
-        ({'failures': {'image': BAD_IMAGE}}, 'running', [(WARN, '2 bad frames: bad step')]),
-        ({'failures': {'engine': BAD_HEADS}}, 'running', [(ERROR, 'heads are not finite')]),
+        (
+            {'failures': {'image': BAD_IMAGE}},
+            'running',
+            [(WARN, 'bad frames, 2 so far: bad step')],
+        ),
+        (
+            {'failures': {'engine': BAD_HEADS}},
+            'running',
+            [(ERROR, 'fails on, 9 so far: heads are not finite')],
+        ),
         (
             {'failures': {'engine': replace(BAD_HEADS, has_passed=True)}},
             'running',
-            [(WARN, 'heads are not finite')],
+            [(WARN, 'fails on, 9 so far: heads are not finite')],
         ),
         (
             {'failures': {'image': BAD_IMAGE, 'engine': BAD_HEADS}},
             'running',
-            [(WARN, 'bad step'), (ERROR, 'heads are not finite')],
+            [(WARN, 'bad step'), (ERROR, 'fails on, 9 so far: heads are not finite')],
         ),
         ({'new_stale': 3}, 'running', [(WARN, '3 frames were too old')]),
         (

@@ -49,7 +49,7 @@ def attack_node(target: Target, generator: np.random.Generator) -> None:
     while worker.failure is None and not snapshot.processed + snapshot.failed:
         sleep(POLL)
         snapshot = stats.snapshot()
-    worker.close(timeout=60.0)
+    worker.close(60.0)
     if worker.failure is not None:
         raise worker.failure
     if snapshot.failed:
