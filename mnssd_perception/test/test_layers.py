@@ -18,7 +18,7 @@ LAYERS = {
         'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd'},
+        'engines': {'bundle', 'errors', 'ssd', 'text'},
         'errors': {'text'},
         'image_file': {'encodings', 'errors'},
         'latency': set(),
@@ -33,6 +33,7 @@ LAYERS = {
             'overlay',
             'recording',
             'ros',
+            'self_test',
             'sources',
             'ssd',
             'text',
@@ -40,8 +41,9 @@ LAYERS = {
         'overlay': {'ssd'},
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
-        'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'encodings', 'errors', 'image_file', 'ssd', 'text', 'thermal'},
+        'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'self_test': {'bundle', 'detector', 'engines', 'errors', 'image_file', 'ssd'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -90,9 +92,10 @@ LAYERS = {
 # What training may import of perception, and what single units may besides.
 SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd'}
 SHARED_BESIDES = {
-    'cli': {'overlay', 'recording', 'sources'},
-    'data': {'encodings', 'thermal'},
-    'inspection': {'overlay'},
+    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'data': {'encodings', 'text'},
+    'export': {'self_test'},
+    'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }
 
@@ -110,6 +113,7 @@ FOREIGN = {
         'mnssd_perception.ros',
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
+        'mnssd_perception.thermal',
         'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',
@@ -181,6 +185,7 @@ PURE = (
     'image_file',
     'mailbox',
     'overlay',
+    'self_test',
     'sources',
     'ssd',
 )

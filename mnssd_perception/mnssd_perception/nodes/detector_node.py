@@ -8,6 +8,7 @@ from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
 from mnssd_perception.engines import Engine, EngineOptions, open_engine
+from mnssd_perception.nodes.cache_folder import cache_folder
 from mnssd_perception.nodes.detector_parameters import (
     DetectorParameters,
     parameters_of,
@@ -32,6 +33,7 @@ from mnssd_perception.ros.labels import label_info, vision_info
 from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
+from mnssd_perception.self_test import run_self_test
 from mnssd_perception.ssd import Detections
 from mnssd_perception.text import sanitize_text
 import numpy as np
@@ -121,6 +123,11 @@ class DetectorNode(ManagedNode):
         blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
         for _ in range(values.warmup):
             self._engine.infer(blank)
+        run_self_test(self._bundle, self._engine, cache_folder())
+        if not self._bundle.manifest.golden:
+            self.get_logger().warning(
+                'the bundle has no golden frames: nobody has checked what it finds on this machine'
+            )
         self._detections = self._create(Detection2DArray, 'detections', qos.detections())
         self._overlay = self._create(Image, 'overlay', qos.image_out())
         self._label_info = self._create(LabelInfo, 'label_info', qos.latched())
