@@ -92,6 +92,7 @@ LAYERS = {
 # What training may import of perception, and what single units may besides.
 SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd'}
 SHARED_BESIDES = {
+    'bench': {'encodings'},
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
     'export': {'self_test'},
