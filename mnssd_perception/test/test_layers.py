@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # Unit (a folder or a module of a package) -> the units of this repository that it may import.
 LAYERS = {
     'mnssd_perception': {
-        'bundle': {'errors', 'plain', 'ssd', 'text'},
+        'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
         'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd'},
         'errors': set(),
+        'files': set(),
         'latency': set(),
         'mailbox': set(),
         'nodes': {
@@ -87,7 +88,7 @@ LAYERS = {
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'files', 'plain', 'ssd'}
 SHARED_BESIDES = {
     'cli': {'overlay', 'recording', 'sources'},
     'data': {'encodings', 'thermal'},
