@@ -51,13 +51,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def explain_write_error(error: OSError, path: Path, size: int) -> str:
+def explain_write_error(error: OSError, path: Path, size: int = 0) -> str:
     """
     Say why a file cannot be written; with the free space if the disk is full.
 
     :param error: the reason.
     :param path: of the file.
-    :param size: of its content, bytes.
+    :param size: of its content, bytes; 0 where that is not known.
     :return: a part of a sentence.
     """
     reason = error.strerror or str(error)
@@ -67,7 +67,5 @@ def explain_write_error(error: OSError, path: Path, size: int) -> str:
         free = shutil.disk_usage(path.parent).free
     except OSError:
         return reason
-    return (
-        f'{reason}: the file needs {size / MEGA:.2f} MB, '
-        f'{free / MEGA:.2f} MB are free in {path.parent}'
-    )
+    needs = f'the file needs {size / MEGA:.2f} MB, ' if size else ''
+    return f'{reason}: {needs}{free / MEGA:.2f} MB are free in {path.parent}'

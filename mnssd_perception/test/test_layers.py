@@ -81,14 +81,25 @@ LAYERS = {
         'inspection': {'config', 'data', 'errors', 'layouts', 'priors'},
         'layouts': {'config', 'data', 'priors'},
         'loss': {'config', 'errors'},
-        'model': {'config', 'errors'},
+        'model': {'config', 'errors', 'torch_file'},
         'priors': {'config', 'errors'},
-        'train': {'config', 'data', 'errors', 'evaluation', 'layouts', 'loss', 'model', 'priors'},
+        'torch_file': {'errors'},
+        'train': {
+            'config',
+            'data',
+            'errors',
+            'evaluation',
+            'layouts',
+            'loss',
+            'model',
+            'priors',
+            'torch_file',
+        },
     },
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'files', 'plain', 'ssd'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'files', 'plain', 'ssd', 'text'}
 SHARED_BESIDES = {
     'cli': {'overlay', 'recording', 'sources'},
     'data': {'encodings', 'thermal'},
@@ -97,7 +108,17 @@ SHARED_BESIDES = {
 }
 
 # The others do without it, so that an experiment or a data set is looked at in no time.
-WITH_TORCH = ('bench', 'cli', 'data', 'evaluation', 'export', 'loss', 'model', 'train')
+WITH_TORCH = (
+    'bench',
+    'cli',
+    'data',
+    'evaluation',
+    'export',
+    'loss',
+    'model',
+    'torch_file',
+    'train',
+)
 
 # Foreign package or part of one -> the units that may import it.
 FOREIGN = {

@@ -133,7 +133,7 @@ def test_a_signal_lets_the_step_finish(
     assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
     told = status(tmp_path / 'run')
     assert (told['status'], told['step']) == ('preempted', step + 1)
-    assert told['reason'] == 'stopped by SIGTERM'
+    assert told['reason'] == 'stopped by SIGTERM; go on with --resume'
     assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
     assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
 
