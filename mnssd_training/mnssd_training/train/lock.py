@@ -15,7 +15,9 @@ from mnssd_training.errors import TrainingError
 __all__ = ['locked']
 
 LOCK = 'run.lock'
+TRIES = 100  # to open it, while other processes remove it
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+_held: set[int] = set()  # file descriptors of the locks of this process
 
 
 @contextmanager
@@ -23,9 +25,8 @@ def locked(folder: Path) -> Iterator[str]:
     """
     Hold the lock of a run folder; the system releases it when the process ends, however it ends.
 
-    A POSIX record lock (``lockf``) and not ``flock``: loader workers are forked and would go on
-    holding the latter for some seconds after the process that they load for was killed. It also
-    works between the hosts of an NFS.
+    An ``flock``, which also works between the hosts of an NFS. A record lock (``lockf``) would be
+    gone as soon as anything in this process reads the lock file, to copy the folder for example.
 
     :param folder: made if need be; gone again if nothing else was written to it.
     :return: empty, or why there is no lock.
@@ -37,51 +38,67 @@ def locked(folder: Path) -> Iterator[str]:
         raise TrainingError(
             f'{error.filename or folder}: cannot be written: {error.strerror}'
         ) from error
+    _held.add(handle)
     try:
         yield note
     finally:
-        # Under the lock: another process may have opened the file, and sees that it has no name.
-        with suppress(OSError):
-            if [path.name for path in folder.iterdir()] == [LOCK]:
-                (folder / LOCK).unlink()
-                folder.rmdir()
-        os.close(handle)
+        if handle in _held:  # not in a forked process
+            _held.remove(handle)
+            # Under the lock: a process that has opened the file meanwhile sees that it is gone.
+            with suppress(OSError):
+                if [path.name for path in folder.iterdir()] == [LOCK]:
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
+            os.close(handle)
+
+
+def _close_in_child() -> None:
+    """Leave the lock to the parent: a loader's worker lives on for seconds when that is killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _take(folder: Path) -> tuple[int, str]:
     """Open the lock file, lock it and write down who did."""
-    path, note = folder / LOCK, ''
-    while True:
+    path = folder / LOCK
+    for _ in range(TRIES):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             continue  # its last holder has just removed the empty folder
         try:
-            try:
-                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EACCES, errno.EAGAIN):
-                    raise TrainingError(_held_by(handle, folder)) from error
-                if error.errno not in UNSUPPORTED:
-                    raise
-                note = (
-                    f'{folder}: its file system has no locks ({error.strerror}); '
-                    f'see to it that no other process trains in this folder'
-                )
-            if not os.fstat(handle).st_nlink:
-                os.close(handle)
-                continue
-            now = datetime.now(timezone.utc).isoformat(timespec='seconds')
-            os.ftruncate(handle, 0)
-            os.write(
-                handle, f'host {socket.gethostname()}, pid {os.getpid()}, since {now}'.encode()
-            )
+            note = _lock(handle, folder)
+            if os.fstat(handle).st_nlink:  # else: removed between the two lines above
+                now = datetime.now(timezone.utc).isoformat(timespec='seconds')
+                holder = f'host {socket.gethostname()}, pid {os.getpid()}, since {now}'
+                os.ftruncate(handle, 0)
+                os.write(handle, holder.encode())
+                return handle, note
         except BaseException:
-            with suppress(OSError):
-                os.close(handle)
+            os.close(handle)
             raise
-        return handle, note
+        os.close(handle)
+    raise TrainingError(f'{path}: cannot be created')
+
+
+def _lock(handle: int, folder: Path) -> str:
+    """Lock an open file; say why not where the file system cannot."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            raise TrainingError(_held_by(handle, folder)) from error
+        if error.errno not in UNSUPPORTED:
+            raise
+        return (
+            f'{folder}: its file system has no locks ({error.strerror}); '
+            f'see to it that no other process trains in this folder'
+        )
+    return ''
 
 
 def _held_by(handle: int, folder: Path) -> str:

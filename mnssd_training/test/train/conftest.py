@@ -69,13 +69,13 @@ def forked() -> Callable[[Callable[[], object]], int]:
 
 
 UNSHARE_USERS_AND_MOUNTS = 0x10020000  # CLONE_NEWUSER | CLONE_NEWNS
-SMALL_DISK = 2 << 20  # bytes
+SMALL_DISK = 8 << 20  # bytes
 CANNOT_MOUNT = 77
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Callable[[Callable[[Path], object]], None]:
-    """Run something in a process of its own, on a disk of 2 MiB that only it sees."""
+    """Run something in a process of its own, on a disk of 8 MiB that only it sees."""
 
     def run(work: Callable[[Path], object]) -> None:
         folder = tmp_path / 'disk'
