@@ -15,11 +15,21 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         'bundle': {'errors', 'plain', 'ssd', 'text'},
-        'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
+        'cli': {
+            'bundle',
+            'detector',
+            'engines',
+            'errors',
+            'latency',
+            'overlay',
+            'sources',
+            'ssd',
+            'text',
+        },
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd'},
-        'errors': set(),
+        'errors': {'text'},
         'latency': set(),
         'mailbox': set(),
         'nodes': {
@@ -87,7 +97,7 @@ LAYERS = {
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd', 'text'}
 SHARED_BESIDES = {
     'cli': {'overlay', 'recording', 'sources'},
     'data': {'encodings', 'thermal'},

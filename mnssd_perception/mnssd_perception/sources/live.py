@@ -11,7 +11,7 @@ import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 
-__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource', 'without_password']
+__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource']
 
 # Waits between attempts to reopen a lost stream [s]: the first, and the longest.
 FIRST_WAIT = 0.5
@@ -158,7 +158,7 @@ class StreamSource(LiveSource):
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._address = uri
-        super().__init__(without_password(uri), report=report)
+        super().__init__(uri, report=report)
 
     def _open(self) -> cv2.VideoCapture:
         """Open the stream through FFmpeg, which alone has a time limit."""
@@ -211,16 +211,6 @@ class PipelineSource(LiveSource):
                 f"cannot start pipeline '{self._pipeline}'; try it with gst-launch-1.0 -v"
             )
         return capture
-
-
-def without_password(uri: str) -> str:
-    """
-    Hide the password of an address.
-
-    :param uri: for example ``rtsp://user:secret@camera/stream``.
-    :return: the same with ``***`` in place of the password.
-    """
-    return re.sub(r'(://[^/@:]*):.*@', r'\1:***@', uri)
 
 
 def _check_device(device: Path) -> None:

@@ -11,7 +11,6 @@ from mnssd_perception.sources.live import (
     DeviceSource,
     PipelineSource,
     StreamSource,
-    without_password,
 )
 from mnssd_perception.sources.source import FrameSource
 from mnssd_perception.sources.synthetic import SyntheticOptions, SyntheticSource
@@ -67,7 +66,7 @@ def open_source(
         path = Path(f'/dev/video{device}' if device.isdecimal() else device)
         return DeviceSource(path, size=size, fourcc=fourcc, rate=rate, report=report)
     if scheme != 'file' and re.match(r'[a-z][a-z0-9+.-]*://', uri, re.IGNORECASE):
-        raise SourceError(f"unknown source '{without_password(uri)}'; known are {KNOWN}")
+        raise SourceError(f"unknown source '{uri}'; known are {KNOWN}")
     if not uri:
         raise SourceError(f'expected a source, got nothing; known are {KNOWN}')
     try:

@@ -12,7 +12,8 @@ from urllib.request import urlopen
 
 import cv2
 from mnssd_perception.errors import SourceError
-from mnssd_perception.sources import FrameSource, open_source, without_password
+from mnssd_perception.sources import FrameSource, open_source
+from mnssd_perception.text import mask_secrets
 from mnssd_perception.sources.folder import FolderSource, IMAGE_SUFFIXES
 from mnssd_training.data.bags import is_bag, read_bag_images
 import numpy as np
@@ -80,7 +81,7 @@ def open_shots(place: str, topic: str | None, report: Report) -> Shots:
     if place.startswith(('http://', 'https://')):
         name = unquote(PurePosixPath(urlsplit(place).path).name)
         if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-            shown = without_password(place)
+            shown = mask_secrets(place)
             stills = (Shot(name, _download(one, shown)) for one in (place,))
             return Shots(shown, PurePosixPath(name).stem, (), stills)
     return _play(place, report)
@@ -98,7 +99,7 @@ def _play(place: str, report: Report) -> Shots:
 
     source = open_source(place, report=told)
     opened.append(source)
-    shown = without_password(place)
+    shown = mask_secrets(place)
     stem = re.sub(r'[^A-Za-z0-9_.-]+', '_', PurePosixPath(urlsplit(shown).path).stem) or 'camera'
     if isinstance(source, FolderSource):
         path = Path(place)
