@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources import FrameSource, open_source
-from mnssd_perception.text import mask_secrets
 from mnssd_perception.sources.folder import FolderSource, IMAGE_SUFFIXES
+from mnssd_perception.text import mask_secrets
 from mnssd_training.data.bags import is_bag, read_bag_images
 import numpy as np
 from numpy.typing import NDArray

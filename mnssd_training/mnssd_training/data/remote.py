@@ -12,6 +12,7 @@ from typing import TypeVar
 import zlib
 
 import fsspec
+from mnssd_perception.text import mask_secrets
 from mnssd_training.errors import DatasetError
 
 __all__ = ['is_remote', 'read_entry', 'read_url', 'Shard', 'ShardEntry']
@@ -58,8 +59,8 @@ class ShardEntry:
     crc32: int
 
     def __str__(self) -> str:
-        """Name the tar and the member."""
-        return f'{self.shard.url}:{self.member}'
+        """Name the tar and the member, without passwords."""
+        return mask_secrets(f'{self.shard.url}:{self.member}')
 
     @property
     def name(self) -> str:

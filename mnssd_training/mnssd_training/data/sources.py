@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config.data import DataConfig, SourceConfig
 from mnssd_training.data.classes import (
     balance,
@@ -73,7 +74,7 @@ def read_splits(config: DataConfig) -> Splits:
         for into, readings in zip(samples, splits_read):
             for reading in readings:
                 into.extend(_prefixed(relabel(reading, source, class_names), prefix))
-                where = f'{source.root}: ' if config.more else ''
+                where = f'{mask_secrets(source.root)}: ' if config.more else ''
                 notes.extend(where + note for note in reading.notes)
     train_samples, val_samples = samples
     notes += balance(train_samples, val_samples, class_names)

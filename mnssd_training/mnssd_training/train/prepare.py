@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.sources import read_splits, Splits
@@ -88,4 +89,4 @@ def begin_with(model: MobileNetSsd, source: str) -> str:
     words = f'; {len(fresh)} layers begin afresh, such as {fresh[0]}' if fresh else ''
     if other.spec.class_names != model.spec.class_names:
         words += f'; its classes are others: {", ".join(other.spec.class_names)}'
-    return f'{source}: weights taken over{words}'
+    return mask_secrets(f'{source}: weights taken over{words}')

@@ -10,7 +10,8 @@ from pathlib import Path
 import re
 from typing import Any, Literal
 
-from mnssd_training.config import Experiment
+from mnssd_perception.text import mask_secrets
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.errors import CheckpointError, TrainingError
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -98,9 +99,10 @@ class RunFolder:
         with _written(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             starts = (self._read_json('args.json') or []) if done.step else []
-            starts.append({'started': now, 'from_step': done.step, 'arguments': list(arguments)})
+            shown = [mask_secrets(text) for text in arguments]
+            starts.append({'started': now, 'from_step': done.step, 'arguments': shown})
             self._write_json('args.json', starts)
-            self._write_json('config.json', experiment.model_dump(mode='json'))
+            self._write_json('config.json', to_stored(experiment))
             if not (done.step and self._read_json('fingerprint.json')):
                 content = {'fingerprint': print_of_it, 'schema_version': SCHEMA, 'created': now}
                 self._write_json('fingerprint.json', content)
