@@ -14,7 +14,14 @@ from mnssd_perception.thermal import to_8bit
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['convert', 'ENCODINGS', 'image_view', 'ImageMessage']
+__all__ = [
+    'array_encoding',
+    'array_to_rgb',
+    'convert',
+    'ENCODINGS',
+    'image_view',
+    'ImageMessage',
+]
 
 # Above this side OpenCV's remapping overflows; no camera reaches it.
 MAX_SIDE = 32766
@@ -133,6 +140,28 @@ def convert(msg: ImageMessage) -> NDArray[np.uint8]:
         return ENCODINGS[msg.encoding].convert(view)
     except cv2.error as error:
         raise ImageError(f"cannot convert a '{msg.encoding}' image: {error.err}") from error
+
+
+def array_to_rgb(image: NDArray) -> NDArray[np.uint8]:
+    """
+    Convert what a camera or an image file gives.
+
+    :param image: ``(H, W, 3)`` uint8 BGR, or ``(H, W)`` grey, uint8 or uint16.
+    :return: ``(H, W, 3)`` uint8 RGB, as :func:`convert` makes it of a message of the same pixels.
+    """
+    return ENCODINGS[array_encoding(image)].convert(image)
+
+
+def array_encoding(image: NDArray) -> str:
+    """
+    Name the encoding of what a camera or an image file gives.
+
+    :param image: as for :func:`array_to_rgb`.
+    :return: ``bgr8``, ``mono8`` or ``mono16``.
+    """
+    if image.ndim == 3:
+        return 'bgr8'
+    return 'mono16' if image.dtype.itemsize == 2 else 'mono8'
 
 
 def _check_layout(msg: ImageMessage, encoding: Encoding) -> None:

@@ -5,7 +5,7 @@ Catch :class:`MnssdError` to catch everything that mnssd raises on purpose. Ever
 thing that was wrong, what was expected and, where there is one, the way out.
 """
 
-from mnssd_perception.text import mask_secrets
+from mnssd_perception.text import mask_secrets, sanitize_text
 
 
 class MnssdError(Exception):
@@ -17,6 +17,20 @@ class MnssdError(Exception):
 
 class ImageError(MnssdError):
     """An image cannot be used: wrong shape, type, encoding, size or content."""
+
+
+class ImageFileError(ImageError):
+    """
+    An image file cannot be read.
+
+    :ivar name: of the file.
+    :ivar reason: what is wrong with it, without the name.
+    """
+
+    def __init__(self, name: object, reason: str) -> None:
+        self.name = str(name)
+        self.reason = sanitize_text(reason)
+        super().__init__(f"image file '{sanitize_text(name, 500)}': {self.reason}")
 
 
 class SpecError(MnssdError):

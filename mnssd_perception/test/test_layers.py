@@ -30,6 +30,7 @@ LAYERS = {
         'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd'},
         'errors': {'text'},
+        'image_file': {'encodings', 'errors'},
         'latency': set(),
         'mailbox': set(),
         'nodes': {
@@ -50,7 +51,7 @@ LAYERS = {
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'encodings', 'errors', 'image_file', 'ssd', 'text', 'thermal'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -97,7 +98,7 @@ LAYERS = {
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd', 'text'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd', 'text'}
 SHARED_BESIDES = {
     'cli': {'overlay', 'recording', 'sources'},
     'data': {'encodings', 'thermal'},
@@ -113,6 +114,7 @@ FOREIGN = {
     'cv2': {
         'mnssd_perception.cli',
         'mnssd_perception.encodings',
+        'mnssd_perception.image_file',
         'mnssd_perception.overlay',
         'mnssd_perception.recording',
         'mnssd_perception.ros',
@@ -133,7 +135,10 @@ FOREIGN = {
     'jinja2': {'mnssd_training.evaluation', 'mnssd_training.inspection'},
     'lightning_fabric': {'mnssd_training.train'},
     'onnx': {'mnssd_training.export'},
-    'PIL': {f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')},
+    'PIL': {
+        'mnssd_perception.image_file',
+        *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
+    },
     'pycocotools': {'mnssd_training.evaluation'},
     'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
     'rosbags': {'mnssd_training.data'},
@@ -183,6 +188,7 @@ PURE = (
     'encodings',
     'engines',
     'errors',
+    'image_file',
     'mailbox',
     'overlay',
     'sources',
