@@ -118,7 +118,27 @@ def _read(
         'visdrone': lambda: read_visdrone_source(source, split),
         'shards': lambda: read_shards(source.root, split, cache),
     }[source.format]
-    return reader()
+    return _background(reader(), source) if training else reader()
+
+
+def _background(reading: Reading, source: SourceConfig) -> Reading:
+    """Keep images without objects to train on, or leave them out, whatever the format."""
+    shown = [sample for sample in reading.samples if len(sample.boxes)]
+    num = len(reading.samples) - len(shown)
+    if not num:
+        return reading
+    if source.use_background:
+        note = (
+            f'{num} of {len(reading.samples)} images to train on show no object: they are '
+            f'background; data.use_background=false leaves them out'
+        )
+        return replace(reading, notes=(*reading.notes, note))
+    if not shown:
+        raise DatasetError(
+            source.root, 'expected an image with an object, got none, and use_background is false'
+        )
+    note = f'left out {num} images without objects from training'
+    return replace(reading, samples=shown, notes=(*reading.notes, note))
 
 
 def _check_folder(root: str) -> None:
