@@ -22,6 +22,7 @@ __all__ = [
     'IGNORE_NAMES',
     'IMAGE_SUFFIXES',
     'MAX_ANNOTATION',
+    'MAX_LIST',
     'MAX_SIDE',
     'read_classes',
     'read_text',

@@ -43,6 +43,7 @@ __all__ = [
     'read_class_names',
     'read_yolo_source',
     'SPLIT_NAMES',
+    'splits_in_yaml',
 ]
 
 BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
@@ -206,6 +207,25 @@ def find_split(root: Path, split: str) -> list[Path]:
     )
 
 
+def splits_in_yaml(root: Path) -> list[str]:
+    """
+    List the splits that ``data.yaml`` names.
+
+    :param root: of the data set.
+    :return: of ``train``, ``val`` and ``test``, those it has; none where it cannot be read.
+    """
+    try:
+        keys = _read_yaml(root / 'data.yaml')
+    except DatasetError:
+        return []
+    wanted = {name: SPLIT_NAMES.get(name, (name,)) for name in ('train', 'val', 'test')}
+    return [
+        name
+        for name, others in wanted.items()
+        if any(other in keys and keys[other].value is not None for other in others)
+    ]
+
+
 def list_images(root: Path, place: Path, folders: Folders) -> list[tuple[str, Path]]:
     """
     List the images of a list or a folder.
@@ -279,7 +299,7 @@ def _find_image(root: Path, folder: Path, line: str, folders: Folders) -> Path:
     places: Iterator[Path] = (
         base / end for end in (line, *ends) for base in (root, folder, root / 'images')
     )
-    return next((place for place in places if folders.has(place)), root / line)
+    return next((place for place in places if folders.has(place)), root / 'images' / parts[-1])
 
 
 def _existing(root: Path, places: Sequence[Path], folders: Folders) -> list[Path]:

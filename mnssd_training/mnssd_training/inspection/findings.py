@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
     'annotation missing': Kind('error', 'annotate the image or take it off the list'),
     'annotation unreadable': Kind('error', 'fetch or export the annotation anew'),
     'label file missing': Kind(
-        'warning', 'write an empty file if there is nothing to see; else annotate the image'
+        'warning', 'annotate the image, or write an empty file: it is trained on as background'
     ),
     'image without annotation': Kind('warning', 'annotate the image or remove it'),
     'annotation without image': Kind('warning', 'fetch the image or remove the annotation'),
