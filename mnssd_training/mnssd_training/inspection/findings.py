@@ -90,6 +90,11 @@ KINDS: dict[str, Kind] = {
     'box hidden': Kind('note', 'remove the box or make the ignore region smaller'),
     'size unusual': Kind('warning', 'look at the object with dataset look; it may be mislabelled'),
     'shape unusual': Kind('warning', 'look at the object with dataset look'),
+    'most boxes without prior': Kind(
+        'error',
+        'enlarge input.size, add a finer stride to priors.strides, or lay priors out for these '
+        'boxes: python -m mnssd_training anchors EXPERIMENT prints a section to paste',
+    ),
     'box small for network': Kind('note', 'use a larger input, or tiles, or leave such boxes out'),
     'box without prior': Kind('note', 'lay priors out for these boxes; see anchors'),
     # --- images ---
