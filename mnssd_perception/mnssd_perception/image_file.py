@@ -14,7 +14,7 @@ import struct
 import warnings
 
 import cv2
-from mnssd_perception.encodings import array_to_rgb
+from mnssd_perception.encodings import array_to_rgb, MAX_PIXELS
 from mnssd_perception.errors import ImageFileError
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +22,19 @@ from PIL import Image, UnidentifiedImageError
 
 __all__ = [
     'decode_image',
+    'decode_pixels',
     'decode_stored',
+    'drop_extras',
     'IMAGE_SUFFIXES',
     'ImageHeader',
-    'MAX_PIXELS',
+    'read_encoded',
     'read_image',
     'read_image_header',
     'read_image_size',
 ]
 
-# Three times what the largest drone camera takes (45 Mpx); 0.4 GB of RGB.
-MAX_PIXELS = 2**27
-
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+MAX_BYTES = 8 * MAX_PIXELS + 2**20  # of an image in four channels of 16 bits, not compressed
 FORMATS = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 JPEG_FORMATS, JPEG_END = ('JPEG', 'MPO'), b'\xff\xd9'
@@ -50,13 +50,11 @@ class ImageHeader:
     :ivar format: name of the file format, for example ``PNG``.
     :ivar size: (width, height) of the upright image, pixels.
     :ivar orientation: EXIF orientation, 1 to 8; 1 for upright.
-    :ivar num_channels: channels that are stored; 3 for a palette.
     """
 
     format: str
     size: tuple[int, int]
     orientation: int
-    num_channels: int
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -66,11 +64,21 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     :return: ``(H, W, 3)`` uint8 RGB.
     :raises ImageFileError: as :func:`decode_image` does, and if the file cannot be read.
     """
+    return decode_image(read_encoded(path), str(path))
+
+
+def read_encoded(path: Path) -> bytes:
+    """
+    Read the bytes of an image file.
+
+    :raises ImageFileError: if they cannot be read, or are more than any image has.
+    """
     try:
-        encoded = path.read_bytes()
+        if (num_bytes := path.stat().st_size) > MAX_BYTES:
+            raise ImageFileError(path, f'expected at most {MAX_BYTES} bytes, got {num_bytes}')
+        return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise _unreadable(path, error) from error
-    return decode_image(encoded, str(path))
 
 
 def decode_image(
@@ -87,29 +95,40 @@ def decode_image(
     :param size: (width, height) that is expected; another one is refused before decoding.
     :return: ``(H, W, 3)`` uint8 RGB.
     :raises ImageFileError: if it is not a whole image of 8 or 16 bits a channel and of at most
-        :data:`MAX_PIXELS`.
+        :data:`mnssd_perception.encodings.MAX_PIXELS`.
     """
-    return array_to_rgb(decode_stored(encoded, name, size))
+    return array_to_rgb(drop_extras(decode_pixels(encoded, name, size)))
 
 
-def decode_stored(encoded: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray:
+def decode_stored(encoded: bytes, name: str) -> NDArray:
     """
     Decode an image file into what a camera would send, upright.
 
     :param encoded: as for :func:`decode_image`.
     :param name: of the file, for messages.
-    :param size: as for :func:`decode_image`.
-    :return: ``(H, W)`` grey, uint8 or uint16, or ``(H, W, 3)`` BGR, uint8; of colours with 16
-        bits the upper 8, and no transparency.
+    :return: as :func:`drop_extras` does.
     :raises ImageFileError: as for :func:`decode_image`.
     """
-    header, rest = _read_header(BytesIO(encoded), name)
+    return drop_extras(decode_pixels(encoded, name))
+
+
+def decode_pixels(encoded: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray:
+    """
+    Decode an image file with all that it holds, upright.
+
+    :param encoded: as for :func:`decode_image`.
+    :param name: of the file, for messages.
+    :param size: as for :func:`decode_image`.
+    :return: ``(H, W)`` grey, or ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA; uint8 or uint16.
+    :raises ImageFileError: as for :func:`decode_image`.
+    """
+    header, scan_offset = _read_header(BytesIO(encoded), name)
     if size is not None and header.size != tuple(size):
         raise ImageFileError(
             name, 'expected {}x{} pixels as annotated, got {}x{}'.format(*size, *header.size)
         )
-    if header.format in JPEG_FORMATS and encoded.find(JPEG_END, rest) < 0:
-        raise ImageFileError(name, 'the JPEG is cut short')  # OpenCV 4 paints the rest grey
+    if header.format in JPEG_FORMATS and encoded.find(JPEG_END, scan_offset) < 0:
+        raise ImageFileError(name, 'a JPEG that is cut short')  # OpenCV 4 paints the rest grey
     try:
         # IMREAD_UNCHANGED leaves the orientation to us, but for TIFF.
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -122,12 +141,20 @@ def decode_stored(encoded: bytes, name: str, size: tuple[int, int] | None = None
     if header.format != 'TIFF':
         image = _apply_orientation(image, header.orientation)
     if image.shape[1::-1] != header.size:
+        sides = (*header.size, *image.shape[1::-1])
         raise ImageFileError(
-            name,
-            'expected {}x{} pixels as its header says, got {}x{}'.format(
-                *header.size, *image.shape[1::-1]
-            ),
+            name, 'expected {}x{} pixels as its header says, got {}x{}'.format(*sides)
         )
+    return image
+
+
+def drop_extras(image: NDArray) -> NDArray:
+    """
+    Drop what a camera would not send: transparency, and the lower 8 of 16 bits of colours.
+
+    :param image: as :func:`decode_pixels` gives it.
+    :return: ``(H, W)`` grey, uint8 or uint16, or ``(H, W, 3)`` BGR, uint8.
+    """
     if image.ndim == 2:
         return image
     if image.dtype == np.uint16:
@@ -161,7 +188,7 @@ def read_image_header(source: Path | bytes, name: str | None = None) -> ImageHea
 
 
 def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
-    """Read the header, and tell how far Pillow has read: up to the scan of a JPEG."""
+    """Read the header, and tell how far Pillow has read, which is up to the scan of a JPEG."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # many pixels, broken EXIF: nothing is decoded here
@@ -173,14 +200,11 @@ def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
                     orientation = tags.get(EXIF_ORIENTATION, 1)
                 else:
                     orientation = _exif_orientation(image.info.get('exif'))
-                bands = 3 if image.mode in ('P', 'PA') else len(image.getbands())
-                kind, rest = str(image.format), image.fp.tell()
+                file_format, scan_offset = str(image.format), image.fp.tell()
     except UnidentifiedImageError as error:
         raise ImageFileError(name, 'not an image, or damaged') from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(name, f'expected at most {MAX_PIXELS} pixels: {error}') from error
-    except OSError as error:
-        raise _unreadable(name, error) from error
     except (
         ArithmeticError,
         LookupError,
@@ -190,6 +214,8 @@ def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
         struct.error,
     ) as error:
         raise ImageFileError(name, f'the header is damaged: {error}') from error
+    except OSError as error:
+        raise _unreadable(name, error) from error
     if orientation not in range(1, 9):
         orientation = 1
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
@@ -197,7 +223,7 @@ def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
             name, f'expected 1 to {MAX_PIXELS} pixels, got {width}x{height}; scale or tile it'
         )
     size = (height, width) if orientation in QUARTER_TURNS else (width, height)
-    return ImageHeader(kind, size, orientation, bands), rest
+    return ImageHeader(file_format, size, orientation), scan_offset
 
 
 def _exif_orientation(content: bytes | None) -> int:
@@ -233,5 +259,6 @@ def _apply_orientation(image: NDArray, orientation: int) -> NDArray:
 
 def _unreadable(name: object, error: Exception) -> ImageFileError:
     """Word an error of the operating system, or of Pillow, which uses its class."""
-    reason = getattr(error, 'strerror', None) or error
-    return ImageFileError(name, f'cannot read the image: {reason}')
+    if isinstance(error, OSError) and not error.strerror:
+        return ImageFileError(name, f'the image is damaged: {error}')
+    return ImageFileError(name, f'cannot read the image: {getattr(error, "strerror", error)}')

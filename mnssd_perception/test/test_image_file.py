@@ -4,11 +4,11 @@ import struct
 import zlib
 
 import cv2
+from mnssd_perception.encodings import MAX_PIXELS
 from mnssd_perception.errors import ImageError, ImageFileError
 from mnssd_perception.image_file import (
     decode_image,
     decode_stored,
-    MAX_PIXELS,
     read_image,
     read_image_header,
     read_image_size,
@@ -159,15 +159,15 @@ def test_sixteen_bit_colours_keep_their_upper_bits():
 
 
 @pytest.mark.parametrize(
-    ('mode', 'expected', 'channels'),
+    ('mode', 'expected'),
     [
-        ('1', as_rgb(np.where(GREY >= 128, 255, 0).astype(np.uint8)), 1),
-        ('LA', as_rgb(GREY), 2),
-        ('P', COLOURS, 3),
-        ('RGBA', COLOURS, 4),
+        ('1', as_rgb(np.where(GREY >= 128, 255, 0).astype(np.uint8))),
+        ('LA', as_rgb(GREY)),
+        ('P', COLOURS),
+        ('RGBA', COLOURS),
     ],
 )
-def test_palette_transparency_and_one_bit(mode: str, expected, channels: int):
+def test_palette_transparency_and_one_bit(mode: str, expected):
     image = Image.fromarray(GREY if mode in ('1', 'LA') else COLOURS)
     if mode == '1':
         image = image.point(lambda value: 255 * (value >= 128), '1')
@@ -178,7 +178,6 @@ def test_palette_transparency_and_one_bit(mode: str, expected, channels: int):
         image.putalpha(10)
     encoded = encode(image)
     np.testing.assert_array_equal(decode_image(encoded, mode), expected)
-    assert read_image_header(encoded).num_channels == channels
 
 
 def test_cmyk_jpeg():
@@ -215,8 +214,16 @@ def test_end_of_a_thumbnail_is_not_the_end_of_the_jpeg():
     segment = b'\xff\xe1' + struct.pack('>H', len(thumbnail) + 2) + thumbnail
     encoded = encoded[:2] + segment + encoded[2:]
     assert decode_image(encoded, 'whole').shape == noise.shape
-    with pytest.raises(ImageFileError, match='cut short|damaged'):
+    with pytest.raises(ImageFileError, match='cut short'):
         decode_image(encoded[:-200], 'cut')
+
+
+def test_huge_files_are_not_read(tmp_path: Path):
+    path = tmp_path / 'huge.png'
+    with path.open('wb') as file:
+        file.truncate(2**32)
+    with pytest.raises(ImageFileError, match="'.*huge.png': expected at most .* bytes"):
+        read_image(path)
 
 
 def test_huge_images_are_refused_by_their_header():

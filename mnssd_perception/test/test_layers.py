@@ -50,8 +50,8 @@ LAYERS = {
         'overlay': {'ssd'},
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
-        'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'encodings', 'errors', 'image_file', 'ssd', 'text', 'thermal'},
+        'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'errors', 'image_file', 'ssd', 'text'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -100,9 +100,9 @@ LAYERS = {
 # What training may import of perception, and what single units may besides.
 SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd', 'text'}
 SHARED_BESIDES = {
-    'cli': {'overlay', 'recording', 'sources'},
-    'data': {'encodings', 'thermal'},
-    'inspection': {'overlay'},
+    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'data': {'encodings', 'text'},
+    'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }
 
@@ -120,6 +120,7 @@ FOREIGN = {
         'mnssd_perception.ros',
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
+        'mnssd_perception.thermal',
         'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',

@@ -13,7 +13,6 @@ from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.sources import FrameSource, open_source
 from mnssd_perception.sources.pacing import Pacer
-import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.task import Future
@@ -108,7 +107,7 @@ class CameraNode(Node):
         if self._values.wait_for_subscribers:
             self._closing.wait(SETTLING)
 
-    def _publish(self, image: NDArray[np.uint8]) -> None:
+    def _publish(self, image: NDArray) -> None:
         """Stamp a frame with the present time and hand it on."""
         stamp = self.get_clock().now().to_msg()
         is_subscribed = self._publisher.get_subscription_count() > 0
