@@ -13,6 +13,7 @@ from typing import TypeVar
 import zlib
 
 import fsspec
+from mnssd_perception.files import sync_folder
 from mnssd_perception.text import mask_secrets
 from mnssd_training.errors import DatasetError
 
@@ -225,6 +226,7 @@ def _fetch(shard: Shard, kept: Path) -> None:
                 shard.url, f'expected SHA-256 {shard.sha256[:12]}..., got {digest[:12]}...'
             )
         part.replace(kept)
+        sync_folder(kept.parent)
 
 
 def _sha256(path: Path) -> str:
