@@ -167,7 +167,7 @@ FOREIGN = {
     'fsspec': {'mnssd_training.data', 'mnssd_training.train'},
     'jinja2': {'mnssd_training.evaluation', 'mnssd_training.inspection'},
     'lightning_fabric': {'mnssd_training.train'},
-    'onnx': {'mnssd_training.export'},
+    'onnx': {'mnssd_training.export', 'mnssd_training.model'},
     'PIL': {
         'mnssd_perception.image_file',
         *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
