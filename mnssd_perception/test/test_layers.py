@@ -15,7 +15,17 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
-        'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
+        'cli': {
+            'bundle',
+            'detector',
+            'engines',
+            'errors',
+            'latency',
+            'overlay',
+            'sources',
+            'ssd',
+            'text',
+        },
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd', 'text'},
@@ -161,7 +171,7 @@ FOREIGN = {
     'fsspec': {'mnssd_training.data', 'mnssd_training.train'},
     'jinja2': {'mnssd_training.evaluation', 'mnssd_training.inspection'},
     'lightning_fabric': {'mnssd_training.train'},
-    'onnx': {'mnssd_training.export'},
+    'onnx': {'mnssd_training.export', 'mnssd_training.model'},
     'PIL': {
         'mnssd_perception.image_file',
         *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
