@@ -51,7 +51,7 @@ MB = 10**6
 NS = 10**9
 
 # Stamps further apart mean a camera that was stopped and started [s].
-LONGEST_GAP = 5.0
+LONGEST_GAP = 10.0
 
 # The loss is judged on this many intervals; fewer intervals or lost images than the second tell
 # nothing.
@@ -60,8 +60,9 @@ WINDOW, FEWEST = 60, 5
 # Jitter makes intervals that are up to this much longer than the period.
 JITTER = 1.75
 
-# How far an interval may be from a multiple of the period [periods], and how many must be close.
-MULTIPLE, REGULAR = 0.2, 0.8
+# How far an interval may be from a multiple of the period [periods], at least and as a share of a
+# long interval, in which the delays of a busy camera add up; and how many must be that close.
+MULTIPLE, DRIFT, REGULAR = 0.2, 0.1, 0.8
 
 # Losing less is left to the counters: a loaded machine loses an image now and then.
 TOLERATED_LOSS = 0.1
@@ -197,10 +198,11 @@ class LostImages:
             return 0.0
         shortest = np.percentile(intervals, 5)
         period = np.median(intervals[intervals <= JITTER * shortest])
+        tolerance = np.maximum(MULTIPLE, DRIFT * intervals / period)
         # Where no two images in a row arrive, the shortest interval is two or three periods.
         for divisor in (1, 2, 3):
             in_periods = intervals * divisor / period
-            is_multiple = np.abs(in_periods - np.round(in_periods)) < MULTIPLE
+            is_multiple = np.abs(in_periods - np.round(in_periods)) < tolerance
             if is_multiple.mean() >= REGULAR:
                 lost = np.where(in_periods > JITTER, np.round(in_periods) - 1, 0).sum()
                 return float(lost / (lost + len(intervals))) if lost >= FEWEST else 0.0
