@@ -9,12 +9,13 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 import io
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 import warnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 __all__ = [
     'Bars',
@@ -32,7 +33,7 @@ COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8
 DASHES = ('solid', 'dashed', 'dotted')
 
 PANEL_SIZE = (4.4, 3.3)  # inches of 72 points
-SETTINGS = {
+SETTINGS: Any = {
     'axes.axisbelow': True,
     'axes.grid': True,
     'axes.labelsize': 10,
@@ -155,13 +156,16 @@ def plot_data_uri(plots: Sequence[Plot], columns: int = 3) -> str:
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(columns, len(plots))
     rows = -(-len(plots) // columns)
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Glyph .* missing')  # a class name in rare script
-        figure = Figure((PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows), layout='constrained')
-        figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)
+        figure = Figure(
+            (PANEL_SIZE[0] * columns, PANEL_SIZE[1] * rows),
+            layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1),
+        )
         every = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, plot in zip(every, plots):
             axes.set_title(plot.title)
@@ -206,6 +210,8 @@ def _draw_lines(axes: 'Axes', plot: Lines) -> None:
 
 def _draw_bars(axes: 'Axes', plot: Bars) -> None:
     """Draw bars with their counts."""
+    from matplotlib.ticker import MaxNLocator
+
     places = range(len(plot.counts))
     edges = len(plot.names) == len(plot.counts) + 1
     bars = axes.bar(places, plot.counts, width=0.92, color=line_style(plot.colour)[0])
@@ -226,7 +232,7 @@ def _draw_bars(axes: 'Axes', plot: Bars) -> None:
     axes.grid(visible=False, axis='x')
     axes.margins(y=0.12)
     axes.set_ylim(bottom=0)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(plot.y_label)
 
