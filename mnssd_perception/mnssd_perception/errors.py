@@ -5,6 +5,8 @@ Catch :class:`MnssdError` to catch everything that mnssd raises on purpose. Ever
 thing that was wrong, what was expected and, where there is one, the way out.
 """
 
+from mnssd_perception.text import sanitize_text
+
 
 class MnssdError(Exception):
     """Any error that mnssd raises on purpose."""
@@ -12,6 +14,20 @@ class MnssdError(Exception):
 
 class ImageError(MnssdError):
     """An image cannot be used: wrong shape, type, encoding, size or content."""
+
+
+class ImageFileError(ImageError):
+    """
+    An image file cannot be read.
+
+    :ivar name: of the file.
+    :ivar reason: what is wrong with it, without the name.
+    """
+
+    def __init__(self, name: object, reason: str) -> None:
+        self.name = str(name)
+        self.reason = sanitize_text(reason)
+        super().__init__(f"image file '{sanitize_text(name, 500)}': {self.reason}")
 
 
 class SpecError(MnssdError):
@@ -56,3 +72,7 @@ class SourceError(MnssdError):
 
 class RecordingError(MnssdError):
     """What was seen cannot be written down."""
+
+
+class HungError(MnssdError):
+    """A thread does not end when it is asked to; only ending the process gets rid of it."""

@@ -18,8 +18,9 @@ LAYERS = {
         'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd'},
-        'errors': set(),
+        'engines': {'bundle', 'errors', 'ssd', 'text'},
+        'errors': {'text'},
+        'image_file': {'encodings', 'errors'},
         'latency': set(),
         'mailbox': set(),
         'nodes': {
@@ -39,8 +40,8 @@ LAYERS = {
         'overlay': {'ssd'},
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
-        'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'errors', 'ssd', 'text', 'thermal'},
+        'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'errors', 'image_file', 'ssd', 'text'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -87,11 +88,11 @@ LAYERS = {
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd'}
 SHARED_BESIDES = {
-    'cli': {'overlay', 'recording', 'sources'},
-    'data': {'encodings', 'thermal'},
-    'inspection': {'overlay'},
+    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'data': {'encodings', 'text'},
+    'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }
 
@@ -103,11 +104,13 @@ FOREIGN = {
     'cv2': {
         'mnssd_perception.cli',
         'mnssd_perception.encodings',
+        'mnssd_perception.image_file',
         'mnssd_perception.overlay',
         'mnssd_perception.recording',
         'mnssd_perception.ros',
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
+        'mnssd_perception.thermal',
         'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',
@@ -123,7 +126,10 @@ FOREIGN = {
     'jinja2': {'mnssd_training.evaluation', 'mnssd_training.inspection'},
     'lightning_fabric': {'mnssd_training.train'},
     'onnx': {'mnssd_training.export'},
-    'PIL': {f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')},
+    'PIL': {
+        'mnssd_perception.image_file',
+        *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
+    },
     'pycocotools': {'mnssd_training.evaluation'},
     'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
     'rosbags': {'mnssd_training.data'},
@@ -173,6 +179,7 @@ PURE = (
     'encodings',
     'engines',
     'errors',
+    'image_file',
     'mailbox',
     'overlay',
     'sources',

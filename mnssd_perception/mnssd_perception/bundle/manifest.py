@@ -12,7 +12,7 @@ from typing import Any
 
 from mnssd_perception.errors import SettingsError, SpecError
 from mnssd_perception.plain import from_plain
-from mnssd_perception.ssd import ModelSpec, prior_digest, Selection
+from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
 
 __all__ = [
     'Artefact',
@@ -22,7 +22,6 @@ __all__ = [
     'MANIFEST',
     'Provenance',
     'read_manifest',
-    'Thresholds',
 ]
 
 MANIFEST = 'manifest.json'
@@ -85,28 +84,6 @@ class Artefact:
     toolchain: dict[str, str] = field(default_factory=dict)
     device: str = ''
     metrics: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """
-    The settings under which the model is meant to fly.
-
-    :ivar score: smallest score.
-    :ivar iou: largest IoU of two detections of one class.
-    :ivar max_detections: largest number in an image.
-    """
-
-    score: float = 0.35
-    iou: float = 0.5
-    max_detections: int = 100
-
-    def __post_init__(self) -> None:
-        """Refuse settings that no detector takes."""
-        try:
-            Selection(self.score, self.iou, self.max_detections)
-        except SettingsError as error:
-            raise SpecError(f'thresholds: {error}') from error
 
 
 @dataclass(frozen=True)
@@ -244,4 +221,7 @@ def read_manifest(plain: Any) -> Manifest:
             f'expected schema {SCHEMA}, got {schema}; '
             f'this bundle needs {"a newer" if schema > SCHEMA else "an older"} mnssd'
         )
-    return from_plain(Manifest, plain, SpecError)
+    try:
+        return from_plain(Manifest, plain, SpecError)
+    except SettingsError as error:
+        raise SpecError(f'thresholds: {error}') from error

@@ -7,13 +7,13 @@ from typing import Any
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.nodes.camera_parameters import CameraParameters
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.images import from_bgr
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.sources import FrameSource, open_source
 from mnssd_perception.sources.pacing import Pacer
-import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.task import Future
@@ -47,7 +47,7 @@ class CameraNode(Node):
     ) -> None:
         super().__init__('camera', **options)
         self._done, self._sink = done, sink
-        self._values = Parameters(self, CameraParameters).values
+        self._values = Parameters(self, CameraParameters, known_names=PARAMETER_NAMES).values
         self._publisher = self.create_publisher(
             Image, 'image', qos.image_out(), qos_overriding_options=qos.overridable()
         )
@@ -108,7 +108,7 @@ class CameraNode(Node):
         if self._values.wait_for_subscribers:
             self._closing.wait(SETTLING)
 
-    def _publish(self, image: NDArray[np.uint8]) -> None:
+    def _publish(self, image: NDArray) -> None:
         """Stamp a frame with the present time and hand it on."""
         stamp = self.get_clock().now().to_msg()
         is_subscribed = self._publisher.get_subscription_count() > 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time as Stamp
 from mnssd_perception.errors import ImageError, RecordingError
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.nodes.recorder_parameters import RecorderParameters
 from mnssd_perception.recording import (
     ContactSheet,
@@ -48,6 +49,9 @@ FOREIGN_CLOCK = 3600.0
 
 NS = 10**9
 
+# A slow disk may take long to finish the files [s].
+FINISHING = 60.0
+
 
 class RecorderNode(Node):
     """
@@ -63,7 +67,7 @@ class RecorderNode(Node):
     def __init__(self, done: Future, **options: Any) -> None:
         super().__init__('recorder', **options)
         self._done = done
-        self._values = Parameters(self, RecorderParameters).values
+        self._values = Parameters(self, RecorderParameters, known_names=PARAMETER_NAMES).values
         self._folder = Path(self._values.output).expanduser().absolute()
         prepare_folder(self._folder)
         self._journal = Journal(self._folder / 'detections.jsonl')
@@ -206,7 +210,7 @@ def build(done: Future) -> list[Node]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until there is nothing more to record."""
-    return run(build, args)
+    return run(build, args, grace=FINISHING)
 
 
 if __name__ == '__main__':

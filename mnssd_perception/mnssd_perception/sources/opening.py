@@ -6,7 +6,8 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from mnssd_perception.errors import SourceError
-from mnssd_perception.sources.folder import FolderSource, IMAGE_SUFFIXES
+from mnssd_perception.image_file import IMAGE_SUFFIXES
+from mnssd_perception.sources.folder import FolderSource
 from mnssd_perception.sources.live import (
     DeviceSource,
     PipelineSource,

@@ -7,7 +7,6 @@ from threading import Event
 
 from mnssd_perception.errors import SourceError
 from mnssd_perception.ssd import Detections
-import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ['Frame', 'FrameSource']
@@ -18,12 +17,12 @@ class Frame:
     """
     One image of a source.
 
-    :ivar image: ``(H, W, 3)`` BGR or ``(H, W)`` grey, uint8.
+    :ivar image: ``(H, W, 3)`` BGR, uint8, or ``(H, W)`` grey, uint8 or uint16.
     :ivar name: what it is called in messages: a file name or a number.
     :ivar truth: the objects in it, where the source knows them.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray
     name: str
     truth: Detections | None = None
 

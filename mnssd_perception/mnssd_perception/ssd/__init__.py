@@ -6,7 +6,7 @@ from mnssd_perception.ssd.detections import Detections
 from mnssd_perception.ssd.heads import RawHeads
 from mnssd_perception.ssd.matching import match, Matching, Targets, targets
 from mnssd_perception.ssd.nms import suppress
-from mnssd_perception.ssd.postprocess import postprocess, Selection
+from mnssd_perception.ssd.postprocess import postprocess
 from mnssd_perception.ssd.priors import (
     finetune_feature_maps,
     original_feature_maps,
@@ -17,6 +17,7 @@ from mnssd_perception.ssd.priors import (
 )
 from mnssd_perception.ssd.resize import resize_frame, Resizing, resizing
 from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec, Normalisation
+from mnssd_perception.ssd.thresholds import Thresholds
 
 __all__ = [
     'boxes',
@@ -39,9 +40,9 @@ __all__ = [
     'Resizing',
     'resizing',
     'scale_sizes',
-    'Selection',
     'ssdlite_feature_maps',
     'suppress',
     'Targets',
     'targets',
+    'Thresholds',
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 import sys
 
-from mnssd_perception.bundle import Thresholds
+from mnssd_perception.ssd import Thresholds
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.data import read_splits

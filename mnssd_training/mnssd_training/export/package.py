@@ -14,13 +14,12 @@ from mnssd_perception.bundle import (
     Manifest,
     open_bundle,
     Provenance,
-    Thresholds,
     write_bundle,
 )
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
-from mnssd_perception.ssd import prior_digest, Selection
+from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import evaluate_detector, SCORING
 from mnssd_training.export.onnx import export_onnx
@@ -114,9 +113,8 @@ def package(
         write_bundle(draft, manifest, files)
         bundle = open_bundle(draft)
         engine = open_engine(bundle, 'onnxruntime')
-        selection = Selection(thresholds.score, thresholds.iou, thresholds.max_detections)
-        parity = check_parity(model, engine, _spread(validation, num_parity), selection)
-        everything = replace(SCORING, iou_threshold=thresholds.iou)
+        parity = check_parity(model, engine, _spread(validation, num_parity), thresholds)
+        everything = replace(SCORING, iou=thresholds.iou)
         scores = evaluate_detector(Detector(bundle, engine, everything), validation)
         detector = Detector(bundle, engine)
         golden_samples = _spread(validation, num_golden)
@@ -143,7 +141,7 @@ def _golden(detector: Detector, sample: Sample, number: int) -> GoldenFrame:
     name = re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name)
     return GoldenFrame(
         f'golden/{number}_{name}',
-        detector.settings.score_threshold,
+        detector.thresholds.score,
         tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
         tuple(round(float(score), 5) for score in found.scores),
         tuple(int(label) for label in found.labels),
@@ -161,7 +159,7 @@ def _metrics(
             'split': 'validation',
             'num_images': len(validation),
             'digest': dataset_digest(validation),
-            'score_threshold': SCORING.score_threshold,
+            'score_threshold': SCORING.score,
             'engine': to_plain(engine.info),
         },
     }
