@@ -67,12 +67,18 @@ class Encoding:
 
 def _colours(code: int) -> Convert:
     """Make the conversion that an OpenCV code stands for."""
-    return lambda view: cv2.cvtColor(view, code)
+
+    def convert_colours(view: NDArray) -> NDArray[np.uint8]:
+        if view.shape[:2] == (1, 1):  # OpenCV 4.5 takes a single pixel for something else
+            return cv2.cvtColor(np.repeat(view, 2, axis=1), code)[:, :1]
+        return cv2.cvtColor(view, code)
+
+    return convert_colours
 
 
 def _thermal(view: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Stretch 16-bit grey to 8 bits."""
-    return cv2.cvtColor(to_8bit(view), cv2.COLOR_GRAY2RGB)
+    return _GREY.convert(to_8bit(view))
 
 
 _GREY = Encoding(_colours(cv2.COLOR_GRAY2RGB), 1)

@@ -48,7 +48,7 @@ def to_bgr(msg: Image) -> NDArray[np.uint8]:
     :return: ``(H, W, 3)`` uint8 BGR, a copy.
     :raises ImageError: as :func:`to_rgb` does.
     """
-    return cv2.cvtColor(to_rgb(msg), cv2.COLOR_RGB2BGR)
+    return ENCODINGS['bgr8'].convert(to_rgb(msg))  # the same swap in both directions
 
 
 def from_array(image: NDArray, encoding: str, header: Header) -> Image:

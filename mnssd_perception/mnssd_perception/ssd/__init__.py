@@ -15,7 +15,7 @@ from mnssd_perception.ssd.priors import (
     scale_sizes,
     ssdlite_feature_maps,
 )
-from mnssd_perception.ssd.resize import resize_frame, Resizing, resizing
+from mnssd_perception.ssd.resize import fit_size, resize_frame, resize_image, Resizing, resizing
 from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec, Normalisation
 from mnssd_perception.ssd.thresholds import Thresholds
 
@@ -27,6 +27,7 @@ __all__ = [
     'feature_map',
     'FeatureMap',
     'finetune_feature_maps',
+    'fit_size',
     'match',
     'Matching',
     'ModelSpec',
@@ -37,6 +38,7 @@ __all__ = [
     'prior_digest',
     'RawHeads',
     'resize_frame',
+    'resize_image',
     'Resizing',
     'resizing',
     'scale_sizes',
