@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # Unit (a folder or a module of a package) -> the units of this repository that it may import.
 LAYERS = {
     'mnssd_perception': {
-        'bundle': {'errors', 'plain', 'ssd', 'text'},
+        'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
         'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd', 'text'},
         'errors': {'text'},
+        'files': set(),
         'image_file': {'encodings', 'errors'},
         'latency': set(),
         'mailbox': set(),
@@ -81,14 +82,25 @@ LAYERS = {
         'inspection': {'config', 'data', 'errors', 'layouts', 'priors'},
         'layouts': {'config', 'data', 'priors'},
         'loss': {'config', 'errors'},
-        'model': {'config', 'errors'},
+        'model': {'config', 'errors', 'torch_file'},
         'priors': {'config', 'errors'},
-        'train': {'config', 'data', 'errors', 'evaluation', 'layouts', 'loss', 'model', 'priors'},
+        'torch_file': {'errors'},
+        'train': {
+            'config',
+            'data',
+            'errors',
+            'evaluation',
+            'layouts',
+            'loss',
+            'model',
+            'priors',
+            'torch_file',
+        },
     },
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'image_file', 'plain', 'ssd'}
+SHARED = {'bundle', 'detector', 'engines', 'errors', 'files', 'image_file', 'plain', 'ssd', 'text'}
 SHARED_BESIDES = {
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
@@ -97,7 +109,17 @@ SHARED_BESIDES = {
 }
 
 # The others do without it, so that an experiment or a data set is looked at in no time.
-WITH_TORCH = ('bench', 'cli', 'data', 'evaluation', 'export', 'loss', 'model', 'train')
+WITH_TORCH = (
+    'bench',
+    'cli',
+    'data',
+    'evaluation',
+    'export',
+    'loss',
+    'model',
+    'torch_file',
+    'train',
+)
 
 # Foreign package or part of one -> the units that may import it.
 FOREIGN = {

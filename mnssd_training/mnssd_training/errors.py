@@ -2,7 +2,14 @@
 
 from mnssd_perception.errors import MnssdError
 
-__all__ = ['CheckpointError', 'ConfigError', 'DatasetError', 'ExportError', 'TrainingError']
+__all__ = [
+    'CheckpointError',
+    'ConfigError',
+    'DamagedCheckpointError',
+    'DatasetError',
+    'ExportError',
+    'TrainingError',
+]
 
 
 class ConfigError(MnssdError):
@@ -32,6 +39,23 @@ class TrainingError(MnssdError):
 
 class CheckpointError(MnssdError):
     """A checkpoint cannot be read or does not belong to this experiment."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """
+    The bytes of a checkpoint are not those that were written.
+
+    :ivar path: the file.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f'{path}: damaged: {reason}')
+        self.path = path
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type['DamagedCheckpointError'], tuple[object, str]]:
+        """Travel to the other processes whole."""
+        return type(self), (self.path, self._reason)
 
 
 class ExportError(MnssdError):

@@ -12,6 +12,7 @@ from typing import TypeVar
 import zlib
 
 import fsspec
+from mnssd_perception.files import sync_folder
 from mnssd_training.errors import DatasetError
 
 __all__ = ['is_remote', 'read_entry', 'read_url', 'Shard', 'ShardEntry']
@@ -203,6 +204,7 @@ def _fetch(shard: Shard, kept: Path) -> None:
                 shard.url, f'expected SHA-256 {shard.sha256[:12]}..., got {digest[:12]}...'
             )
         part.replace(kept)
+        sync_folder(kept.parent)
 
 
 def _sha256(path: Path) -> str:

@@ -9,9 +9,10 @@ import textwrap
 from types import ModuleType
 from typing import Any
 
-from mnssd_training.errors import CheckpointError, ConfigError
+from mnssd_training.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from mnssd_training.model.backbone import Backbone, chosen_strides, recomputed
 from mnssd_training.model.norm import convert_norms
+from mnssd_training.torch_file import check_integrity
 import torch
 from torch import nn
 
@@ -93,9 +94,12 @@ class TimmBackbone(Backbone):
         if not Path(source).is_file():
             raise CheckpointError(f'{source}: no such file of backbone weights')
         try:
+            check_integrity(Path(source).read_bytes(), source)
             state = timm.models.load_state_dict(source, device='cpu', weights_only=True)
             own = self.body.state_dict()
             self.body.load_state_dict({key: state[_key_in(state, key)] for key in own})
+        except DamagedCheckpointError:
+            raise
         except Exception as error:  # loading raises whatever the bytes lead it to
             raise CheckpointError(
                 f'{source}: expected a state dict of timm/{self._name}'

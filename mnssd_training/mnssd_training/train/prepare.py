@@ -16,6 +16,8 @@ import torch
 
 __all__ = ['Prepared', 'prepare']
 
+ENOUGH = 0.5  # share of the weights of a checkpoint to begin with that should fit
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -28,6 +30,7 @@ class Prepared:
     :ivar dataset: makes the items of the training set.
     :ivar criterion: the loss.
     :ivar notes: what a person should know, a line each.
+    :ivar warnings: what is probably not meant, a line each.
     """
 
     splits: Splits
@@ -36,6 +39,7 @@ class Prepared:
     dataset: TrainingSet
     criterion: Criterion
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(experiment: Experiment) -> Prepared:
@@ -56,8 +60,10 @@ def prepare(experiment: Experiment) -> Prepared:
     notes = list(splits.notes)
     if experiment.initial.backbone_weights:
         model.backbone.load_weights(experiment.initial.backbone_weights)
+    warnings: list[str] = []
     if experiment.initial.checkpoint:
-        notes.append(begin_with(model, experiment.initial.checkpoint))
+        note, share = begin_with(model, experiment.initial.checkpoint)
+        (notes if share >= ENOUGH else warnings).append(note)
     model.backbone.checkpointing = config.gradient_checkpointing
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -68,24 +74,27 @@ def prepare(experiment: Experiment) -> Prepared:
         TrainingSet(splits.train, spec, experiment.augmentation, experiment.matching, config.seed),
         Criterion(experiment.loss, spec),
         tuple(notes),
+        tuple(warnings),
     )
 
 
-def begin_with(model: MobileNetSsd, source: str) -> str:
+def begin_with(model: MobileNetSsd, source: str) -> tuple[str, float]:
     """
     Begin with the averaged weights of another run, as far as they fit.
 
     :param model: gets the weights; layers whose shapes differ stay fresh.
     :param source: path or URL of the checkpoint.
-    :return: a line that says which did not fit, and whether the classes are the same.
+    :return: a line that says which did not fit, and whether the classes are the same; and the
+        share of the weights that did fit, 0 to 1.
     :raises CheckpointError: if it cannot be read or nothing fits.
     """
     other = load_checkpoint(source)
     try:
-        fresh = load_matching(model, other.weights)
+        match = load_matching(model, other.weights)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from error
+    fresh = match.fresh
     words = f'; {len(fresh)} layers begin afresh, such as {fresh[0]}' if fresh else ''
     if other.spec.class_names != model.spec.class_names:
         words += f'; its classes are others: {", ".join(other.spec.class_names)}'
-    return f'{source}: weights taken over{words}'
+    return f'{source}: {match.share:.0%} of the weights taken over{words}', match.share

@@ -62,6 +62,7 @@ class State:
             'scaler': self.fabric.strategy.precision.state_dict(),
             'progress': progress.to_plain(),
             'num_samples': self.plan.num_samples,
+            'num_threads': torch.get_num_threads(),
         }
         return Checkpoint(
             self.prepared.spec,

@@ -95,6 +95,12 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
     path.write_bytes(b'rubbish')
     with pytest.raises(CheckpointError, match='expected a state dict of timm/test_resnet'):
         backbone.load_weights(str(path))
+    torch.save(trained('test_resnet'), path)
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(CheckpointError, match='damaged: the CRC-32 of '):
+        backbone.load_weights(str(path))
 
 
 def test_weights_that_timm_fetches(monkeypatch: pytest.MonkeyPatch) -> None:

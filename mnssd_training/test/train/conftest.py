@@ -1,6 +1,7 @@
 """What tests of training share: a tiny experiment, and processes that are forked."""
 
 from collections.abc import Callable
+import ctypes
 import os
 from pathlib import Path
 import socket
@@ -65,6 +66,43 @@ def leave(child: int) -> int:
 def forked() -> Callable[[Callable[[], object]], int]:
     """Run something in a process of its own; return the exit code."""
     return lambda work: leave(fork(work))
+
+
+UNSHARE_USERS_AND_MOUNTS = 0x10020000  # CLONE_NEWUSER | CLONE_NEWNS
+SMALL_DISK = 8 << 20  # bytes
+CANNOT_MOUNT = 77
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Callable[[Callable[[Path], object]], None]:
+    """Run something in a process of its own, on a disk of 8 MiB that only it sees."""
+
+    def run(work: Callable[[Path], object]) -> None:
+        folder = tmp_path / 'disk'
+        folder.mkdir()
+
+        def mounted() -> None:
+            libc = ctypes.CDLL(None)
+            user, group = os.getuid(), os.getgid()
+            if libc.unshare(UNSHARE_USERS_AND_MOUNTS):
+                sys.exit(CANNOT_MOUNT)
+            try:
+                Path('/proc/self/setgroups').write_text('deny')
+                Path('/proc/self/uid_map').write_text(f'0 {user} 1')
+                Path('/proc/self/gid_map').write_text(f'0 {group} 1')
+            except OSError:
+                sys.exit(CANNOT_MOUNT)
+            options = f'size={SMALL_DISK}'.encode()
+            if libc.mount(b'disk', os.fsencode(folder), b'tmpfs', 0, options):
+                sys.exit(CANNOT_MOUNT)
+            work(folder)
+
+        code = leave(fork(mounted))
+        if code == CANNOT_MOUNT:
+            pytest.skip('needs the right to mount a file system')
+        assert code == 0
+
+    return run
 
 
 @pytest.fixture
