@@ -14,7 +14,7 @@ from mnssd_training.bench.postprocess import bench_postprocess
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are named, or all."""
-    parser = ArgumentParser('mnssd_training.bench', description='Measure against rivals.')
+    parser = ArgumentParser('mnssd bench', description='Measure speed beside peers.')
     parser.add_argument(
         'which', nargs='*', metavar='postprocess|engine|loading', help='default: all'
     )

@@ -23,17 +23,17 @@ from tqdm import tqdm
 
 EPILOG = """\
 examples:
-  evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
-  evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
-  evaluate network.onnx --experiment hit_uav data.root=DATA/hit_uav
-  evaluate model-1.0.mnssd DATA/cars --format yolo --rename bus=truck --rename kite=
+  mnssd evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
+  mnssd evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
+  mnssd evaluate network.onnx --experiment hit_uav data.root=DATA/hit_uav
+  mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --rename bus=truck --rename kite=
 """
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse, score and tell."""
     parser = ArgumentParser(
-        'evaluate',
+        'mnssd evaluate',
         description='Score a model on annotated photographs, as it flies.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

@@ -44,6 +44,11 @@ class Layout:
         return self.venv / 'mnssd.bash'
 
     @property
+    def launcher(self) -> Path:
+        """Return the command ``mnssd``, which needs no sourced script."""
+        return self.venv / 'bin' / 'mnssd'
+
+    @property
     def build(self) -> Path:
         """Return colcon's build base."""
         return self.root / 'build'
