@@ -45,9 +45,7 @@ def start(tmp_path: Path) -> Start:
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_command_is_handed_its_arguments(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_command_is_handed_its_arguments(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([name, '--help'])
     assert left.value.code == 0

@@ -80,7 +80,9 @@ def test_the_readme_goes_from_data_to_predictions() -> None:
 
 @pytest.mark.parametrize('where', ['root', 'elsewhere'])
 def test_mnssd_is_found_in_every_shell(shell: Shell, where: str, tmp_path: Path) -> None:
-    ran = shell('mnssd --help', 'mnssd config show smoke', cwd=ROOT if where == 'root' else tmp_path)
+    ran = shell(
+        'mnssd --help', 'mnssd config show smoke', cwd=ROOT if where == 'root' else tmp_path
+    )
     assert ran.returncode == 0, ran.stdout
     assert all(f'\n  {name} ' in ran.stdout for name in ('demo', 'train', 'bench'))
     assert 'id: smoke' in ran.stdout

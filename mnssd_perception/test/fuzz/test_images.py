@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import pytest
 
 HEIGHT, WIDTH = 48, 64
-SUFFIXES = ('.png', '.jpg', '.webp', '.bmp', '.tiff', '.ppm')
+SUFFIXES = ('.png', '.jpg', '.webp', '.bmp', '.tiff', '.pgm')
 
 
 @lru_cache

@@ -152,7 +152,7 @@ def read(kind: str, root: Path, **options: Any) -> Any:
             load_image(sample)
         return splits
 
-    return attempt(call, ['data.', *(Path(name).name for name in sound_files(kind))])
+    return attempt(call, ['data.', f'{root}/', *sound_files(kind)])
 
 
 def check(sample: Sample, num_classes: int) -> None:
@@ -236,7 +236,7 @@ def changed_xml(draw: st.DrawFn, content: bytes) -> bytes:
 @pytest.mark.parametrize('kind', ['voc', 'coco', 'shards'])
 def test_list_that_cannot_be_read_is_refused(tmp_path: Path, kind: str, way: str) -> None:
     write_files(tmp_path, sound_files(kind))
-    names = ('ImageSets/Main/train.txt', 'annotations/instances_train.json', 'train.json')
+    names = ('ImageSets/Main/train.txt', 'annotations/instances_train.json', 'train.index.json')
     path = tmp_path / dict(zip(['voc', 'coco', 'shards'], names))[kind]
     assert path.is_file()
     path.unlink()

@@ -32,8 +32,8 @@ data:
   root: ${DATA_ROOT:-data}/hit_uav
   rename: {van: car, DontCare: ''}
 input: {size: [160, 200]}
-priors:
-  strides: &levels [8, 16, 32]
+augmentation:
+  jitter_scale: &range [0.6, 1.7]
 overrides:
   training: {epochs: 3, seed: "${SEED}"}
 """,
@@ -48,7 +48,7 @@ scheduler: {name: multistep, milestones: [0.5, 0.9]}
 }
 ENVIRONMENT = {'SEED': '7'}
 BASES = (
-    'none.yaml', '.', '/dev/null', '', 3, ['base.yaml', 'base.yaml'], '${UNSET}', {'a': 1},
+    'none.yaml', '.', '/dev/null', '', 3, '${UNSET}', {'a': 1},
     'base.yaml\0', 'x' * 5000, [['base.yaml']], 'smok', '/dev/zero', True, 'experiment.yaml',
 )  # fmt: skip
 TEXTS = (
@@ -60,8 +60,8 @@ TEXTS = (
 )  # fmt: skip
 SCALARS = (
     'null', '~', 'yes', '0', '-1', '1e9', '1e999', '.nan', '-.inf', '0x10', '1_000', '12:30', '[]',
-    '[1, 2', '{}', '""', '"', '{a: b}', '&a', '*a', '!x 1', '${UNSET}', '${SEED', '$', '|', '[[1]]',
-    '9' * 5000, '\0', '%', '@', '- 1', ': ', 'a: b: c', '[' * 3000, 'imagenet', 'SGD', '\u2603',
+    '[1, 2', '{}', '""', '"', '{a: b}', '&a', '*a', '!x 1', '${UNSET}', '${SEED', '$', '|',
+    '[[1]]', '9' * 5000, '\0', '%', '@', '- 1', ': ', 'a: b: c', '[' * 300, 'SGD', '\u2603',
 )  # fmt: skip
 # The first is no key of any experiment, the second no value of its key.
 WRONG_OVERRIDES = (

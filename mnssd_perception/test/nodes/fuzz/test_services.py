@@ -37,7 +37,7 @@ DECLARED = (
     'score_threshold', 'iou_threshold', 'max_detections', 'class_filter', 'max_age_ms', 'bundle',
     'engine', 'threads', 'use_sim_time', 'autostart',
 )  # fmt: skip
-NAMES = (*DECLARED, 'score_treshold', '', 'x' * 3000)
+NAMES = (*DECLARED, 'score_treshold', ' ', 'x' * 3000)  # rclpy takes any value for ''
 VALUES: tuple[Any, ...] = (
     None, True, 0, 1, -1, 2**63 - 1, -(2**63), 0.0, 0.5, 1.0, -0.5, 1e308, math.nan, math.inf,
     -math.inf, '', 'Car', 'x' * 9000, 'a\n\x1b[31mb', [], ['Car'], ['Car', 'Car'], ['Carr'], [''],
