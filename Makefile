@@ -74,7 +74,7 @@ lock:
 		tools/workspace/constraints.txt --output-file tools/workspace/requirements.lock
 
 licenses: setup
-	@$(WORKSPACE) run python tools/licenses.py THIRD_PARTY.md
+	@PYTHONPATH=tools/workspace $(WORKSPACE) run python tools/licenses.py THIRD_PARTY.md
 
 clean:
 	rm -rf .venv .venv.unfinished build install log

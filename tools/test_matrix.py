@@ -95,7 +95,17 @@ def run_row(row: Row, python: Path, pytest_arguments: Sequence[str]) -> str:
         # What is installed beside this matrix must not be found from within.
         for name in ('PYTHONPATH', 'PYTHONHOME', 'LD_LIBRARY_PATH', 'AMENT_PREFIX_PATH'):
             variables.pop(name, None)
-        options = ['-q', '-p', 'timeout', '-p', 'xdist', '-p', 'no:cacheprovider', '-m', 'not slow']
+        options = [
+            '-q',
+            '-p',
+            'timeout',
+            '-p',
+            'xdist',
+            '-p',
+            'no:cacheprovider',
+            '-m',
+            'not slow',
+        ]
         tests = [environment / 'bin/python', '-m', 'pytest', *options, *pytest_arguments, *TESTS]
         with subprocess.Popen(
             tests, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True
@@ -117,11 +127,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.python in (None, row.python):
             print(f'\n== {row}', flush=True)
             python = find_python(row.python)
-            result = run_row(row, python, pytest_arguments) if python else 'skipped: no such Python'
+            result = (
+                run_row(row, python, pytest_arguments) if python else 'skipped: no such Python'
+            )
             results.append((row, result))
     print()
     for row, result in [(Row('Python', 'NumPy', 'OpenCV', 'ORT', ''), 'result'), *results]:
-        print(' '.join(f'{version:<9}' for version in astuple(row)[:4]), row.like or 'like', '|', result)
+        print(
+            ' '.join(f'{version:<9}' for version in astuple(row)[:4]),
+            row.like or 'like',
+            '|',
+            result,
+        )
     return 1 if any(result.startswith('FAILED') for _, result in results) else 0
 
 
