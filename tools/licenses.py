@@ -29,8 +29,8 @@ KNOWN = {
 TITLE = """\
 # Third-party software
 
-What `make setup` installs (on {machine}), with the licence that each distribution
-declares. None of it is part of this repository. `make licenses` writes this file, and fails where a
+What `make setup` installs on {machine}, with the licence that each distribution
+declares. None of it is part of this repository. `make licenses` writes it, and fails where a
 licence is unknown, the GPL or the AGPL.
 
 | distribution | version | licence |

@@ -95,18 +95,10 @@ def run_row(row: Row, python: Path, pytest_arguments: Sequence[str]) -> str:
         # What is installed beside this matrix must not be found from within.
         for name in ('PYTHONPATH', 'PYTHONHOME', 'LD_LIBRARY_PATH', 'AMENT_PREFIX_PATH'):
             variables.pop(name, None)
-        options = [
-            '-q',
-            '-p',
-            'timeout',
-            '-p',
-            'xdist',
-            '-p',
-            'no:cacheprovider',
-            '-m',
-            'not slow',
-        ]
-        tests = [environment / 'bin/python', '-m', 'pytest', *options, *pytest_arguments, *TESTS]
+        # Two workers: a crash of a library ends one test, and not all of them.
+        options = ['-q', '-n', '2', '--dist', 'loadfile', '--tb=short', '-m', 'not slow']
+        options += ['-p', 'timeout', '-p', 'xdist', '-p', 'no:cacheprovider', *pytest_arguments]
+        tests = [environment / 'bin/python', '-m', 'pytest', *options, *TESTS]
         with subprocess.Popen(
             tests, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True
         ) as process:
