@@ -24,10 +24,10 @@ from pydantic_core import to_jsonable_python
 
 EPILOG = """\
 examples:
-  config show                           the experiments that come with mnssd
-  config show hit_uav training.epochs=3 every key, and who set it
-  config check my/*.yaml                all that is wrong with some files
-  config schema --output schema.json    for an editor; first line of an experiment file then:
+  mnssd config show                           the experiments that come with mnssd
+  mnssd config show hit_uav training.epochs=3 every key, and who set it
+  mnssd config check my/*.yaml                all that is wrong with some files
+  mnssd config schema --output schema.json    for an editor; first line of an experiment file then:
       # yaml-language-server: $schema=schema.json
 """
 
@@ -89,7 +89,7 @@ def _print(text: str) -> None:
 def _parser() -> ArgumentParser:
     """Describe the command line."""
     parser = ArgumentParser(
-        'config',
+        'mnssd config',
         description='Show, check and describe experiments.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

@@ -17,7 +17,7 @@ ROWS = 12
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse, test and plot."""
     parser = ArgumentParser(
-        'find-lr',
+        'mnssd find-lr',
         description='Raise the learning rate from step to step and see where the loss falls '
         'fastest and where it diverges (Smith, 2017).',
     )

@@ -14,10 +14,10 @@ __all__ = ['dry_run', 'main', 'run_training']
 
 EPILOG = """\
 examples:
-  train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
-  train smoke data.root=DATA/hit_uav --run runs/smoke
-  train smoke data.root=DATA/hit_uav --run runs/smoke --resume
-  train hit_uav data.root=DATA/hit_uav --dry-run
+  mnssd train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
+  mnssd train smoke data.root=DATA/hit_uav --run runs/smoke
+  mnssd train smoke data.root=DATA/hit_uav --run runs/smoke --resume
+  mnssd train hit_uav data.root=DATA/hit_uav --dry-run
   torchrun --nproc-per-node 4 -m mnssd_training train hit_uav data.root=DATA/hit_uav --resume
 """
 
@@ -25,7 +25,7 @@ examples:
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and train."""
     parser = ArgumentParser(
-        'train',
+        'mnssd train',
         description='Train a MobileNetV2-SSD.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
