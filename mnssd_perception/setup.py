@@ -1,10 +1,20 @@
-"""The perception package as colcon installs it."""
+"""
+The perception package, installed by colcon or by pip.
+
+On a machine with ROS, colcon runs ``develop`` or ``install`` here, and rosdep brings what
+``package.xml`` names, often as Debian packages that Python's metadata does not know, such as
+python3-opencv: a requirement on them would stop scripts that import ``pkg_resources``. Without
+ROS, pip builds a wheel, and the wheel names its requirements.
+"""
 
 from pathlib import Path
+import sys
 
 from setuptools import find_packages, setup
 
 NAME = 'mnssd_perception'
+FOR_PIP = not {'bdist_wheel', 'dist_info', 'editable_wheel'}.isdisjoint(sys.argv)
+REQUIREMENTS = ['numpy>=1.21', 'onnxruntime>=1.18', 'opencv-python-headless>=4.5.4']
 
 
 def files(pattern, folder='.'):
@@ -17,6 +27,16 @@ def files(pattern, folder='.'):
     found = (path.relative_to(folder) for path in Path(folder).glob(pattern) if path.is_file())
     return sorted(map(str, found))
 
+
+MNSSD = 'mnssd = mnssd_perception.__main__:main'
+NODES_AND_TOOLS = [  # for `ros2 run` and launch files
+    'benchmark_transport = mnssd_perception.cli.benchmark_transport:main',
+    'camera_node = mnssd_perception.nodes.camera_node:main',
+    'demo = mnssd_perception.cli.demo:main',
+    'detector_node = mnssd_perception.nodes.detector_node:main',
+    'drone_node = mnssd_perception.nodes.drone_node:main',
+    'recorder_node = mnssd_perception.nodes.recorder_node:main',
+]
 
 setup(
     name=NAME,
@@ -33,18 +53,12 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/launch', files('launch/*.launch.py')),
         (f'share/{NAME}/config', files('config/*')),
+        # colcon puts `bin` on the PATH, where it leads to the script of the workspace's Python;
+        # pip writes that script there itself.
+        *([] if FOR_PIP else [('bin', ['scripts/mnssd'])]),
     ],
-    install_requires=['setuptools'],
+    install_requires=REQUIREMENTS if FOR_PIP else ['setuptools'],
     extras_require={'test': ['pytest']},
     zip_safe=False,
-    entry_points={
-        'console_scripts': [
-            'benchmark_transport = mnssd_perception.cli.benchmark_transport:main',
-            'camera_node = mnssd_perception.nodes.camera_node:main',
-            'demo = mnssd_perception.cli.demo:main',
-            'detector_node = mnssd_perception.nodes.detector_node:main',
-            'drone_node = mnssd_perception.nodes.drone_node:main',
-            'recorder_node = mnssd_perception.nodes.recorder_node:main',
-        ],
-    },
+    entry_points={'console_scripts': [MNSSD, *([] if FOR_PIP else NODES_AND_TOOLS)]},
 )

@@ -1,10 +1,47 @@
-"""The training package as colcon installs it."""
+"""The training package, installed by colcon or by pip; see that of mnssd_perception."""
 
 from pathlib import Path
+import sys
 
 from setuptools import find_packages, setup
 
 NAME = 'mnssd_training'
+FOR_PIP = not {'bdist_wheel', 'dist_info', 'editable_wheel'}.isdisjoint(sys.argv)
+REQUIREMENTS = [
+    'faster-coco-eval>=1.6',
+    'fsspec>=2024.2',
+    'jinja2>=3.0',
+    'lightning-fabric>=2.5',
+    'matplotlib>=3.7',
+    'mnssd_perception',
+    'numpy>=1.21',
+    'onnx>=1.17',
+    'onnxscript>=0.5',
+    'opencv-python-headless>=4.5.4',
+    'pillow>=9.1',
+    'pydantic>=2.7',
+    'pyyaml>=5.4',
+    'tensorboard>=2.14',
+    'timm>=1.0.11',
+    'torch>=2.7',
+    'torchvision>=0.22',
+    'tqdm>=4.60',
+]
+VERBS = [  # for `ros2 run`; elsewhere `mnssd` runs them
+    'anchors = mnssd_training.cli.anchors:main',
+    'bags-to-dataset = mnssd_training.cli.bags_to_dataset:main',
+    'bench = mnssd_training.bench.__main__:main',
+    'config = mnssd_training.cli.config:main',
+    'dataset = mnssd_training.cli.dataset:main',
+    'evaluate = mnssd_training.cli.evaluate:main',
+    'export = mnssd_training.cli.export:main',
+    'find-batch-size = mnssd_training.cli.find_batch_size:main',
+    'find-lr = mnssd_training.cli.find_lr:main',
+    'finetune = mnssd_training.cli.finetune:main',
+    'predict = mnssd_training.cli.predict:main',
+    'shard = mnssd_training.cli.shard:main',
+    'train = mnssd_training.cli.train:main',
+]
 
 setup(
     name=NAME,
@@ -28,23 +65,15 @@ setup(
         (f'share/{NAME}', ['package.xml']),
         (f'share/{NAME}/config', sorted(map(str, Path('config').glob('*')))),
     ],
-    install_requires=['setuptools'],
-    extras_require={'test': ['pytest']},
+    install_requires=REQUIREMENTS if FOR_PIP else ['setuptools'],
+    extras_require={
+        'bags': ['rosbags>=0.10'],
+        'remote': ['aiohttp>=3.8', 's3fs>=2024.2'],
+        'test': ['hypothesis', 'pycocotools>=2.0.8', 'pytest', 'pytest-timeout', 'webdataset'],
+    },
     zip_safe=True,
     entry_points={
-        'console_scripts': [
-            'anchors = mnssd_training.cli.anchors:main',
-            'bags-to-dataset = mnssd_training.cli.bags_to_dataset:main',
-            'config = mnssd_training.cli.config:main',
-            'dataset = mnssd_training.cli.dataset:main',
-            'evaluate = mnssd_training.cli.evaluate:main',
-            'export = mnssd_training.cli.export:main',
-            'find-batch-size = mnssd_training.cli.find_batch_size:main',
-            'find-lr = mnssd_training.cli.find_lr:main',
-            'finetune = mnssd_training.cli.finetune:main',
-            'predict = mnssd_training.cli.predict:main',
-            'shard = mnssd_training.cli.shard:main',
-            'train = mnssd_training.cli.train:main',
-        ],
+        'mnssd.commands': ['training = mnssd_training.__main__:COMMANDS'],
+        'console_scripts': [] if FOR_PIP else VERBS,
     },
 )

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
-from mnssd_training.__main__ import GROUPS, main, VERBS
+from mnssd_training.__main__ import COMMANDS, main
 from mnssd_training.train import load_checkpoint
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+NAMES = sorted(command.name for command in COMMANDS)
 
 Start = Callable[[Sequence[object]], subprocess.Popen[str]]
 
@@ -42,35 +44,15 @@ def start(tmp_path: Path) -> Start:
     return popen
 
 
-@pytest.mark.parametrize('arguments', [['--help'], ['-h']])
-def test_help_lists_the_verbs(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments) == 0
-    out = capsys.readouterr().out
-    assert all(f'\n  {verb} ' in out for verb in VERBS)
-    assert all(f'\n{title}:\n' in out for title in GROUPS)
-
-
-def test_without_a_verb_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
-    assert capsys.readouterr().out.startswith('usage: ')
-
-
-def test_a_verb_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['trian']) == 2
-    out, err = capsys.readouterr()
-    assert out == ''
-    assert err.startswith("error: no verb 'trian'; did you mean 'train'?\n")
-
-
-@pytest.mark.parametrize('verb', sorted(VERBS))
-def test_a_verb_is_handed_its_arguments(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize('name', NAMES)
+def test_a_command_is_handed_its_arguments(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main([verb, '--help'])
+        main([name, '--help'])
     assert left.value.code == 0
-    assert capsys.readouterr().out.startswith(f'usage: {verb} ')
+    assert capsys.readouterr().out.startswith(f'usage: mnssd {name} ')
 
 
-def test_every_verb_is_a_program_of_the_package() -> None:
+def test_ros2_run_knows_every_command() -> None:
     """What setup.py installs is what there is."""
     script = (
         'import setuptools, runpy\n'
@@ -84,9 +66,8 @@ def test_every_verb_is_a_program_of_the_package() -> None:
         text=True,
         check=True,
     ).stdout
-    assert told.splitlines() == [
-        f'{verb} = mnssd_training.cli.{verb.replace("-", "_")}:main' for verb in sorted(VERBS)
-    ]
+    modules = {command.name: command.module for command in COMMANDS}
+    assert told.splitlines() == [f'{name} = {modules[name]}:main' for name in NAMES]
 
 
 def test_an_error_is_one_line_and_no_traceback(start: Start) -> None:
@@ -125,7 +106,9 @@ def test_a_run_that_is_stopped_from_outside_can_go_on(
     assert process.returncode == code, err
     assert 'Traceback' not in err
     if number != signal.SIGKILL:
-        assert err.splitlines()[-1] == f'stopped by {signal.Signals(number).name}'
+        assert err.splitlines()[-1] == (
+            f'stopped by {signal.Signals(number).name}; go on with --resume'
+        )
         status = json.loads((tmp_path / 'run' / 'status.json').read_text())
         assert status['status'] == 'preempted'
     checkpoint = load_checkpoint(max(checkpoints.glob('step-*.pt')))

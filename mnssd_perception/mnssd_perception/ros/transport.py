@@ -51,13 +51,18 @@ MB = 10**6
 NS = 10**9
 
 # Stamps further apart mean a camera that was stopped and started [s].
-LONGEST_GAP = 5.0
+LONGEST_GAP = 10.0
 
-# The loss is judged on this many intervals, from this many on.
-WINDOW, FEWEST = 60, 20
+# The loss is judged on this many intervals; fewer intervals or lost images than the second tell
+# nothing.
+WINDOW, FEWEST = 60, 5
 
 # Jitter makes intervals that are up to this much longer than the period.
 JITTER = 1.75
+
+# How far an interval may be from a multiple of the period [periods], at least and as a share of a
+# long interval, in which the delays of a busy camera add up; and how many must be that close.
+MULTIPLE, DRIFT, REGULAR = 0.2, 0.1, 0.8
 
 # Losing less is left to the counters: a loaded machine loses an image now and then.
 TOLERATED_LOSS = 0.1
@@ -159,8 +164,10 @@ class LostImages:
     """
     Finds lost images by gaps in the stamps of those that arrive.
 
-    The period is the 20th percentile of the last intervals, so that it is known although most
-    images are lost; the estimate of the loss is then too low.
+    The period is that of the shortest intervals, so that it is known although most images are
+    lost. Intervals that are no multiples of it are those of a source without a steady rate, such
+    as a file that is played in lock-step, and no loss. A source that skips images on purpose looks
+    like a loss.
 
     :param topic: of the images, for messages.
     """
@@ -184,14 +191,22 @@ class LostImages:
         """
         Estimate how many of the last images did not arrive.
 
-        :return: their share, from 0 to below 1; 0 while there are too few stamps to tell.
+        :return: their share, from 0 to below 1; 0 while there are too few to tell.
         """
         intervals = np.diff(np.array(self._stamps_ns, np.int64)).astype(np.float64)
         if len(intervals) < FEWEST:
             return 0.0
-        in_periods = intervals / np.percentile(intervals, 20)
-        lost = np.where(in_periods > JITTER, np.round(in_periods) - 1, 0).sum()
-        return float(lost / (lost + len(intervals)))
+        shortest = np.percentile(intervals, 5)
+        period = np.median(intervals[intervals <= JITTER * shortest])
+        tolerance = np.maximum(MULTIPLE, DRIFT * intervals / period)
+        # Where no two images in a row arrive, the shortest interval is two or three periods.
+        for divisor in (1, 2, 3):
+            in_periods = intervals * divisor / period
+            is_multiple = np.abs(in_periods - np.round(in_periods)) < tolerance
+            if is_multiple.mean() >= REGULAR:
+                lost = np.where(in_periods > JITTER, np.round(in_periods) - 1, 0).sum()
+                return float(lost / (lost + len(intervals))) if lost >= FEWEST else 0.0
+        return 0.0
 
     def conditions(self) -> list[Condition]:
         """

@@ -123,7 +123,12 @@ def test_five_images_become_detections_a_video_and_a_sheet(
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly(endless: Demo, number: signal.Signals) -> None:
     endless.wait_for_detections()
-    assert len(endless.processes()) == 4
+    commands = [Path(f'/proc/{pid}/cmdline').read_text() for pid in endless.processes()]
+    assert len(commands) == 4
+    # The camera waits until a frame is written, not only detected.
+    (camera,) = (command for command in commands if 'camera_node' in command)
+    assert 'lockstep:=true' in camera
+    assert 'detections:=recorded' in camera
     endless.process.send_signal(number)
     code, text = endless.finish()
     assert code == 0, text

@@ -15,7 +15,7 @@ from mnssd_training.bench.preprocessing import bench_preprocessing
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are named, or all."""
-    parser = ArgumentParser('mnssd_training.bench', description='Measure against rivals.')
+    parser = ArgumentParser('mnssd bench', description='Measure speed beside peers.')
     parser.add_argument(
         'which', nargs='*', metavar='postprocess|engine|preprocessing|loading', help='default: all'
     )

@@ -41,15 +41,15 @@ from numpy.typing import NDArray
 
 EPILOG = """\
 examples:
-  anchors hit_uav data.root=DATA/hit_uav
-  anchors hit_uav data.root=DATA/hit_uav 'priors.a_cell=[6, 5, 3, 3]' --output priors
+  mnssd anchors hit_uav data.root=DATA/hit_uav
+  mnssd anchors hit_uav data.root=DATA/hit_uav 'priors.a_cell=[6, 5, 3, 3]' --output priors
 """
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse, measure, print and draw."""
     parser = ArgumentParser(
-        'anchors',
+        'mnssd anchors',
         description='Find priors that suit the training boxes, and tell how well they do.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

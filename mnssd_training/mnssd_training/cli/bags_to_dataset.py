@@ -33,8 +33,8 @@ from tqdm import tqdm
 
 EPILOG = """\
 examples:
-  bags-to-dataset flight_1 flight_2 --output DATA/new --every 2
-  bags-to-dataset flight.mcap --output DATA/new --format yolo --frames 30 --no-prelabel
+  mnssd bags-to-dataset flight_1 flight_2 --output DATA/new --every 2
+  mnssd bags-to-dataset flight.mcap --output DATA/new --format yolo --frames 30 --no-prelabel
 
 Labels that a model has made are a beginning: correct them before training on them.
 """
@@ -84,7 +84,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
 def _parse(arguments: Sequence[str] | None) -> Namespace:
     """Parse and refuse what contradicts itself."""
     parser = ArgumentParser(
-        'bags-to-dataset',
+        'mnssd bags-to-dataset',
         description='Make a data set of frames of ROS 2 bags, with first labels.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

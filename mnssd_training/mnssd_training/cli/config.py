@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 import sys
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import (
     compose,
@@ -23,10 +24,10 @@ from pydantic_core import to_jsonable_python
 
 EPILOG = """\
 examples:
-  config show                           the experiments that come with mnssd
-  config show hit_uav training.epochs=3 every key, and who set it
-  config check my/*.yaml                all that is wrong with some files
-  config schema --output schema.json    for an editor; first line of an experiment file then:
+  mnssd config show                           the experiments that come with mnssd
+  mnssd config show hit_uav training.epochs=3 every key, and who set it
+  mnssd config check my/*.yaml                all that is wrong with some files
+  mnssd config schema --output schema.json    for an editor; first line of an experiment file then:
       # yaml-language-server: $schema=schema.json
 """
 
@@ -45,9 +46,10 @@ def _show(args: Namespace) -> None:
             'experiment': to_jsonable_python(experiment),
             'origins': origins(experiment, tree),
         }
-        print(json.dumps(shown, indent=2))
+        print(mask_secrets(json.dumps(shown, indent=2)))
         return
-    _print(f'# fingerprint {fingerprint(experiment)}\n{draw(experiment, tree)}'.rstrip())
+    text = f'# fingerprint {fingerprint(experiment)}\n{draw(experiment, tree)}'
+    _print(mask_secrets(text.rstrip()))
 
 
 def _check(args: Namespace) -> None:
@@ -87,7 +89,7 @@ def _print(text: str) -> None:
 def _parser() -> ArgumentParser:
     """Describe the command line."""
     parser = ArgumentParser(
-        'config',
+        'mnssd config',
         description='Show, check and describe experiments.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

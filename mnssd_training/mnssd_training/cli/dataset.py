@@ -30,18 +30,18 @@ from tqdm import tqdm
 
 EPILOG = """\
 examples:
-  dataset check DATA/hit_uav
-  dataset check hit_uav data.root=DATA/hit_uav --json faults.json
-  dataset stats hit_uav data.root=DATA/hit_uav --html hit_uav.html
-  dataset look DATA/aerial_cars --split val --class bus --output buses.jpg
-  dataset look hit_uav data.root=DATA/hit_uav --augmented --matched --output seen.png
+  mnssd dataset check DATA/hit_uav
+  mnssd dataset check hit_uav data.root=DATA/hit_uav --json faults.json
+  mnssd dataset stats hit_uav data.root=DATA/hit_uav --html hit_uav.html
+  mnssd dataset look DATA/aerial_cars --split val --class bus --output buses.jpg
+  mnssd dataset look hit_uav data.root=DATA/hit_uav --augmented --matched --output seen.png
 """
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and run one of the three."""
     parser = ArgumentParser(
-        'dataset',
+        'mnssd dataset',
         description='Look into a data set. Each of the three tells more with --help.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -54,7 +54,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'stats': (_add_stats, _stats),
         'look': (_add_look, _look),
     }[chosen.verb]
-    own = ArgumentParser(f'dataset {chosen.verb}', description=run.__doc__)
+    own = ArgumentParser(f'mnssd dataset {chosen.verb}', description=run.__doc__)
     add_choice(own)
     add(own)
     run(own.parse_intermixed_args(chosen.rest))

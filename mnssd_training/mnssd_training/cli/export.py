@@ -17,15 +17,15 @@ from mnssd_training.train import load_checkpoint
 
 EPILOG = """\
 examples:
-  export runs/hit_uav_0123456789ab/checkpoints/best.pt --name hit_uav --version 1.0
-  export best.pt DATA/hit_uav --name hit_uav --version 1.0 --input-size 512,640
+  mnssd export runs/hit_uav_0123456789ab/checkpoints/best.pt --name hit_uav --version 1.0
+  mnssd export best.pt DATA/hit_uav --name hit_uav --version 1.0 --input-size 512,640
 """
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and pack."""
     parser = ArgumentParser(
-        'export',
+        'mnssd export',
         description='Export a checkpoint to ONNX, check it, score it and pack a bundle.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

@@ -15,7 +15,7 @@ MEBI = 2**20
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and measure."""
     parser = ArgumentParser(
-        'find-batch-size',
+        'mnssd find-batch-size',
         description='Double the batch until memory is full; show the speed and memory of each.',
     )
     add_experiment(parser)

@@ -24,9 +24,9 @@ __all__ = ['FLAGS', 'main', 'SWITCHES']
 
 EPILOG = """\
 examples:
-  finetune --data-root finetune_dataset --epochs 50 --batch-size 8
-  finetune --data-root finetune_dataset --weights-backbone imagenet --resume
-  finetune --data-root finetune_dataset --set training.ema_decay=0.999 --print-config
+  mnssd finetune --data-root finetune_dataset --epochs 50 --batch-size 8
+  mnssd finetune --data-root finetune_dataset --weights-backbone imagenet --resume
+  mnssd finetune --data-root finetune_dataset --set training.ema_decay=0.999 --print-config
 """
 EXPERIMENT = 'finetune'
 DEVICES = {'auto': 'auto', 'cpu': 'cpu', 'cuda': 'gpu'}
@@ -98,7 +98,7 @@ SWITCHES = {
 def _parser() -> ArgumentParser:
     """Describe the command line."""
     parser = ArgumentParser(
-        'finetune',
+        'mnssd finetune',
         description='Train a MobileNetV2-SSD on a folder of YOLO labels.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

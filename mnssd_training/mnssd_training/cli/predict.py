@@ -24,18 +24,18 @@ import numpy as np
 LINES = 'detections.jsonl'
 EPILOG = """\
 examples:
-  predict photographs/ one_more.png
-  predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output looked_at
-  predict 0 --limit 300                          the first camera, 300 frames
-  predict rtsp://camera/stream --score-threshold 0.5
-  predict flight_bag --topic /camera/image_raw   a bag of ROS 2
+  mnssd predict photographs/ one_more.png
+  mnssd predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output looked_at
+  mnssd predict 0 --limit 300                          the first camera, 300 frames
+  mnssd predict rtsp://camera/stream --score-threshold 0.5
+  mnssd predict flight_bag --topic /camera/image_raw   a bag of ROS 2
 """
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and look at everything."""
     parser = ArgumentParser(
-        'predict',
+        'mnssd predict',
         description='Find objects in images, videos, cameras and bags.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

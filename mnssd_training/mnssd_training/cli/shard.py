@@ -14,8 +14,8 @@ from mnssd_training.errors import ConfigError
 
 EPILOG = """\
 examples:
-  shard smoke data.root=DATA/hit_uav --output shards/hit_uav
-  shard smoke data.root=COCO data.format=coco --output shards/coco --shard-size 256MB
+  mnssd shard smoke data.root=DATA/hit_uav --output shards/hit_uav
+  mnssd shard smoke data.root=COCO data.format=coco --output shards/coco --shard-size 256MB
   train hit_uav data.format=shards data.root=shards/hit_uav
   train hit_uav data.format=shards data.root=s3://bucket/hit_uav data.cache=/tmp/shards
 
@@ -28,7 +28,7 @@ UNITS = {'KB': 1 << 10, 'MB': 1 << 20, 'GB': 1 << 30}
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse, read and write."""
     parser = ArgumentParser(
-        'shard',
+        'mnssd shard',
         description='Write the photographs of an experiment as WebDataset shards.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,

@@ -7,17 +7,17 @@ import sys
 
 from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, to_stored
 import yaml
 
 __all__ = ['dry_run', 'main', 'run_training']
 
 EPILOG = """\
 examples:
-  train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
-  train smoke data.root=DATA/hit_uav --run runs/smoke
-  train smoke data.root=DATA/hit_uav --run runs/smoke --resume
-  train hit_uav data.root=DATA/hit_uav --dry-run
+  mnssd train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
+  mnssd train smoke data.root=DATA/hit_uav --run runs/smoke
+  mnssd train smoke data.root=DATA/hit_uav --run runs/smoke --resume
+  mnssd train hit_uav data.root=DATA/hit_uav --dry-run
   torchrun --nproc-per-node 4 -m mnssd_training train hit_uav data.root=DATA/hit_uav --resume
 """
 
@@ -25,7 +25,7 @@ examples:
 def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and train."""
     parser = ArgumentParser(
-        'train',
+        'mnssd train',
         description='Train a MobileNetV2-SSD.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -60,7 +60,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         args.resume = True
     experiment = read_experiment(args)
     if args.print_config:
-        print(yaml.safe_dump(experiment.model_dump(mode='json'), sort_keys=False), end='')
+        print(yaml.safe_dump(to_stored(experiment), sort_keys=False), end='')
     elif args.dry_run:
         from mnssd_training.train import is_first_process  # torch takes seconds: after parsing
         from mnssd_training.train.rehearsal import rehearse

@@ -9,7 +9,12 @@ import shlex
 
 from mnssd_workspace.layout import Layout
 
-__all__ = ['activation_script', 'prepended_paths', 'workspace_environment']
+__all__ = [
+    'activation_script',
+    'launcher_script',
+    'prepended_paths',
+    'workspace_environment',
+]
 
 # The wheels would otherwise start each Python anew to set LD_LIBRARY_PATH, which is set here.
 _WHEELS_READY = '_ROS_WHEELS_BOOTSTRAP_COMPLETE'
@@ -92,3 +97,18 @@ def activation_script(layout: Layout, paths: Mapping[str, Sequence[Path]], *, wh
     if wheels:
         lines.append(f'export {_WHEELS_READY}=1')
     return '\n'.join(lines) + '\n'
+
+
+def launcher_script(layout: Layout) -> str:
+    """
+    Write the command ``mnssd`` of the virtual environment, which works from any shell.
+
+    :param layout: of the workspace.
+    """
+    script = layout.install / 'mnssd_perception' / 'lib' / 'mnssd_perception' / 'mnssd'
+    return (
+        '#!/bin/sh\n'
+        '# Runs mnssd in the environment of the workspace; written by `make setup`.\n'
+        f'. {shlex.quote(os.fspath(layout.activation))}\n'
+        f'exec {shlex.quote(os.fspath(layout.python))} {shlex.quote(os.fspath(script))} "$@"\n'
+    )

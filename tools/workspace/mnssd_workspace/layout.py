@@ -44,6 +44,11 @@ class Layout:
         return self.venv / 'mnssd.bash'
 
     @property
+    def launcher(self) -> Path:
+        """Return the command ``mnssd``, which needs no sourced script."""
+        return self.venv / 'bin' / 'mnssd'
+
+    @property
     def build(self) -> Path:
         """Return colcon's build base."""
         return self.root / 'build'
@@ -62,6 +67,11 @@ class Layout:
     def constraints(self) -> Path:
         """Return the file of pinned versions."""
         return self.root / 'tools' / 'workspace' / 'constraints.txt'
+
+    @property
+    def lock(self) -> Path:
+        """Return the file of the hashes of what is pinned."""
+        return self.root / 'tools' / 'workspace' / 'requirements.lock'
 
     def package(self, name: str) -> Path:
         """

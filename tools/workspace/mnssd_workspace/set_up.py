@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 import threading
 import time
 
 from mnssd_workspace.checks import check_disk, check_python
-from mnssd_workspace.environment import activation_script
+from mnssd_workspace.environment import activation_script, launcher_script
 from mnssd_workspace.lock import only_one
 from mnssd_workspace.plan import environment_paths, Job, make_plan
 from mnssd_workspace.steps import pending_steps, run_steps, Step
+from mnssd_workspace.venv import site_packages
 
 __all__ = ['set_up']
 
@@ -65,7 +67,14 @@ class _Progress:
 
 def _write_activation(job: Job) -> None:
     paths = environment_paths(job.layout, job.host)
-    script = activation_script(job.layout, paths, wheels=job.wheels)
-    path = job.layout.activation
-    if not path.is_file() or path.read_text() != script:
-        path.write_text(script)
+    _write(job.layout.activation, activation_script(job.layout, paths, wheels=job.wheels))
+    # Where only the virtual environment is active, `python -m` and torchrun find the packages.
+    links = site_packages(job.layout, job.host.dotted) / 'mnssd_workspace.pth'
+    _write(links, ''.join(f'{path}\n' for path in paths['PYTHONPATH']))
+    _write(job.layout.launcher, launcher_script(job.layout))
+    job.layout.launcher.chmod(0o755)
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)

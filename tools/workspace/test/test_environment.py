@@ -5,6 +5,7 @@ import subprocess
 
 from mnssd_workspace.environment import (
     activation_script,
+    launcher_script,
     prepended_paths,
     workspace_environment,
 )
@@ -68,3 +69,19 @@ def test_the_script_says_the_same(layout: Layout, *, wheels: bool) -> None:
     got = dict(line.split('=', 1) for line in shell.stdout.rstrip('\0').split('\0'))
     wanted = workspace_environment(environ, layout, paths, wheels=wheels)
     assert {name: got.get(name) for name in wanted} == wanted
+
+
+def test_the_launcher_needs_no_sourced_script(layout: Layout, tmp_path: Path) -> None:
+    paths = prepended_paths(layout, PACKAGES, '3.12', wheels=True)
+    layout.activation.write_text(activation_script(layout, paths, wheels=True))
+    layout.python.parent.mkdir()
+    layout.python.write_text('#!/bin/sh\necho "$PYTHONPATH"\nprintf "%s\\n" "$@"\n')
+    layout.python.chmod(0o755)
+    layout.launcher.write_text(launcher_script(layout))
+    layout.launcher.chmod(0o755)
+    command = [layout.launcher, 'train', 'a b']
+    told = subprocess.check_output(command, env={}, cwd=tmp_path, text=True)
+    path, script, *arguments = told.splitlines()
+    assert path == ':'.join(map(str, paths['PYTHONPATH']))
+    assert script == str(layout.install / 'mnssd_perception/lib/mnssd_perception/mnssd')
+    assert arguments == ['train', 'a b']

@@ -1,0 +1,22 @@
+"""``mnssd COMMAND ...``, also ``python -m mnssd_perception COMMAND ...``."""
+
+from collections.abc import Sequence
+import sys
+
+from mnssd_perception.commands import Command, installed_commands, run_command
+
+COMMANDS = (
+    Command('demo', 'drone', 'detections in a folder, a video or a camera, live through ROS 2',
+            'mnssd_perception.cli.demo'),
+    Command('benchmark-transport', 'drone', 'frames lost and latency of images between processes',
+            'mnssd_perception.cli.benchmark_transport'),
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that is named first."""
+    return run_command('mnssd', (*COMMANDS, *installed_commands()), arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""
+Commands of the command line, listed without importing them.
+
+``mnssd VERB ...`` knows the commands of this package and those that other distributions list under
+the entry point group ``mnssd.commands``, so that a drone without training has the same ``mnssd``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module, metadata
+import sys
+
+__all__ = ['Command', 'installed_commands', 'run_command']
+
+ENTRY_POINT_GROUP = 'mnssd.commands'
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    A command and where it is found.
+
+    :ivar name: the word that chooses it.
+    :ivar group: heading in the help.
+    :ivar summary: one line for the help.
+    :ivar module: has ``main(arguments) -> exit code``; imported only to run the command.
+    """
+
+    name: str
+    group: str
+    summary: str
+    module: str
+
+
+def installed_commands() -> tuple[Command, ...]:
+    """Collect the commands of all installed distributions."""
+    # In the order of their names: that of sys.path differs from workspace to workspace.
+    points = sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+    return tuple(command for point in points for command in point.load())
+
+
+def run_command(
+    program: str, commands: Sequence[Command], arguments: Sequence[str] | None = None
+) -> int:
+    """
+    Run the command that the first argument names.
+
+    :param program: name of the program, for its help.
+    :param commands: to choose from.
+    :param arguments: of the command line; None for those of the process.
+    :return: the exit code; 2 if there is no such command.
+    """
+    name, *rest = (list(sys.argv[1:]) if arguments is None else list(arguments)) or ['--help']
+    modules = {command.name: command.module for command in commands}
+    if name in modules:
+        return int(import_module(modules[name]).main(rest) or 0)
+    if name in ('-h', '--help'):
+        print(_help_text(program, commands))
+        return 0
+    close = get_close_matches(name, modules, n=1)
+    hint = f'did you mean {close[0]!r}?' if close else f'known are {", ".join(modules)}'
+    print(f'error: no command {name!r}; {hint}', file=sys.stderr)
+    return 2
+
+
+def _help_text(program: str, commands: Sequence[Command]) -> str:
+    """List the commands by group."""
+    lines = [f'usage: {program} COMMAND ...']
+    width = max((len(command.name) for command in commands), default=0) + 2
+    for group in dict.fromkeys(command.group for command in commands):
+        lines += ['', f'{group}:']
+        own = (command for command in commands if command.group == group)
+        lines += [f'  {command.name:<{width}}{command.summary}' for command in own]
+    return '\n'.join([*lines, '', 'Each command describes its arguments with --help.'])

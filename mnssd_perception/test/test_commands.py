@@ -1,0 +1,77 @@
+"""Commands of all packages under one name."""
+
+from importlib import metadata
+from pathlib import Path
+
+from mnssd_perception import __main__, commands
+from mnssd_perception.commands import Command, installed_commands, run_command
+import pytest
+
+Capture = pytest.CaptureFixture[str]
+
+ECHO = """
+def main(arguments):
+    print('echo', *arguments)
+    return 3
+"""
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """A command in a module of its own."""
+    (tmp_path / 'echo_command.py').write_text(ECHO)
+    monkeypatch.syspath_prepend(tmp_path)
+    return Command('echo', 'group', 'repeat the arguments', 'echo_command')
+
+
+def test_help_without_commands(capsys: Capture) -> None:
+    assert run_command('mnssd', (), []) == 0
+    assert capsys.readouterr().out.startswith('usage: mnssd COMMAND ...')
+
+
+@pytest.mark.parametrize('arguments', [[], ['-h'], ['--help']])
+def test_help_lists_commands_by_group(
+    arguments: list[str], echo: Command, capsys: Capture
+) -> None:
+    assert run_command('mnssd', (echo,), arguments) == 0
+    assert 'group:\n  echo  repeat the arguments\n' in capsys.readouterr().out
+
+
+def test_a_command_gets_its_arguments_and_gives_the_exit_code(
+    echo: Command, capsys: Capture
+) -> None:
+    assert run_command('mnssd', (echo,), ['echo', '--help', 'a b']) == 3
+    assert capsys.readouterr().out == 'echo --help a b\n'
+
+
+def test_an_unknown_command_is_wrong_usage(echo: Command, capsys: Capture) -> None:
+    assert run_command('mnssd', (echo,), ['ehco']) == 2
+    assert capsys.readouterr().err == "error: no command 'ehco'; did you mean 'echo'?\n"
+    assert run_command('mnssd', (echo,), ['xyz']) == 2
+    assert capsys.readouterr().err == "error: no command 'xyz'; known are echo\n"
+
+
+def test_commands_of_other_packages_are_found(
+    echo: Command, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    class Point:
+        name = 'other'
+
+        def load(self) -> tuple[Command, ...]:
+            return (echo,)
+
+    monkeypatch.setattr(metadata, 'entry_points', lambda group: [Point()] if group else [])
+    assert installed_commands() == (echo,)
+    assert __main__.main(['echo', 'x']) == 3
+    assert __main__.main(['--help']) == 0
+    out = capsys.readouterr().out
+    assert '  demo ' in out
+    assert '  echo ' in out
+
+
+def test_a_drone_without_training_has_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(commands.metadata, 'entry_points', lambda group: [])
+    assert __main__.main(['--help']) == 0
+    assert '  demo ' in capsys.readouterr().out
