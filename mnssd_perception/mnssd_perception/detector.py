@@ -8,12 +8,11 @@ from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, SettingsError
 from mnssd_perception.ssd import Detections, postprocess, resize_frame, resizing, Thresholds
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ['Detector', 'find_labels', 'StageTimings']
-
-MAX_SIDE = 32768  # pixels; OpenCV resizes no more
 
 
 @dataclass(frozen=True)
@@ -140,5 +139,5 @@ def _check(image: NDArray[np.uint8]) -> None:
         raise ImageError(f'expected an array of uint8, got {kind}')
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f'expected an image of shape (height, width, 3), got {image.shape}')
-    if not all(1 <= side <= MAX_SIDE for side in image.shape[:2]):
-        raise ImageError(f'expected sides of 1 to {MAX_SIDE} pixels, got {image.shape[:2]}')
+    if not all(1 <= side <= MAX_IMAGE_SIDE for side in image.shape[:2]):
+        raise ImageError(f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {image.shape[:2]}')

@@ -66,6 +66,23 @@ class EngineUnavailableError(EngineError):
         self.engine = engine
 
 
+class SelfTestError(MnssdError):
+    """
+    An engine does not find in the golden frames of a bundle what it should.
+
+    :ivar bundle: path of the bundle.
+    :ivar engine: name, version, precision and device of the engine.
+    :ivar frame: path of the frame in the bundle.
+    """
+
+    def __init__(self, bundle: object, engine: str, frame: str, reason: str) -> None:
+        super().__init__(
+            f"self-test of bundle '{bundle}' on {engine} failed at '{frame}': {reason}; this "
+            'network must not fly here, try another engine or an earlier bundle'
+        )
+        self.bundle, self.engine, self.frame = bundle, engine, frame
+
+
 class SourceError(MnssdError):
     """A camera source cannot be opened or has failed."""
 

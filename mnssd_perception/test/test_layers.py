@@ -36,6 +36,7 @@ LAYERS = {
             'overlay',
             'recording',
             'ros',
+            'self_test',
             'sources',
             'ssd',
             'text',
@@ -45,6 +46,7 @@ LAYERS = {
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
         'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'self_test': {'bundle', 'detector', 'engines', 'errors', 'image_file', 'ssd'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -107,6 +109,7 @@ SHARED_BESIDES = {
     '__main__': {'commands'},
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
+    'export': {'self_test'},
     'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }
@@ -207,6 +210,7 @@ PURE = (
     'image_file',
     'mailbox',
     'overlay',
+    'self_test',
     'sources',
     'ssd',
 )

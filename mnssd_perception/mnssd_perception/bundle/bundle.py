@@ -21,7 +21,7 @@ from mnssd_perception.errors import BundleError, MnssdError
 
 __all__ = ['Bundle', 'open_bundle', 'shipped_bundle_path']
 
-MAX_MANIFEST = 2 << 20  # bytes; parsed, it takes up to 40 times as much memory
+MAX_MANIFEST = 1 << 20  # bytes; parsed, it takes up to 50 times as much memory
 
 
 @dataclass(frozen=True)

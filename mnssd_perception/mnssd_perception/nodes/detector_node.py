@@ -1,6 +1,6 @@
 """Images to detections, as a ROS 2 node."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import sys
 from typing import Any
 
@@ -8,6 +8,7 @@ from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
 from mnssd_perception.engines import Engine, EngineOptions, open_engine
+from mnssd_perception.nodes.cache_folder import cache_folder
 from mnssd_perception.nodes.detector_parameters import (
     DetectorParameters,
     parameters_of,
@@ -25,17 +26,14 @@ from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_message
-from mnssd_perception.ros.diagnostics import Condition, Diagnostics, Report
-from mnssd_perception.ros.endpoints import (
-    check_publishers,
-    check_sole_publisher,
-    check_subscribers,
-)
+from mnssd_perception.ros.diagnostics import Diagnostics, Report
+from mnssd_perception.ros.endpoints import check_publisher, check_subscription
 from mnssd_perception.ros.images import from_array
 from mnssd_perception.ros.labels import label_info, vision_info
 from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
+from mnssd_perception.self_test import run_self_test
 from mnssd_perception.ssd import Detections
 from mnssd_perception.text import sanitize_text
 import numpy as np
@@ -125,6 +123,11 @@ class DetectorNode(ManagedNode):
         blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
         for _ in range(values.warmup):
             self._engine.infer(blank)
+        run_self_test(self._bundle, self._engine, cache_folder())
+        if not self._bundle.manifest.golden:
+            self.get_logger().warning(
+                'the bundle has no golden frames: nobody has checked what it finds on this machine'
+            )
         self._detections = self._create(Detection2DArray, 'detections', qos.detections())
         self._overlay = self._create(Image, 'overlay', qos.image_out())
         self._label_info = self._create(LabelInfo, 'label_info', qos.latched())
@@ -229,13 +232,13 @@ class DetectorNode(ManagedNode):
 
     def _watch(self) -> None:
         """Report at once that the worker has died or hangs, or hangs no longer."""
-        timeout = self._declared.values.engine_timeout
-        is_hung = self._stats.frame_age() > timeout
+        is_hung = self._stats.frame_age() > self._declared.values.engine_timeout
         failure = self._worker.failure if self._worker is not None else None
-        if is_hung != self._was_hung or (failure is not None and not self._done.done()):
+        has_failed = failure is not None and not self._done.done()
+        if has_failed or is_hung != self._was_hung:
             self._was_hung = is_hung
             self._diagnostics.publish()
-        if failure is not None and not self._done.done():
+        if has_failed:
             self._done.set_exception(failure)
 
     def _report(self) -> Report:
@@ -248,20 +251,14 @@ class DetectorNode(ManagedNode):
         self._status_message = make_status(
             snapshot, state, self._now(), info, self._bundle, failure
         )
-        conditions = find_conditions(state, snapshot, self._topic, failure, self.transition_error)
-        return make_report(self._status_message, [*conditions, *self._check_connections()])
-
-    def _check_connections(self) -> Iterator[Condition]:
-        """List what is wrong between the node and others."""
+        conditions = [
+            *find_conditions(state, snapshot, self._topic, failure, self.transition_error)
+        ]
         if self._images is not None:
-            publishers = self.get_publishers_info_by_topic('image')
-            profile = self._images.qos_profile
-            yield from check_publishers(self._topic, publishers, 'sensor_msgs/msg/Image', profile)
+            conditions += check_subscription(self, 'image', self._images)
         if self._detector is not None:
-            topic = self.resolve_topic_name('detections')
-            yield from check_sole_publisher(topic, self.get_publishers_info_by_topic('detections'))
-            subscribers = self.get_subscriptions_info_by_topic('detections')
-            yield from check_subscribers(topic, subscribers, self._detections.qos_profile)
+            conditions += check_publisher(self, 'detections', self._detections)
+        return make_report(self._status_message, conditions)
 
     def _publish_status(self, conditions: list[str]) -> None:
         """Publish the status that belongs to the last report."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from mnssd_perception.ros.parameters import parameter
 from mnssd_perception.ssd import Thresholds
+from mnssd_perception.ssd.thresholds import MAX_CANDIDATES
 
 __all__ = ['DetectorParameters', 'parameters_of', 'thresholds_of']
 
@@ -55,7 +56,7 @@ class DetectorParameters:
     )  # fmt: skip
     max_detections: int = parameter(
         Thresholds.max_detections, 'most detections in one image, the best first; that of the '
-        'bundle unless set', minimum=1, maximum=2000,
+        'bundle unless set', minimum=1, maximum=MAX_CANDIDATES,
     )  # fmt: skip
     class_filter: tuple[str, ...] = parameter((), 'names of the wanted classes; empty for all')
     max_age_ms: float = parameter(

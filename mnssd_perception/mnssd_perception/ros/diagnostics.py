@@ -25,6 +25,8 @@ WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 
+MAX_MESSAGE_CHARS = 300
+
 LEVEL_NAMES = {WARN: 'WARN', ERROR: 'ERROR', STALE: 'WARN'}
 
 
@@ -126,7 +128,7 @@ class Diagnostics:
         report = self._collect()
         held = self._tracker.update(report.conditions)
         lines = [
-            (condition, f'{sanitize_text(condition.message)} (for {seconds:.0f} s)')
+            (condition, f'{_shorten(condition)} (for {seconds:.0f} s)')
             for condition, seconds in held
         ]
         self._log_changes([condition for condition, _ in held])
@@ -157,7 +159,7 @@ class Diagnostics:
         for key in self._logged.keys() - current.keys():
             logger.info(f'cleared: {self._logged.pop(key)}')
         for key, condition in current.items():
-            message = sanitize_text(condition.message)
+            message = _shorten(condition)
             if key not in self._logged:
                 # rclpy forbids one line to log with two severities.
                 if condition.level == ERROR:
@@ -165,3 +167,8 @@ class Diagnostics:
                 else:
                     logger.warning(message)
             self._logged[key] = message
+
+
+def _shorten(condition: Condition) -> str:
+    """Make a message safe to show; the reason of a failed frame comes from outside."""
+    return sanitize_text(condition.message, MAX_MESSAGE_CHARS)

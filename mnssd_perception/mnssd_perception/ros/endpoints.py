@@ -1,21 +1,66 @@
 """Find out from the publishers and subscribers of a topic why messages do not arrive."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mnssd_perception.ros.diagnostics import Condition, WARN
 from mnssd_perception.text import sanitize_text
 from rclpy.duration import Duration
+from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, qos_check_compatible, QoSCompatibility, QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-__all__ = ['check_publishers', 'check_sole_publisher', 'check_subscribers']
+__all__ = [
+    'check_publisher',
+    'check_publishers',
+    'check_sole_publisher',
+    'check_subscribers',
+    'check_subscription',
+]
+
+UNKNOWN = '_NODE_NAME_UNKNOWN_'
+
+MAX_NAMES_CHARS = 120
 
 # The largest duration of rclpy.
 INFINITE = Duration(nanoseconds=2**63 - 1)
 
 HINTS = {
-    'sensor_msgs/msg/CompressedImage': ', for example by "ros2 run image_transport republish"'
+    'sensor_msgs/msg/CompressedImage': '; decompress with "ros2 run image_transport republish"'
 }
+
+
+def check_subscription(node: Node, topic: str, subscription: Any) -> list[Condition]:
+    """
+    Find what is wrong with the publishers of a topic that is subscribed.
+
+    :param node: subscribes.
+    :param topic: as it was given to the node.
+    :param subscription: to the topic.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    message_type = subscription.msg_type
+    type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
+    found = check_publishers(
+        node.resolve_topic_name(topic), publishers, type_name, subscription.qos_profile
+    )
+    return list(found)
+
+
+def check_publisher(node: Node, topic: str, publisher: Any) -> list[Condition]:
+    """
+    Find what is wrong with the other endpoints of a topic that is published.
+
+    :param node: publishes.
+    :param topic: as it was given to the node.
+    :param publisher: of the topic.
+    """
+    name = node.resolve_topic_name(topic)
+    subscribers = node.get_subscriptions_info_by_topic(topic)
+    return [
+        *check_sole_publisher(name, node.get_publishers_info_by_topic(topic)),
+        *check_subscribers(name, subscribers, publisher.qos_profile),
+    ]
 
 
 def check_publishers(
@@ -33,8 +78,8 @@ def check_publishers(
     if others:
         wrong = others[0].topic_type
         message = (
-            f'expected {message_type} on {topic}, got {wrong} of {_names(others)}; '
-            f'publish {message_type}{HINTS.get(wrong, "")}'
+            f'expected {message_type} on {topic}, got {sanitize_text(wrong)} '
+            f'from {_names(others)}{HINTS.get(wrong, "")}'
         )
         yield Condition(f'type of {topic}', WARN, message)
     heard = [info for info in publishers if info.topic_type == message_type]
@@ -110,8 +155,13 @@ def _explicit(profile: QoSProfile) -> QoSProfile:
 
 def _names(endpoints: Sequence[TopicEndpointInfo]) -> str:
     """Name the nodes."""
-    names = [f'{info.node_namespace.rstrip("/")}/{info.node_name}' for info in endpoints]
-    return sanitize_text(' and '.join(sorted(names)))
+    names = [
+        'a node without a name'  # of another middleware, or not discovered yet
+        if info.node_name == UNKNOWN
+        else f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+        for info in endpoints
+    ]
+    return sanitize_text(' and '.join(sorted(names)), MAX_NAMES_CHARS)
 
 
 def _policies(profile: QoSProfile) -> str:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from mnssd_perception.errors import HungError, MnssdError
 from mnssd_perception.ros.memory import keep_freed_blocks
+from mnssd_perception.ros.transport import remove_dead_segments
 from mnssd_perception.text import sanitize_text
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -56,6 +57,7 @@ def run(
     :return: the exit code.
     """
     keep_freed_blocks()
+    remove_dead_segments()
     interrupts = _leave_interrupts_to_rclpy()
     rclpy.init(args=args)
     ended = Event()

@@ -36,6 +36,8 @@ class FrameSource(ABC):
         the pace itself.
     :param loop: whether to start over at the end.
     :param report: is called with a sentence for everything that is wrong and survived.
+    :ivar fault: why a live source gives no images at this moment; '' while it does.
+    :ivar num_retries: how often a live source was opened again.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class FrameSource(ABC):
         self._closing = Event()
         self.num_frames = 0
         self.num_problems = 0
+        self.fault = ''
+        self.num_retries = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """

@@ -18,6 +18,10 @@ from onnx import helper, numpy_helper, TensorProto  # noqa: E402
 FLOAT = TensorProto.FLOAT
 
 
+def field(number, content):
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
 def tensor(name='weights'):
     return numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(2, 3), name)
 
@@ -165,6 +169,12 @@ def varint(number):
     return made + bytes([number])
 
 
+def test_a_number_in_place_of_a_domain_is_no_length():
+    # bytes(2 ** 62) would ask for as much memory.
+    content = field(8, b'\x08' + varint(1 << 62) + b'\x10\x12')
+    assert check_onnx(content) == OnnxVersions(0, 18)
+
+
 @pytest.mark.parametrize(
     ('content', 'reason'),
     [
@@ -172,9 +182,11 @@ def varint(number):
         (b'\x3a\x05\0', 'cut short'),
         (b'\x0d\0', 'cut short'),
         (b'\x0b', 'wire type 3'),
+        (b'\0' * 1000, 'the number 0'),
         (b'\x08' + b'\xff' * 11, 'more than 10 bytes'),
         (b'not ONNX', 'wire type|cut short'),
-        (b'\x08\x08' * MAX_FIELDS + b'\x08\x08', 'more than 1000000 fields'),
+        (b'\x08\x08' * MAX_FIELDS + b'\x08\x08', 'more than 200000 fields'),
+        (field(7, field(1, field(5, field(5, b'') * 2))), 'an attribute has two values'),
         (model(graph(TensorProto(dims=[1] * 65))).SerializeToString(), '65 dimensions'),
     ],
 )

@@ -363,7 +363,7 @@ def test_text_from_cameras_is_made_safe(rig, capfd):
     values = [entry.value for entry in report.values]
     for text in (status.last_error, *status.conditions, report.message, *values):
         assert text.isprintable()
-        assert len(text) < 300
+        assert len(text) < 500
     logged = capfd.readouterr().err
     assert 'bad frames' in logged
     assert '\n[FATAL]' not in logged
@@ -400,7 +400,7 @@ def test_a_publisher_that_is_not_heard_is_reported_until_it_goes(graph):
 def test_another_publisher_is_reported_until_it_goes(rig, topic, kind, part):
     publisher = rig.graph.node.create_publisher(kind, topic, 10)
     report = rig.report(lambda status: part in status.message)
-    assert f'{rig.graph.namespace}/{topic}' in report.message
+    assert f'{part} {rig.graph.namespace}/{topic}' in report.message
     assert f'{rig.graph.namespace}/tester' in report.message
     rig.graph.node.destroy_publisher(publisher)
     rig.report(lambda status: part not in status.message)
@@ -413,8 +413,9 @@ def test_compressed_images_are_reported(rig):
     rclpy.init(args=[], context=context, domain_id=DOMAIN)
     node = rclpy.create_node('camera', namespace=rig.graph.namespace, context=context)
     node.create_publisher(CompressedImage, 'image', 10)
-    report = rig.report(lambda status: 'sensor_msgs/msg/CompressedImage' in status.message)
-    assert f'{rig.graph.namespace}/camera' in report.message
+    # Its name is discovered last.
+    report = rig.report(lambda status: f'{rig.graph.namespace}/camera' in status.message)
+    assert 'got sensor_msgs/msg/CompressedImage' in report.message
     assert 'republish' in report.message
     node.destroy_node()
     rclpy.shutdown(context=context)

@@ -47,6 +47,18 @@ def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, proce
     assert 'Traceback' not in output
 
 
+def test_every_frame_is_detected_in_lockstep(graph, process, clip, tmp_path):
+    for path in clip[:5]:
+        (tmp_path / path.name).symlink_to(path)
+    # Faster than any detector: by itself it would drop frames for newer ones.
+    given = {'source': tmp_path, 'rate': 1000.0, 'lockstep': 'true'}
+    child = process('drone_node', *arguments(graph, **given))
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, output
+    assert 'ended after 5 frames' in output
+    assert '5 processed, 0 dropped for newer ones' in output
+
+
 def test_ends_with_its_source(graph, process):
     given = {'source': 'synthetic:frames=5', 'rate': 100.0}
     output, _ = (child := process('drone_node', *arguments(graph, **given))).communicate(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 import re
 import tempfile
@@ -16,9 +17,11 @@ from mnssd_perception.bundle import (
     Provenance,
     write_bundle,
 )
+from mnssd_perception.bundle.manifest import SCORE_DIGITS
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
+from mnssd_perception.self_test import MAX_GOLDEN_PIXELS, run_self_test
 from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import evaluate_detector, SCORING
@@ -32,9 +35,9 @@ from mnssd_training.export.provenance import (
 )
 from mnssd_training.train.checkpoint import Checkpoint
 
-__all__ = ['package', 'PackageNotes']
+__all__ = ['bundle_path', 'package', 'PackageNotes']
 
-NETWORK = 'network.onnx'
+NETWORK, SUFFIX = 'network.onnx', '.mnssd'
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,20 @@ class PackageNotes:
     thresholds: Thresholds = Thresholds()
 
 
+def bundle_path(output: Path, name: str, version: str) -> Path:
+    """
+    Tell where a bundle goes.
+
+    :param output: a path that ends in ``.mnssd``, or a folder.
+    :param name: of the model.
+    :param version: of the model.
+    :return: the path itself, or that of a file in the folder.
+    """
+    if output.suffix == SUFFIX and not output.is_dir():
+        return output
+    return output / f'{name}-{version}{SUFFIX}'
+
+
 def package(
     checkpoint: Checkpoint,
     train: Sequence[Sample],
@@ -74,7 +91,8 @@ def package(
     Make a bundle of a checkpoint.
 
     The network is exported, compared with PyTorch on real photographs, and scored as it flies, by
-    the engine from the bundle; only then is the bundle put in its place.
+    the engine from the bundle. The bundle must pass its own self-test; only then is it put in its
+    place.
 
     :param checkpoint: the trained network.
     :param train: what it was trained on.
@@ -85,6 +103,7 @@ def package(
     :param num_parity: validation photographs to compare on.
     :return: the manifest.
     :raises ExportError: if the exported network is not the trained one.
+    :raises SelfTestError: if the engine does not find the same again.
     """
     model = checkpoint.build()
     spec, thresholds = model.spec, notes.thresholds
@@ -117,20 +136,23 @@ def package(
         everything = replace(SCORING, iou=thresholds.iou)
         scores = evaluate_detector(Detector(bundle, engine, everything), validation)
         detector = Detector(bundle, engine)
-        golden_samples = _spread(validation, num_golden)
+        small = [sample for sample in validation if prod(sample.size) <= MAX_GOLDEN_PIXELS]
+        golden_samples = _spread(small, num_golden)
         golden = [
             _golden(detector, sample, number) for number, sample in enumerate(golden_samples, 1)
         ]
         metrics = _metrics(scores, parity, validation, engine)
+        for frame, sample in zip(golden, golden_samples):
+            files[frame.path] = read_encoded(sample.path)
+        manifest = replace(
+            manifest,
+            files=file_entries(files),
+            artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
+            golden=tuple(golden),
+        )
+        write_bundle(draft, manifest, files)
+        run_self_test(open_bundle(draft), engine)
         engine.close()
-    for frame, sample in zip(golden, golden_samples):
-        files[frame.path] = read_encoded(sample.path)
-    manifest = replace(
-        manifest,
-        files=file_entries(files),
-        artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
-        golden=tuple(golden),
-    )
     write_bundle(path, manifest, files)
     return open_bundle(path).manifest
 
@@ -143,7 +165,7 @@ def _golden(detector: Detector, sample: Sample, number: int) -> GoldenFrame:
         f'golden/{number}_{name}',
         detector.thresholds.score,
         tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
-        tuple(round(float(score), 5) for score in found.scores),
+        tuple(round(float(score), SCORE_DIGITS) for score in found.scores),
         tuple(int(label) for label in found.labels),
     )
 

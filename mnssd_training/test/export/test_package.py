@@ -11,15 +11,16 @@ import cv2
 from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, open_engine
-from mnssd_perception.errors import BundleError, SpecError
+from mnssd_perception.errors import BundleError, SelfTestError, SpecError
 from mnssd_perception.plain import to_plain
+from mnssd_perception.self_test import run_self_test
 from mnssd_perception.ssd import RawHeads, Thresholds
 from mnssd_training.config import ModelConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
 from mnssd_training.errors import ExportError
 from mnssd_training.evaluation import evaluate_detector
-from mnssd_training.export import check_parity, package, PackageNotes
+from mnssd_training.export import bundle_path, check_parity, package, PackageNotes
 from mnssd_training.export.provenance import dataset_digest
 from mnssd_training.model import MobileNetSsd
 from mnssd_training.train import Checkpoint
@@ -180,6 +181,53 @@ def test_metrics_are_those_of_the_engine(
     assert metrics['measured_on']['num_images'] == 4
     assert metrics['measured_on']['digest'] == dataset_digest(val_samples)
     assert metrics['measured_on']['engine'] == to_plain(engine.info)
+
+
+def test_a_bundle_passes_its_own_self_test(bundle: Bundle, engine: Engine) -> None:
+    assert len(bundle.manifest.golden) == 3
+    run_self_test(bundle, engine)
+
+
+def test_a_bundle_that_fails_its_self_test_is_not_put_in_its_place(
+    checkpoint: Checkpoint,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+    exported: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(bundle: Bundle, engine: Engine) -> None:
+        raise SelfTestError(bundle.path, engine.info.name, 'golden/1', 'as the test wants it')
+
+    module = sys.modules[package.__module__]
+    monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
+    monkeypatch.setattr(module, 'run_self_test', fail)
+    with pytest.raises(SelfTestError):
+        package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_photographs_that_are_too_large_are_no_golden_frames(
+    checkpoint: Checkpoint,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+    exported: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = sys.modules[package.__module__]
+    monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
+    monkeypatch.setattr(module, 'MAX_GOLDEN_PIXELS', 1)
+    manifest = package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
+    assert manifest.golden == ()
+
+
+def test_where_a_bundle_goes(tmp_path: Path) -> None:
+    assert bundle_path(Path(), 'a', '1.0') == Path('a-1.0.mnssd')
+    assert bundle_path(Path('some'), 'a', '1.0') == Path('some/a-1.0.mnssd')
+    assert bundle_path(Path('some/b.mnssd'), 'a', '1.0') == Path('some/b.mnssd')
+    (tmp_path / 'c.mnssd').mkdir()  # a bundle may be a folder, and a folder is not replaced
+    assert bundle_path(tmp_path / 'c.mnssd', 'a', '1') == tmp_path / 'c.mnssd/a-1.mnssd'
 
 
 def test_golden_frames_are_reproduced(bundle: Bundle, engine: Engine) -> None:
