@@ -38,6 +38,7 @@ MAX_BYTES = 8 * MAX_PIXELS + 2**20  # of an image in four channels of 16 bits, n
 FORMATS = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 JPEG_FORMATS, JPEG_END = ('JPEG', 'MPO'), b'\xff\xd9'
+PNG_SIGNATURE_BYTES, PNG_CHUNK_BYTES, PNG_END = 8, 12, b'IEND'  # of a chunk without content
 TIFF_WIDTH, TIFF_HEIGHT, EXIF_ORIENTATION = 0x0100, 0x0101, 0x0112
 QUARTER_TURNS = range(5, 9)  # orientations that swap width and height
 
@@ -129,6 +130,8 @@ def decode_pixels(encoded: bytes, name: str, size: tuple[int, int] | None = None
         )
     if header.format in JPEG_FORMATS and encoded.find(JPEG_END, scan_offset) < 0:
         raise ImageFileError(name, 'a JPEG that is cut short')  # OpenCV 4 paints the rest grey
+    if header.format == 'PNG':
+        _check_png_chunks(encoded, name)
     try:
         # IMREAD_UNCHANGED leaves the orientation to us, but for TIFF.
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -240,6 +243,24 @@ def _exif_orientation(content: bytes | None) -> int:
         return exif.get(EXIF_ORIENTATION, 1)
     except (LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
         return 1
+
+
+def _check_png_chunks(encoded: bytes, name: str) -> None:
+    """
+    Refuse a PNG with a chunk that is longer than the file.
+
+    OpenCV 5 allocates what the length of a chunk says (PNG 1.2, section 3.2), up to 4 GB.
+    """
+    start = PNG_SIGNATURE_BYTES
+    while start < len(encoded):
+        if len(encoded) - start < PNG_CHUNK_BYTES:
+            raise ImageFileError(name, 'a PNG that is cut short')
+        (length,) = struct.unpack_from('>I', encoded, start)
+        if length > len(encoded) - start - PNG_CHUNK_BYTES:
+            raise ImageFileError(name, 'a PNG that is cut short, or with a damaged chunk')
+        if encoded[start + 4 : start + 8] == PNG_END:  # what follows is not read
+            return
+        start += PNG_CHUNK_BYTES + length
 
 
 def _apply_orientation(image: NDArray, orientation: int) -> NDArray:

@@ -1,5 +1,7 @@
 """16-bit grey images to 8 bits."""
 
+from math import ceil
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ __all__ = ['to_8bit']
 # whole range of greys and leave the ground black.
 CLIPPED_SHARE = 0.001
 
-# The range is measured on about this many pixels.
+# The range is measured on this many pixels at most.
 NUM_SAMPLES = 65536
 
 
@@ -27,7 +29,7 @@ def to_8bit(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
     :return: ``(H, W)`` uint8; all 0 when the image has a single grey.
     """
     image = image.astype(np.uint16, copy=False)  # in the byte order of this machine
-    stride = max(1, int((image.size / NUM_SAMPLES) ** 0.5))
+    stride = max(1, ceil((image.size / NUM_SAMPLES) ** 0.5))
     samples = image[::stride, ::stride].ravel()
     counts = np.cumsum(np.bincount(samples))  # sorting would take ten times as long
     cut = int(CLIPPED_SHARE * len(samples))

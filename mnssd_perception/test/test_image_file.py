@@ -235,6 +235,19 @@ def test_huge_images_are_refused_by_their_header():
             decode_image(png_header(width, height), 'bomb.png')
 
 
+def test_png_chunks_longer_than_the_file_are_refused(monkeypatch: pytest.MonkeyPatch):
+    encoded = bytearray(encode(GREY))
+    assert encoded[37:41] == b'IDAT'
+    encoded[33:37] = struct.pack('>I', 2**31)
+    monkeypatch.setattr('cv2.imdecode', lambda *_: pytest.fail('OpenCV 5 allocates 2 GB'))
+    with pytest.raises(ImageFileError, match='damaged chunk'):
+        decode_image(bytes(encoded), 'bomb.png')
+
+
+def test_bytes_after_the_end_of_a_png_do_not_matter():
+    np.testing.assert_array_equal(decode_image(encode(GREY) + b'more', 'a.png'), as_rgb(GREY))
+
+
 def test_other_size_than_annotated_is_refused_before_decoding():
     # Without pixels: had it been decoded, the message would be another.
     with pytest.raises(ImageFileError, match='expected 64x48 pixels as annotated, got 8000x6000'):

@@ -107,6 +107,7 @@ LAYERS = {
 SHARED = {'bundle', 'detector', 'engines', 'errors', 'files', 'image_file', 'plain', 'ssd', 'text'}
 SHARED_BESIDES = {
     '__main__': {'commands'},
+    'bench': {'encodings'},
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
     'export': {'self_test'},

@@ -25,6 +25,9 @@ SLOWEST, FASTEST = 1.0, 60.0
 # MPEG-4 takes no side of 8192 pixels; and larger images would fill the memory while they wait.
 MAX_SIDE = 4096
 
+# The writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels.
+MIN_SIDE = 16
+
 # A longer pause in the images is shortened to this [s].
 LONGEST_PAUSE = 5.0
 
@@ -102,7 +105,7 @@ class VideoRecorder:
         self._first_ns = stamps[0]
         height, width = self._waiting[0][1].shape[:2]
         # The codec shares colours between neighbours, so the sides are even.
-        self._size_wh = (max(2, width // 2 * 2), max(2, height // 2 * 2))
+        self._size_wh = (max(MIN_SIDE, width // 2 * 2), max(MIN_SIDE, height // 2 * 2))
         fourcc = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(str(self.path), fourcc, self._rate, self._size_wh)
         if not self._writer.isOpened():

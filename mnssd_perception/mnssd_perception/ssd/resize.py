@@ -143,28 +143,29 @@ def resize_image(
     :param out: written and returned, if given.
     :return: ``(height, width, 3)`` uint8.
     """
-    height, width = size
-    if 1 in (image.shape[0] * image.shape[1], height * width):
-        return _resize_one_pixel(image, size, out)
-    while (half := (_half(image.shape[0], height), _half(image.shape[1], width))) != (
-        image.shape[:2]
-    ):
+    while (half := _half(image.shape, size)) != image.shape[:2]:
         is_exact = all(after in (before, before / 2) for before, after in zip(image.shape, half))
-        method = cv2.INTER_LINEAR if is_exact else cv2.INTER_AREA
-        image = cv2.resize(image, half[::-1], interpolation=method)
-    return cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+        image = _interpolate(image, half, cv2.INTER_LINEAR if is_exact else cv2.INTER_AREA)
+    return _interpolate(image, size, cv2.INTER_LINEAR, out)
 
 
-def _half(side: int, target: int) -> int:
-    """Halve a side that is more than twice as long as it shall be."""
-    return side // 2 if side > 2 * target else side
+def _half(shape: tuple[int, ...], target: tuple[int, int]) -> tuple[int, int]:
+    """Halve the sides that are more than twice as long as they shall be."""
+    height, width = (
+        side // 2 if side > 2 * wanted else side for side, wanted in zip(shape, target)
+    )
+    return height, width
 
 
-def _resize_one_pixel(
-    image: NDArray[np.uint8], size: tuple[int, int], out: NDArray[np.uint8] | None
+def _interpolate(
+    image: NDArray[np.uint8],
+    size: tuple[int, int],
+    method: int,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Resize from or to a single pixel, which OpenCV 4.5 takes for something else."""
-    if out is None:
-        out = np.empty((*size, 3), np.uint8)
-    out[:] = np.rint(image.mean(axis=(0, 1)))
-    return out
+    """Resize by a method of OpenCV, whose version 4.5 misreads an array of a single pixel."""
+    if size == (1, 1) or image.shape[:2] == (1, 1):
+        out = np.empty((*size, 3), np.uint8) if out is None else out
+        out[:] = np.rint(image.mean(axis=(0, 1)))
+        return out
+    return cv2.resize(image, size[::-1], dst=out, interpolation=method)
