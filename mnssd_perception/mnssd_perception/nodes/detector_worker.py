@@ -21,6 +21,9 @@ __all__ = ['DetectorWorker']
 # An image that seems older, or newer by as much, was stamped by a clock that is not ours [s].
 FOREIGN_CLOCK = 3600.0
 
+# Between the last line of a thread and its end [s].
+LEAST_WAIT = 0.5
+
 Publish = Callable[[Image, NDArray[np.uint8], Detections], None]
 
 
@@ -67,22 +70,21 @@ class DetectorWorker:
         self._mailbox.put(msg)
         self._count_dropped()
 
-    def close(self, timeout: float) -> None:
+    def close(self, longest_frame: float) -> None:
         """
         Finish the frame at hand and end the thread.
 
-        :param timeout: longest time to wait [s]; not waited again by further calls.
+        :param longest_frame: longest time that a frame may take, from its beginning [s].
         :raises HungError: when the thread does not end; it publishes nothing any more.
         """
         self._mailbox.close()
-        self._thread.join(0.0 if self._is_abandoned else timeout)
+        self._thread.join(max(longest_frame - self._stats.frame_age(), LEAST_WAIT))
         self._count_dropped()
         if self._thread.is_alive():
             self._is_abandoned = True
-            age = self._stats.frame_age()
             raise HungError(
-                f'expected the frame in work to end within {timeout:g} s, got none after '
-                f'{age:.0f} s; the engine hangs, restart the process'
+                f'expected the frame in work to end within {longest_frame:g} s, got none after '
+                f'{self._stats.frame_age():.1f} s; the engine hangs, restart the process'
             )
 
     def _count_dropped(self) -> None:

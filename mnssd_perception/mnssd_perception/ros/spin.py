@@ -29,7 +29,7 @@ LONGEST_SLEEP = 0.5  # s
 SAME_CTRL_C = 1.0
 
 # From a signal to the end of the process, whatever hangs; launch sends SIGTERM after 5 s [s].
-GRACE = 4.0
+GRACE = 4.5
 WATCH_PERIOD = 0.2
 
 MAX_ERROR_CHARS = 2000
