@@ -4,7 +4,6 @@ from collections.abc import Callable
 import ctypes
 import os
 from pathlib import Path
-import socket
 import sys
 import traceback
 from typing import Any
@@ -110,9 +109,8 @@ def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
     """Run something in several processes that find each other, as under torchrun."""
 
     def run(world: int, work: Callable[[int], object]) -> list[int]:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
+        # The store listens from here on, so that no other process can take its port meanwhile.
+        store = torch.distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
         def one(rank: int) -> None:
             os.environ.update(
@@ -122,8 +120,10 @@ def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
                 LOCAL_WORLD_SIZE=str(world),
                 GROUP_RANK='0',
                 MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=str(port),
+                MASTER_PORT=str(store.port),
                 TORCHELASTIC_RUN_ID='test',
+                TORCHELASTIC_RESTART_COUNT='0',
+                TORCHELASTIC_USE_AGENT_STORE='True',
             )
             work(rank)
 
