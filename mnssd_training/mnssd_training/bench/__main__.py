@@ -1,4 +1,4 @@
-"""``python -m mnssd_training.bench [NAME ...]``: print the figures that docs quote."""
+"""``mnssd bench [NAME ...]``: print the figures that docs quote."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -20,8 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--rounds', type=int, default=200)
     parser.add_argument('--bundle', type=Path, help='default: the one that comes with mnssd')
-    parser.add_argument('--data', type=Path, help='photographs to load, in the layout of VOC')
-    parser.add_argument('--workers', type=int, default=0, help='processes that load photographs')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        help='images to load, in the layout of VOC (default: those of the demo)',
+    )
+    parser.add_argument('--workers', type=int, default=0, help='processes that load images')
     args = parser.parse_args(arguments)
     known = {
         'postprocess': lambda: bench_postprocess(args.rounds),
