@@ -2,26 +2,39 @@
 # that has been done.
 #
 #   SOURCE=...           what `make demo` plays: a folder, a video file, /dev/video0, rtsp://...
-#   WITHOUT_TRAINING=1   keep PyTorch off this machine (setup and test)
+#   WITHOUT_TRAINING=1   keep PyTorch off this machine (setup and tests)
+#   COUNT=2000           examples of each fuzz test
 #   PYTHON=python3.12    the Python to make the workspace with
 #   ARGS=...             further arguments of pytest, the demo or the benchmarks
 
 PYTHON ?= python3
 WORKSPACE = $(PYTHON) tools/workspace
 CHOICE = $(if $(WITHOUT_TRAINING),--without-training)
-TESTS ?= tools/workspace/test mnssd_perception/test \
-	$(if $(WITHOUT_TRAINING),,mnssd_training/test tools/attack/test)
+TESTS ?= tools/test tools/workspace/test mnssd_perception/test \
+	$(if $(WITHOUT_TRAINING),,mnssd_training/test)
+FUZZ_TESTS = mnssd_perception/test/fuzz mnssd_perception/test/nodes/fuzz \
+	$(if $(WITHOUT_TRAINING),,mnssd_training/test/fuzz)
+COUNT ?= 2000
 ARGS ?=
+# Only our own plugins: those of a ROS 2 installation are written for its older pytest.
+PYTEST = PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(WORKSPACE) run python -m pytest --strict-config \
+	-p xdist -p timeout -p hypothesispytest -n 2 --dist loadfile
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-all test-matrix fuzz lint bench lock licenses clean
 
 help:
 	@echo 'make setup   ROS 2 and the packages, in .venv where no ROS 2 is sourced'
 	@echo 'make demo    detections in real aerial photographs; SOURCE=... for your own'
-	@echo 'make test    every test of every package'
+	@echo 'make test    the tests of every package, but for the slow ones'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   the measurements'
 	@echo 'make clean   remove what setup has made'
+	@echo
+	@echo 'make test-all      every test'
+	@echo 'make test-matrix   tests without ROS 2 on older and newer NumPy, OpenCV, ONNX Runtime'
+	@echo 'make fuzz          thousands of damaged inputs; COUNT=... of each kind'
+	@echo 'make lock          the hashes of what tools/workspace/constraints.txt pins'
+	@echo 'make licenses      THIRD_PARTY.md; fails where a licence is not permitted'
 
 setup:
 	@$(WORKSPACE) setup $(CHOICE)
@@ -33,7 +46,17 @@ demo:
 		$(if $(SOURCE),--source "$$SOURCE") $(ARGS)
 
 test: setup
-	@$(WORKSPACE) run python -m pytest -n 2 --dist loadfile $(TESTS) $(ARGS)
+	@$(PYTEST) -m 'not slow' $(TESTS) $(ARGS)
+
+test-all: setup
+	@$(PYTEST) $(TESTS) $(ARGS)
+
+test-matrix:
+	@$(WORKSPACE) setup --without-training
+	@$(WORKSPACE) run python tools/test_matrix.py $(ARGS)
+
+fuzz: setup
+	@FUZZ_COUNT=$(COUNT) $(PYTEST) --timeout 7200 $(FUZZ_TESTS) $(ARGS)
 
 lint:
 	@$(WORKSPACE) setup --without-training
@@ -43,6 +66,15 @@ lint:
 
 bench: setup
 	@$(WORKSPACE) run python -m mnssd_training.bench $(ARGS)
+
+# Without a setup, which refuses pins that have no hashes yet.
+lock:
+	@$(WORKSPACE) run uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-deps \
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
+		tools/workspace/constraints.txt --output-file tools/workspace/requirements.lock
+
+licenses: setup
+	@PYTHONPATH=tools/workspace $(WORKSPACE) run python tools/licenses.py THIRD_PARTY.md
 
 clean:
 	rm -rf .venv .venv.unfinished build install log

@@ -5,5 +5,16 @@ A test's module is named by its path, so that pytest would make the folder ``mns
 which holds the package of that name, a package itself, and hide the real one.
 """
 
+from collections.abc import Iterator
+
 import mnssd_perception  # noqa: F401
 import mnssd_training  # noqa: F401
+import pytest
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what nodes cache out of the home of the user, also in processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield

@@ -10,6 +10,7 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+from mnssd_perception.sources import is_live
 
 PACKAGE = 'mnssd_perception'
 
@@ -27,11 +28,18 @@ ARGUMENTS = (
     ('params_file', '', 'parameter file; empty for config/drone.param.yaml', None),
     ('namespace', '', 'namespace of all nodes', None),
     ('composed', 'false', 'camera and detector in one process', ('true', 'false')),
+    ('respawn', 'auto', 'which nodes are started again when they end: auto for a camera that is a '
+     'device or a stream, true for all, false for none', ('auto', 'true', 'false')),
+    ('dds_profile', 'fastdds', 'shared memory for raw images: fastdds up to 1080p, fastdds_4k '
+     'beyond', ('fastdds', 'fastdds_4k')),
     ('rviz', 'false', 'show the overlay in rviz2', ('true', 'false')),
     ('use_sim_time', 'false', 'take the time from /clock', ('true', 'false')),
     ('log_level', 'info', 'least severity that is logged',
      ('debug', 'info', 'warn', 'error', 'fatal')),
 )  # fmt: skip
+
+# A node that fails at once, as with a wrong parameter, must not fill the log [s].
+RESPAWN_DELAY = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,7 +48,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
         for name, default, text, choices in ARGUMENTS
     ]
-    profile = str(Path(get_package_share_directory(PACKAGE)) / 'config' / 'fastdds.xml')
+    folder = Path(get_package_share_directory(PACKAGE)) / 'config'
+    profile = [f'{folder}/', LaunchConfiguration('dds_profile'), '.xml']
     is_chosen = any(os.environ.get(name) for name in PROFILES)
     own = [] if is_chosen else [SetEnvironmentVariable(name, profile) for name in PROFILES]
     return LaunchDescription([*declared, *own, OpaqueFunction(function=_nodes)])
@@ -70,8 +79,10 @@ def _nodes(context: LaunchContext) -> list:
         **given(bool, loop='loop'),
     }
     detector = given(str, bundle='bundle', engine='engine')
+    has_respawn = values['respawn'] == 'true'
+    camera_has_respawn = has_respawn or (values['respawn'] == 'auto' and is_live(values['camera']))
 
-    def node(executable: str, *parameters: dict, name: str | None = None) -> Node:
+    def node(executable: str, *parameters: dict, respawn: bool, name: str | None = None) -> Node:
         # A name, where there is one node, makes our values stronger than any section of the file.
         return Node(
             package=PACKAGE,
@@ -82,16 +93,19 @@ def _nodes(context: LaunchContext) -> list:
             remappings=[('image', values['image'])],
             ros_arguments=['--log-level', values['log_level']],
             output='screen',
-            on_exit=_end,
+            respawn=respawn,
+            respawn_delay=RESPAWN_DELAY,
+            on_exit=None if respawn else _end,
         )
 
     if values['composed'] == 'true':
-        nodes = [node('drone_node', camera, detector)]
+        nodes = [node('drone_node', camera, detector, respawn=camera_has_respawn)]
     else:
-        nodes = [node('detector_node', detector, name='detector')]
+        nodes = [node('detector_node', detector, respawn=has_respawn, name='detector')]
         if values['camera']:
             # The first frames of a clip wait until the detector listens.
-            nodes.append(node('camera_node', camera, {'wait_for_subscribers': 1}, name='camera'))
+            camera |= {'wait_for_subscribers': 1}
+            nodes.append(node('camera_node', camera, respawn=camera_has_respawn, name='camera'))
     if values['rviz'] == 'true':
         config = str(share / 'config' / 'drone.rviz')
         viewer = {'package': 'rviz2', 'executable': 'rviz2', 'arguments': ['-d', config]}

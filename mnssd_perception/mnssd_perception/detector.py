@@ -1,60 +1,18 @@
 """Photographs to detections: resize, infer, post-process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, SettingsError
-from mnssd_perception.ssd import Detections, postprocess, resize_frame, resizing, Selection
+from mnssd_perception.ssd import Detections, postprocess, resize_frame, resizing, Thresholds
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Detector', 'DetectorSettings', 'StageTimings']
-
-MAX_SIDE = 32768  # pixels; OpenCV resizes no more
-
-
-@dataclass(frozen=True)
-class DetectorSettings:
-    """
-    What a detector reports; it may be changed between two images.
-
-    :ivar score_threshold: smallest score, greater than 0 and less than 1.
-    :ivar iou_threshold: largest IoU of two detections of one class, 0 to 1.
-    :ivar max_detections: largest number in an image, at least 1.
-    :ivar class_filter: names of the wanted classes; empty for all.
-    """
-
-    score_threshold: float = 0.35
-    iou_threshold: float = 0.5
-    max_detections: int = 100
-    class_filter: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        names: object = self.class_filter
-        if not isinstance(names, (tuple, list)):  # a name alone would be read letter by letter
-            raise SettingsError(f'class_filter: expected a tuple of names, got {names!r}')
-        self.selection(self.class_filter)
-
-    def selection(self, class_names: tuple[str, ...]) -> Selection:
-        """
-        Say the same with labels instead of names.
-
-        :param class_names: of the model, in the order of the labels.
-        :raises SettingsError: if a value is out of range or a name is unknown.
-        """
-        unknown = [name for name in self.class_filter if name not in class_names]
-        if unknown:
-            raise SettingsError(
-                f'class_filter: {unknown[0]!r} is no class of this model; '
-                f'known are {", ".join(class_names)}'
-            )
-        labels = tuple(class_names.index(name) for name in self.class_filter) or None
-        return Selection(
-            self.score_threshold, self.iou_threshold, self.max_detections, labels=labels
-        )
+__all__ = ['Detector', 'find_labels', 'StageTimings']
 
 
 @dataclass(frozen=True)
@@ -83,20 +41,22 @@ class Detector:
 
     :param bundle: tells the specification of the network.
     :param engine: runs it.
-    :param settings: what to report; None for the thresholds of the bundle.
-    :raises SettingsError: if the settings name a class that the model does not know.
+    :param thresholds: which detections to report; None for the thresholds of the bundle.
+    :param class_filter: names of the classes to report; empty for all.
+    :raises SettingsError: if the filter names a class that the model does not know.
     """
 
     def __init__(
-        self, bundle: Bundle, engine: Engine, settings: DetectorSettings | None = None
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        thresholds: Thresholds | None = None,
+        class_filter: Sequence[str] = (),
     ) -> None:
         self._spec = bundle.manifest.spec
         self._engine = engine
         self._buffer = np.empty((*self._spec.input_size, 3), np.uint8)
-        default = bundle.manifest.thresholds
-        self.settings = settings or DetectorSettings(
-            default.score, default.iou, default.max_detections
-        )
+        self.configure(thresholds or bundle.manifest.thresholds, class_filter)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -104,14 +64,20 @@ class Detector:
         return self._spec.class_names
 
     @property
-    def settings(self) -> DetectorSettings:
-        """What is reported; a new value counts from the next image on."""
-        return self._settings
+    def thresholds(self) -> Thresholds:
+        """Which detections are reported."""
+        return self._selection[0]
 
-    @settings.setter
-    def settings(self, settings: DetectorSettings) -> None:
-        selection = settings.selection(self._spec.class_names)
-        self._settings, self._selection = settings, selection
+    def configure(self, thresholds: Thresholds, class_filter: Sequence[str] = ()) -> None:
+        """
+        Change what is reported, from the next image on; any thread may do so.
+
+        :param thresholds: which detections to report.
+        :param class_filter: names of the classes to report; empty for all.
+        :raises SettingsError: if the filter names a class that the model does not know.
+        """
+        # One assignment: an image is never processed with half of a change.
+        self._selection = thresholds, find_labels(self.class_names, class_filter)
 
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """
@@ -134,16 +100,36 @@ class Detector:
         :raises EngineError: if the engine fails.
         """
         _check(image)
-        selection = self._selection
+        thresholds, labels = self._selection
         started = perf_counter()
         plan = resizing(image.shape[:2], self._spec.input_size, self._spec.resize)
         resize_frame(image, plan, self._buffer)
         resized = perf_counter()
         heads = self._engine.infer(self._buffer)
         inferred = perf_counter()
-        detections = postprocess(heads, self._spec, plan, selection)
+        detections = postprocess(heads, self._spec, plan, thresholds, labels)
         done = perf_counter()
         return detections, StageTimings(resized - started, inferred - resized, done - inferred)
+
+
+def find_labels(class_names: Sequence[str], class_filter: Sequence[str]) -> tuple[int, ...] | None:
+    """
+    Look up the labels of classes.
+
+    :param class_names: of the model, in the order of the labels.
+    :param class_filter: names of the wanted classes.
+    :return: their labels; None where the filter is empty, which stands for all classes.
+    :raises SettingsError: if a name is unknown.
+    """
+    if isinstance(class_filter, str):  # would be read letter by letter
+        raise SettingsError(f'class_filter: expected a sequence of names, got {class_filter!r}')
+    unknown = [name for name in class_filter if name not in class_names]
+    if unknown:
+        raise SettingsError(
+            f'class_filter: {unknown[0]!r} is no class of this model; '
+            f'known are {", ".join(class_names)}'
+        )
+    return tuple(class_names.index(name) for name in class_filter) or None
 
 
 def _check(image: NDArray[np.uint8]) -> None:
@@ -153,5 +139,5 @@ def _check(image: NDArray[np.uint8]) -> None:
         raise ImageError(f'expected an array of uint8, got {kind}')
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f'expected an image of shape (height, width, 3), got {image.shape}')
-    if not all(1 <= side <= MAX_SIDE for side in image.shape[:2]):
-        raise ImageError(f'expected sides of 1 to {MAX_SIDE} pixels, got {image.shape[:2]}')
+    if not all(1 <= side <= MAX_IMAGE_SIDE for side in image.shape[:2]):
+        raise ImageError(f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {image.shape[:2]}')

@@ -10,14 +10,28 @@ from typing import Any, Protocol
 
 import cv2
 from mnssd_perception.errors import ImageError
+from mnssd_perception.text import sanitize_text
 from mnssd_perception.thermal import to_8bit
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['convert', 'ENCODINGS', 'image_view', 'ImageMessage']
+__all__ = [
+    'array_encoding',
+    'array_to_rgb',
+    'convert',
+    'ENCODINGS',
+    'image_view',
+    'ImageMessage',
+    'MAX_PIXELS',
+    'shown_encoding',
+]
 
 # Above this side OpenCV's remapping overflows; no camera reaches it.
 MAX_SIDE = 32766
+
+# Half as much again as the largest drone camera takes (45 Mpx); 0.2 GB of RGB. Larger images are
+# scaled or tiled before anybody looks for objects of some pixels in them.
+MAX_PIXELS = 2**26
 
 
 class ImageMessage(Protocol):
@@ -53,12 +67,18 @@ class Encoding:
 
 def _colours(code: int) -> Convert:
     """Make the conversion that an OpenCV code stands for."""
-    return lambda view: cv2.cvtColor(view, code)
+
+    def convert_colours(view: NDArray) -> NDArray[np.uint8]:
+        if view.shape[:2] == (1, 1):  # OpenCV 4.5 takes a single pixel for something else
+            return cv2.cvtColor(np.repeat(view, 2, axis=1), code)[:, :1]
+        return cv2.cvtColor(view, code)
+
+    return convert_colours
 
 
 def _thermal(view: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Stretch 16-bit grey to 8 bits."""
-    return cv2.cvtColor(to_8bit(view), cv2.COLOR_GRAY2RGB)
+    return _GREY.convert(to_8bit(view))
 
 
 _GREY = Encoding(_colours(cv2.COLOR_GRAY2RGB), 1)
@@ -103,7 +123,7 @@ def image_view(msg: ImageMessage) -> NDArray:
     if encoding is None:
         known = ', '.join(ENCODINGS)
         raise ImageError(
-            f"unknown image encoding '{msg.encoding}'; known are {known}; "
+            f"unknown image encoding '{shown_encoding(msg)}'; known are {known}; "
             'install cv_bridge for more'
         )
     _check_layout(msg, encoding)
@@ -135,6 +155,33 @@ def convert(msg: ImageMessage) -> NDArray[np.uint8]:
         raise ImageError(f"cannot convert a '{msg.encoding}' image: {error.err}") from error
 
 
+def array_to_rgb(image: NDArray) -> NDArray[np.uint8]:
+    """
+    Convert what a camera or an image file gives.
+
+    :param image: ``(H, W, 3)`` uint8 BGR, or ``(H, W)`` grey, uint8 or uint16.
+    :return: ``(H, W, 3)`` uint8 RGB, as :func:`convert` makes it of a message of the same pixels.
+    """
+    return ENCODINGS[array_encoding(image)].convert(image)
+
+
+def array_encoding(image: NDArray) -> str:
+    """
+    Name the encoding of what a camera or an image file gives.
+
+    :param image: as for :func:`array_to_rgb`.
+    :return: ``bgr8``, ``mono8`` or ``mono16``.
+    """
+    if image.ndim == 3:
+        return 'bgr8'
+    return 'mono16' if image.dtype.itemsize == 2 else 'mono8'
+
+
+def shown_encoding(msg: ImageMessage) -> str:
+    """Make the encoding of a message safe to show: anybody can send a megabyte of escapes."""
+    return sanitize_text(msg.encoding, max_chars=40)
+
+
 def _check_layout(msg: ImageMessage, encoding: Encoding) -> None:
     """Refuse a message whose numbers do not fit together."""
     height, width, length = msg.height, msg.width, len(msg.data)
@@ -142,6 +189,8 @@ def _check_layout(msg: ImageMessage, encoding: Encoding) -> None:
         raise ImageError(
             f'expected an image of 1 to {MAX_SIDE} pixels a side, got {width}x{height}'
         )
+    if width * height > MAX_PIXELS:
+        raise ImageError(f'expected an image of at most {MAX_PIXELS} pixels, got {width}x{height}')
     if encoding.even and (height % 2 or width % 2):
         raise ImageError(f"expected even sides for '{msg.encoding}', got {width}x{height}")
     row = width * encoding.num_channels * np.dtype(encoding.dtype).itemsize

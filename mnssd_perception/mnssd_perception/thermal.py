@@ -1,5 +1,8 @@
 """16-bit grey images to 8 bits."""
 
+from math import ceil
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +12,7 @@ __all__ = ['to_8bit']
 # whole range of greys and leave the ground black.
 CLIPPED_SHARE = 0.001
 
-# The range is measured on about this many pixels.
+# The range is measured on this many pixels at most.
 NUM_SAMPLES = 65536
 
 
@@ -25,9 +28,12 @@ def to_8bit(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
     :param image: ``(H, W)`` uint16 in either byte order, not empty.
     :return: ``(H, W)`` uint8; all 0 when the image has a single grey.
     """
-    stride = max(1, int((image.size / NUM_SAMPLES) ** 0.5))
-    samples = np.sort(image[::stride, ::stride], axis=None).astype(np.float32)
+    image = image.astype(np.uint16, copy=False)  # in the byte order of this machine
+    stride = max(1, ceil((image.size / NUM_SAMPLES) ** 0.5))
+    samples = image[::stride, ::stride].ravel()
+    counts = np.cumsum(np.bincount(samples))  # sorting would take ten times as long
     cut = int(CLIPPED_SHARE * len(samples))
-    low, high = samples[cut], samples[len(samples) - 1 - cut]
-    scale = 255 / max(high - low, 1)
-    return np.clip((image - low) * np.float32(scale), 0, 255).astype(np.uint8)
+    low, high = np.searchsorted(counts, (cut, len(samples) - 1 - cut), side='right').tolist()
+    # Both steps saturate. OpenCV takes an image of four pixels for the four numbers of a scalar.
+    above = cv2.subtract(image, (low,) * 4, dtype=cv2.CV_16U)
+    return cv2.convertScaleAbs(above, alpha=255 / max(high - low, 1))

@@ -15,13 +15,25 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'plain', 'ssd', 'text'},
-        'cli': {'bundle', 'detector', 'engines', 'errors', 'latency', 'overlay', 'sources', 'ssd'},
+        'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
+        'cli': {
+            'bundle',
+            'detector',
+            'engines',
+            'errors',
+            'latency',
+            'overlay',
+            'sources',
+            'ssd',
+            'text',
+        },
         'commands': set(),
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd'},
-        'errors': set(),
+        'engines': {'bundle', 'errors', 'ssd', 'text'},
+        'errors': {'text'},
+        'files': set(),
+        'image_file': {'encodings', 'errors'},
         'latency': set(),
         'mailbox': set(),
         'nodes': {
@@ -34,6 +46,7 @@ LAYERS = {
             'overlay',
             'recording',
             'ros',
+            'self_test',
             'sources',
             'ssd',
             'text',
@@ -41,8 +54,9 @@ LAYERS = {
         'overlay': {'ssd'},
         'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
-        'ros': {'encodings', 'errors', 'ssd', 'text'},
-        'sources': {'errors', 'ssd', 'text', 'thermal'},
+        'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
+        'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'self_test': {'bundle', 'detector', 'engines', 'errors', 'image_file', 'ssd'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),
@@ -82,36 +96,71 @@ LAYERS = {
         'inspection': {'config', 'data', 'errors', 'layouts', 'plots', 'priors'},
         'layouts': {'config', 'data', 'priors'},
         'loss': {'config', 'errors'},
-        'model': {'config', 'errors'},
+        'model': {'config', 'errors', 'torch_file'},
         'plots': set(),
         'priors': {'config', 'errors'},
-        'train': {'config', 'data', 'errors', 'evaluation', 'layouts', 'loss', 'model', 'priors'},
+        'torch_file': {'errors'},
+        'train': {
+            'config',
+            'data',
+            'errors',
+            'evaluation',
+            'layouts',
+            'loss',
+            'model',
+            'priors',
+            'torch_file',
+        },
     },
 }
 
 # What training may import of perception, and what single units may besides.
-SHARED = {'bundle', 'detector', 'engines', 'errors', 'plain', 'ssd'}
+SHARED = {
+    'bundle',
+    'detector',
+    'engines',
+    'errors',
+    'files',
+    'image_file',
+    'plain',
+    'ssd',
+    'text',
+}
 SHARED_BESIDES = {
     '__main__': {'commands'},
-    'cli': {'overlay', 'recording', 'sources'},
-    'data': {'encodings', 'thermal'},
-    'inspection': {'overlay'},
+    'bench': {'encodings'},
+    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'data': {'encodings', 'text'},
+    'export': {'self_test'},
+    'inspection': {'encodings', 'overlay'},
     'train': {'overlay'},
 }
 
 # The others do without it, so that an experiment or a data set is looked at in no time.
-WITH_TORCH = ('bench', 'cli', 'data', 'evaluation', 'export', 'loss', 'model', 'train')
+WITH_TORCH = (
+    'bench',
+    'cli',
+    'data',
+    'evaluation',
+    'export',
+    'loss',
+    'model',
+    'torch_file',
+    'train',
+)
 
 # Foreign package or part of one -> the units that may import it.
 FOREIGN = {
     'cv2': {
         'mnssd_perception.cli',
         'mnssd_perception.encodings',
+        'mnssd_perception.image_file',
         'mnssd_perception.overlay',
         'mnssd_perception.recording',
         'mnssd_perception.ros',
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
+        'mnssd_perception.thermal',
         'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',
@@ -127,8 +176,11 @@ FOREIGN = {
     'jinja2': {'mnssd_training.evaluation', 'mnssd_training.inspection'},
     'lightning_fabric': {'mnssd_training.train'},
     'matplotlib': {'mnssd_training.plots'},
-    'onnx': {'mnssd_training.export'},
-    'PIL': {f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')},
+    'onnx': {'mnssd_training.export', 'mnssd_training.model'},
+    'PIL': {
+        'mnssd_perception.image_file',
+        *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
+    },
     'pycocotools': {'mnssd_training.evaluation'},
     'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
     'rosbags': {'mnssd_training.data'},
@@ -178,8 +230,10 @@ PURE = (
     'encodings',
     'engines',
     'errors',
+    'image_file',
     'mailbox',
     'overlay',
+    'self_test',
     'sources',
     'ssd',
 )

@@ -1,8 +1,16 @@
 """The errors of training; all of them are also :class:`mnssd_perception.errors.MnssdError`."""
 
 from mnssd_perception.errors import MnssdError
+from mnssd_perception.text import mask_secrets
 
-__all__ = ['CheckpointError', 'ConfigError', 'DatasetError', 'ExportError', 'TrainingError']
+__all__ = [
+    'CheckpointError',
+    'ConfigError',
+    'DamagedCheckpointError',
+    'DatasetError',
+    'ExportError',
+    'TrainingError',
+]
 
 
 class ConfigError(MnssdError):
@@ -18,7 +26,7 @@ class DatasetError(MnssdError):
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f'{path}: {reason}')
-        self.path = path
+        self.path = mask_secrets(path) if isinstance(path, str) else path
         self._reason = reason
 
     def __reduce__(self) -> tuple[type['DatasetError'], tuple[object, str]]:
@@ -32,6 +40,23 @@ class TrainingError(MnssdError):
 
 class CheckpointError(MnssdError):
     """A checkpoint cannot be read or does not belong to this experiment."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """
+    The bytes of a checkpoint are not those that were written.
+
+    :ivar path: the file.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f'{path}: damaged: {reason}')
+        self.path = path
+        self._reason = reason
+
+    def __reduce__(self) -> tuple[type['DamagedCheckpointError'], tuple[object, str]]:
+        """Travel to the other processes whole."""
+        return type(self), (self.path, self._reason)
 
 
 class ExportError(MnssdError):

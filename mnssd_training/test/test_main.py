@@ -106,7 +106,9 @@ def test_a_run_that_is_stopped_from_outside_can_go_on(
     assert process.returncode == code, err
     assert 'Traceback' not in err
     if number != signal.SIGKILL:
-        assert err.splitlines()[-1] == f'stopped by {signal.Signals(number).name}'
+        assert err.splitlines()[-1] == (
+            f'stopped by {signal.Signals(number).name}; go on with --resume'
+        )
         status = json.loads((tmp_path / 'run' / 'status.json').read_text())
         assert status['status'] == 'preempted'
     checkpoint = load_checkpoint(max(checkpoints.glob('step-*.pt')))

@@ -12,9 +12,9 @@ from mnssd_perception.ssd import (
     prior_boxes,
     RawHeads,
     resizing,
-    Selection,
     ssdlite_feature_maps,
     suppress,
+    Thresholds,
 )
 import numpy as np
 import pytest
@@ -129,8 +129,8 @@ def test_whole_post_process(seed, threshold):
     logits[:, 0] += 6  # mostly background
     offsets = generator.normal(0, 1, (9602, 4)).astype(np.float32)
     plan = resizing((480, 640), made.input_size, 'stretch')
-    selection = Selection(threshold, 0.5, 200)
-    found = postprocess(RawHeads(logits, offsets), made, plan, selection)
+    thresholds = Thresholds(threshold, 0.5, 200)
+    found = postprocess(RawHeads(logits, offsets), made, plan, thresholds)
 
     scores = torch.tensor(logits).softmax(1)[:, 1:]
     prior, label = torch.nonzero(scores >= threshold, as_tuple=True)

@@ -7,7 +7,6 @@ from mnssd_perception.bundle.manifest import (
     GoldenFrame,
     Manifest,
     Provenance,
-    Thresholds,
 )
 from mnssd_perception.bundle.writer import file_entries, write_bundle
 
@@ -21,6 +20,5 @@ __all__ = [
     'open_bundle',
     'Provenance',
     'shipped_bundle_path',
-    'Thresholds',
     'write_bundle',
 ]

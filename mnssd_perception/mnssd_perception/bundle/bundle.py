@@ -21,7 +21,7 @@ from mnssd_perception.errors import BundleError, MnssdError
 
 __all__ = ['Bundle', 'open_bundle', 'shipped_bundle_path']
 
-MAX_MANIFEST = 8 << 20  # bytes
+MAX_MANIFEST = 1 << 20  # bytes; parsed, it takes up to 50 times as much memory
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,17 @@ class Bundle:
         entry = next((entry for entry in self.manifest.files if entry.path == path), None)
         if entry is None:
             raise BundleError(self.path, f"the manifest lists no '{path}'")
-        return _read_checked(self._storage, entry)
+        content = self._storage.read(entry.path, entry.size)
+        _check_entry(self.path, entry, len(content), hashlib.sha256(content).hexdigest())
+        return content
 
 
-def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+def open_bundle(path: str | os.PathLike[str], digest: str = '') -> Bundle:
     """
     Open a bundle and verify every file in it.
 
     :param path: a directory or a ``.mnssd`` archive.
+    :param digest: the bundle must have this :attr:`Bundle.digest`; empty for any.
     :return: the bundle.
     :raises BundleError: naming what is missing, changed, not announced or wrong.
     """
@@ -90,14 +93,23 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         if MANIFEST not in names:
             raise BundleError(place, f"there is no '{MANIFEST}'; is this a bundle?")
         content = storage.read(MANIFEST, MAX_MANIFEST)
+        if digest and digest != _digest(content):
+            raise BundleError(place, f'expected the digest {digest!r}, got {_digest(content)!r}')
         manifest = _parse(place, content)
         listed = {entry.path for entry in manifest.files}
         if unlisted := sorted(names - listed - {MANIFEST}):
             raise BundleError(place, f'the manifest does not list {unlisted[0]!r}')
         if missing := sorted(listed - names):
             raise BundleError(place, f'{missing[0]!r} is missing')
+        total = sum(entry.size for entry in manifest.files)
+        if total > storage.max_bytes:
+            raise BundleError(
+                place,
+                f'expected at most {storage.max_bytes} bytes in an archive of this size, the '
+                f'manifest announces {total}; a sound one can be packed without compression',
+            )
         for entry in manifest.files:
-            _read_checked(storage, entry)
+            _verify(storage, entry)
     except OSError as error:
         raise BundleError(place, f'cannot be read: {error.strerror or error}') from error
     return Bundle(place, manifest, _digest(content), storage)
@@ -156,16 +168,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_checked(storage: Storage, entry: FileEntry) -> bytes:
-    """Read a file and compare it with its entry."""
-    content = storage.read(entry.path, entry.size)
-    if len(content) != entry.size:
-        raise BundleError(
-            storage.path, f"'{entry.path}': expected {entry.size} bytes, got {len(content)}"
-        )
-    if _digest(content) != entry.sha256:
-        raise BundleError(storage.path, f"'{entry.path}' was changed: its digest differs")
-    return content
+def _verify(storage: Storage, entry: FileEntry) -> None:
+    """Compare a file with its entry, without holding it in memory."""
+    digest, num_bytes = hashlib.sha256(), 0
+    for chunk in storage.chunks(entry.path, entry.size):
+        digest.update(chunk)
+        num_bytes += len(chunk)
+    _check_entry(storage.path, entry, num_bytes, digest.hexdigest())
+
+
+def _check_entry(path: Path, entry: FileEntry, num_bytes: int, hexdigest: str) -> None:
+    """Refuse a file that is not what the manifest lists."""
+    if num_bytes != entry.size:
+        raise BundleError(path, f"'{entry.path}': expected {entry.size} bytes, got {num_bytes}")
+    if f'sha256:{hexdigest}' != entry.sha256:
+        raise BundleError(path, f"'{entry.path}' was changed: its digest differs")
 
 
 def _digest(content: bytes) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from mnssd_perception.errors import SettingsError, SpecError
 from mnssd_perception.plain import from_plain
-from mnssd_perception.ssd import ModelSpec, prior_digest, Selection
+from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 
 __all__ = [
     'Artefact',
@@ -22,13 +23,13 @@ __all__ = [
     'MANIFEST',
     'Provenance',
     'read_manifest',
-    'Thresholds',
 ]
 
 MANIFEST = 'manifest.json'
 SCHEMA = 1
 MAX_BYTES = 1 << 30  # of all files together; a network for a drone is a thousandth of it
 DIGEST = re.compile(r'sha256:[0-9a-f]{64}')
+SCORE_DIGITS = 5  # to which scores of golden frames are rounded
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
 
 
@@ -88,28 +89,6 @@ class Artefact:
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """
-    The settings under which the model is meant to fly.
-
-    :ivar score: smallest score.
-    :ivar iou: largest IoU of two detections of one class.
-    :ivar max_detections: largest number in an image.
-    """
-
-    score: float = 0.35
-    iou: float = 0.5
-    max_detections: int = 100
-
-    def __post_init__(self) -> None:
-        """Refuse settings that no detector takes."""
-        try:
-            Selection(self.score, self.iou, self.max_detections)
-        except SettingsError as error:
-            raise SpecError(f'thresholds: {error}') from error
-
-
-@dataclass(frozen=True)
 class Provenance:
     """
     Where a model comes from.
@@ -149,7 +128,7 @@ class GoldenFrame:
     labels: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse detections of which a part is missing."""
+        """Refuse detections that no detector can have made."""
         if not 0 < self.score_threshold < 1:
             raise SpecError(
                 f'{self.path}: expected a score_threshold of more than 0 and less than 1, '
@@ -160,6 +139,20 @@ class GoldenFrame:
                 f'{self.path}: expected as many boxes as scores and labels, '
                 f'got {len(self.boxes)}, {len(self.scores)} and {len(self.labels)}'
             )
+        least = self.score_threshold - 10**-SCORE_DIGITS
+        for score in self.scores:
+            if not least <= score <= 1:
+                raise SpecError(
+                    f'{self.path}: expected scores of {self.score_threshold} to 1, got {score}'
+                )
+        if any(worse > better for better, worse in zip(self.scores, self.scores[1:])):
+            raise SpecError(f'{self.path}: expected the best score first, got {self.scores}')
+        for x1, y1, x2, y2 in self.boxes:
+            if not (0 <= x1 < x2 <= MAX_IMAGE_SIDE and 0 <= y1 < y2 <= MAX_IMAGE_SIDE):
+                raise SpecError(
+                    f'{self.path}: expected boxes xyxy of 0 to {MAX_IMAGE_SIDE} pixels, '
+                    f'got {(x1, y1, x2, y2)}'
+                )
 
 
 @dataclass(frozen=True)
@@ -213,12 +206,7 @@ class Manifest:
         for path in used:
             if path not in paths:
                 raise SpecError(f'{path!r} is not among the files')
-        for frame in self.golden:
-            if not all(0 <= label < self.spec.num_classes for label in frame.labels):
-                raise SpecError(
-                    f'{frame.path}: expected labels of 0 to {self.spec.num_classes - 1}, '
-                    f'got {frame.labels}'
-                )
+        self._check_golden()
         if self.num_priors != self.spec.num_priors:
             raise SpecError(
                 f'num_priors: expected {self.num_priors}, the specification makes '
@@ -228,6 +216,22 @@ class Manifest:
             raise SpecError(
                 'prior_digest: the priors are not those that the model was trained with'
             )
+
+    def _check_golden(self) -> None:
+        """Refuse golden frames that this model cannot have made."""
+        for frame in self.golden:
+            if not all(0 <= label < self.spec.num_classes for label in frame.labels):
+                raise SpecError(
+                    f'{frame.path}: expected labels of 0 to {self.spec.num_classes - 1}, '
+                    f'got {frame.labels}'
+                )
+            if len(frame.scores) > self.thresholds.max_detections:
+                raise SpecError(
+                    f'{frame.path}: expected at most {self.thresholds.max_detections} '
+                    f'detections, as the thresholds say, got {len(frame.scores)}'
+                )
+        if len({frame.path for frame in self.golden}) != len(self.golden):
+            raise SpecError('golden: expected paths that differ')
 
 
 def read_manifest(plain: Any) -> Manifest:
@@ -244,4 +248,7 @@ def read_manifest(plain: Any) -> Manifest:
             f'expected schema {SCHEMA}, got {schema}; '
             f'this bundle needs {"a newer" if schema > SCHEMA else "an older"} mnssd'
         )
-    return from_plain(Manifest, plain, SpecError)
+    try:
+        return from_plain(Manifest, plain, SpecError)
+    except SettingsError as error:
+        raise SpecError(f'thresholds: {error}') from error

@@ -1,16 +1,16 @@
 """A manifest and its files to a bundle, written beside its place and moved there when whole."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 import hashlib
+import io
 import json
-import os
 from pathlib import Path
 import zipfile
 
 from mnssd_perception.bundle.manifest import FileEntry, MANIFEST, Manifest
 from mnssd_perception.errors import BundleError
+from mnssd_perception.files import explain_write_error, write_atomically
 from mnssd_perception.plain import to_plain
 
 __all__ = ['file_entries', 'write_bundle']
@@ -48,19 +48,15 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         text = json.dumps(to_plain(manifest), indent=1, allow_nan=False) + '\n'
     except (TypeError, ValueError) as error:
         raise BundleError(path, f'{MANIFEST} cannot be JSON: {error}') from error
-    temporary = path.with_name(f'{path.name}.partial')
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, content in [(MANIFEST, text.encode()), *sorted(files.items())]:
+            member = zipfile.ZipInfo(name, EPOCH)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o100644 << 16
+            archive.writestr(member, content)
     try:
-        with temporary.open('wb') as file:
-            with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
-                for name, content in [(MANIFEST, text.encode()), *sorted(files.items())]:
-                    member = zipfile.ZipInfo(name, EPOCH)
-                    member.compress_type = zipfile.ZIP_DEFLATED
-                    member.external_attr = 0o100644 << 16
-                    archive.writestr(member, content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, packed.getvalue())
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise BundleError(path, f'cannot be written: {error.strerror or error}') from error
+        reason = explain_write_error(error, path, len(packed.getvalue()))
+        raise BundleError(path, f'cannot be written: {reason}') from error

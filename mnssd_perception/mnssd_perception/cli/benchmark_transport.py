@@ -133,13 +133,16 @@ def _times(log: Path) -> dict[str, list[int]]:
     return json.loads(lines[-1])
 
 
-def _environ(*, profile: bool) -> dict[str, str]:
-    """Prepare the environment of a run, with our profile of Fast DDS or with none at all."""
+def _environ(profile: str) -> dict[str, str]:
+    """Prepare the environment of a run, with one of our profiles of Fast DDS or '' for none."""
     plain = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+    if not profile:
+        return isolated_environ(plain, profile=False)
+    path = profile_path(plain, profile)
     # Without this check a run without the profile could pass for one with it.
-    if profile and profile_path(plain) is None:
-        raise MnssdError('config/fastdds.xml is not installed; run `make setup` again')
-    return isolated_environ(plain, profile=profile)
+    if path is None:
+        raise MnssdError(f'config/{profile} is not installed; run `make setup` again')
+    return isolated_environ(plain | dict.fromkeys(PROFILE_VARIABLES, str(path)))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -181,7 +184,7 @@ def _cells(figures: TransportFigures) -> list[str]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """
-    Measure with the shipped profile of Fast DDS and with its defaults.
+    Measure with the shipped profiles of Fast DDS and with its defaults.
 
     :param args: command line, None for that of the process.
     :return: the exit code.
@@ -197,10 +200,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         print(f'{width}x{height} bgr8 at {options.rate:g} Hz, two processes, best effort, depth 1')
         print(_row(*HEADINGS), flush=True)
-        for title, profile in (('our profile', True), ('Fast DDS defaults', False)):
-            environ = _environ(profile=profile)
+        for profile in ('fastdds.xml', 'fastdds_4k.xml', ''):
+            environ = _environ(profile)
             figures = measure(options.size, options.rate, options.seconds, environ)
-            print(_row(title, *_cells(figures)), flush=True)
+            print(_row(profile or 'Fast DDS defaults', *_cells(figures)), flush=True)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except MnssdError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 __all__ = ['Child', 'Children']
 
@@ -28,6 +28,7 @@ class Child:
     :param environ: of the process.
     :param log: takes what it says on stderr, and on stdout where that is not shown.
     :param shows_stdout: whether its stdout is the one of the parent.
+    :param remappings: of names of the node, old to new.
     """
 
     def __init__(
@@ -38,11 +39,14 @@ class Child:
         log: Path,
         *,
         shows_stdout: bool = False,
+        remappings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name, self.log = name, log
         command = [sys.executable, '-m', f'mnssd_perception.nodes.{name}', '--ros-args']
         for key, value in parameters.items():
             command += ['-p', f'{key}:={_yaml(value)}']
+        for old, new in remappings.items():
+            command += ['-r', f'{old}:={new}']
         with log.open('wb') as file:
             self._process = subprocess.Popen(
                 command,

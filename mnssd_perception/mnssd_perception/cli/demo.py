@@ -11,12 +11,14 @@ import signal
 import sys
 import tempfile
 import time
+from typing import Any
 
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.cli.children import Child, Children
 from mnssd_perception.cli.graph import isolated_environ
 from mnssd_perception.errors import MnssdError, SourceError
-from mnssd_perception.sources import without_password
+from mnssd_perception.sources import is_live
+from mnssd_perception.text import mask_secrets
 
 __all__ = ['main']
 
@@ -25,8 +27,14 @@ POLL = 0.05  # s
 # Until the model is loaded on a slow machine [s].
 START_TIMEOUT = 120.0
 
-# Three processes with a segment of 64 MB each, and room for others [bytes].
-SHARED_MEMORY = 256 * 2**20
+# In lock-step the clip ends by itself, and the camera gives up long before this guard [s].
+LOCKSTEP_PATIENCE = 300.0
+
+# A detector that subscribes reliably gets each frame at the first attempt.
+RELIABLE_IMAGES = {'qos_overrides./image.subscription.reliability': 'reliable'}
+
+# Three processes with a segment of 18 MB each [bytes].
+SHARED_MEMORY = 54 * 10**6
 
 
 class Stop:
@@ -107,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help='end after this time of detections; default: with the clip',
     )
+    add(
+        '--realtime',
+        action='store_true',
+        help='play files by the clock: a slow detector skips frames; default: every frame waits '
+        'until the last one is recorded',
+    )
     add('--score-threshold', type=float, default=None, help='least score that is shown')
     return parser
 
@@ -128,16 +142,24 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
     _warn_of_little_shared_memory()
     environ = isolated_environ(os.environ)
     domain = environ['ROS_DOMAIN_ID']
+    lockstep = not (options.realtime or is_live(source))
     print(
-        f'{bundle.name} {bundle.version} looks at {without_password(source)} '
+        f'{bundle.name} {bundle.version} looks at {mask_secrets(source)} '
         f'(ROS_DOMAIN_ID={domain}; Ctrl-C ends it)\n'
     )
     sys.stdout.flush()
 
-    def start(name: str, parameters: dict[str, object], **how: bool) -> Child:
+    def start(name: str, parameters: dict[str, object], **how: Any) -> Child:
         return children.add(Child(name, parameters, environ, logs / f'{name}.log', **how))
 
     detector_parameters: dict[str, object] = {'bundle': str(bundle.path.absolute())}
+    recorder_parameters: dict[str, object] = {
+        'output': str(output),
+        'start_timeout': 2 * START_TIMEOUT,
+    }
+    if lockstep:
+        detector_parameters |= RELIABLE_IMAGES
+        recorder_parameters['idle_timeout'] = LOCKSTEP_PATIENCE
     if options.score_threshold is not None:
         detector_parameters['score_threshold'] = options.score_threshold
     with tempfile.TemporaryDirectory() as scratch, Children() as children:
@@ -145,7 +167,7 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
         start('detector_node', detector_parameters)
         recorder = start(
             'recorder_node',
-            {'output': str(output), 'ready_file': str(ready)},
+            {**recorder_parameters, 'ready_file': str(ready)},
             shows_stdout=True,
         )
         deadline = time.monotonic() + START_TIMEOUT
@@ -156,7 +178,14 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
         if not (stop.wanted or children.failed()):
             camera = start(
                 'camera_node',
-                {'source': source, 'rate': float(options.rate), 'wait_for_subscribers': 1},
+                {
+                    'source': source,
+                    'rate': float(options.rate),
+                    'wait_for_subscribers': 1,
+                    'lockstep': lockstep,
+                },
+                # Not only detected: written down.
+                remappings={'detections': 'recorded'},
             )
             _play(children, camera, recorder, stop, End(output, options.seconds))
         failed = children.failed()
@@ -167,6 +196,8 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
         print(f'\ndemo: {failed.name} has failed:\n{failed.last_words()}', file=sys.stderr)
         print(f'    see {failed.log}', file=sys.stderr)
         return 1
+    pace = 'lock-step: every frame is recorded' if lockstep else 'real time: the newest frame wins'
+    print(f'  played in {pace}')
     return 0
 
 
@@ -194,7 +225,7 @@ def _warn_of_little_shared_memory() -> None:
     if free < SHARED_MEMORY:
         print(
             f'demo: /dev/shm has only {free >> 20} MB; frames may be lost '
-            '(docker run --shm-size=1g)',
+            '(docker run --shm-size=256m)',
             file=sys.stderr,
         )
 

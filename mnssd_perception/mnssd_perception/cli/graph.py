@@ -38,17 +38,18 @@ def isolated_environ(environ: Mapping[str, str], *, profile: bool = True) -> dic
     return result
 
 
-def profile_path(environ: Mapping[str, str]) -> Path | None:
+def profile_path(environ: Mapping[str, str], name: str = 'fastdds.xml') -> Path | None:
     """
-    Find the profile of Fast DDS that comes with mnssd.
+    Find a profile of Fast DDS that comes with mnssd.
 
     :param environ: tells where packages are installed.
+    :param name: of the file.
     :return: its path, or None where it was not installed.
     """
     prefixes = filter(None, environ.get('AMENT_PREFIX_PATH', '').split(':'))
     places = [Path(prefix) / 'share' / 'mnssd_perception' for prefix in prefixes]
     places.append(Path(__file__).resolve().parents[2])  # the source
-    found = (place / 'config' / 'fastdds.xml' for place in places)
+    found = (place / 'config' / name for place in places)
     return next((path for path in found if path.is_file()), None)
 
 

@@ -93,7 +93,8 @@ class Engine(ABC):
         :param image: ``(height, width, 3)`` uint8 RGB of the input size; it is not changed.
         :return: the raw heads; valid until the next call.
         :raises ImageError: if the image has another shape or type.
-        :raises EngineError: if the runtime fails or the engine is closed.
+        :raises EngineError: if the runtime fails, a head holds NaN or an infinity, or the engine
+            is closed.
         """
         shape = (*self._spec.input_size, 3)
         found = getattr(image, 'shape', None), getattr(image, 'dtype', type(image).__name__)
@@ -110,7 +111,23 @@ class Engine(ABC):
             raise
         except Exception as error:  # the runtimes have no common error
             raise EngineError(f"engine '{self.info.name}' failed: {error}") from error
+        self._check_finite(logits=logits, offsets=offsets)
         return RawHeads(logits, offsets)
+
+    def _check_finite(self, **heads: NDArray[np.float32]) -> None:
+        """
+        Refuse heads with NaN or infinities, which would pass for an image without objects.
+
+        0.03 ms for 13502 x 21 heads; finite sums or extremes would say the same, and take longer.
+        """
+        for name, head in heads.items():
+            if not (is_finite := np.isfinite(head)).all():
+                num_nan, num_bad = int(np.isnan(head).sum()), int((~is_finite).sum())
+                raise EngineError(
+                    f"engine '{self.info.name}': expected finite {name}, got {num_nan} NaN and "
+                    f'{num_bad - num_nan} infinite of {head.size} values; the network or its '
+                    'runtime is broken'
+                )
 
     def close(self) -> None:
         """Give the resources back; more calls do nothing."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
+from mnssd_perception.engines.onnx_check import check_onnx, OnnxVersions
 from mnssd_perception.errors import EngineError, EngineUnavailableError
 from mnssd_perception.ssd import ModelSpec
 import numpy as np
@@ -30,7 +31,8 @@ class OnnxRuntimeEngine(Engine):
     :param spec: what it must take and return.
     :param precision: for the record.
     :param options: threads and spinning.
-    :raises EngineError: if the file is no ONNX network or breaks the contract.
+    :raises EngineError: if the file is no ONNX network, is not whole in itself, is newer than the
+        runtime, or breaks the contract.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class OnnxRuntimeEngine(Engine):
         super().__init__(spec)
         if reason := self.available():
             raise EngineUnavailableError(NAME, reason)
+        versions = check_onnx(model)
         import onnxruntime
 
         self.info = EngineInfo(NAME, onnxruntime.__version__, precision, _device())
@@ -47,6 +50,8 @@ class OnnxRuntimeEngine(Engine):
                 model, _session_options(onnxruntime, options), providers=['CPUExecutionProvider']
             )
         except Exception as error:  # ONNX Runtime's errors share no public base
+            if 'Unsupported model IR version' in str(error):
+                raise EngineError(_too_new(versions, onnxruntime.__version__)) from error
             raise EngineError(f'not an ONNX network that can be loaded: {error}') from error
         _check_contract(self._session, spec)
         self._image = np.zeros((*spec.input_size, 3), np.uint8)
@@ -97,6 +102,8 @@ def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
     session.inter_op_num_threads = 1
     spinning = '1' if options.spinning else '0'
     session.add_session_config_entry('session.intra_op.allow_spinning', spinning)
+    # Else content that looks like ONNX Runtime's own format, which nobody has checked, is read so.
+    session.add_session_config_entry('session.load_model_format', 'ONNX')
     session.log_severity_level = 3
     return session
 
@@ -112,6 +119,15 @@ def _check_contract(session: Any, spec: ModelSpec) -> None:
     found |= {item.name: (item.shape, item.type) for item in session.get_outputs()}
     if found != expected:
         raise EngineError(f'expected a network with {expected}, got {found}')
+
+
+def _too_new(versions: OnnxVersions, runtime: str) -> str:
+    """Word that the runtime is older than the file."""
+    return (
+        f'the network has ONNX IR version {versions.ir} (opset {versions.opset}), which '
+        f'onnxruntime {runtime} cannot read; install a newer one (IR version 10 needs 1.18) or '
+        'export the network again (mnssd exports for 1.15 and later)'
+    )
 
 
 def _device() -> str:

@@ -1,24 +1,29 @@
-"""A camera, a stream, a video or a folder of photographs to images, as a ROS 2 node."""
+"""A camera, a stream, a video or a folder of images, published as a ROS 2 node."""
 
 from collections.abc import Callable, Sequence
 import sys
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.nodes.camera_parameters import CameraParameters
+from mnssd_perception.nodes.camera_report import camera_report, CameraSnapshot
+from mnssd_perception.nodes.lockstep import Lockstep
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.ros import qos
+from mnssd_perception.ros.diagnostics import Diagnostics, Report
 from mnssd_perception.ros.images import from_bgr
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
-from mnssd_perception.sources import FrameSource, open_source
-from mnssd_perception.sources.pacing import Pacer
-import numpy as np
-from numpy.typing import NDArray
+from mnssd_perception.ros.transport import read_shared_memory, shared_memory_conditions
+from mnssd_perception.sources import Frame, FrameSource, open_source, Pacer
 from rclpy.node import Node
 from rclpy.task import Future
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
 
 __all__ = ['CameraNode', 'main']
 
@@ -30,6 +35,11 @@ SETTLING = 0.5
 # The last frame lies in this process's shared memory until it is taken [s].
 LINGER = 0.3
 
+# A read of a stream can hang for seconds; its thread is then left behind [s].
+CLOSE_TIMEOUT = 1.0
+
+DIAGNOSTICS_PERIOD = 1.0  # s
+
 
 class CameraNode(Node):
     """
@@ -39,7 +49,8 @@ class CameraNode(Node):
     :param sink: is handed every message; where given, DDS carries images only to others who
         subscribe.
     :param options: of :class:`rclpy.node.Node`.
-    :raises MnssdError: when the source cannot be opened.
+    :raises MnssdError: when the source cannot be opened; a camera or stream that is missing is
+        tried again instead.
     """
 
     def __init__(
@@ -47,12 +58,18 @@ class CameraNode(Node):
     ) -> None:
         super().__init__('camera', **options)
         self._done, self._sink = done, sink
-        self._values = Parameters(self, CameraParameters).values
+        self._values = Parameters(self, CameraParameters, known_names=PARAMETER_NAMES).values
         self._publisher = self.create_publisher(
             Image, 'image', qos.image_out(), qos_overriding_options=qos.overridable()
         )
         self._closing = Event()
         self._source = self._open()
+        self._lockstep = self._start_lockstep() if self._values.lockstep else None
+        self._waiting, self._has_ended = '', False
+        self._sent_bytes = 0
+        self._heard = self._reported = monotonic()
+        self._num_reported = 0
+        self._diagnostics = Diagnostics(self, DIAGNOSTICS_PERIOD, self._report, self._source.uri)
         self._thread = Thread(target=self._play, name='camera', daemon=True)
         self._thread.start()
 
@@ -60,7 +77,10 @@ class CameraNode(Node):
         """Stop playing and give the source back."""
         self._closing.set()
         self._source.close()
-        self._thread.join()
+        if self._lockstep is not None:
+            self._lockstep.close()
+        self._thread.join(CLOSE_TIMEOUT)
+        self._diagnostics.destroy()
         super().destroy_node()
 
     def _open(self) -> FrameSource:
@@ -72,11 +92,28 @@ class CameraNode(Node):
             loop=values.loop,
             size=(values.width, values.height) if values.width and values.height else None,
             fourcc=values.fourcc,
-            report=lambda sentence: self.get_logger().warning(sentence),
+            retry=True,
+            report=self._warn,
         )
         rate = f'{source.rate:g} Hz' if source.rate else 'its own pace'
         self.get_logger().info(f'playing {source.uri} at {rate}')
         return source
+
+    def _warn(self, sentence: str) -> None:
+        """Log what is wrong with the source and survived."""
+        if self.context.ok():  # else the logger complains
+            self.get_logger().warning(sentence)
+
+    def _start_lockstep(self) -> Lockstep:
+        """Listen to the detections."""
+        lockstep = Lockstep(self.resolve_topic_name('detections'))
+        self.create_subscription(
+            Detection2DArray,
+            'detections',
+            lambda msg: lockstep.report(msg.header.stamp),
+            qos.detections(),
+        )
+        return lockstep
 
     def _play(self) -> None:
         """Publish every frame when it is due; the body of the thread."""
@@ -86,7 +123,11 @@ class CameraNode(Node):
             frames = iter(self._source)
             # Read when the frame is due, not before, so that the stamp tells when it was taken.
             while pacer.wait() and (frame := next(frames, None)) is not None:
-                self._publish(frame.image)
+                # A read that hung may return long after the node was destroyed.
+                if self._closing.is_set():
+                    return
+                self._heard = monotonic()
+                self._publish(frame)
             if self._closing.is_set():
                 return
         except Exception as error:
@@ -95,6 +136,7 @@ class CameraNode(Node):
                 known = isinstance(error, MnssdError)
                 self._done.set_exception(error if known else MnssdError(f'camera: {error!r}'))
             return
+        self._has_ended = True
         self.get_logger().info(f'the source has ended after {self._source.num_frames} frames')
         if self._values.exit_at_end:
             self._closing.wait(LINGER)
@@ -102,24 +144,56 @@ class CameraNode(Node):
 
     def _wait_for_subscribers(self) -> None:
         """Hold the first frame until it will be seen."""
-        while self._publisher.get_subscription_count() < self._values.wait_for_subscribers:
+        num = self._values.wait_for_subscribers
+        if num:
+            self._waiting = f'{num} subscribers of {self.resolve_topic_name("image")}'
+        while self._publisher.get_subscription_count() < num:
             if self._closing.wait(SUBSCRIBER_POLL):
                 return
-        if self._values.wait_for_subscribers:
+        if num:
             self._closing.wait(SETTLING)
+        self._waiting, self._heard = '', monotonic()
 
-    def _publish(self, image: NDArray[np.uint8]) -> None:
+    def _publish(self, frame: Frame) -> None:
         """Stamp a frame with the present time and hand it on."""
-        stamp = self.get_clock().now().to_msg()
-        is_subscribed = self._publisher.get_subscription_count() > 0
-        if self._sink is None and not is_subscribed:
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._values.frame_id)
+        is_wanted = self._sink is not None or self._publisher.get_subscription_count() > 0
+        if not (is_wanted or self._lockstep):
             return
-        header = Header(stamp=stamp, frame_id=self._values.frame_id)
-        msg = from_bgr(image, header, self._values.encoding)
+        msg = from_bgr(frame.image, header, self._values.encoding)
+        if self._lockstep is None:
+            self._send(msg)
+        else:
+            self._waiting = f'the detections of {frame.name}'
+            self._lockstep.send(lambda: self._send(msg), header.stamp, frame.name)
+            self._waiting = ''
+
+    def _send(self, msg: Image) -> None:
+        """Hand a message on and publish it to those who subscribe."""
         if self._sink is not None:
             self._sink(msg)
+        is_subscribed = self._publisher.get_subscription_count() > 0
+        self._sent_bytes = len(msg.data) if is_subscribed else 0
         if is_subscribed:
             self._publisher.publish(msg)
+
+    def _report(self) -> Report:
+        """Sum up the last period for /diagnostics."""
+        now, num_frames = monotonic(), self._source.num_frames
+        snapshot = CameraSnapshot(
+            source=self._source.uri,
+            rate=(num_frames - self._num_reported) / max(now - self._reported, 1e-9),
+            num_frames=num_frames,
+            num_retries=self._source.num_retries,
+            fault=self._source.fault,
+            silence=now - self._heard,
+            waiting=self._waiting,
+            is_live=self._source.rate is None,
+            has_ended=self._has_ended,
+        )
+        self._reported, self._num_reported = now, num_frames
+        memory = read_shared_memory(get_rmw_implementation_identifier())
+        return camera_report(snapshot, shared_memory_conditions(memory, self._sent_bytes))
 
 
 def build(done: Future) -> list[Node]:

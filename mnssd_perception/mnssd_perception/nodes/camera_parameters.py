@@ -42,3 +42,7 @@ class CameraParameters:
         0, 'play only when this many subscribe to the images', minimum=0, maximum=100,
         read_only=True,
     )  # fmt: skip
+    lockstep: bool = parameter(
+        False, 'play the next frame only when the detections of the last one have arrived: a slow '
+        'detector sees every frame of a file', read_only=True,
+    )  # fmt: skip

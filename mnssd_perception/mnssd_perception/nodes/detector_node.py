@@ -2,30 +2,43 @@
 
 from collections.abc import Sequence
 import sys
-import traceback
 from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
-from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector
-from mnssd_perception.engines import EngineOptions, open_engine
-from mnssd_perception.errors import MnssdError
-from mnssd_perception.nodes.detector_parameters import DetectorParameters, settings_of
-from mnssd_perception.nodes.detector_report import report, state_of, status_message
+from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
+from mnssd_perception.detector import Detector, find_labels
+from mnssd_perception.engines import Engine, EngineOptions, open_engine
+from mnssd_perception.nodes.cache_folder import cache_folder
+from mnssd_perception.nodes.detector_parameters import (
+    DetectorParameters,
+    parameters_of,
+    thresholds_of,
+)
+from mnssd_perception.nodes.detector_report import (
+    find_conditions,
+    make_report,
+    make_status,
+    state_of,
+)
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_message
 from mnssd_perception.ros.diagnostics import Diagnostics, Report
+from mnssd_perception.ros.endpoints import check_publisher, check_subscription
 from mnssd_perception.ros.images import from_array
 from mnssd_perception.ros.labels import label_info, vision_info
+from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
+from mnssd_perception.self_test import run_self_test
 from mnssd_perception.ssd import Detections
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -34,33 +47,56 @@ from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
 __all__ = ['DetectorNode', 'main']
 
-BAD_FRAME_LOG_PERIOD = 5.0  # s
+# Between two looks at the worker, so that a hung engine is not reported a whole period late [s].
+WATCH_PERIOD = 0.2
+
+# Longest wait for the frame at hand when the node stops, unless frames may take longer [s].
+STOP_TIMEOUT = 2.0
 
 
-class DetectorNode(LifecycleNode):
+class DetectorNode(ManagedNode):
     """
     The node ``detector``: finds objects in each image and publishes them.
 
     Configuring loads bundle and engine, activating begins to look at images. With the parameter
     ``autostart`` it does both by itself.
 
-    :param done: ends the process; gets an exception when the worker dies.
+    :param done: ends the process; gets the exception of the worker when that dies.
     :param subscribe: False where frames are handed to :meth:`offer` instead.
     :param options: of :class:`rclpy.node.Node`.
-    :raises MnssdError: with ``autostart``, when bundle or engine cannot be used.
+    :raises MnssdError: with ``autostart``, when bundle, engine or parameters cannot be used.
     """
 
     def __init__(self, done: Future, *, subscribe: bool = True, **options: Any) -> None:
         super().__init__('detector', **options)
         self._done, self._subscribe = done, subscribe
-        self._worker: DetectorWorker | None = None
+        self._bundle: Bundle | None = None
+        self._engine: Engine | None = None
         self._detector: Detector | None = None
-        self._failure = self._warning = ''
-        self._declared = Parameters(self, DetectorParameters, settings_of, self._apply)
+        self._worker: DetectorWorker | None = None
+        self._images: Any = None
+        self._lifecycle_publishers: list[Any] = []
+        self._stats = DetectorStats()
+        self._was_hung = False
+        self._topic = self.resolve_topic_name('image')
+        self._declared = Parameters(
+            self, DetectorParameters, thresholds_of, self._apply, PARAMETER_NAMES
+        )
+        # Not a lifecycle publisher: an inactive detector says that it is inactive.
+        self._status = self.create_publisher(DetectorStatus, '~/status', qos.detections())
+        self._status_message = DetectorStatus()
+        period = self._declared.values.diagnostics_period
+        self._diagnostics = Diagnostics(
+            self, period, self._report, on_conditions=self._publish_status
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(WATCH_PERIOD, self._watch, clock=steady)
         if self._declared.values.autostart:
-            self._configure()  # first without the state machine, so that an error ends the process
-            self.trigger_configure()
-            self.trigger_activate()
+            try:
+                self.start()
+            except Exception:
+                self.destroy_node()
+                raise
 
     def offer(self, msg: Image) -> None:
         """
@@ -72,180 +108,162 @@ class DetectorNode(LifecycleNode):
         if worker is not None:
             worker.offer(msg)
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load bundle and engine."""
-        try:
-            if self._detector is None:
-                self._configure()
-        except MnssdError as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        return super().on_configure(state)
+    def configure(self) -> None:
+        """Load bundle and engine, and create the publishers."""
+        values = self._declared.values
+        self._bundle = open_bundle(values.bundle or shipped_bundle_path(), values.bundle_digest)
+        self._declared.set_defaults(**parameters_of(self._bundle.manifest.thresholds))
+        values = self._declared.values
+        names = self._bundle.manifest.spec.class_names
+        self._declared.check_again(
+            lambda new: (thresholds_of(new), find_labels(names, new.class_filter))
+        )
+        options = EngineOptions(values.threads, values.spinning)
+        self._engine = open_engine(self._bundle, values.engine, options)
+        blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
+        for _ in range(values.warmup):
+            self._engine.infer(blank)
+        run_self_test(self._bundle, self._engine, cache_folder())
+        if not self._bundle.manifest.golden:
+            self.get_logger().warning(
+                'the bundle has no golden frames: nobody has checked what it finds on this machine'
+            )
+        self._detections = self._create(Detection2DArray, 'detections', qos.detections())
+        self._overlay = self._create(Image, 'overlay', qos.image_out())
+        self._label_info = self._create(LabelInfo, 'label_info', qos.latched())
+        self._vision_info = self._create(VisionInfo, 'vision_info', qos.latched())
+        self._detector = Detector(
+            self._bundle, self._engine, thresholds_of(values), values.class_filter
+        )
+        self._diagnostics.hardware_id = self._engine.info.device
+        self.get_logger().info(f'{self._method()}: {sanitize_text(", ".join(names))}')
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def activate(self) -> None:
         """Begin to look at images."""
-        result = super().on_activate(state)
-        self._announce()
         assert self._detector is not None  # configuring comes before activating
+        self._announce()
         self._worker = DetectorWorker(
             self._detector,
             self._publish,
             self._stats,
             clock=self.get_clock(),
             max_age=lambda: self._declared.values.max_age_ms / 1000,
-            on_bad_frame=self._bad_frame,
-            on_failure=self._fail,
         )
         if self._subscribe:
-            self._subscription = self.create_subscription(
-                Image,
-                'image',
-                self.offer,
-                qos.image_in(),
-                event_callbacks=qos.subscription_events(self._incompatible, self._topic),
-                qos_overriding_options=qos.overridable(),
-            )
+            with qos.named_overrides(self, 'image', 'subscription'):
+                self._images = self.create_subscription(
+                    Image,
+                    'image',
+                    self.offer,
+                    qos.image_in(),
+                    qos_overriding_options=qos.overridable(),
+                )
         self.get_logger().info(f'looking at images on {self._topic}')
-        return result
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop looking at images."""
-        self._stop()
-        return super().on_deactivate(state)
+    def deactivate(self) -> None:
+        """
+        Finish the frame at hand and stop looking at images.
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        :raises HungError: when the engine does not return.
+        """
+        if self._images is not None:
+            images, self._images = self._images, None
+            self.destroy_subscription(images)
+        if self._worker is not None:
+            self._worker.close(max(STOP_TIMEOUT, self._declared.values.engine_timeout))
+            self._worker = None
+            self._stats.forget_failures()
+            if self.context.ok():  # else the logger complains
+                self.get_logger().info(str(self._stats.snapshot()))
+
+    def release(self) -> None:
         """Give bundle, engine and publishers back."""
-        self._release()
-        return super().on_cleanup(state)
+        self._detector = self._bundle = None
+        while self._lifecycle_publishers:
+            self.destroy_lifecycle_publisher(self._lifecycle_publishers.pop())
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            engine.close()
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End from any state."""
-        self._stop()
-        self._release()
-        return super().on_shutdown(state)
+    def on_transition_requested(self) -> None:
+        """Report at once what came of it."""
+        self._diagnostics.publish()
 
-    def destroy_node(self) -> None:
-        """Finish the frame at hand and give everything back."""
-        self._stop()
-        self._release()
-        super().destroy_node()
-
-    def _configure(self) -> None:
-        """Load bundle and engine, and create the publishers."""
-        values = self._declared.values
-        self._bundle = open_bundle(values.bundle or shipped_bundle_path())
-        names = self._bundle.manifest.spec.class_names
-        self._declared.check_again(lambda new: settings_of(new).selection(names))
-        options = EngineOptions(values.threads, values.spinning)
-        self._engine = open_engine(self._bundle, values.engine, options)
-        blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
-        for _ in range(values.warmup):
-            self._engine.infer(blank)
-        self._stats = DetectorStats()
-        self._topic = self.resolve_topic_name('image')
-        self._create_publishers()
-        self._diagnostics = Diagnostics(
-            self, values.diagnostics_period, self._report, self._engine.info.device
-        )
-        self._detector = Detector(self._bundle, self._engine, settings_of(values))
-        info = self._engine.info
-        self.get_logger().info(
-            f'{self._bundle.name} {self._bundle.version} ({", ".join(names)}) '
-            f'on {info.name} {info.version}, {info.precision}, {info.device}'
-        )
-
-    def _create_publishers(self) -> None:
-        """Create what the node says, by topic."""
-
-        def publisher(kind: type, topic: str, profile: object) -> Any:
-            return self.create_lifecycle_publisher(
-                kind, topic, profile, qos_overriding_options=qos.overridable()
+    def _create(self, message_type: type, topic: str, profile: object) -> Any:
+        """Create a publisher that is silent while the node is not active."""
+        with qos.named_overrides(self, topic, 'publisher'):
+            publisher = self.create_lifecycle_publisher(
+                message_type, topic, profile, qos_overriding_options=qos.overridable()
             )
+        self._lifecycle_publishers.append(publisher)
+        return publisher
 
-        self._detections = publisher(Detection2DArray, 'detections', qos.detections())
-        self._overlay = publisher(Image, 'overlay', qos.image_out())
-        self._label_info = publisher(LabelInfo, 'label_info', qos.latched())
-        self._vision_info = publisher(VisionInfo, 'vision_info', qos.latched())
-        # Not a lifecycle publisher: an inactive detector says that it is inactive.
-        self._status = self.create_publisher(DetectorStatus, '~/status', qos.detections())
+    def _method(self) -> str:
+        """Name what makes the detections."""
+        assert self._bundle is not None
+        assert self._engine is not None
+        info = self._engine.info
+        bundle = sanitize_text(f'{self._bundle.name} {self._bundle.version}')
+        return f'{bundle} on {info.name} {info.version}, {info.precision}, {info.device}'
 
     def _announce(self) -> None:
         """Say what the detections mean, to those who are here and those who come later."""
+        assert self._bundle is not None
         names = self._bundle.manifest.spec.class_names
         threshold = self._declared.values.score_threshold
-        info = self._engine.info
-        method = f'{self._bundle.name} {self._bundle.version} on {info.name} {info.version}'
         self._label_info.publish(label_info(names, threshold, self._now()))
-        self._vision_info.publish(vision_info(method, self._bundle.digest, 1, self._now()))
+        digest = self._bundle.digest
+        self._vision_info.publish(vision_info(self._method(), digest, 1, self._now()))
 
     def _apply(self, values: DetectorParameters) -> None:
         """Take over parameters that changed."""
         if self._detector is not None:
-            self._detector.settings = settings_of(values)
+            self._detector.configure(thresholds_of(values), values.class_filter)
             self._announce()
 
     def _publish(self, msg: Image, image: NDArray[np.uint8], detections: Detections) -> None:
         """Publish what was found in an image; called by the worker."""
         self._detections.publish(to_message(detections, msg.header))
         if self._overlay.get_subscription_count():
+            assert self._bundle is not None  # not released before the worker has ended
             names = self._bundle.manifest.spec.class_names
             drawn = draw_detections(image, detections, names)
             self._overlay.publish(from_array(drawn, 'rgb8', msg.header))
 
+    def _watch(self) -> None:
+        """Report at once that the worker has died or hangs, or hangs no longer."""
+        is_hung = self._stats.frame_age() > self._declared.values.engine_timeout
+        failure = self._worker.failure if self._worker is not None else None
+        has_failed = failure is not None and not self._done.done()
+        if has_failed or is_hung != self._was_hung:
+            self._was_hung = is_hung
+            self._diagnostics.publish()
+        if has_failed:
+            self._done.set_exception(failure)
+
     def _report(self) -> Report:
-        """Publish the status and make the report for /diagnostics."""
+        """Sum up how the detector does."""
         snapshot = self._stats.snapshot()
-        state = state_of(snapshot, self._failure, is_active=self._worker is not None)
-        status = status_message(snapshot, state, self._engine.info, self._bundle, self._now())
-        status.last_error = self._failure or status.last_error
-        self._status.publish(status)
-        return report(status, snapshot, self._topic, self._warning)
-
-    def _bad_frame(self, reason: str) -> None:
-        """Report a frame that cannot be used."""
-        self.get_logger().warning(
-            f'bad frame on {self._topic}: {reason}', throttle_duration_sec=BAD_FRAME_LOG_PERIOD
+        failure = self._worker.failure if self._worker is not None else None
+        timeout, is_active = self._declared.values.engine_timeout, self._worker is not None
+        state = state_of(snapshot, failure, timeout, is_active=is_active)
+        info = self._engine.info if self._engine is not None else None
+        self._status_message = make_status(
+            snapshot, state, self._now(), info, self._bundle, failure
         )
-
-    def _fail(self, error: Exception) -> None:
-        """Report that the worker died, and end the process."""
-        if not self.context.ok():
-            return  # a signal ends the process already, and every call into ROS fails
-        self._failure = f'{type(error).__name__}: {error}'
-        trace = ''.join(traceback.format_exception(error))
-        self.get_logger().fatal(f'the detector failed: {trace}')
-        self._diagnostics.publish()
-        self._done.set_exception(MnssdError(f'the detector failed: {self._failure}'))
-
-    def _incompatible(self, sentence: str) -> None:
-        """Report a publisher whose images cannot reach us."""
-        self._warning = f'{sentence}; see the parameters qos_overrides'
-        self.get_logger().warning(self._warning)
-
-    def _stop(self) -> None:
-        """End subscription and worker."""
-        if self._worker is not None:
-            worker, self._worker = self._worker, None
-            if self._subscribe:
-                self.destroy_subscription(self._subscription)
-            worker.close()
-            if self.context.ok():  # else the logger complains
-                self.get_logger().info(str(self._stats.snapshot()))
-
-    def _release(self) -> None:
-        """Give bundle, engine and publishers back."""
+        conditions = [
+            *find_conditions(state, snapshot, self._topic, failure, self.transition_error)
+        ]
+        if self._images is not None:
+            conditions += check_subscription(self, 'image', self._images)
         if self._detector is not None:
-            self._detector = None
-            self._diagnostics.destroy()
-            self._engine.close()
-            for publisher in (
-                self._detections,
-                self._overlay,
-                self._label_info,
-                self._vision_info,
-            ):
-                self.destroy_lifecycle_publisher(publisher)
-            self.destroy_publisher(self._status)
+            conditions += check_publisher(self, 'detections', self._detections)
+        return make_report(self._status_message, conditions)
+
+    def _publish_status(self, conditions: list[str]) -> None:
+        """Publish the status that belongs to the last report."""
+        self._status_message.conditions = conditions
+        self._status.publish(self._status_message)
 
     def _now(self) -> Header:
         """Make a header for what is not about an image."""

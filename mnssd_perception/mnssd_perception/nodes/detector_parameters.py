@@ -1,11 +1,12 @@
 """The parameters of the detector node."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from mnssd_perception.detector import DetectorSettings
 from mnssd_perception.ros.parameters import parameter
+from mnssd_perception.ssd import Thresholds
 
-__all__ = ['DetectorParameters', 'settings_of']
+__all__ = ['DetectorParameters', 'parameters_of', 'thresholds_of']
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class DetectorParameters:
     bundle: str = parameter(
         '', 'path of the model bundle; empty for the one that is shipped', read_only=True
     )
+    bundle_digest: str = parameter(
+        '', 'refuse every bundle but the one with this digest, "sha256:" and the SHA-256 of its '
+        'manifest.json, as ~/status shows it; empty for any bundle', read_only=True,
+    )  # fmt: skip
     engine: str = parameter(
         'auto', 'name of the inference engine; auto takes the fastest that is here', read_only=True
     )
@@ -33,19 +38,25 @@ class DetectorParameters:
         3, 'images to run before the first frame, so that it is not slow', minimum=0, maximum=1000,
         read_only=True,
     )  # fmt: skip
+    engine_timeout: float = parameter(
+        1.0, 'report the engine as hung when a frame takes longer [s]', minimum=0.1,
+        maximum=3600.0,
+    )  # fmt: skip
     diagnostics_period: float = parameter(
         1.0, 'time between two reports [s]', minimum=0.1, maximum=3600.0, read_only=True
     )
     score_threshold: float = parameter(
-        0.35, 'least score of a detection, above 0 and below 1', minimum=0.0, maximum=1.0
-    )
+        Thresholds.score, 'least score of a detection, above 0 and below 1; that of the bundle '
+        'unless set', minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     iou_threshold: float = parameter(
-        0.5, 'overlap (IoU) above which the worse of two boxes is dropped', minimum=0.0,
-        maximum=1.0,
+        Thresholds.iou, 'overlap (IoU) above which the worse of two boxes is dropped; that of the '
+        'bundle unless set', minimum=0.0, maximum=1.0,
     )  # fmt: skip
     max_detections: int = parameter(
-        100, 'most detections in one image, the best first', minimum=1, maximum=2000
-    )
+        Thresholds.max_detections, 'most detections in one image, the best first; that of the '
+        'bundle unless set', minimum=1, maximum=2000,
+    )  # fmt: skip
     class_filter: tuple[str, ...] = parameter((), 'names of the wanted classes; empty for all')
     max_age_ms: float = parameter(
         0.0, 'drop frames older than this when their turn comes [ms]; 0 drops none; needs a '
@@ -53,17 +64,28 @@ class DetectorParameters:
     )  # fmt: skip
 
 
-def settings_of(parameters: DetectorParameters) -> DetectorSettings:
+def parameters_of(thresholds: Thresholds) -> dict[str, Any]:
     """
-    Pick what the core needs to know.
+    Name the parameters that hold thresholds.
+
+    :param thresholds: of a bundle.
+    :return: parameter to value.
+    """
+    return {
+        'score_threshold': float(thresholds.score),
+        'iou_threshold': float(thresholds.iou),
+        'max_detections': int(thresholds.max_detections),
+    }
+
+
+def thresholds_of(parameters: DetectorParameters) -> Thresholds:
+    """
+    Pick the thresholds.
 
     :param parameters: of the node.
-    :return: the settings.
+    :return: the thresholds.
     :raises SettingsError: when a value is out of range.
     """
-    return DetectorSettings(
-        score_threshold=parameters.score_threshold,
-        iou_threshold=parameters.iou_threshold,
-        max_detections=parameters.max_detections,
-        class_filter=parameters.class_filter,
+    return Thresholds(
+        parameters.score_threshold, parameters.iou_threshold, parameters.max_detections
     )

@@ -1,13 +1,16 @@
-"""The figures of a detector to its status message and its diagnostics."""
+"""Judge the figures of a detector: its status message and what is wrong with it."""
+
+from collections.abc import Iterable, Iterator
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import EngineInfo
 from mnssd_perception.nodes.detector_stats import Snapshot
-from mnssd_perception.ros.diagnostics import ERROR, OK, Report, STALE, WARN
+from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WARN
+from mnssd_perception.text import sanitize_text
 from std_msgs.msg import Header
 
-__all__ = ['report', 'state_of', 'status_message']
+__all__ = ['find_conditions', 'make_report', 'make_status', 'state_of']
 
 # Without an image for longer, the camera has stopped [s].
 STALLED_AFTER = 2.0
@@ -15,18 +18,23 @@ STALLED_AFTER = 2.0
 MS = 1000
 
 
-def state_of(snapshot: Snapshot, failure: str, *, is_active: bool = True) -> str:
+def state_of(
+    snapshot: Snapshot, failure: Exception | None, engine_timeout: float, *, is_active: bool
+) -> str:
     """
     Say in a word how the detector does.
 
     :param snapshot: its figures.
-    :param failure: what it died of; '' while it lives.
+    :param failure: what ended its worker, if anything.
+    :param engine_timeout: longest time for one frame [s].
     :param is_active: whether it was activated.
-    :return: ``failed``, ``inactive``, ``waiting``, ``stalled`` or ``running``, as in
+    :return: ``failed``, ``hung``, ``inactive``, ``waiting``, ``stalled`` or ``running``, as in
         DetectorStatus.
     """
-    if failure:
+    if failure is not None:
         return 'failed'
+    if snapshot.frame_age > engine_timeout:
+        return 'hung'
     if not is_active:
         return 'inactive'
     if not snapshot.received:
@@ -34,28 +42,28 @@ def state_of(snapshot: Snapshot, failure: str, *, is_active: bool = True) -> str
     return 'stalled' if snapshot.silence > STALLED_AFTER else 'running'
 
 
-def status_message(
-    snapshot: Snapshot, state: str, engine: EngineInfo, bundle: Bundle, header: Header
+def make_status(
+    snapshot: Snapshot,
+    state: str,
+    header: Header,
+    engine: EngineInfo | None = None,
+    bundle: Bundle | None = None,
+    failure: Exception | None = None,
 ) -> DetectorStatus:
     """
     Make the message on ``~/status``.
 
     :param snapshot: the figures.
     :param state: as :func:`state_of` says it.
-    :param engine: that runs.
-    :param bundle: that is loaded.
     :param header: time of the report.
+    :param engine: that runs; None before configuring.
+    :param bundle: that is loaded; None before configuring.
+    :param failure: what ended the worker, if anything.
     :return: the message.
     """
-    return DetectorStatus(
+    last_error = snapshot.last_error if failure is None else _name(failure)
+    status = DetectorStatus(
         header=header,
-        engine=engine.name,
-        engine_version=engine.version,
-        precision=engine.precision,
-        device=engine.device,
-        bundle=bundle.name,
-        bundle_version=bundle.version,
-        bundle_digest=bundle.digest,
         state=state,
         frames_received=snapshot.received,
         frames_processed=snapshot.processed,
@@ -65,24 +73,30 @@ def status_message(
         rate_hz=snapshot.rate,
         latency_p50_ms=snapshot.latency_p50 * MS,
         latency_p95_ms=snapshot.latency_p95 * MS,
+        convert_ms=snapshot.convert * MS,
         resize_ms=snapshot.stages.resize * MS,
         infer_ms=snapshot.stages.infer * MS,
         postprocess_ms=snapshot.stages.postprocess * MS,
-        last_error=snapshot.last_error,
+        last_error=sanitize_text(last_error),
     )
+    if engine is not None:
+        status.engine, status.engine_version = engine.name, engine.version
+        status.precision, status.device = engine.precision, engine.device
+    if bundle is not None:
+        status.bundle = sanitize_text(bundle.name)
+        status.bundle_version = sanitize_text(bundle.version)
+        status.bundle_digest = bundle.digest
+    return status
 
 
-def report(status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str) -> Report:
+def make_report(status: DetectorStatus, conditions: Iterable[Condition]) -> Report:
     """
-    Judge the figures for ``/diagnostics``.
+    Make the report for ``/diagnostics``.
 
     :param status: the message of the same moment.
-    :param snapshot: the figures.
-    :param topic: on which images are awaited.
-    :param warning: something else that is wrong with the connections; '' for nothing.
+    :param conditions: what is wrong.
     :return: the report.
     """
-    level, message = _judge(status, snapshot, topic, warning)
     values = {
         'state': status.state,
         'engine': f'{status.engine} {status.engine_version} ({status.precision}, {status.device})',
@@ -91,6 +105,7 @@ def report(status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str)
         'frames/s': f'{status.rate_hz:.1f}',
         'latency p50 [ms]': f'{status.latency_p50_ms:.1f}',
         'latency p95 [ms]': f'{status.latency_p95_ms:.1f}',
+        'conversion [ms]': f'{status.convert_ms:.1f}',
         'inference [ms]': f'{status.infer_ms:.1f}',
         'frames received': status.frames_received,
         'frames processed': status.frames_processed,
@@ -99,25 +114,48 @@ def report(status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str)
         'failed': status.frames_failed,
         'last error': status.last_error,
     }
-    return Report(level, message, values)
+    return Report(f'{status.rate_hz:.1f} frames/s', tuple(conditions), values)
 
 
-def _judge(
-    status: DetectorStatus, snapshot: Snapshot, topic: str, warning: str
-) -> tuple[bytes, str]:
-    """Find the worst thing that is so."""
-    if status.state == 'failed':
-        return ERROR, f'failed: {status.last_error}'
-    if warning:
-        return WARN, warning
-    if status.state == 'inactive':
-        return WARN, 'not active; a lifecycle manager has to activate it'
-    if status.state == 'waiting':
-        return STALE, f'no image yet on {topic}'
-    if status.state == 'stalled':
-        return STALE, f'no image on {topic} for {snapshot.silence:.0f} s'
-    if snapshot.new_failed:
-        return WARN, f'{snapshot.new_failed} bad frames: {snapshot.last_error}'
+def find_conditions(
+    state: str,
+    snapshot: Snapshot,
+    topic: str,
+    failure: Exception | None = None,
+    transition_error: Exception | None = None,
+) -> Iterator[Condition]:
+    """
+    List what the figures say is wrong.
+
+    :param state: as :func:`state_of` says it.
+    :param snapshot: the figures.
+    :param topic: on which images are awaited.
+    :param failure: what ended the worker, if anything.
+    :param transition_error: why the last lifecycle transition failed, if it did.
+    """
+    if failure is not None:
+        yield Condition('failed', ERROR, f'failed: {_name(failure)}')
+    if state == 'hung':
+        message = f'the engine has been busy with one frame for {snapshot.frame_age:.0f} s'
+        yield Condition('hung', ERROR, message)
+    if transition_error is not None:
+        yield Condition('transition', ERROR, str(transition_error))
+    for cause, failed in snapshot.failures.items():
+        is_lasting = cause == 'engine' and not failed.has_passed
+        frames = 'bad frames' if cause == 'image' else 'frames that the engine cannot process'
+        message = f'{failed.num} {frames}: {failed.error}'
+        yield Condition(f'failed by {cause}', ERROR if is_lasting else WARN, message)
+    if state == 'inactive':
+        yield Condition('inactive', WARN, 'not active; a lifecycle manager has to activate it')
+    if state == 'waiting':
+        yield Condition('silent', STALE, f'no image yet on {topic}')
+    if state == 'stalled':
+        yield Condition('silent', STALE, f'no image on {topic} for {snapshot.silence:.0f} s')
     if snapshot.new_stale:
-        return WARN, f'{snapshot.new_stale} frames were too old; is the clock of the camera ours?'
-    return OK, f'{status.rate_hz:.1f} frames/s'
+        message = f'{snapshot.new_stale} frames were too old; is the clock of the camera ours?'
+        yield Condition('old frames', WARN, message)
+
+
+def _name(failure: Exception) -> str:
+    """Describe an exception that no one has foreseen."""
+    return f'{type(failure).__name__}: {failure}'

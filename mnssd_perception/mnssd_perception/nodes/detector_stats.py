@@ -1,13 +1,29 @@
-"""What happened to the frames of a detector, counted and timed."""
+"""Count and time what happens to the frames of a detector."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 
 from mnssd_perception.detector import StageTimings
 from mnssd_perception.latency import LatencyWindow
 
-__all__ = ['DetectorStats', 'Snapshot']
+__all__ = ['DetectorStats', 'FailedFrames', 'Snapshot']
+
+
+@dataclass(frozen=True)
+class FailedFrames:
+    """
+    Frames that failed for one cause, as long as that is news.
+
+    :ivar num: how many, since the last frame before them that went well.
+    :ivar error: why the latest of them failed.
+    :ivar has_passed: whether another frame has gone well since.
+    """
+
+    num: int
+    error: str
+    has_passed: bool = False
 
 
 @dataclass(frozen=True)
@@ -19,15 +35,16 @@ class Snapshot:
     :ivar processed: frames whose detections were published.
     :ivar stale: frames dropped because they were older than allowed.
     :ivar busy: frames dropped because a newer one came while the detector was busy.
-    :ivar failed: frames that could not be read.
+    :ivar failed: frames that could not be read or processed.
     :ivar new_stale: of them, since the last snapshot.
-    :ivar new_failed: of them, since the last snapshot.
+    :ivar failures: by cause, ``image`` or ``engine``; a cause that has passed is listed once more.
     :ivar rate: frames processed [Hz].
     :ivar latency_p50: from the stamp of the image to the publication of its detections [s].
     :ivar latency_p95: the same [s].
-    :ivar stages: mean times.
+    :ivar convert: mean time from message to RGB image [s].
+    :ivar stages: mean times of the detector.
     :ivar silence: since the last frame came in [s]; infinite when there was none.
-    :ivar last_error: the latest failure in words.
+    :ivar frame_age: since the worker began with the frame in work [s]; 0 when it is idle.
     """
 
     received: int
@@ -36,13 +53,19 @@ class Snapshot:
     busy: int
     failed: int
     new_stale: int
-    new_failed: int
+    failures: Mapping[str, FailedFrames]
     rate: float
     latency_p50: float
     latency_p95: float
+    convert: float
     stages: StageTimings
     silence: float
-    last_error: str
+    frame_age: float
+
+    @property
+    def last_error(self) -> str:
+        """Say why frames fail or have failed lately; empty when they do not."""
+        return '; '.join(failed.error for failed in self.failures.values())
 
     def __str__(self) -> str:
         """Say what became of the frames."""
@@ -58,11 +81,13 @@ class DetectorStats:
     def __init__(self) -> None:
         self._lock = Lock()
         self._received = self._processed = self._stale = self._busy = self._failed = 0
-        self._last_error = ''
+        self._failures: dict[str, FailedFrames] = {}
         self._arrived: float | None = None
+        self._began: float | None = None
         self._latencies = LatencyWindow()
-        self._stages = {name: LatencyWindow() for name in ('resize', 'infer', 'postprocess')}
-        self._before = (monotonic(), 0, 0, 0)
+        names = ('convert', 'resize', 'infer', 'postprocess')
+        self._stages = {name: LatencyWindow() for name in names}
+        self._before = (monotonic(), 0, 0)
 
     def receive(self) -> None:
         """Count a frame that came in."""
@@ -70,35 +95,63 @@ class DetectorStats:
             self._received += 1
             self._arrived = monotonic()
 
+    def begin(self) -> None:
+        """Note that the worker begins with a frame."""
+        self._began = monotonic()
+
+    def frame_age(self) -> float:
+        """Measure the time since the worker began with the frame in work [s]; 0 without one."""
+        began = self._began
+        return 0.0 if began is None else monotonic() - began
+
     def drop_busy(self, num: int) -> None:
         """Count frames that were replaced by newer ones."""
         with self._lock:
             self._busy += num
 
     def drop_stale(self) -> None:
-        """Count a frame that was too old."""
+        """Count the frame in work, which was too old."""
         with self._lock:
+            self._began = None
             self._stale += 1
 
-    def fail(self, error: str) -> None:
-        """Count a frame that could not be processed, and keep the reason."""
-        with self._lock:
-            self._failed += 1
-            self._last_error = error
-
-    def process(self, timings: StageTimings, latency: float | None) -> None:
+    def fail(self, cause: str, error: str) -> None:
         """
-        Count a frame whose detections were published.
+        Count the frame in work, which could not be processed.
 
-        :param timings: of its stages.
+        :param cause: ``image`` where the frame is wrong, ``engine`` where it may be sound.
+        :param error: in words.
+        """
+        with self._lock:
+            self._began = None
+            self._failed += 1
+            before = self._failures.get(cause)
+            num = before.num if before is not None else 0
+            self._failures[cause] = FailedFrames(num + 1, error)
+
+    def process(self, timings: StageTimings, convert: float, latency: float | None) -> None:
+        """
+        Count the frame in work, whose detections were published.
+
+        :param timings: of the stages of the detector.
+        :param convert: from message to RGB image [s].
         :param latency: since its stamp [s]; None where the stamp is of another clock.
         """
         with self._lock:
+            self._began = None
             self._processed += 1
-            for name, window in self._stages.items():
-                window.add(getattr(timings, name))
+            self._stages['convert'].add(convert)
+            for name in ('resize', 'infer', 'postprocess'):
+                self._stages[name].add(getattr(timings, name))
             if latency is not None:
                 self._latencies.add(latency)
+            for cause, failed in self._failures.items():
+                self._failures[cause] = replace(failed, has_passed=True)
+
+    def forget_failures(self) -> None:
+        """Drop the reasons of failed frames; they stay counted."""
+        with self._lock:
+            self._failures = {}
 
     def snapshot(self) -> Snapshot:
         """
@@ -108,8 +161,9 @@ class DetectorStats:
         """
         with self._lock:
             now = monotonic()
-            then, processed, stale, failed = self._before
-            self._before = (now, self._processed, self._stale, self._failed)
+            then, processed, stale = self._before
+            self._before = (now, self._processed, self._stale)
+            means = {name: window.mean() for name, window in self._stages.items()}
             snapshot = Snapshot(
                 received=self._received,
                 processed=self._processed,
@@ -117,14 +171,17 @@ class DetectorStats:
                 busy=self._busy,
                 failed=self._failed,
                 new_stale=self._stale - stale,
-                new_failed=self._failed - failed,
+                failures=dict(self._failures),
                 rate=(self._processed - processed) / max(now - then, 1e-9),
                 latency_p50=self._latencies.percentile(50),
                 latency_p95=self._latencies.percentile(95),
-                stages=StageTimings(**{k: window.mean() for k, window in self._stages.items()}),
+                convert=means.pop('convert'),
+                stages=StageTimings(**means),
                 silence=float('inf') if self._arrived is None else now - self._arrived,
-                last_error=self._last_error,
+                frame_age=self.frame_age(),
             )
+            lasting = {k: failed for k, failed in self._failures.items() if not failed.has_passed}
+            self._failures = lasting
             for window in (self._latencies, *self._stages.values()):
                 window.clear()
             return snapshot

@@ -1,10 +1,11 @@
-"""The thread of the detector node: newest frame in, detections out."""
+"""Run the detector in a thread of its own: newest frame in, detections out."""
 
 from collections.abc import Callable
 from threading import Lock, Thread
+from time import perf_counter
 
 from mnssd_perception.detector import Detector
-from mnssd_perception.errors import ImageError
+from mnssd_perception.errors import EngineError, HungError, ImageError
 from mnssd_perception.mailbox import Mailbox
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.ros.images import to_rgb
@@ -27,13 +28,15 @@ class DetectorWorker:
     """
     Works on the newest frame until it is closed.
 
+    The thread asks nothing of the ROS context: the lock of the context is held while Kilted's
+    ``rclpy.shutdown()`` destroys the node, which waits for this thread.
+
     :param detector: is used by this thread alone.
     :param publish: is called with a message, its image (RGB) and what was found in it.
     :param stats: is told what happens to each frame.
     :param clock: of the node, to tell the age of a frame.
     :param max_age: gives the age above which a frame is dropped [s]; 0 drops none.
-    :param on_bad_frame: is called with what is wrong with a frame that cannot be processed.
-    :param on_failure: is called, once, with an unexpected exception; the thread then ends.
+    :ivar failure: the unexpected exception that ended the thread, if one did.
     """
 
     def __init__(
@@ -44,14 +47,13 @@ class DetectorWorker:
         *,
         clock: Clock,
         max_age: Callable[[], float],
-        on_bad_frame: Callable[[str], None],
-        on_failure: Callable[[Exception], None],
     ) -> None:
+        self.failure: Exception | None = None
         self._detector, self._publish, self._stats = detector, publish, stats
         self._clock, self._max_age = clock, max_age
-        self._on_bad_frame, self._on_failure = on_bad_frame, on_failure
         self._mailbox: Mailbox[Image] = Mailbox()
         self._counted, self._counting = 0, Lock()
+        self._is_abandoned = False
         self._thread = Thread(target=self._work, name='detector', daemon=True)
         self._thread.start()
 
@@ -65,11 +67,23 @@ class DetectorWorker:
         self._mailbox.put(msg)
         self._count_dropped()
 
-    def close(self) -> None:
-        """Finish the frame at hand and end the thread."""
+    def close(self, timeout: float) -> None:
+        """
+        Finish the frame at hand and end the thread.
+
+        :param timeout: longest time to wait [s]; not waited again by further calls.
+        :raises HungError: when the thread does not end; it publishes nothing any more.
+        """
         self._mailbox.close()
-        self._thread.join()
+        self._thread.join(0.0 if self._is_abandoned else timeout)
         self._count_dropped()
+        if self._thread.is_alive():
+            self._is_abandoned = True
+            age = self._stats.frame_age()
+            raise HungError(
+                f'expected the frame in work to end within {timeout:g} s, got none after '
+                f'{age:.0f} s; the engine hangs, restart the process'
+            )
 
     def _count_dropped(self) -> None:
         """Pass on how many frames were replaced."""
@@ -82,9 +96,10 @@ class DetectorWorker:
         """Take frames until the mailbox is closed."""
         try:
             while (msg := self._mailbox.take()) is not None:
+                self._stats.begin()
                 self._process(msg)
         except Exception as error:
-            self._on_failure(error)
+            self.failure = error
 
     def _process(self, msg: Image) -> None:
         """Bring one frame to its end, whatever that is."""
@@ -94,14 +109,20 @@ class DetectorWorker:
             self._stats.drop_stale()
             return
         try:
+            started = perf_counter()
             image = to_rgb(msg)
+            convert = perf_counter() - started
             detections, timings = self._detector.detect_timed(image)
         except ImageError as error:
-            self._stats.fail(str(error))
-            self._on_bad_frame(str(error))
-            return
-        self._publish(msg, image, detections)
-        self._stats.process(timings, self._age(msg))
+            self._stats.fail('image', str(error))
+        except EngineError as error:
+            self._stats.fail('engine', str(error))
+        except MemoryError as error:
+            self._stats.fail('engine', f'not enough memory for the frame: {error}')
+        else:
+            if not self._is_abandoned:
+                self._publish(msg, image, detections)
+            self._stats.process(timings, convert, self._age(msg))
 
     def _age(self, msg: Image) -> float | None:
         """Measure the time since the stamp [s]; None for one of another clock."""

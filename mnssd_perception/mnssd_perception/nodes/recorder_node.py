@@ -9,6 +9,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time as Stamp
 from mnssd_perception.errors import ImageError, RecordingError
+from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.nodes.recorder_parameters import RecorderParameters
 from mnssd_perception.recording import (
     ContactSheet,
@@ -31,6 +32,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 __all__ = ['main', 'RecorderNode']
@@ -48,12 +50,16 @@ FOREIGN_CLOCK = 3600.0
 
 NS = 10**9
 
+# A slow disk may take long to finish the files [s].
+FINISHING = 60.0
+
 
 class RecorderNode(Node):
     """
     The node ``recorder``: shows detections in the terminal and writes down what was seen.
 
-    It ends when the camera has gone, or is silent for long, after frames were seen.
+    It ends when the camera has gone, or is silent for long, after frames were seen. The header of
+    each frame that is completely written goes out on ``recorded``, for a camera in lock-step.
 
     :param done: ends the process, at the end or with what went wrong.
     :param options: of :class:`rclpy.node.Node`.
@@ -63,7 +69,7 @@ class RecorderNode(Node):
     def __init__(self, done: Future, **options: Any) -> None:
         super().__init__('recorder', **options)
         self._done = done
-        self._values = Parameters(self, RecorderParameters).values
+        self._values = Parameters(self, RecorderParameters, known_names=PARAMETER_NAMES).values
         self._folder = Path(self._values.output).expanduser().absolute()
         prepare_folder(self._folder)
         self._journal = Journal(self._folder / 'detections.jsonl')
@@ -73,6 +79,8 @@ class RecorderNode(Node):
         self._names: dict[int, str] = {}
         self._captions: dict[int, str] = {}
         self._num_frames = self._num_objects = 0
+        self._last_detections = self._last_overlay = 0  # stamps [ns]; 0 is that of no frame
+        self._recorded = self.create_publisher(Detection2DArray, 'recorded', qos.detections())
         self._started = self._heard = monotonic()
         self._closed = False
         frames = qos.detections()
@@ -114,7 +122,16 @@ class RecorderNode(Node):
 
     def _on_detections(self, msg: Detection2DArray) -> None:
         """Show and write down what was found in a frame."""
+        self._heard = monotonic()
         stamp_ns = _nanoseconds(msg.header.stamp)
+        # A camera in lock-step sends a frame again when its detections are late.
+        if not stamp_ns or stamp_ns != self._last_detections:
+            self._record(msg, stamp_ns)
+        self._last_detections = stamp_ns
+        self._acknowledge(msg.header)
+
+    def _record(self, msg: Detection2DArray, stamp_ns: int) -> None:
+        """Count a frame, and pass it to journal and table."""
         latency = (self.get_clock().now().nanoseconds - stamp_ns) / NS
         sighting = Sighting(
             index=self._num_frames,
@@ -124,7 +141,6 @@ class RecorderNode(Node):
             detections=from_message(msg),
             class_names=self._names,
         )
-        self._heard = monotonic()
         self._num_frames += 1
         self._num_objects += len(sighting.detections)
         self._journal.add(sighting)
@@ -137,15 +153,23 @@ class RecorderNode(Node):
 
     def _on_overlay(self, msg: Image) -> None:
         """Write an overlay into the video."""
-        try:
-            image: NDArray[np.uint8] = to_bgr(msg)
-        except ImageError as error:
-            self.get_logger().warning(f'bad overlay: {error}', throttle_duration_sec=5.0)
-            return
         self._heard = monotonic()
         stamp_ns = _nanoseconds(msg.header.stamp)
-        self._video.add(image, stamp_ns)
-        self._sheet.add(image, self._captions.get(stamp_ns, ''))
+        if not stamp_ns or stamp_ns != self._last_overlay:
+            try:
+                image: NDArray[np.uint8] = to_bgr(msg)
+            except ImageError as error:
+                self.get_logger().warning(f'bad overlay: {error}', throttle_duration_sec=5.0)
+            else:
+                self._video.add(image, stamp_ns)
+                self._sheet.add(image, self._captions.get(stamp_ns, ''))
+        self._last_overlay = stamp_ns
+        self._acknowledge(msg.header)
+
+    def _acknowledge(self, header: Header) -> None:
+        """Report a frame whose detections and overlay are both written."""
+        if self._last_detections == self._last_overlay:
+            self._recorded.publish(Detection2DArray(header=header))
 
     def _watch(self) -> None:
         """End when there is nothing more to come."""
@@ -206,7 +230,7 @@ def build(done: Future) -> list[Node]:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until there is nothing more to record."""
-    return run(build, args)
+    return run(build, args, grace=FINISHING)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import cv2
 from mnssd_perception.errors import RecordingError
+from mnssd_perception.ssd import fit_size, resize_image
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +15,9 @@ __all__ = ['ContactSheet']
 Image = NDArray[np.uint8]
 
 COLUMNS, ROWS = 3, 4
-TILE_WIDTH = 560
+TILE_WIDTH, MAX_TILE_HEIGHT = 560, 840
 GAP = 8
+MAX_CAPTION = 60  # characters that fit below a tile
 CAPTION_HEIGHT = 26
 PAPER, PRINT = (24, 24, 24), (225, 225, 225)
 
@@ -42,11 +45,8 @@ class ContactSheet:
         :param caption: a few words in ASCII to stand below it.
         """
         if self._seen % self._every == 0:
-            height, width = image.shape[:2]
-            size = TILE_WIDTH, max(1, round(height * TILE_WIDTH / width))
-            shrinks = width > TILE_WIDTH
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            self._tiles.append((cv2.resize(image, size, interpolation=how), caption))
+            size = fit_size(image.shape[:2], (MAX_TILE_HEIGHT, TILE_WIDTH))
+            self._tiles.append((resize_image(image, size), sanitize_text(caption, MAX_CAPTION)))
             if len(self._tiles) >= 2 * self._num_tiles:
                 self._tiles = self._tiles[::2]
                 self._every *= 2
@@ -82,7 +82,7 @@ def _lay_out(tiles: list[tuple[Image, str]]) -> Image:
     for index, (image, caption) in enumerate(tiles):
         top = GAP + index // columns * cell_height
         left = GAP + index % columns * cell_width
-        sheet[top : top + image.shape[0], left : left + TILE_WIDTH] = image
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
         origin = left + 2, top + image.shape[0] + 18
         cv2.putText(sheet, caption, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, PRINT, 1, cv2.LINE_AA)
     return sheet

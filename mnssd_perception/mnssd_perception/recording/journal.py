@@ -6,6 +6,7 @@ from types import TracebackType
 
 from mnssd_perception.errors import RecordingError
 from mnssd_perception.recording.sighting import Sighting
+from mnssd_perception.text import sanitize_text
 
 __all__ = ['Journal']
 
@@ -38,12 +39,13 @@ class Journal:
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist())
         line = {
             'stamp': {'sec': sighting.stamp_ns // NS, 'nanosec': sighting.stamp_ns % NS},
-            'frame_id': sighting.frame_id,
+            'frame_id': sanitize_text(sighting.frame_id),
             'latency_ms': None if sighting.latency is None else round(sighting.latency * 1000, 3),
             'detections': [
                 {
                     'class_id': str(label),
-                    'class_name': sighting.name(label),
+                    # As it is: JSON escapes what a terminal would obey.
+                    'class_name': sighting.class_names.get(label, str(label)),
                     'score': round(score, 4),
                     'box_xyxy': [round(side, 2) for side in box],
                 }

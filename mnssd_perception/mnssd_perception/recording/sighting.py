@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mnssd_perception.ssd import Detections
+from mnssd_perception.text import sanitize_text
 
 __all__ = ['Sighting']
+
+MAX_NAME = 60  # characters of a class name
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ class Sighting:
         Name a class.
 
         :param label: of the class.
-        :return: its name, or its number.
+        :return: its name, safe to show, or its number.
         """
-        return self.class_names.get(label, str(label))
+        return sanitize_text(self.class_names.get(label, label), MAX_NAME)
 
     def counts(self) -> dict[str, int]:
         """

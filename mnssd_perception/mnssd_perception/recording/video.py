@@ -7,6 +7,7 @@ from statistics import median
 import cv2
 from mnssd_perception.errors import RecordingError
 from mnssd_perception.recording.folder import check_space
+from mnssd_perception.ssd import fit_size, resize_image
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +22,12 @@ MEASURED_FRAMES = 6
 USUAL_RATE = 10.0
 SLOWEST, FASTEST = 1.0, 60.0
 
+# MPEG-4 takes no side of 8192 pixels; and larger images would fill the memory while they wait.
+MAX_SIDE = 4096
+
+# The writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels.
+MIN_SIDE = 16
+
 # A longer pause in the images is shortened to this [s].
 LONGEST_PAUSE = 5.0
 
@@ -34,7 +41,8 @@ class VideoRecorder:
     """
     Writes images at a constant rate, and repeats one where the next comes late.
 
-    Images of another size than the first are fitted into it with black borders.
+    Images of another size than the first are fitted into it with black borders; those with a side
+    of more than 4096 pixels are scaled down.
 
     :param path: of the file, which is replaced; ``.mp4``.
     """
@@ -60,6 +68,8 @@ class VideoRecorder:
         self.num_images += 1
         if self.num_images % SPACE_CHECK == 0:
             check_space(self.path.parent)
+        if max(image.shape[:2]) > MAX_SIDE:
+            image = resize_image(image, fit_size(image.shape[:2], (MAX_SIDE, MAX_SIDE)))
         self._waiting.append((stamp_ns, image))
         # One image always waits: it is repeated when the next comes late.
         if self._writer is not None:
@@ -95,7 +105,7 @@ class VideoRecorder:
         self._first_ns = stamps[0]
         height, width = self._waiting[0][1].shape[:2]
         # The codec shares colours between neighbours, so the sides are even.
-        self._size_wh = (max(2, width // 2 * 2), max(2, height // 2 * 2))
+        self._size_wh = (max(MIN_SIDE, width // 2 * 2), max(MIN_SIDE, height // 2 * 2))
         fourcc = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(str(self.path), fourcc, self._rate, self._size_wh)
         if not self._writer.isOpened():
@@ -130,10 +140,9 @@ def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
     height, width = image.shape[:2]
     if (width // 2 * 2, height // 2 * 2) == size_wh:
         return np.ascontiguousarray(image[: size_wh[1], : size_wh[0]])
-    scale = min(size_wh[0] / width, size_wh[1] / height)
-    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted_height, fitted_width = fit_size((height, width), size_wh[::-1])
     canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    left, top = (size_wh[0] - inner[0]) // 2, (size_wh[1] - inner[1]) // 2
-    resized = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
-    canvas[top : top + inner[1], left : left + inner[0]] = resized
+    left, top = (size_wh[0] - fitted_width) // 2, (size_wh[1] - fitted_height) // 2
+    content = canvas[top : top + fitted_height, left : left + fitted_width]
+    resize_image(image, content.shape[:2], content)
     return canvas

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from mnssd_perception.text import sanitize_text
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 __all__ = ['class_names', 'label_info', 'vision_info']
+
+MAX_NAME_CHARS = 64
 
 
 def label_info(names: Sequence[str], threshold: float, header: Header) -> LabelInfo:
@@ -40,7 +43,9 @@ def class_names(msg: LabelInfo) -> dict[int, str]:
     """
     Read the names of the classes.
 
-    :param msg: the message.
-    :return: names by label.
+    :param msg: the message; it may come from any node.
+    :return: names by label, safe to show.
     """
-    return {entry.class_id: entry.class_name for entry in msg.class_map}
+    return {
+        entry.class_id: sanitize_text(entry.class_name, MAX_NAME_CHARS) for entry in msg.class_map
+    }

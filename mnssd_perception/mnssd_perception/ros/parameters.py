@@ -1,11 +1,13 @@
 """A frozen dataclass to declared, validated parameters of a node, and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, field, fields, replace
+from difflib import get_close_matches
 import math
 from typing import Any, Generic, TypeVar
 
 from mnssd_perception.errors import MnssdError, SettingsError
+from mnssd_perception.text import sanitize_text
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -19,6 +21,8 @@ from rclpy.parameter import Parameter
 __all__ = ['parameter', 'Parameters']
 
 T = TypeVar('T')
+
+QOS_OVERRIDES = 'qos_overrides.'  # declared by rclpy once a topic is created
 
 
 def parameter(
@@ -59,7 +63,9 @@ class Parameters(Generic[T]):
     :param check: raises :class:`MnssdError` for values that are wrong together or in a way that
         a range cannot say; must have no side effect.
     :param apply: is called with the new values after a change.
-    :raises SettingsError: when a value given at the start is refused.
+    :param known_names: parameters of other nodes, which one section of a parameter file may hold
+        beside those of this one.
+    :raises SettingsError: when a value given at the start is refused, or a name is unknown.
     """
 
     def __init__(
@@ -68,11 +74,18 @@ class Parameters(Generic[T]):
         kind: type[T],
         check: Callable[[T], object] = lambda values: None,
         apply: Callable[[T], None] = lambda values: None,
+        known_names: Iterable[str] = (),
     ) -> None:
+        self._node = node
         self._fields: dict[str, Field] = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
         self._check, self._apply = check, apply
         self.values: T = kind()
-        given = [_declare(node, entry) for entry in self._fields.values()]
+        # rclpy has no public way to ask what was given at the start.
+        overrides: dict[str, Parameter] = node._parameter_overrides
+        _check_names(node, overrides, {*self._fields, *known_names})
+        self._given = set(overrides) & set(self._fields)
+        self._sets_defaults = False
+        given = [_declare(node, entry, overrides) for entry in self._fields.values()]
         self.values = self._changed(given)
         node.add_on_set_parameters_callback(self._validate)
         if hasattr(node, 'add_post_set_parameters_callback'):
@@ -91,6 +104,26 @@ class Parameters(Generic[T]):
         check(self.values)
         self._check = check
 
+    def set_defaults(self, **defaults: Any) -> None:
+        """
+        Give new values to those parameters that nobody has set, at the start or later.
+
+        :param defaults: name to value.
+        :raises SettingsError: when a value is refused.
+        """
+        changes = [
+            Parameter(name, value=value)
+            for name, value in defaults.items()
+            if name not in self._given
+        ]
+        self._sets_defaults = True
+        try:
+            result = self._node.set_parameters_atomically(changes)
+        finally:
+            self._sets_defaults = False
+        if not result.successful:
+            raise SettingsError(result.reason)
+
     def _validate(self, parameters: list[Parameter]) -> SetParametersResult:
         """Say whether a change is allowed."""
         try:
@@ -104,6 +137,8 @@ class Parameters(Generic[T]):
     def _take_over(self, parameters: list[Parameter]) -> None:
         """Apply a change that was allowed."""
         values = self._changed(parameters)
+        if not self._sets_defaults:
+            self._given |= {entry.name for entry in parameters}
         if values != self.values:
             self.values = values
             self._apply(values)
@@ -120,7 +155,17 @@ class Parameters(Generic[T]):
         return values
 
 
-def _declare(node: Node, entry: Field) -> Parameter:
+def _check_names(node: Node, names: Iterable[str], known: set[str]) -> None:
+    """Refuse a name that no node has: most likely it is misspelt, and would be ignored."""
+    for name in names:
+        if name in known or name.startswith(QOS_OVERRIDES) or node.has_parameter(name):
+            continue
+        close = get_close_matches(name, sorted(known), n=1)
+        hint = f'did you mean {close[0]!r}?' if close else f'known are {", ".join(sorted(known))}'
+        raise SettingsError(f"unknown parameter '{sanitize_text(name)}'; {hint}")
+
+
+def _declare(node: Node, entry: Field, overrides: dict[str, Parameter]) -> Parameter:
     """Declare one parameter and read the value that it was started with."""
     limits = entry.metadata['range']
     is_list = isinstance(entry.default, tuple)
@@ -136,18 +181,25 @@ def _declare(node: Node, entry: Field) -> Parameter:
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     elif limits:
         descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
-    # An empty string stands for the empty list, which parameter files cannot express.
+    # A list with one empty string stands for the empty list, which has no type in ROS: a parameter
+    # file with `[]` makes a parameter that is not set.
     default: Any = entry.default
+    is_emptied = is_list and _is_unset(overrides.get(entry.name))
     if is_list:
-        default = list(default) or ['']
+        default = [''] if is_emptied else list(default) or ['']
     try:
-        return node.declare_parameter(entry.name, default, descriptor)
+        return node.declare_parameter(entry.name, default, descriptor, ignore_override=is_emptied)
     except InvalidParameterTypeException as error:
         kind = type(entry.default).__name__
         hint = '; write 1.0 instead of 1' if kind == 'float' else ''
         raise SettingsError(f'expected {entry.name} to be of type {kind}{hint}') from error
     except InvalidParameterValueException as error:
         raise SettingsError(f'{entry.name}: {error}') from error
+
+
+def _is_unset(override: Parameter | None) -> bool:
+    """Tell whether a parameter was given, and without a value."""
+    return override is not None and override.type_ is Parameter.Type.NOT_SET
 
 
 def _value(entry: Field, value: Any) -> Any:

@@ -1,29 +1,22 @@
 """The qualities of service of the topics, each with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from rclpy.qos import (
-    DurabilityPolicy,
-    HistoryPolicy,
-    qos_policy_name_from_kind,
-    QoSProfile,
-    ReliabilityPolicy,
-)
+from mnssd_perception.errors import SettingsError
+from mnssd_perception.text import sanitize_text
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 __all__ = [
     'detections',
     'image_in',
     'image_out',
     'latched',
+    'named_overrides',
     'overridable',
-    'publisher_events',
-    'subscription_events',
 ]
 
 
@@ -94,38 +87,29 @@ def overridable() -> QoSOverridingOptions:
     return QoSOverridingOptions.with_default_policies()
 
 
-def publisher_events(tell: Callable[[str], None], topic: str) -> PublisherEventCallbacks:
+@contextmanager
+def named_overrides(node: Node, topic: str, endpoint: str) -> Iterator[None]:
     """
-    Notice subscribers that a publisher cannot serve.
+    Name the parameter when a QoS override is refused by rclpy.
 
-    :param tell: is called with a sentence, in the executor.
-    :param topic: of the publisher.
-    :return: callbacks for ``create_publisher``.
+    :param node: creates a publisher or subscription with :func:`overridable` inside the context.
+    :param topic: as it is given to the node.
+    :param endpoint: ``publisher`` or ``subscription``.
+    :raises SettingsError: when an override cannot be used.
     """
-    return PublisherEventCallbacks(
-        incompatible_qos=lambda event: tell(
-            f'a subscriber of {topic} gets nothing: it asks for another '
-            f'{_policy(event)} than is offered'
-        )
-    )
-
-
-def subscription_events(tell: Callable[[str], None], topic: str) -> SubscriptionEventCallbacks:
-    """
-    Notice publishers that a subscription cannot hear.
-
-    :param tell: is called with a sentence, in the executor.
-    :param topic: of the subscription.
-    :return: callbacks for ``create_subscription``.
-    """
-    return SubscriptionEventCallbacks(
-        incompatible_qos=lambda event: tell(
-            f'a publisher of {topic} is not heard: it offers another '
-            f'{_policy(event)} than is asked for'
-        )
-    )
-
-
-def _policy(event: object) -> str:
-    """Name the policy that an event is about."""
-    return qos_policy_name_from_kind(event.last_policy_kind).lower()  # type: ignore[attr-defined]
+    try:
+        yield
+    except (AssertionError, ParameterException, RuntimeError, TypeError, ValueError) as error:
+        prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}.'
+        # rclpy has no public way to ask what was given at the start.
+        given = [
+            f'{name}:={sanitize_text(parameter.value)}'
+            for name, parameter in node._parameter_overrides.items()
+            if name.startswith(prefix)
+        ]
+        if not given:
+            raise
+        raise SettingsError(
+            f'expected an override that can be used, got {", ".join(given)}: '
+            f'{sanitize_text(error)}'
+        ) from error

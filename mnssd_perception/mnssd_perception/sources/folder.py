@@ -4,16 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 import re
 
-import cv2
-from mnssd_perception.errors import SourceError
+from mnssd_perception.errors import ImageFileError, SourceError
+from mnssd_perception.image_file import decode_stored, IMAGE_SUFFIXES, read_encoded
 from mnssd_perception.sources.source import Frame, FrameSource
-from mnssd_perception.thermal import to_8bit
-import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ['FolderSource', 'IMAGE_SUFFIXES', 'read_image']
-
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+__all__ = ['FolderSource']
 
 # A pace at which a person can follow photographs [Hz].
 PHOTO_RATE = 10.0
@@ -49,34 +44,11 @@ class FolderSource(FrameSource):
         """Read one file after the other and skip those that are no images."""
         for path in self._paths:
             try:
-                image = read_image(path)
-            except SourceError as error:
+                image = decode_stored(read_encoded(path), str(path))
+            except ImageFileError as error:
                 self._problem(f'skipping a frame: {error}')
                 continue
             yield Frame(image, path.name)
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """
-    Read an image file, upright.
-
-    :param path: the file.
-    :return: ``(H, W, 3)`` BGR or ``(H, W)`` grey, uint8; 16-bit images are stretched to 8 bits.
-    :raises SourceError: when the file is not a whole, readable image.
-    """
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:
-        raise SourceError(f"cannot decode image '{path}': {error.err}") from error
-    if image is None or image.size == 0:
-        raise SourceError(f"expected an image, got something unreadable: '{path}'")
-    if image.dtype == np.uint16:
-        if image.ndim == 2:
-            return to_8bit(image)
-        return (image >> 8).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise SourceError(f"expected 8 or 16 bits a channel, got {image.dtype}: '{path}'")
-    return image
 
 
 def _image_paths(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 
-__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource', 'without_password']
+__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource']
 
 # Waits between attempts to reopen a lost stream [s]: the first, and the longest.
 FIRST_WAIT = 0.5
@@ -23,12 +23,14 @@ NETWORK_TIMEOUT_MS = 5000
 
 class LiveSource(FrameSource):
     """
-    A source that must be open at the start, and is reopened whenever it is lost later.
+    A source that is reopened whenever it is lost.
 
     :param uri: what is opened, for messages.
     :param rate: frames a second to ask the camera for; None for the camera's own.
-    :param report: is called with a sentence for every loss, failed attempt and recovery.
-    :raises SourceError: when it cannot be opened.
+    :param retry: whether it is opened in the iteration, where one that is missing is tried again
+        like one that is lost; else it must be there now.
+    :param report: is called with a sentence for every loss and failed attempt.
+    :raises SourceError: when it must be there and cannot be opened.
     """
 
     def __init__(
@@ -36,12 +38,13 @@ class LiveSource(FrameSource):
         uri: str,
         *,
         rate: float | None = None,
+        retry: bool = False,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         super().__init__(uri, rate=None, loop=False, report=report)
         self._wanted_rate = rate
         self.num_losses = 0
-        self._capture: cv2.VideoCapture | None = self._open()
+        self._capture: cv2.VideoCapture | None = None if retry else self._open()
 
     @abstractmethod
     def _open(self) -> cv2.VideoCapture:
@@ -49,7 +52,7 @@ class LiveSource(FrameSource):
 
     def _play(self) -> Iterator[Frame]:
         """Read for ever; reopen what is lost, waiting longer each time."""
-        num, wait = 0, FIRST_WAIT
+        num, wait = 0, 0.0
         try:
             while not self._closing.is_set():
                 if self._capture is None:
@@ -57,12 +60,14 @@ class LiveSource(FrameSource):
                     continue
                 okay, image = self._capture.read()
                 if okay and image is not None and image.size:
-                    num, wait = num + 1, FIRST_WAIT
+                    num, wait, self.fault = num + 1, 0.0, ''
                     yield Frame(image, str(num))
                     continue
                 self._release()
                 self.num_losses += 1
-                self._problem(f"lost '{self.uri}' after {num} frames; opening it again")
+                wait = _longer(wait)
+                self.fault = f"lost '{self.uri}' after {num} frames"
+                self._problem(f'{self.fault}; opening it again in {wait:.1f} s')
         finally:
             self._release()
 
@@ -70,10 +75,13 @@ class LiveSource(FrameSource):
         """Wait, try to open once more and say how long to wait next time."""
         if self._closing.wait(wait):
             return wait
+        if wait:
+            self.num_retries += 1
         try:
             self._capture = self._open()
         except SourceError as error:
-            wait = min(2 * wait, LONGEST_WAIT)
+            wait = _longer(wait)
+            self.fault = str(error)
             self._problem(f'{error}; trying again in {wait:.1f} s')
         return wait
 
@@ -92,6 +100,7 @@ class DeviceSource(LiveSource):
     :param size: (width, height) to ask the camera for; None for its default.
     :param fourcc: pixel format to ask for; MJPG reaches full rate at large sizes over USB.
     :param rate: frames a second to ask for; None for the camera's own.
+    :param retry: as for :class:`LiveSource`.
     :param report: is called with a sentence for every loss and every wish not met.
     :raises SourceError: when it cannot be opened.
     """
@@ -103,12 +112,13 @@ class DeviceSource(LiveSource):
         size: tuple[int, int] | None = None,
         fourcc: str = 'MJPG',
         rate: float | None = None,
+        retry: bool = False,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         if len(fourcc) not in (0, 4):
             raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")
         self._device, self._size, self._fourcc = device, size, fourcc
-        super().__init__(str(device), rate=rate, report=report)
+        super().__init__(str(device), rate=rate, retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
         """Open the device with one buffer, so that a frame is fresh when it is read."""
@@ -147,6 +157,7 @@ class StreamSource(LiveSource):
     A network camera (RTSP, HTTP and what else FFmpeg opens).
 
     :param uri: its address; a password in it is never shown in messages.
+    :param retry: as for :class:`LiveSource`.
     :param report: is called with a sentence for every loss, failed attempt and recovery.
     :raises SourceError: when it cannot be opened.
     """
@@ -155,10 +166,11 @@ class StreamSource(LiveSource):
         self,
         uri: str,
         *,
+        retry: bool = False,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._address = uri
-        super().__init__(without_password(uri), report=report)
+        super().__init__(uri, retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
         """Open the stream through FFmpeg, which alone has a time limit."""
@@ -180,6 +192,7 @@ class PipelineSource(LiveSource):
     A GStreamer pipeline that ends in ``appsink``.
 
     :param pipeline: as for ``gst-launch-1.0``; ``appsink`` is added where it lacks one.
+    :param retry: as for :class:`LiveSource`.
     :param report: is called with a sentence for every loss, failed attempt and recovery.
     :raises SourceError: when OpenCV lacks GStreamer, or the pipeline does not start.
     """
@@ -188,6 +201,7 @@ class PipelineSource(LiveSource):
         self,
         pipeline: str,
         *,
+        retry: bool = False,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         if not re.search(r'GStreamer:\s*YES', cv2.getBuildInformation()):
@@ -201,7 +215,7 @@ class PipelineSource(LiveSource):
             pipeline += ' ! videoconvert ! video/x-raw,format=BGR'
             pipeline += ' ! appsink drop=true max-buffers=1 sync=false'
         self._pipeline = pipeline
-        super().__init__(f'gst:{pipeline}', report=report)
+        super().__init__(f'gst:{pipeline}', retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
         """Start the pipeline."""
@@ -213,14 +227,9 @@ class PipelineSource(LiveSource):
         return capture
 
 
-def without_password(uri: str) -> str:
-    """
-    Hide the password of an address.
-
-    :param uri: for example ``rtsp://user:secret@camera/stream``.
-    :return: the same with ``***`` in place of the password.
-    """
-    return re.sub(r'(://[^/@:]*):.*@', r'\1:***@', uri)
+def _longer(wait: float) -> float:
+    """Lengthen the wait between two attempts [s]."""
+    return min(max(2 * wait, FIRST_WAIT), LONGEST_WAIT)
 
 
 def _check_device(device: Path) -> None:

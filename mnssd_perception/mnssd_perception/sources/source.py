@@ -7,7 +7,7 @@ from threading import Event
 
 from mnssd_perception.errors import SourceError
 from mnssd_perception.ssd import Detections
-import numpy as np
+from mnssd_perception.text import mask_secrets
 from numpy.typing import NDArray
 
 __all__ = ['Frame', 'FrameSource']
@@ -18,12 +18,12 @@ class Frame:
     """
     One image of a source.
 
-    :ivar image: ``(H, W, 3)`` BGR or ``(H, W)`` grey, uint8.
+    :ivar image: ``(H, W, 3)`` BGR, uint8, or ``(H, W)`` grey, uint8 or uint16.
     :ivar name: what it is called in messages: a file name or a number.
     :ivar truth: the objects in it, where the source knows them.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray
     name: str
     truth: Detections | None = None
 
@@ -37,18 +37,22 @@ class FrameSource(ABC):
         the pace itself.
     :param loop: whether to start over at the end.
     :param report: is called with a sentence for everything that is wrong and survived.
+    :ivar fault: why a live source gives no images at this moment; '' while it does.
+    :ivar num_retries: how often a live source was opened again.
     """
 
     def __init__(
         self, uri: str, *, rate: float | None, loop: bool, report: Callable[[str], None]
     ) -> None:
-        self.uri = uri
+        self.uri = mask_secrets(uri)
         self.rate = rate
         self._loop = loop
         self._report = report
         self._closing = Event()
         self.num_frames = 0
         self.num_problems = 0
+        self.fault = ''
+        self.num_retries = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """

@@ -6,7 +6,7 @@ from mnssd_perception.ssd.detections import Detections
 from mnssd_perception.ssd.heads import RawHeads
 from mnssd_perception.ssd.matching import match, Matching, Targets, targets
 from mnssd_perception.ssd.nms import suppress
-from mnssd_perception.ssd.postprocess import postprocess, Selection
+from mnssd_perception.ssd.postprocess import postprocess
 from mnssd_perception.ssd.priors import (
     finetune_feature_maps,
     original_feature_maps,
@@ -15,8 +15,9 @@ from mnssd_perception.ssd.priors import (
     scale_sizes,
     ssdlite_feature_maps,
 )
-from mnssd_perception.ssd.resize import resize_frame, Resizing, resizing
+from mnssd_perception.ssd.resize import fit_size, resize_frame, resize_image, Resizing, resizing
 from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec, Normalisation
+from mnssd_perception.ssd.thresholds import Thresholds
 
 __all__ = [
     'boxes',
@@ -26,6 +27,7 @@ __all__ = [
     'feature_map',
     'FeatureMap',
     'finetune_feature_maps',
+    'fit_size',
     'match',
     'Matching',
     'ModelSpec',
@@ -36,12 +38,13 @@ __all__ = [
     'prior_digest',
     'RawHeads',
     'resize_frame',
+    'resize_image',
     'Resizing',
     'resizing',
     'scale_sizes',
-    'Selection',
     'ssdlite_feature_maps',
     'suppress',
     'Targets',
     'targets',
+    'Thresholds',
 ]

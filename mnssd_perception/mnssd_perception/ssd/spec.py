@@ -16,6 +16,9 @@ from mnssd_perception.plain import from_plain, to_plain
 __all__ = ['FeatureMap', 'ModelSpec', 'Normalisation', 'feature_map']
 
 MAX_SIDE = 8192  # pixels; beyond it is a mistake, not a network input
+MAX_PIXELS = 2**24  # of a network input: 50 MB, and as much again inside the engine
+MAX_LOGITS = 2**25  # 130 MB
+MAX_IMAGE_SIDE = 32768  # pixels; OpenCV resizes no larger image
 MAX_PRIORS = 1_000_000
 
 
@@ -112,6 +115,8 @@ class ModelSpec:
         """Refuse a specification that no network can have."""
         if not all(1 <= side <= MAX_SIDE for side in self.input_size):
             raise SpecError(f'expected sides of 1 to {MAX_SIDE} pixels, got {self.input_size}')
+        if self.input_size[0] * self.input_size[1] > MAX_PIXELS:
+            raise SpecError(f'expected at most {MAX_PIXELS} pixels, got {self.input_size}')
         if not self.class_names:
             raise SpecError('expected at least one class, got none')
         if len(set(self.class_names)) != len(self.class_names):
@@ -124,6 +129,11 @@ class ModelSpec:
             raise SpecError(f'expected variances greater than 0, got {self.variances}')
         if self.num_priors > MAX_PRIORS:
             raise SpecError(f'expected at most {MAX_PRIORS} priors, got {self.num_priors}')
+        if self.num_priors * (self.num_classes + 1) > MAX_LOGITS:
+            raise SpecError(
+                f'expected at most {MAX_LOGITS} logits, got {self.num_priors} priors of '
+                f'{self.num_classes} classes'
+            )
 
     @property
     def num_classes(self) -> int:

@@ -13,10 +13,9 @@ from mnssd_perception.bundle import (
     GoldenFrame,
     Manifest,
     Provenance,
-    Thresholds,
 )
 from mnssd_perception.plain import to_plain
-from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest
+from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest, Thresholds
 import pytest
 
 FILES = {

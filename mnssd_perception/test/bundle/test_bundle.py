@@ -20,6 +20,20 @@ def test_opens_by_a_string(store, members, manifest):
     assert open_bundle(str(store(members))).manifest == manifest
 
 
+def test_the_expected_digest_is_compared_before_the_manifest_is_parsed(store, members):
+    path = store(members)
+    digest = open_bundle(path).digest
+    assert open_bundle(path, digest).digest == digest
+    with pytest.raises(BundleError, match=f"expected the digest 'sha256:00', got '{digest}'"):
+        open_bundle(path, 'sha256:00')
+
+
+def test_a_forged_manifest_has_another_digest(store, members):
+    pinned = f'sha256:{hashlib.sha256(members["manifest.json"]).hexdigest()}'
+    with pytest.raises(BundleError, match='expected the digest'):
+        open_bundle(store(members | {'manifest.json': b'{'}), pinned)
+
+
 def test_reads(store, members, files):
     bundle = open_bundle(store(members))
     for name, content in files.items():

@@ -4,10 +4,11 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.bundle import FileEntry, GoldenFrame, Thresholds
+from mnssd_perception.bundle import FileEntry, GoldenFrame
 from mnssd_perception.bundle.manifest import MAX_BYTES, read_manifest
 from mnssd_perception.errors import MnssdError, SpecError
 from mnssd_perception.plain import to_plain
+from mnssd_perception.ssd import Thresholds
 import pytest
 
 DIGEST = 'sha256:' + '0' * 64
@@ -99,6 +100,29 @@ def test_unknown_keys_are_named(plain, where, name):
         (lambda plain: plain['golden'][0].update(scores=[0.5, 0.4]), 'as many boxes as scores'),
         (lambda plain: plain['golden'][0].update(score_threshold=0), 'score_threshold'),
         (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 3]]), r'golden\[0\].boxes\[0\]'),
+        (lambda plain: plain['golden'][0].update(scores=[0.39]), 'scores of 0.4 to 1, got 0.39'),
+        (lambda plain: plain['golden'][0].update(scores=[1.01]), 'scores of 0.4 to 1, got 1.01'),
+        (lambda plain: plain['golden'][0].update(scores=[-0.9]), 'scores of 0.4 to 1, got -0.9'),
+        (lambda plain: plain['golden'][0].update(scores=[float('nan')]), 'scores of 0.4 to 1'),
+        (
+            lambda plain: plain['golden'][0].update(
+                boxes=[[1, 2, 3, 4]] * 2, scores=[0.5, 0.6], labels=[0, 0]
+            ),
+            'the best score first',
+        ),
+        (lambda plain: plain['golden'][0].update(boxes=[[3, 2, 1, 4]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 3, 2]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[-1, 2, 3, 4]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 40000, 4]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 3, float('nan')]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[1, 2, float('inf'), 4]]), 'boxes xyxy'),
+        (
+            lambda plain: plain['golden'][0].update(
+                boxes=[[1, 2, 3, 4]] * 51, scores=[0.5] * 51, labels=[0] * 51
+            ),
+            'at most 50 detections',
+        ),
+        (lambda plain: plain['golden'].append(plain['golden'][0]), 'golden: expected paths that'),
         (lambda plain: plain['thresholds'].update(score=7.0), 'thresholds: score_threshold'),
         (lambda plain: plain['thresholds'].update(iou=-1), 'thresholds: iou_threshold'),
         (lambda plain: plain['thresholds'].update(max_detections=0), 'thresholds: max_detect'),

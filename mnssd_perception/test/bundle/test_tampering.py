@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import tracemalloc
 import zipfile
 
 from mnssd_perception.bundle import open_bundle
@@ -148,7 +149,7 @@ def test_a_file_of_a_gigabyte_is_not_believed(store, members, plain):
         if entry['path'] == 'card.md':
             entry['size'] = MAX_BYTES // 2
     members['manifest.json'] = json.dumps(plain).encode()
-    refused(store(members), f"'card.md': expected {MAX_BYTES // 2} bytes")
+    refused(store(members), f"'card.md': expected {MAX_BYTES // 2} bytes|expected at most")
 
 
 # Directories.
@@ -209,7 +210,7 @@ def test_a_file_that_may_not_be_read(directory):
 
 
 def test_very_deep_folders(directory):
-    depth, place = 1100, directory
+    depth, place = 200, directory
     for _ in range(depth):
         place /= 'a'
         place.mkdir()
@@ -305,12 +306,14 @@ def test_every_byte(archive, manifest):
 
 
 def test_bytes_before_and_after(archive, manifest):
-    # As in a self-extracting archive: allowed by the format and harmless, as files are checked.
+    # Before, as in a self-extracting archive: harmless, as files are checked. Bytes after the end
+    # are damage, and another reader might find another end among them.
     whole = archive.read_bytes()
     archive.write_bytes(b'#!/bin/sh\n' + whole)
     assert open_bundle(archive).manifest == manifest
-    archive.write_bytes(whole + b'\0' * 100)
-    assert open_bundle(archive).manifest == manifest
+    for more in (b'\0', b'\0' * 100, whole[-10:]):
+        archive.write_bytes(whole + more)
+        refused(archive, 'no directory at its end')
 
 
 def central_entry(data, name):
@@ -347,6 +350,42 @@ def test_a_bomb(tmp_path, members, announced):
     refused(path, 'is larger than 840|cannot read')
 
 
+@pytest.mark.parametrize('store_files', [write_zip, None], ids=['zip', 'directory'])
+def test_a_bomb_is_never_held_in_memory(tmp_path, resealed, store_files):
+    # Every limit is kept: 16 MB of zeros, of which a reader needs to see 1 MB at a time.
+    files = {'network.onnx': b'', 'golden/one.jpg': b'', 'zeros': b'\0' * (16 << 20)}
+    members = resealed(files)
+    path = tmp_path / 'made'
+    if store_files:
+        write_zip(path, members)
+    else:
+        for name, content in members.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+    del members, files
+    tracemalloc.start()
+    open_bundle(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_a_bomb_that_the_manifest_announces_rightly(tmp_path, resealed, monkeypatch):
+    members = resealed({'network.onnx': b'', 'golden/one.jpg': b'', 'zeros': b'\0' * (17 << 20)})
+    path = tmp_path / 'made'
+    monkeypatch.setattr('zlib.decompressobj', None)  # nothing is expanded
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr('manifest.json', members.pop('manifest.json'), zipfile.ZIP_STORED)
+        for name, content in members.items():
+            opened.writestr(name, content)
+    assert 'announces 17825792' in refused(path, 'expected at most 16')
+
+
+def test_the_same_files_without_compression_are_accepted(tmp_path, resealed):
+    members = resealed({'network.onnx': b'', 'golden/one.jpg': b'', 'zeros': b'\0' * (17 << 20)})
+    open_bundle(write_zip(tmp_path / 'made', members, zipfile.ZIP_STORED))
+
+
 def test_a_bomb_that_the_manifest_announces(tmp_path, members, plain):
     plain['files'] += [
         {'path': f'bomb{n}', 'size': MAX_BYTES // 2, 'sha256': 'sha256:' + '0' * 64}
@@ -354,6 +393,52 @@ def test_a_bomb_that_the_manifest_announces(tmp_path, members, plain):
     ]
     members['manifest.json'] = json.dumps(plain).encode()
     refused(write_zip(tmp_path / 'made', members), 'bytes together')
+
+
+# The end of an archive: 4 signature, 2 + 2 disks, 2 + 2 members, 4 size, 4 offset, 2 comment.
+
+
+@pytest.fixture
+def no_zipfile(archive, monkeypatch):
+    """Fail where the directory of an archive would be parsed."""
+    monkeypatch.setattr('zipfile.ZipFile', None)
+
+
+@pytest.mark.usefixtures('no_zipfile')
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ((10, '<H'), 257, 'at most 256 members, got 257'),
+        ((10, '<H'), 0xFFFF, 'at most 256 members, got 65535'),
+        ((12, '<I'), 65537, 'central directory of at most 65536 bytes, got 65537'),
+        ((12, '<I'), 0xFFFFFFFF, 'central directory of at most'),
+        ((20, '<H'), 1, 'without a comment'),
+        ((0, '<I'), 0, 'no directory at its end'),
+    ],
+)
+def test_an_end_that_announces_too_much_is_refused_before_parsing(archive, field, value, message):
+    data = bytearray(archive.read_bytes())
+    struct.pack_into(field[1], data, len(data) - 22 + field[0], value)
+    archive.write_bytes(data)
+    refused(archive, message)
+
+
+@pytest.mark.usefixtures('no_zipfile')
+def test_zip64_is_refused_before_parsing(archive):
+    # The locator decides for zipfile, whatever the record after it says.
+    data = archive.read_bytes()
+    record = struct.pack('<4sQ2H2L4Q', b'PK\6\6', 44, 45, 45, 0, 0, 1 << 40, 1 << 40, 46 << 40, 0)
+    locator = struct.pack('<4sLQL', b'PK\6\7', 0, len(data) - 22, 1)
+    archive.write_bytes(data[:-22] + record + locator + data[-22:])
+    refused(archive, 'zip64')
+
+
+def test_more_members_than_announced(tmp_path, members):
+    path = write_zip(tmp_path / 'made', members | {f'{n}': b'' for n in range(300)})
+    data = bytearray(path.read_bytes())
+    struct.pack_into('<2H', data, len(data) - 22 + 8, 5, 5)
+    path.write_bytes(data)
+    refused(path, 'at most 256 members, got 305')
 
 
 @pytest.mark.parametrize('offset', [0xFFFFFFFE, 0x7FFFFFFF, 1])

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 import hashlib
-import zipfile
+import os
 
 from mnssd_perception.bundle import Artefact, file_entries, open_bundle, write_bundle
 from mnssd_perception.errors import BundleError, SpecError
@@ -89,8 +89,10 @@ def test_an_older_bundle_outlives_a_full_disk(tmp_path, manifest, files, monkeyp
     def full(*_args, **_kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(zipfile.ZipFile, 'writestr', full)
-    with pytest.raises(BundleError, match='No space left'):
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(
+        BundleError, match=r'No space left on device: the file needs .* MB are free'
+    ):
         write_bundle(path, replace(manifest, version='2'), files)
     monkeypatch.undo()
     assert open_bundle(path).version == '1.2.3'

@@ -89,13 +89,16 @@ def endless(tmp_path: Path) -> Iterator[Demo]:
     demo.process.wait(PATIENCE)
 
 
-def test_five_photographs_become_detections_a_video_and_a_sheet(
+def test_five_images_become_detections_a_video_and_a_sheet(
     tmp_path: Path, five_frames: Path
 ) -> None:
-    demo = Demo(tmp_path, '--source', str(five_frames), '--score-threshold', '0.2')
+    # Faster than any detector: without lock-step most frames would be replaced by newer ones.
+    arguments = ['--source', str(five_frames), '--rate', '1000', '--score-threshold', '0.2']
+    demo = Demo(tmp_path, *arguments)
     code, text = demo.finish()
     assert code == 0, text
     assert 'Traceback' not in text
+    assert 'lock-step: every frame is recorded' in text
     lines = (demo.output / 'detections.jsonl').read_text().splitlines()
     records = [json.loads(line) for line in lines]
     assert len(records) == 5
@@ -136,10 +139,15 @@ def test_nothing_outlives_a_demo_that_was_killed(endless: Demo) -> None:
     assert eventually(lambda: not endless.processes())
 
 
-def test_it_ends_after_the_given_time(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, '--source', 'synthetic:', '--rate', '10', '--seconds', '2')
+@pytest.mark.parametrize(
+    ('arguments', 'pace'), [([], 'lock-step'), (['--realtime'], 'real time')], ids=str
+)
+def test_it_ends_after_the_given_time(tmp_path: Path, arguments: list[str], pace: str) -> None:
+    given = ['--source', 'synthetic:', '--rate', '10', '--seconds', '2', *arguments]
+    demo = Demo(tmp_path, *given)
     code, text = demo.finish()
     assert code == 0, text
+    assert f'played in {pace}' in text
     assert demo.processes() == []
 
 

@@ -1,14 +1,35 @@
-"""Tests of the Fast DDS profile."""
+"""Tests of the Fast DDS profiles."""
 
 from pathlib import Path
 from xml.etree import ElementTree
 
-FILE = Path(__file__).parents[2] / 'config' / 'fastdds.xml'
+import pytest
+
+pytest.importorskip('rclpy')
+
+from mnssd_perception.ros.transport import OVERHEAD, PROFILES
+
+pytestmark = pytest.mark.ros
+
+FOLDER = Path(__file__).parents[2] / 'config'
 NAMESPACE = {'dds': 'http://www.eprosima.com'}
 
 
-def test_shared_memory_holds_64_mb():
-    root = ElementTree.parse(FILE).getroot()
+@pytest.mark.parametrize(
+    ('name', 'width', 'height'), [('fastdds.xml', 1920, 1080), ('fastdds_4k.xml', 3840, 2160)]
+)
+def test_a_segment_holds_two_images(name, width, height):
+    assert 2 * 3 * width * height < PROFILES[name]
+
+
+def test_three_processes_fit_into_a_container():
+    # Beside its ports, which take little.
+    assert 3 * OVERHEAD * PROFILES['fastdds.xml'] < 60 * 2**20
+
+
+@pytest.mark.parametrize('name', PROFILES)
+def test_every_participant_gets_shared_memory_and_udp(name):
+    root = ElementTree.parse(FOLDER / name).getroot()
     transports = {
         entry.findtext('dds:transport_id', namespaces=NAMESPACE): entry
         for entry in root.iterfind('.//dds:transport_descriptor', NAMESPACE)
@@ -19,15 +40,12 @@ def test_shared_memory_holds_64_mb():
         )
         for entry in transports.values()
     }
-    assert sizes == {'SHM': str(64 * 2**20), 'UDPv4': None}
+    assert sizes == {'SHM': str(PROFILES[name]), 'UDPv4': None}
     used = root.findall('.//dds:userTransports/dds:transport_id', NAMESPACE)
     assert {entry.text for entry in used} == set(transports)
     builtin = root.find('.//dds:useBuiltinTransports', NAMESPACE)
     assert builtin is not None
     assert builtin.text == 'false'
 
-
-def test_is_the_profile_of_every_participant():
-    root = ElementTree.parse(FILE).getroot()
     (participant,) = root.iterfind('.//dds:participant', NAMESPACE)
     assert participant.get('is_default_profile') == 'true'

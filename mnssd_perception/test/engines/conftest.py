@@ -47,6 +47,8 @@ class Network:
     offsets_shape: tuple[int | str, ...] = (24, 4)
     factors: tuple[float, ...] = FACTORS
     third_output: bool = False
+    ir_version: int = 8
+    external_factors: str = ''  # the file that holds the factors
 
     def serialise(self) -> bytes:
         """Write the network as an ONNX file."""
@@ -67,10 +69,16 @@ class Network:
             outputs.append(_value('gate', FLOAT, self.offsets_shape))
         graph = b''.join(_field(1, node) for node in nodes) + _text(2, 'tiny')
         graph += _field(5, _tensor('shape', INT64, shape))
-        graph += _field(5, _tensor('factors', FLOAT, np.array(self.factors, np.float32)))
+        factors = np.array(self.factors, np.float32)
+        if self.external_factors:
+            entry = _text(1, 'location') + _text(2, self.external_factors)
+            lead = _number(1, len(factors)) + _number(2, FLOAT) + _text(8, 'factors')
+            graph += _field(5, lead + _field(13, entry) + _number(14, 1))
+        else:
+            graph += _field(5, _tensor('factors', FLOAT, factors))
         graph += _field(11, _value(self.image, self.image_type, self.image_shape))
         graph += b''.join(_field(12, output) for output in outputs)
-        return _number(1, 8) + _field(8, _number(2, 13)) + _field(7, graph)
+        return _number(1, self.ir_version) + _field(8, _number(2, 13)) + _field(7, graph)
 
 
 _INT = b'\xa0\x01\x02'  # field 20 of an attribute: its type is INT

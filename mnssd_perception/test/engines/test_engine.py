@@ -27,6 +27,8 @@ class PlainEngine(Engine):
         self.num_runs += 1
         if isinstance(self.answer, Exception):
             raise self.answer
+        if self.answer is not None:
+            return self.answer
         return image.reshape(24, 4).astype(np.float32), np.zeros((24, 4), np.float32)
 
     def _close(self):
@@ -80,6 +82,26 @@ def test_own_errors_are_not(spec):
     with pytest.raises(EngineError) as caught:
         PlainEngine(spec, problem).infer(IMAGE)
     assert caught.value is problem
+
+
+@pytest.mark.parametrize('head', ['logits', 'offsets'])
+@pytest.mark.parametrize('where', [0, 50, 95])
+@pytest.mark.parametrize(
+    ('value', 'count'),
+    [(np.nan, '1 NaN and 0'), (np.inf, '0 NaN and 1'), (-np.inf, '0 NaN and 1')],
+)
+def test_one_value_that_is_not_finite_is_an_error(spec, head, where, value, count):
+    heads = {name: np.ones((24, 4), np.float32) for name in ('logits', 'offsets')}
+    heads[head].flat[where] = value
+    engine = PlainEngine(spec, tuple(heads.values()))
+    with pytest.raises(EngineError, match=f'expected finite {head}, got {count} infinite of 96'):
+        engine.infer(IMAGE)
+
+
+def test_the_largest_finite_values_are_accepted(spec):
+    largest = np.full((24, 4), np.finfo(np.float32).max)
+    heads = PlainEngine(spec, (largest, -largest)).infer(IMAGE)
+    assert heads.logits is largest
 
 
 def test_closed(spec):

@@ -6,7 +6,7 @@ import threading
 
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import EngineOptions, open_engine
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, EngineUnavailableError, ImageError
@@ -176,6 +176,36 @@ def test_what_is_no_network_is_refused(spec, model):
         OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
 
 
+def test_weights_in_the_working_directory_are_refused(
+    network, spec, factors, tmp_path, monkeypatch
+):
+    # ONNX Runtime would read them: a path counts from the working directory.
+    (tmp_path / 'weights.bin').write_bytes(factors.tobytes())
+    monkeypatch.chdir(tmp_path)
+    model = network(external_factors='weights.bin').serialise()
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    onnxruntime.InferenceSession(model, options)
+    with pytest.raises(EngineError, match="'factors' refers to another file"):
+        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+
+
+def test_a_network_that_is_too_new_names_its_version_and_the_cure(network, spec):
+    with pytest.raises(EngineError, match=r'ONNX IR version 99 \(opset 13\).*install a newer'):
+        OnnxRuntimeEngine(network(ir_version=99).serialise(), spec, 'fp32', EngineOptions())
+
+
+def test_the_format_of_onnx_runtime_itself_is_refused(network, spec, tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / 'network.ort')
+    options.add_session_config_entry('session.save_model_format', 'ORT')
+    onnxruntime.InferenceSession(network().serialise(), options)
+    model = (tmp_path / 'network.ort').read_bytes()
+    assert model[4:8] == b'ORTM'
+    with pytest.raises(EngineError, match='not an ONNX network'):
+        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+
+
 def test_networks_cut_short_are_refused(network, spec):
     model = network().serialise()
     for length in range(0, len(model), 7):
@@ -243,12 +273,8 @@ def test_golden_frames(shipped, shipped_engine):
     for frame in shipped.manifest.golden:
         encoded = np.frombuffer(shipped.read(frame.path), np.uint8)
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
-        settings = DetectorSettings(
-            frame.score_threshold,
-            shipped.manifest.thresholds.iou,
-            shipped.manifest.thresholds.max_detections,
-        )
-        found = Detector(shipped, shipped_engine, settings).detect(image)
+        thresholds = replace(shipped.manifest.thresholds, score=frame.score_threshold)
+        found = Detector(shipped, shipped_engine, thresholds).detect(image)
         for box, score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
             near = (np.abs(found.boxes - box).max(axis=1) < 2.0) & (found.labels == label)
             if score > frame.score_threshold + 0.03:

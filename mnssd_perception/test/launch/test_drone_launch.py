@@ -102,6 +102,34 @@ def test_arguments_become_parameters(start):
     }
 
 
+def respawned(nodes):
+    """List the nodes that are started again, and check that the others end the launch."""
+    respawned = {name for name, node in nodes.items() if node._ExecuteLocal__respawn}
+    for name, node in nodes.items():
+        assert (node._ExecuteLocal__on_exit is None) == (name in respawned)
+    return respawned
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        ({}, set()),
+        ({'camera': '/dev/video0'}, {'camera_node'}),
+        ({'camera': 'rtsp://camera/1'}, {'camera_node'}),
+        ({'camera': 'clip.mp4'}, set()),
+        ({'camera': 'synthetic:'}, set()),
+        ({'camera': '0', 'composed': 'true'}, {'drone_node'}),
+        ({'camera': '0', 'respawn': 'false'}, set()),
+        ({'camera': 'clip.mp4', 'respawn': 'true'}, {'camera_node', 'detector_node'}),
+        ({'respawn': 'true'}, {'detector_node'}),
+    ],
+    ids=str,
+)
+def test_respawn(start, arguments, expected):
+    _, nodes = start(**arguments)
+    assert respawned(nodes) == expected
+
+
 @pytest.mark.parametrize(
     'arguments', [{'rate': 'fast'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}], ids=str
 )
@@ -115,10 +143,12 @@ def test_rviz_on_demand(start):
     assert set(nodes) == {'detector_node', 'rviz2'}
 
 
-def test_the_transport_profile_is_set(share, start):
-    start()
-    profile = str(FILE.parents[1] / 'config' / 'fastdds.xml')
-    assert {os.environ[name] for name in share.PROFILES} == {profile}
+@pytest.mark.parametrize('arguments', [{}, {'dds_profile': 'fastdds_4k'}], ids=str)
+def test_the_transport_profile_is_set(share, start, arguments):
+    start(**arguments)
+    profile = FILE.parents[1] / 'config' / f'{arguments.get("dds_profile", "fastdds")}.xml'
+    assert profile.is_file()
+    assert {os.environ[name] for name in share.PROFILES} == {str(profile)}
 
 
 def test_the_transport_profile_of_the_user_stays(share, start, monkeypatch):

@@ -2,6 +2,7 @@
 # ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
 import signal
+from threading import Event
 
 import cv2
 from mnssd_perception.errors import MnssdError, SourceError
@@ -10,11 +11,16 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from diagnostic_msgs.msg import DiagnosticArray
+from mnssd_perception.nodes import camera_node, lockstep
 from mnssd_perception.nodes.camera_node import CameraNode
 from mnssd_perception.ros import qos
+from mnssd_perception.ros.diagnostics import ERROR, OK
 from mnssd_perception.ros.images import to_bgr, to_rgb
+from mnssd_perception.sources import Frame, FrameSource
 from rclpy.time import Time
 from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
 
 pytestmark = pytest.mark.ros
 
@@ -35,6 +41,28 @@ def folder(tmp_path):
 
 def listen(graph):
     return graph.listen(Image, 'image', qos.detections())
+
+
+def listen_to_health(graph):
+    """Collect what the camera of this test says about itself."""
+    inbox = graph.listen(DiagnosticArray, '/diagnostics')
+    name = f'{graph.namespace[1:]}/camera: status'
+    return lambda: [status for msg in list(inbox) for status in msg.status if status.name == name]
+
+
+class GatedSource(FrameSource):
+    """A camera whose read hangs until the test lets a frame through."""
+
+    def __init__(self, num_frames=1):
+        super().__init__('gated', rate=None, loop=False, report=lambda sentence: None)
+        self.gate, self.is_read = Event(), Event()
+        self._num_frames = num_frames
+
+    def _play(self):
+        for number in range(self._num_frames):
+            self.is_read.set()
+            self.gate.wait()
+            yield Frame(np.zeros((4, 4, 3), np.uint8), str(number))
 
 
 @pytest.mark.parametrize('source', ['', '/nowhere', 'synthetic:width=1'])
@@ -131,6 +159,84 @@ def test_is_destroyed_while_it_plays(graph):
     node = graph.start(CameraNode, sink=frames.append)
     graph.wait(lambda: frames)
     node.destroy_node()
+    node._thread.join(20)
+    assert not node._thread.is_alive()
+    assert not graph.done.done()
+
+
+def test_a_camera_that_is_missing_is_an_error_in_the_diagnostics(graph):
+    health = listen_to_health(graph)
+    graph.start(CameraNode, source='/dev/video987')
+    graph.wait(health)
+    graph.wait(lambda: health()[-1].level == ERROR)
+    assert "no camera '/dev/video987'" in health()[-1].message
+    values = {entry.key: entry.value for entry in health()[-1].values}
+    assert (values['source'], values['frames']) == ('/dev/video987', '0')
+    graph.wait(lambda: {e.key: e.value for e in health()[-1].values}['retries'] != '0')
+    assert not graph.done.done()
+
+
+def test_a_camera_that_plays_is_fine(graph):
+    health = listen_to_health(graph)
+    graph.start(CameraNode, source='synthetic:width=64,height=48')
+    graph.wait(lambda: health() and health()[-1].message != '0.0 frames/s')
+    assert (health()[-1].level, health()[-1].message[-8:]) == (OK, 'frames/s')
+
+
+def test_a_camera_that_hangs_is_left_behind(graph, monkeypatch):
+    source = GatedSource()
+    monkeypatch.setattr(camera_node, 'open_source', lambda *_, **__: source)
+    monkeypatch.setattr(camera_node, 'CLOSE_TIMEOUT', 0.01)
+    frames = []
+    node = graph.start(CameraNode, sink=frames.append)
+    assert source.is_read.wait(20)
+    node.destroy_node()
+    assert node._thread.is_alive()
+    source.gate.set()
+    node._thread.join(20)
+    assert not node._thread.is_alive()
+    assert frames == []
+    assert not graph.done.done()
+
+
+def test_lockstep_waits_for_the_detections_of_each_frame(graph, folder):
+    inbox = listen(graph)
+    publisher = graph.node.create_publisher(Detection2DArray, 'detections', qos.detections())
+    node = graph.start(CameraNode, source=folder, rate=1000.0, lockstep=True)
+    graph.wait(publisher.get_subscription_count)
+    for number in range(NUM_FRAMES):
+        graph.wait(lambda count=number + 1: len(inbox) == count)
+        assert node._source.num_frames == number + 1
+        assert not graph.done.done()
+        publisher.publish(Detection2DArray(header=inbox[-1].header))
+    graph.wait(graph.done.done)
+    assert graph.done.result() is None
+
+
+def test_lockstep_sends_a_lost_frame_again_with_its_stamp(graph, folder, monkeypatch):
+    monkeypatch.setattr(lockstep, 'RESEND_AFTER', 0.05)
+    frames = []
+    node = graph.start(CameraNode, source=folder, lockstep=True, sink=frames.append)
+    graph.wait(lambda: len(frames) >= 3)
+    assert node._source.num_frames == 1
+    assert len({Time.from_msg(msg.header.stamp).nanoseconds for msg in frames}) == 1
+
+
+def test_lockstep_without_a_detector_is_an_error_that_names_it(graph, folder, monkeypatch):
+    monkeypatch.setattr(lockstep, 'RESEND_AFTER', 0.01)
+    monkeypatch.setattr(lockstep, 'TIMEOUT', 0.05)
+    graph.start(CameraNode, source=folder, lockstep=True)
+    graph.wait(graph.done.done)
+    with pytest.raises(MnssdError, match=rf'0\.png on {graph.namespace}/detections'):
+        graph.done.result()
+
+
+def test_a_camera_in_lockstep_is_destroyed_while_it_waits(graph, folder):
+    frames = []
+    node = graph.start(CameraNode, source=folder, lockstep=True, sink=frames.append)
+    graph.wait(lambda: frames)
+    node.destroy_node()
+    node._thread.join(20)
     assert not node._thread.is_alive()
     assert not graph.done.done()
 

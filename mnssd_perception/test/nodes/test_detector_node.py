@@ -4,12 +4,15 @@
 import array
 import math
 import signal
+from threading import Event, RLock
 
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
-from mnssd_perception.errors import MnssdError
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.errors import HungError, MnssdError, SettingsError
+from mnssd_perception.ssd import Thresholds
 import numpy as np
 import pytest
 
@@ -20,15 +23,16 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from mnssd_msgs.msg import DetectorStatus
-from mnssd_perception.nodes import detector_node
+from mnssd_perception.nodes import detector_node, detector_worker
 from mnssd_perception.nodes.detector_node import DetectorNode
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import from_message
+from mnssd_perception.ros.diagnostics import ERROR, OK, STALE, WARN
 from mnssd_perception.ros.images import from_array
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
@@ -36,7 +40,13 @@ pytestmark = pytest.mark.ros
 
 DOMAIN = 63
 
-HOUR = 3600
+# Longer than a busy machine takes [s].
+PATIENCE = 100
+
+BLANK = np.zeros((8, 8, 3), np.uint8)
+
+# Of an engine that is not spoilt.
+RUN = OnnxRuntimeEngine._run
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +58,7 @@ def bundle():
 def photo(bundle, clip):
     """Pick a photograph with a good and a bad detection: its pixels, and what is found in it."""
     engine = open_engine(bundle)
-    detector = Detector(bundle, engine, DetectorSettings())
+    detector = Detector(bundle, engine)
     for path in clip:
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         found = detector.detect(image)
@@ -66,8 +76,9 @@ class Rig:
         self.graph = graph
         self.detections = graph.listen(Detection2DArray, 'detections', qos.detections())
         self.statuses = graph.listen(DetectorStatus, 'detector/status', qos.detections())
+        self.reports = graph.listen(DiagnosticArray, '/diagnostics')
         self.node = graph.start(DetectorNode, **given)
-        graph.wait(lambda: graph.node.count_publishers('detections'))
+        graph.wait(lambda: graph.node.count_publishers('detector/status'))
         if given.get('autostart', True):
             self.camera = graph.publisher(Image, 'image', qos.image_out())
             graph.wait(lambda: self.statuses)
@@ -95,6 +106,27 @@ class Rig:
         )
         (result,) = self.graph.call(SetParameters, 'detector/set_parameters', request).results
         return result
+
+    def report(self, condition):
+        """Wait for a report of this detector that meets a condition."""
+        name = f'{self.graph.namespace[1:]}/detector: status'
+        return self.graph.wait(
+            lambda: next(
+                (
+                    status
+                    for msg in reversed(self.reports)
+                    for status in msg.status
+                    if status.name == name and condition(status)
+                ),
+                None,
+            )
+        )
+
+    def report_of_now(self):
+        """Return a report that is made after this call."""
+        num = len(self.reports)
+        self.graph.wait(lambda: len(self.reports) > num + 1)
+        return self.report(lambda status: True)
 
     def change(self, transition):
         """Ask for a transition; return whether it went well."""
@@ -191,7 +223,7 @@ def test_a_bad_parameter_is_refused_with_a_reason(rig, name, value, word):
     result = rig.set(name, value)
     assert not result.successful
     assert word in result.reason
-    assert rig.node._detector.settings == DetectorSettings()
+    assert rig.node._detector.thresholds == Thresholds()
     rig.look(np.zeros((8, 8, 3), np.uint8))
 
 
@@ -289,16 +321,9 @@ def test_those_who_come_late_learn_what_detections_mean(rig, bundle):
 
 
 def test_status_and_diagnostics(graph, bundle):
-    reports = graph.listen(DiagnosticArray, '/diagnostics')
-
-    def report(word):
-        name = f'{graph.namespace[1:]}/detector: status'
-        found = [s for msg in reports for s in msg.status if s.name == name and word in s.message]
-        return found[-1] if found else None
-
     rig = Rig(graph)
     assert rig.status(lambda msg: msg.state == 'waiting').frames_received == 0
-    assert graph.wait(lambda: report('no image yet')).level == b'\x03'
+    assert rig.report(lambda status: 'no image yet' in status.message).level == STALE
     for _ in range(3):
         rig.look(np.zeros((8, 8, 3), np.uint8), stamp=graph.node.get_clock().now().to_msg())
     status = rig.status(lambda msg: msg.frames_processed == 3)
@@ -312,27 +337,212 @@ def test_status_and_diagnostics(graph, bundle):
     timed = next(msg for msg in rig.statuses if msg.infer_ms > 0)
     assert 0 < timed.latency_p50_ms <= timed.latency_p95_ms
     assert timed.infer_ms <= timed.latency_p95_ms
-    assert graph.wait(lambda: report('frames/s')).level == b'\x00'
+    assert timed.convert_ms > 0
+    assert rig.report(lambda status: 'frames/s' in status.message).level == OK
+    assert timed.conditions == []
+
+
+def test_bad_frames_are_reported_until_a_good_one_comes(rig):
+    rig.look(BLANK)
     rig.show(Image())
-    bad = graph.wait(lambda: report('1 bad frames'))
-    assert bad.level == b'\x01'
-    assert {entry.key: entry.value for entry in bad.values}['failed'] == '1'
+    report = rig.report(lambda status: '1 bad frames' in status.message)
+    assert report.level == WARN
+    assert {entry.key: entry.value for entry in report.values}['failed'] == '1'
+    status = rig.status(lambda msg: msg.last_error)
+    assert status.conditions[0].startswith('WARN: 1 bad frames: ')
+    rig.show(Image())
+    rig.report(lambda status: '2 bad frames' in status.message)
+    rig.look(BLANK)
+    status = rig.status(lambda msg: not msg.conditions and msg.frames_processed == 2)
+    assert (status.last_error, status.frames_failed) == ('', 2)
+    assert rig.report_of_now().level == OK
 
 
-def test_an_incompatible_publisher_is_reported(graph):
-    reports = graph.listen(DiagnosticArray, '/diagnostics')
-    topic = f'{graph.namespace}/image'
-    name = f'qos_overrides.{topic}.subscription.reliability'
-    graph.start(DetectorNode, warmup=0, diagnostics_period=0.1, **{name: 'reliable'})
-    graph.node.create_publisher(Image, 'image', qos_profile_sensor_data)
-    graph.wait(
-        lambda: [
-            status
-            for msg in reports
-            for status in msg.status
-            if 'reliability' in status.message and graph.namespace[1:] in status.name
-        ]
+def test_text_from_cameras_is_made_safe(rig, capfd):
+    forged = 'rgb8\n[FATAL] [0.0] [camera]: \x1b[31m' + 'x' * 10**6
+    rig.show(Image(encoding=forged, height=8, width=8, step=24, data=bytes(192)))
+    status = rig.status(lambda msg: msg.last_error)
+    report = rig.report(lambda status: 'bad frames' in status.message)
+    values = [entry.value for entry in report.values]
+    for text in (status.last_error, *status.conditions, report.message, *values):
+        assert text.isprintable()
+        assert len(text) < 500
+    logged = capfd.readouterr().err
+    assert 'bad frames' in logged
+    assert '\n[FATAL]' not in logged
+    assert '\x1b' not in logged
+
+
+# Who publishes what.
+
+
+def test_a_publisher_that_is_not_heard_is_reported_until_it_goes(graph):
+    name = f'qos_overrides.{graph.namespace}/image.subscription.reliability'
+    rig = Rig(graph, **{name: 'reliable'})
+    camera = graph.node.create_publisher(Image, 'image', qos_profile_sensor_data)
+    report = rig.report(lambda status: 'best_effort' in status.message)
+    assert report.level in (WARN, STALE)
+    rig.look(BLANK)
+    rig.show(Image())
+    # Does not hide other faults.
+    report = rig.report(lambda status: '1 bad frames' in status.message)
+    assert 'best_effort' in report.message
+    graph.node.destroy_publisher(camera)
+    rig.look(BLANK)
+    rig.report(lambda status: status.level == OK)
+    assert 'best_effort' not in rig.report_of_now().message
+
+
+@pytest.mark.parametrize(
+    ('topic', 'kind', 'part'),
+    [
+        ('image', Image, 'expected one publisher on'),
+        ('detections', Detection2DArray, 'expected one publisher on'),
+    ],
+)
+def test_another_publisher_is_reported_until_it_goes(rig, topic, kind, part):
+    publisher = rig.graph.node.create_publisher(kind, topic, 10)
+    report = rig.report(lambda status: part in status.message)
+    assert f'{part} {rig.graph.namespace}/{topic}' in report.message
+    assert f'{rig.graph.namespace}/tester' in report.message
+    rig.graph.node.destroy_publisher(publisher)
+    rig.report(lambda status: part not in status.message)
+    assert part not in rig.report_of_now().message
+
+
+def test_compressed_images_are_reported(rig):
+    # In another process or context, as DDS allows only one type for a topic in each.
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, domain_id=DOMAIN)
+    node = rclpy.create_node('camera', namespace=rig.graph.namespace, context=context)
+    node.create_publisher(CompressedImage, 'image', 10)
+    # Its name is discovered last.
+    report = rig.report(lambda status: f'{rig.graph.namespace}/camera' in status.message)
+    assert 'got sensor_msgs/msg/CompressedImage' in report.message
+    assert 'republish' in report.message
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    rig.report(lambda status: 'CompressedImage' not in status.message)
+
+
+def test_a_subscriber_that_hears_nothing_is_reported(rig):
+    rig.graph.node.create_subscription(
+        Detection2DArray, 'detections', lambda _: None, qos.latched()
     )
+    rig.report(lambda status: 'transient_local' in status.message)
+
+
+# Engines that fail.
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda heads: [head * np.nan for head in heads],
+        lambda heads: [head - np.inf for head in heads],
+        lambda heads: 1 / 0,
+        lambda heads: bytearray(2**62),
+    ],
+    ids=['NaN', '-inf', 'exception', 'memory'],
+)
+def test_an_engine_that_fails_is_an_error_until_a_frame_goes_well(rig, monkeypatch, spoil):
+    rig.look(BLANK)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.node._engine, '_run', lambda image: spoil(RUN(rig.node._engine, image)))
+        for number in (1, 2):
+            rig.show(from_array(BLANK, 'rgb8', Header()))
+            status = rig.status(lambda msg, least=number: msg.frames_failed >= least)
+        assert rig.report(lambda status: status.level == ERROR)
+        assert status.conditions[0].startswith('ERROR: 2 frames')
+        assert status.last_error
+        assert (status.state, status.frames_processed) == ('running', 1)
+    rig.look(BLANK)
+    rig.status(lambda msg: msg.frames_processed == 2 and not msg.conditions)
+    assert rig.report_of_now().level == OK
+
+
+def test_too_little_memory_for_an_image_is_a_failed_frame(rig, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(detector_worker, 'to_rgb', lambda msg: bytearray(2**62))
+        rig.show(from_array(BLANK, 'rgb8', Header()))
+        assert 'memory' in rig.status(lambda msg: msg.frames_failed).last_error
+    rig.look(BLANK)
+
+
+@pytest.fixture
+def hang(monkeypatch):
+    """Make the engine of a rig hang in the next frame; the result lets it go on."""
+    entered, released = Event(), Event()
+
+    def hang(rig):
+        engine = rig.node._engine
+
+        def run(image):
+            entered.set()
+            released.wait()
+            return RUN(engine, image)
+
+        monkeypatch.setattr(engine, '_run', run)
+        rig.show(from_array(BLANK, 'rgb8', Header()))
+        rig.graph.wait(entered.is_set)
+        return released
+
+    yield hang
+    released.set()
+
+
+def test_an_engine_that_hangs_is_an_error_until_it_returns(rig, hang):
+    rig.look(BLANK)
+    assert rig.set('engine_timeout', 0.2).successful
+    released = hang(rig)
+    status = rig.status(lambda msg: msg.state == 'hung')
+    assert status.conditions[0].startswith('ERROR: the engine has been busy with one frame for ')
+    assert rig.report(lambda status: 'busy with one frame' in status.message).level == ERROR
+    released.set()
+    rig.graph.wait(lambda: len(rig.detections) == 2)
+    rig.status(lambda msg: msg.frames_processed == 2 and msg.state == 'running')
+    assert rig.report_of_now().level == OK
+
+
+def test_a_hang_is_reported_before_the_next_period(graph, hang):
+    rig = Rig(graph, diagnostics_period=0.1)
+    rig.node._diagnostics._timer.cancel()
+    assert rig.set('engine_timeout', 0.2).successful
+    hang(rig)
+    rig.status(lambda msg: msg.state == 'hung')
+
+
+def test_a_node_whose_engine_hangs_cannot_be_deactivated(rig, hang):
+    released = hang(rig)
+    assert not rig.change(Transition.TRANSITION_DEACTIVATE)
+    assert rig.state() == 'finalized'
+    status = rig.status(lambda msg: any('engine hangs' in line for line in msg.conditions))
+    assert status.state == 'hung'
+    assert not rig.change(Transition.TRANSITION_CONFIGURE)
+    with pytest.raises(HungError):
+        rig.node.destroy_node()
+    # What it finds too late is not published by a node that was destroyed.
+    released.set()
+    rig.node._worker._thread.join()
+    assert rig.node._worker.failure is None
+    assert not rig.detections
+
+
+def test_the_node_is_destroyed_while_the_lock_of_the_context_is_held(context, bundle):
+    """On Kilted and later, ``rclpy.shutdown()`` destroys the nodes under this lock."""
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    node = DetectorNode(rclpy.task.Future(executor=executor), subscribe=False, context=context)
+    lock = context._lock
+    context._lock = RLock()
+    try:
+        with context._lock:
+            for _ in range(3):
+                node.offer(from_array(BLANK, 'rgb8', Header()))
+            node.destroy_node()
+    finally:
+        context._lock = lock
+        executor.shutdown(timeout_sec=1.0)
+    assert node._worker is None
 
 
 def test_lifecycle(graph, photo):
@@ -363,6 +573,43 @@ def test_lifecycle(graph, photo):
     assert not graph.done.done()
 
 
+@pytest.mark.parametrize('transition', [0, 1, 2, 3, 5, 6, 99])
+def test_a_request_that_is_not_valid_now_changes_nothing(rig, transition):
+    assert not rig.change(transition)
+    assert rig.state() == 'active'
+    rig.look(BLANK)
+
+
+def test_a_bad_override_fails_activating_by_name(graph):
+    name = f'qos_overrides.{graph.namespace}/image.subscription.reliability'
+    rig = Rig(graph, autostart=False, **{name: 'foo'})
+    assert rig.change(Transition.TRANSITION_CONFIGURE)
+    for _ in range(2):
+        assert not rig.change(Transition.TRANSITION_ACTIVATE)
+        assert rig.state() == 'inactive'
+        assert rig.node._worker is None
+        report = rig.report(lambda status: name in status.message)
+        assert report.level == ERROR
+        status = rig.status(lambda msg: any(name in line for line in msg.conditions))
+        assert status.state == 'inactive'
+    assert rig.change(Transition.TRANSITION_CLEANUP)
+    rig.report(lambda status: name not in status.message)
+    with pytest.raises(SettingsError, match=name):
+        graph.start(DetectorNode, warmup=0, **{name: 'foo'})
+
+
+def test_an_unexpected_error_in_a_transition_is_reported_and_undone(graph, monkeypatch):
+    rig = Rig(graph, autostart=False)
+    assert rig.change(Transition.TRANSITION_CONFIGURE)
+    with monkeypatch.context() as patch:
+        patch.setattr(detector_node, 'label_info', lambda *_: 1 / 0)
+        assert not rig.change(Transition.TRANSITION_ACTIVATE)
+    assert rig.state() == 'inactive'
+    assert rig.report(lambda status: 'ZeroDivisionError' in status.message).level == ERROR
+    assert rig.change(Transition.TRANSITION_ACTIVATE)
+    rig.report(lambda status: 'ZeroDivisionError' not in status.message)
+
+
 def test_starts_when_it_is_told_to(graph):
     rig_node = graph.start(DetectorNode, warmup=0, autostart=False)
     assert rig_node._detector is None
@@ -371,11 +618,12 @@ def test_starts_when_it_is_told_to(graph):
 
 
 def test_a_bundle_that_is_missing_fails_configuring_without_autostart(graph):
-    graph.start(DetectorNode, autostart=False, bundle='/nowhere.mnssd')
-    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
-    assert not graph.call(ChangeState, 'detector/change_state', request).success
-    answer = graph.call(GetState, 'detector/get_state', GetState.Request())
-    assert answer.current_state.label == 'unconfigured'
+    rig = Rig(graph, autostart=False, bundle='/nowhere.mnssd')
+    assert not rig.change(Transition.TRANSITION_CONFIGURE)
+    assert rig.state() == 'unconfigured'
+    assert rig.report(lambda status: '/nowhere.mnssd' in status.message).level == ERROR
+    status = rig.status(lambda msg: '/nowhere.mnssd' in msg.conditions[0])
+    assert (status.state, status.bundle) == ('inactive', '')
 
 
 @pytest.mark.parametrize(
@@ -393,35 +641,35 @@ def test_what_cannot_start_says_so(graph, given):
         graph.start(DetectorNode, warmup=0, **given)
 
 
-def test_an_unexpected_failure_is_reported_and_ends_the_process(graph, monkeypatch):
-    reports = graph.listen(DiagnosticArray, '/diagnostics')
-    rig = Rig(graph)
-    graph.wait(lambda: reports)
+def test_an_unexpected_failure_is_reported_and_ends_the_process(rig, monkeypatch):
     monkeypatch.setattr(detector_node, 'to_message', lambda *_: 1 / 0)
-    rig.show(from_array(np.zeros((8, 8, 3), np.uint8), 'rgb8', Header()))
-    graph.wait(graph.done.done)
-    with pytest.raises(MnssdError, match='ZeroDivisionError'):
-        graph.done.result()
+    rig.show(from_array(BLANK, 'rgb8', Header()))
+    rig.graph.wait(rig.graph.done.done)
+    with pytest.raises(ZeroDivisionError):
+        rig.graph.done.result()
     status = rig.status(lambda msg: msg.state == 'failed')
     assert 'ZeroDivisionError' in status.last_error
-    graph.wait(lambda: any(s.level == b'\x02' for msg in reports for s in msg.status))
+    assert rig.report(lambda status: 'ZeroDivisionError' in status.message).level == ERROR
 
 
-def test_a_failure_after_shutdown_is_none():
+def test_a_worker_that_fails_after_shutdown_fails_nothing(bundle, monkeypatch):
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=DOMAIN)
     done = rclpy.task.Future(executor=rclpy.executors.SingleThreadedExecutor(context=context))
     node = DetectorNode(done, subscribe=False, context=context)
     rclpy.shutdown(context=context)
-    node.offer(from_array(np.zeros((8, 8, 3), np.uint8), 'rgb8', Header()))
-    node._worker._thread.join(0.5)  # lives on, or has stumbled over the invalid context
+    worker = node._worker
+    monkeypatch.setattr(node._detections, 'publish', lambda _: 1 / 0)  # as an invalid context does
+    node.offer(from_array(BLANK, 'rgb8', Header()))
+    worker._thread.join()
+    assert isinstance(worker.failure, ZeroDivisionError)
     assert not done.done()
     node.destroy_node()
 
 
 def test_the_process_says_that_the_bundle_is_missing(process):
     child = process('detector_node', '-p', 'bundle:=/nowhere.mnssd')
-    output, _ = child.communicate(timeout=60)
+    output, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1, output
     assert '/nowhere.mnssd' in output
     assert 'Traceback' not in output
@@ -433,6 +681,50 @@ def test_the_process_ends_cleanly_when_interrupted(process):
         if 'looking at images' in line:
             break
     child.send_signal(signal.SIGINT)
-    output, _ = child.communicate(timeout=60)
+    output, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0, output
     assert 'Traceback' not in output
+
+
+def test_the_process_names_a_bad_override_and_ends(process):
+    name = 'qos_overrides./image.subscription.reliability'
+    child = process('detector_node', '-p', f'{name}:=foo')
+    output, _ = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 1, output
+    assert f'{name}:=foo' in output
+    assert 'Traceback' not in output
+
+
+HANGING = """
+import sys, threading
+from mnssd_perception.engines import ENGINES
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.nodes import drone_node
+
+class HangingEngine(OnnxRuntimeEngine):
+    def _run(self, image):
+        if threading.current_thread().name == {thread!r}:
+            print('hanging now', flush=True)
+            threading.Semaphore(0).acquire()
+        return super()._run(image)
+
+ENGINES['onnxruntime'] = HangingEngine
+sys.exit(drone_node.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ('thread', 'place'),
+    [('MainThread', 'configure ('), ('detector', 'the engine hangs')],
+    ids=['warm-up', 'frame'],
+)
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_process_whose_engine_hangs_is_ended_by_a_signal(process, thread, place, number):
+    child = process('', script=HANGING.format(thread=thread))
+    for line in child.stdout:
+        if 'hanging now' in line:
+            break
+    child.send_signal(number)
+    output, _ = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 1, output
+    assert place in output

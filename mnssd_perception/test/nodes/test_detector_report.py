@@ -6,13 +6,20 @@ from threading import Thread
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import StageTimings
 from mnssd_perception.engines import EngineInfo
+from mnssd_perception.errors import SettingsError
 import pytest
 
 pytest.importorskip('rclpy')
 
-from mnssd_perception.nodes.detector_report import report, state_of, status_message
-from mnssd_perception.nodes.detector_stats import DetectorStats
-from mnssd_perception.ros.diagnostics import ERROR, OK, STALE, WARN
+from mnssd_perception.nodes import detector_stats
+from mnssd_perception.nodes.detector_report import (
+    find_conditions,
+    make_report,
+    make_status,
+    state_of,
+)
+from mnssd_perception.nodes.detector_stats import DetectorStats, FailedFrames
+from mnssd_perception.ros.diagnostics import ERROR, STALE, WARN
 from std_msgs.msg import Header
 
 pytestmark = pytest.mark.ros
@@ -24,30 +31,70 @@ ENGINE = EngineInfo('paper', '1', 'fp32', 'desk')
 def test_no_frames():
     snapshot = DetectorStats().snapshot()
     assert (snapshot.received, snapshot.processed, snapshot.failed) == (0, 0, 0)
-    assert snapshot.rate == snapshot.latency_p50 == snapshot.stages.total == 0.0
+    assert snapshot.rate == snapshot.latency_p50 == snapshot.convert == 0.0
+    assert snapshot.stages.total == snapshot.frame_age == 0.0
     assert snapshot.silence == float('inf')
-    assert state_of(snapshot, '', is_active=True) == 'waiting'
+    assert (snapshot.failures, snapshot.last_error) == ({}, '')
+    assert state_of(snapshot, None, 1.0, is_active=True) == 'waiting'
 
 
 def test_totals_stay_and_periods_begin_anew():
     stats = DetectorStats()
     for _ in range(7):
         stats.receive()
-    stats.process(TIMINGS, 0.05)
-    stats.process(TIMINGS, None)
+    stats.process(TIMINGS, 0.004, 0.05)
+    stats.process(TIMINGS, 0.004, None)
     stats.drop_busy(2)
     stats.drop_stale()
-    stats.fail('first')
-    stats.fail('second')
+    stats.fail('image', 'first')
+    stats.fail('image', 'second')
     first, second = stats.snapshot(), stats.snapshot()
     assert first.received == first.processed + first.busy + first.stale + first.failed == 7
-    assert (first.new_stale, first.new_failed, first.last_error) == (1, 2, 'second')
+    assert first.new_stale == 1
     assert first.latency_p50 == first.latency_p95 == 0.05
     assert first.stages.total == pytest.approx(TIMINGS.total)
+    assert first.convert == pytest.approx(0.004)
     assert first.rate > 0
-    assert (second.received, second.failed, second.last_error) == (7, 2, 'second')
-    assert (second.new_stale, second.new_failed, second.rate) == (0, 0, 0.0)
-    assert second.stages.total == 0.0
+    assert (second.received, second.failed) == (7, 2)
+    assert (second.new_stale, second.rate) == (0, 0.0)
+    assert second.stages.total == second.convert == 0.0
+
+
+def test_a_failure_lasts_until_a_frame_goes_well_and_is_listed_once_more():
+    stats = DetectorStats()
+    stats.fail('image', 'first')
+    stats.fail('image', 'second')
+    for _ in range(2):
+        snapshot = stats.snapshot()
+        assert snapshot.failures == {'image': FailedFrames(2, 'second')}
+        assert snapshot.last_error == 'second'
+    stats.process(TIMINGS, 0.004, None)
+    assert stats.snapshot().failures == {'image': FailedFrames(2, 'second', has_passed=True)}
+    assert stats.snapshot().failures == {}
+    stats.fail('engine', 'third')
+    assert stats.snapshot().failures == {'engine': FailedFrames(1, 'third')}
+    stats.forget_failures()
+    assert stats.snapshot().last_error == ''
+
+
+@pytest.mark.parametrize(
+    'end',
+    [
+        lambda stats: stats.process(TIMINGS, 0.004, None),
+        lambda stats: stats.fail('engine', 'broken'),
+        lambda stats: stats.drop_stale(),
+    ],
+    ids=['processed', 'failed', 'too old'],
+)
+def test_the_frame_in_work_is_timed_until_its_end(end, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(detector_stats, 'monotonic', lambda: now)
+    stats = DetectorStats()
+    stats.begin()
+    now = 107.0
+    assert stats.frame_age() == stats.snapshot().frame_age == 7.0
+    end(stats)
+    assert stats.frame_age() == stats.snapshot().frame_age == 0.0
 
 
 def test_threads_count_every_frame():
@@ -72,35 +119,77 @@ def judge():
     bundle = open_bundle(shipped_bundle_path())
     stats = DetectorStats()
     stats.receive()
-    stats.process(TIMINGS, 0.05)
+    stats.process(TIMINGS, 0.004, 0.05)
     running = stats.snapshot()
 
-    def judge(*, failure='', warning='', is_active=True, **changes):
+    def judge(*, failure=None, transition_error=None, is_active=True, **changes):
         snapshot = replace(running, **changes)
-        state = state_of(snapshot, failure, is_active=is_active)
-        status = status_message(snapshot, state, ENGINE, bundle, Header())
-        status.last_error = failure or status.last_error
-        made = report(status, snapshot, '/image', warning)
+        state = state_of(snapshot, failure, 1.0, is_active=is_active)
+        status = make_status(snapshot, state, Header(), ENGINE, bundle, failure)
+        conditions = find_conditions(state, snapshot, '/image', failure, transition_error)
+        made = make_report(status, conditions)
         assert made.values['state'] == state
-        return state, made.level, made.message
+        assert made.summary.endswith('frames/s')
+        return state, [(condition.level, condition.message) for condition in made.conditions]
 
     return judge
 
 
+BAD_IMAGE = FailedFrames(2, 'bad step')
+BAD_HEADS = FailedFrames(9, 'heads are not finite')
+
+
 @pytest.mark.parametrize(
-    ('changes', 'state', 'level', 'word'),
+    ('changes', 'state', 'conditions'),
     [
-        ({'received': 0}, 'waiting', STALE, 'no image yet on /image'),
-        ({}, 'running', OK, 'frames/s'),
-        ({'silence': 7.0}, 'stalled', STALE, 'for 7 s'),
-        ({'new_failed': 2, 'last_error': 'bad step'}, 'running', WARN, '2 bad frames: bad step'),
-        ({'new_stale': 3}, 'running', WARN, '3 frames were too old'),
-        ({'warning': 'odd camera', 'received': 0}, 'waiting', WARN, 'odd camera'),
-        ({'failure': 'it broke', 'warning': 'odd'}, 'failed', ERROR, 'failed: it broke'),
-        ({'is_active': False}, 'inactive', WARN, 'not active'),
+        ({}, 'running', []),
+        ({'received': 0}, 'waiting', [(STALE, 'no image yet on /image')]),
+        ({'silence': 7.0}, 'stalled', [(STALE, 'for 7 s')]),
+        ({'frame_age': 0.9}, 'running', []),
+        ({'frame_age': 5.0}, 'hung', [(ERROR, 'busy with one frame for 5 s')]),
+        (
+            {'frame_age': 5.0, 'is_active': False},
+            'hung',
+            [(ERROR, 'busy with one frame for 5 s')],
+        ),
+        ({'failures': {'image': BAD_IMAGE}}, 'running', [(WARN, '2 bad frames: bad step')]),
+        ({'failures': {'engine': BAD_HEADS}}, 'running', [(ERROR, 'heads are not finite')]),
+        (
+            {'failures': {'engine': replace(BAD_HEADS, has_passed=True)}},
+            'running',
+            [(WARN, 'heads are not finite')],
+        ),
+        (
+            {'failures': {'image': BAD_IMAGE, 'engine': BAD_HEADS}},
+            'running',
+            [(WARN, 'bad step'), (ERROR, 'heads are not finite')],
+        ),
+        ({'new_stale': 3}, 'running', [(WARN, '3 frames were too old')]),
+        (
+            {'failure': ValueError('it broke'), 'frame_age': 5.0},
+            'failed',
+            [(ERROR, 'failed: ValueError: it broke')],
+        ),
+        ({'is_active': False}, 'inactive', [(WARN, 'not active')]),
+        (
+            {'is_active': False, 'transition_error': SettingsError('expected a bundle')},
+            'inactive',
+            [(ERROR, 'expected a bundle'), (WARN, 'not active')],
+        ),
     ],
 )
-def test_the_worst_is_reported(judge, changes, state, level, word):
-    found_state, found_level, message = judge(**changes)
-    assert (found_state, found_level) == (state, level)
-    assert word in message
+def test_everything_that_is_wrong_is_listed(judge, changes, state, conditions):
+    found_state, found = judge(**changes)
+    assert found_state == state
+    assert [level for level, _ in found] == [level for level, _ in conditions]
+    for (_, message), (_, part) in zip(found, conditions):
+        assert part in message
+
+
+def test_a_status_before_configuring_and_after_a_failure():
+    snapshot = DetectorStats().snapshot()
+    status = make_status(snapshot, 'failed', Header(), failure=ValueError('a\nb' * 1000))
+    assert (status.engine, status.bundle, status.state) == ('', '', 'failed')
+    assert status.last_error.startswith('ValueError: a')
+    assert status.last_error.isprintable()
+    assert len(status.last_error) <= 200

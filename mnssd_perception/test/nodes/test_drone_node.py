@@ -16,6 +16,9 @@ pytestmark = pytest.mark.ros
 
 DOMAIN = 64
 
+# Longer than a busy machine takes [s].
+PATIENCE = 100
+
 
 def arguments(graph, **parameters):
     """Write the command line of a drone in the namespace of the test."""
@@ -30,7 +33,7 @@ def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, proce
     inbox = graph.listen(Detection2DArray, 'detections', qos.detections())
     given = {'source': clip[0].parent, 'rate': 20.0, 'loop': 'true', 'frame_id': 'nose'}
     child = process('drone_node', *arguments(graph, **given))
-    graph.wait(lambda: len(inbox) >= 5, timeout=60)
+    graph.wait(lambda: len(inbox) >= 5)
     assert not graph.node.count_subscribers('image')
     assert any(len(msg.detections) for msg in inbox)
     assert {msg.header.frame_id for msg in inbox} == {'nose'}
@@ -39,19 +42,32 @@ def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, proce
     # Whoever subscribes gets the images that the detections are of.
     images = graph.listen(Image, 'image', qos.detections())
     graph.wait(lambda: len(images) >= 2)
-    wanted = images[0].header
-    graph.wait(lambda: any(msg.header == wanted for msg in inbox))
+    # A detector that is slower than the camera drops frames, so not every image has detections.
+    graph.wait(
+        lambda: any(image.header == found.header for image in images for found in inbox[-50:])
+    )
     child.send_signal(signal.SIGINT)
     output, _ = child.communicate(timeout=60)
     assert child.returncode == 0, output
     assert 'Traceback' not in output
 
 
+def test_every_frame_is_detected_in_lockstep(graph, process, clip, tmp_path):
+    for path in clip[:5]:
+        (tmp_path / path.name).symlink_to(path)
+    # Faster than any detector: by itself it would drop frames for newer ones.
+    given = {'source': tmp_path, 'rate': 1000.0, 'lockstep': 'true'}
+    child = process('drone_node', *arguments(graph, **given))
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, output
+    assert 'ended after 5 frames' in output
+    assert '5 processed, 0 dropped for newer ones' in output
+
+
 def test_ends_with_its_source(graph, process):
     given = {'source': 'synthetic:frames=5', 'rate': 100.0}
-    output, _ = (child := process('drone_node', *arguments(graph, **given))).communicate(
-        timeout=60
-    )
+    child = process('drone_node', *arguments(graph, **given))
+    output, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0, output
     assert 'ended after 5 frames' in output
 
@@ -72,7 +88,7 @@ def test_says_what_is_missing(graph, process, given):
 def test_is_interrupted_at_full_load(graph, process):
     inbox = graph.listen(Detection2DArray, 'detections', qos.detections())
     child = process('drone_node', *arguments(graph, rate=1000.0))
-    graph.wait(lambda: inbox, timeout=60)
+    graph.wait(lambda: inbox)
     child.send_signal(signal.SIGTERM)
     output, _ = child.communicate(timeout=60)
     assert child.returncode == 0, output

@@ -24,6 +24,7 @@ from mnssd_perception.ros.images import from_array
 from mnssd_perception.ros.labels import label_info
 from mnssd_perception.ssd import Detections
 import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -63,6 +64,12 @@ class Graph:
             assert time.monotonic() < deadline, 'expected the recorder to subscribe'
             time.sleep(0.05)
         time.sleep(0.5)  # it has found us as we have found it, and the labels have arrived
+
+    def show(self, header: Header, num: int) -> None:
+        """Publish what a detector makes of one frame."""
+        self.detections.publish(to_message(found(num), header))
+        image = np.full((96, 128, 3), (200, 100, 20), np.uint8)
+        self.overlay.publish(from_array(image, 'rgb8', header))
 
     def play(self, nums: Sequence[int], *, overlay: bool = True, period: float = 0.1) -> None:
         """Publish a frame for each number of detections."""
@@ -191,6 +198,51 @@ def test_a_bad_overlay_is_survived(tmp_path: Path, graph: Graph) -> None:
     assert process.returncode == 0, errors
     assert 'bad overlay' in errors
     assert video(tmp_path)[1] == 2
+
+
+def test_a_frame_that_is_sent_again_counts_once_and_is_acknowledged_again(
+    tmp_path: Path, graph: Graph
+) -> None:
+    inbox: list[Detection2DArray] = []
+    graph.node.create_subscription(Detection2DArray, 'recorded', inbox.append, qos.detections())
+    executor = SingleThreadedExecutor(context=graph.node.context)
+    executor.add_node(graph.node)
+    first, second = (Header(stamp=Stamp(sec=sec), frame_id='camera') for sec in (1, 2))
+    with recorder(tmp_path) as process:
+        graph.wait_for_recorder(process)
+        for num, header in enumerate((first, first, second), start=1):
+            graph.show(header, num=1)
+            deadline = time.monotonic() + TIMEOUT
+            while sum(msg.header == header for msg in inbox) < (num == 2) + 1:
+                assert time.monotonic() < deadline, 'expected the frame to be acknowledged'
+                executor.spin_once(timeout_sec=0.05)
+        printed, errors = process.communicate(timeout=TIMEOUT)
+    executor.shutdown()
+    assert process.returncode == 0, errors
+    assert '2 frames, 2 detections' in printed
+    assert [line['stamp']['sec'] for line in lines(tmp_path)] == [1, 2]
+
+
+def test_a_frame_is_acknowledged_only_with_its_overlay(tmp_path: Path, graph: Graph) -> None:
+    inbox: list[Detection2DArray] = []
+    graph.node.create_subscription(Detection2DArray, 'recorded', inbox.append, qos.detections())
+    with recorder(tmp_path) as process:
+        graph.wait_for_recorder(process)
+        graph.play([1, 1], overlay=False)
+        process.communicate(timeout=TIMEOUT)
+    rclpy.spin_once(
+        graph.node, timeout_sec=0.5, executor=SingleThreadedExecutor(context=graph.node.context)
+    )
+    assert inbox == []
+
+
+def test_frames_without_a_stamp_are_all_different(tmp_path: Path, graph: Graph) -> None:
+    with recorder(tmp_path) as process:
+        graph.wait_for_recorder(process)
+        for _ in range(3):
+            graph.detections.publish(to_message(found(1), Header()))
+        process.communicate(timeout=TIMEOUT)
+    assert len(lines(tmp_path)) == 3
 
 
 def test_without_any_detection_it_gives_up_with_a_reason(tmp_path: Path, graph: Graph) -> None:

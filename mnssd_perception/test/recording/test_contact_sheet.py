@@ -64,7 +64,7 @@ def test_memory_does_not_grow_with_the_clip() -> None:
     assert most <= 8
 
 
-@pytest.mark.parametrize('size_wh', [(640, 512), (1280, 720), (32, 24), (48, 640)])
+@pytest.mark.parametrize('size_wh', [(640, 512), (1280, 720), (32, 24), (48, 640), (1, 1)])
 def test_the_sheet_is_an_image_of_whole_tiles(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     sheet = ContactSheet()
     for index in range(5):
@@ -82,6 +82,16 @@ def test_sizes_may_differ(tmp_path: Path) -> None:
         sheet.add(colour(50, size_wh), '')
     sheet.write(tmp_path / 'sheet.jpg')
     assert cv2.imread(str(tmp_path / 'sheet.jpg')) is not None
+
+
+@pytest.mark.parametrize('size_wh', [(2, 3000), (3000, 2), (1, 32766), (9000, 7000)])
+def test_tiles_of_extreme_images_stay_small(size_wh: tuple[int, int]) -> None:
+    sheet = ContactSheet()
+    sheet.add(colour(50, size_wh), '')
+    [(tile, _)] = sheet._tiles
+    assert tile.shape[0] <= contact_sheet.MAX_TILE_HEIGHT
+    assert tile.shape[1] <= contact_sheet.TILE_WIDTH
+    assert (tile == 100).all()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

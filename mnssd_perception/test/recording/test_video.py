@@ -114,3 +114,16 @@ def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(RecordingError, match='is full'):
         for index in range(video.SPACE_CHECK):
             recorder.add(grey(1), index * NS // 10)
+
+
+@pytest.mark.parametrize('size_wh', [(1, 1), (2, 3000), (3000, 2), (9000, 100), (100, 9000)])
+def test_extreme_images_are_recorded_within_bounds(tmp_path: Path, size_wh) -> None:
+    recorder = VideoRecorder(tmp_path / 'clip.mp4')
+    for stamp in range(3):
+        recorder.add(grey(100, size_wh), stamp * NS // 10)
+        assert max(recorder._waiting[-1][1].shape) <= video.MAX_SIDE
+    recorder.close()
+    [frame, *_] = read(recorder.path)[1]
+    assert min(frame.shape[:2]) >= video.MIN_SIDE
+    assert max(frame.shape) <= video.MAX_SIDE
+    assert abs(int(frame.max()) - 100) < 60

@@ -6,6 +6,7 @@ import cv2
 from hypothesis import given, settings, strategies
 from mnssd_perception.encodings import ENCODINGS, image_view
 from mnssd_perception.errors import ImageError
+from mnssd_perception.thermal import to_8bit
 import numpy as np
 import pytest
 
@@ -203,3 +204,7 @@ def test_from_bgr(encoding):
     msg = from_bgr(GREY, Header(), encoding)
     assert msg.encoding == (encoding or 'mono8')
     np.testing.assert_array_equal(to_rgb(msg), np.dstack([GREY] * 3))
+    thermal = 20000 + 16 * GREY.astype(np.uint16)
+    msg = from_bgr(thermal, Header(), encoding)
+    assert msg.encoding == (encoding or 'mono16')
+    np.testing.assert_array_equal(to_rgb(msg), np.dstack([to_8bit(thermal)] * 3))

@@ -30,6 +30,13 @@ def test_names_and_threshold():
     assert class_names(msg) == {0: 'Person', 1: 'Car'}
 
 
+def test_names_of_others_are_made_safe():
+    names = ('Car\n[FATAL] \x1b[31m', 'x' * 10**6)
+    for name in class_names(label_info(names, 0.25, HEADER)).values():
+        assert name.isprintable()
+        assert len(name) <= 64
+
+
 def test_vision_info():
     msg = vision_info('model on engine', 'sha256:00', 3, HEADER)
     assert msg.header == HEADER

@@ -2,6 +2,7 @@
 # ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
 
 from dataclasses import dataclass
+import re
 
 from mnssd_perception.errors import MnssdError, SettingsError
 import pytest
@@ -33,6 +34,13 @@ class Values:
     word: str = parameter('red', 'a colour', choices=('red', 'green'))
     names: tuple[str, ...] = parameter((), 'some names')
     fixed: str = parameter('rock', 'stays', read_only=True)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A list that is not empty unless set."""
+
+    names: tuple[str, ...] = parameter(('x',), 'some names')
 
 
 @pytest.fixture(scope='module')
@@ -122,6 +130,32 @@ def test_changes_are_applied_once_and_together(make):
     assert parameters.values is applied[0]
 
 
+@pytest.fixture
+def make_from_file(tmp_path):
+    """Make a node that was started with a parameter file."""
+    context = rclpy.Context()
+
+    def make(text):
+        (tmp_path / 'some.param.yaml').write_text(text)
+        arguments = ['--ros-args', '--params-file', str(tmp_path / 'some.param.yaml')]
+        rclpy.init(args=arguments, context=context, domain_id=DOMAIN)
+        return Node('tested', context=context)
+
+    yield make
+    rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize('empty', ['[]', "['']"])
+def test_an_empty_list_in_a_parameter_file(make_from_file, empty):
+    node = make_from_file(f'/**:\n  ros__parameters:\n    names: {empty}\n')
+    parameters = Parameters(node, Named)
+    assert parameters.values.names == ()
+    assert node.get_parameter('names').value == ['']
+    assert change(node, names=['a']).successful
+    assert parameters.values.names == ('a',)
+    node.destroy_node()
+
+
 @pytest.mark.parametrize('empty', [[''], []])
 def test_an_empty_list_of_names(make, empty):
     node = make(names=['a'])
@@ -173,3 +207,80 @@ def test_check_again(make):
     assert change(node, number=6).successful
     parameters.check_again(no_seven)
     assert not change(node, number=7).successful
+
+
+# Names that no node has.
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        ('shar', "did you mean 'share'?"),
+        ('numbre', "did you mean 'number'?"),
+        ('spede', "did you mean 'speed'?"),
+        ('altitude', 'known are fixed, free, names, number, share, speed, switch, word'),
+    ],
+)
+def test_an_unknown_name_is_refused_with_a_suggestion(make, name, hint):
+    with pytest.raises(SettingsError, match=f"unknown parameter '{name}'; {re.escape(hint)}"):
+        Parameters(make(**{name: 1.0}), Values, known_names=['speed'])
+
+
+def test_an_unknown_name_in_a_parameter_file_is_refused(make_from_file):
+    node = make_from_file('/**:\n  ros__parameters:\n    sharre: 0.5\n')
+    with pytest.raises(SettingsError, match="did you mean 'share'"):
+        Parameters(node, Values)
+    node.destroy_node()
+
+
+def test_names_of_other_nodes_and_of_ros_are_left_alone(make):
+    others = {'qos_overrides./image.subscription.depth': 3, 'use_sim_time': True, 'speed': 2.0}
+    assert Parameters(make(**others), Values, known_names=['speed']).values == Values()
+
+
+# Defaults that become known later.
+
+
+def test_no_defaults(make):
+    parameters = Parameters(make(), Values)
+    parameters.set_defaults()
+    assert parameters.values == Values()
+
+
+def test_defaults_replace_what_nobody_has_set(make):
+    node, applied = make(number=3, word='green'), []
+    parameters = Parameters(node, Values, apply=applied.append)
+    assert change(node, free=2.0).successful
+    parameters.set_defaults(share=0.25, number=8, word='red', free=5.0)
+    # The number was set to what is the default anyway, and stays.
+    assert parameters.values == Values(share=0.25, number=3, word='green', free=2.0)
+    assert applied[-1] == parameters.values
+    assert node.get_parameter('share').value == 0.25
+    assert node.get_parameter('number').value == 3
+
+
+def test_defaults_may_change_again_until_somebody_sets_the_parameter(make):
+    node = make()
+    parameters = Parameters(node, Values)
+    parameters.set_defaults(share=0.25)
+    parameters.set_defaults(share=0.75)
+    assert parameters.values.share == 0.75
+    assert change(node, share=0.75).successful
+    parameters.set_defaults(share=0.1)
+    assert parameters.values.share == 0.75
+    assert node.get_parameter('share').value == 0.75
+
+
+def test_a_refused_change_leaves_a_parameter_unset(make):
+    node = make()
+    parameters = Parameters(node, Values)
+    assert not change(node, share=7.0).successful
+    parameters.set_defaults(share=0.25)
+    assert parameters.values.share == 0.25
+
+
+def test_a_default_that_is_refused(make):
+    parameters = Parameters(make(), Values, check=no_seven)
+    with pytest.raises(SettingsError, match='any number but 7'):
+        parameters.set_defaults(number=7, share=0.25)
+    assert parameters.values == Values()

@@ -2,7 +2,7 @@
 
 import cv2
 from mnssd_perception.errors import SourceError
-from mnssd_perception.sources.folder import FolderSource, read_image
+from mnssd_perception.sources.folder import FolderSource
 import numpy as np
 import pytest
 
@@ -70,19 +70,31 @@ def test_a_folder_of_garbage_is_an_error_at_the_end(tmp_path):
         list(FolderSource(tmp_path, loop=True))
 
 
-def test_read_colour_grey_and_deep_images(tmp_path):
+def read(path):
+    """Play a folder of one image."""
+    [frame] = FolderSource(path)
+    return frame.image
+
+
+def test_colour_grey_and_thermal_images_are_as_a_camera_sends_them(tmp_path):
     colour = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
-    np.testing.assert_array_equal(read_image(write(tmp_path / 'a.png', colour)), colour)
+    np.testing.assert_array_equal(read(write(tmp_path / 'a.png', colour)), colour)
     grey = colour[..., 0].copy()
-    np.testing.assert_array_equal(read_image(write(tmp_path / 'b.png', grey)), grey)
-    deep = read_image(write(tmp_path / 'c.png', grey.astype(np.uint16) + 30000))
-    assert deep.shape == grey.shape
-    assert (deep.dtype, deep.min(), deep.max()) == (np.uint8, 0, 255)
-    deep_colour = read_image(write(tmp_path / 'd.png', colour.astype(np.uint16) << 8))
+    np.testing.assert_array_equal(read(write(tmp_path / 'b.png', grey)), grey)
+    thermal = grey.astype(np.uint16) + 30000
+    image = read(write(tmp_path / 'c.png', thermal))
+    assert image.dtype == np.uint16
+    np.testing.assert_array_equal(image, thermal)
+    deep_colour = read(write(tmp_path / 'd.png', colour.astype(np.uint16) << 8))
+    assert deep_colour.dtype == np.uint8
     np.testing.assert_array_equal(deep_colour, colour)
 
 
 def test_floating_point_images_are_refused(tmp_path):
-    path = write(tmp_path / 'a.tiff', np.zeros((4, 4), np.float32))
-    with pytest.raises(SourceError, match='float32'):
-        read_image(path)
+    sentences = []
+    source = FolderSource(
+        write(tmp_path / 'a.tiff', np.zeros((4, 4), np.float32)), report=sentences.append
+    )
+    with pytest.raises(SourceError, match='no readable frame'):
+        list(source)
+    assert 'float32' in sentences[0]

@@ -3,7 +3,7 @@
 import cv2
 from hypothesis import given, settings, strategies
 from mnssd_perception.errors import SourceError
-from mnssd_perception.sources import FrameSource, open_source
+from mnssd_perception.sources import FrameSource, is_live, open_source
 from mnssd_perception.sources.folder import FolderSource
 from mnssd_perception.sources.opening import STREAM_SCHEMES
 from mnssd_perception.sources.synthetic import SyntheticSource
@@ -95,3 +95,27 @@ def test_any_text_is_a_source_or_a_source_error(prefix, text):
         return
     assert isinstance(source, FrameSource)
     source.close()
+
+
+@pytest.mark.parametrize(
+    ('uri', 'expected'),
+    [
+        ('', False), ('0', True), ('/dev/video0', True), ('v4l2:///dev/video0', True),
+        (' rtsp://camera/1', True), ('HTTP://camera/1', True), ('gst:videotestsrc', True),
+        ('synthetic:', False), ('/clips/a.mp4', False), ('file:///a.mp4', False), ('clip', False),
+        ('gopher://camera', False),
+    ],
+)  # fmt: skip
+def test_is_live(uri, expected):
+    assert is_live(uri) == expected
+
+
+@pytest.mark.parametrize('uri', ['/dev/video987', 'rtsp://localhost:1/'])
+def test_a_live_source_may_come_later(uri):
+    source = open_source(uri, retry=True)
+    assert (source.rate, source.num_frames) == (None, 0)
+
+
+def test_a_file_must_be_there():
+    with pytest.raises(SourceError):
+        open_source('/nowhere/at/all', retry=True)

@@ -2,7 +2,6 @@
 
 import warnings
 
-from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import (
     decode,
     FeatureMap,
@@ -11,7 +10,7 @@ from mnssd_perception.ssd import (
     prior_boxes,
     RawHeads,
     resizing,
-    Selection,
+    Thresholds,
 )
 import numpy as np
 import pytest
@@ -37,11 +36,13 @@ def heads_of(spec, probabilities, offsets=None):
     return RawHeads(logits, moved)
 
 
-def found_in(heads, plan=STRETCH, spec=FOUR, **selection):
+def found_in(heads, plan=STRETCH, spec=FOUR, labels=None, max_candidates=2000, **thresholds):
     """Run the function under test, in which not even a warning is welcome."""
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        return postprocess(heads, spec, plan, Selection(**selection))
+        return postprocess(
+            heads, spec, plan, Thresholds(**thresholds), labels, max_candidates=max_candidates
+        )
 
 
 def test_empty():
@@ -61,14 +62,14 @@ def test_golden_head():
         {0: (0.25, 0.15, 0.6), 1: (0.1, 0.8, 0.1), 3: (0.7, 0.2, 0.1)},
         {1: (0, 2.5, 0, -3.4657359)},  # lower by a quarter of 8, and half as high
     )
-    found = found_in(heads, score_threshold=0.3)
+    found = found_in(heads, score=0.3)
     np.testing.assert_allclose(found.boxes, [[32, 8, 64, 16], [0, 0, 32, 16]], atol=1e-4)
     np.testing.assert_allclose(found.scores, [0.8, 0.6], atol=1e-6)
     assert found.labels.tolist() == [0, 1]
 
 
 def test_a_prior_may_answer_for_two_classes():
-    found = found_in(heads_of(FOUR, {2: (0.2, 0.35, 0.45)}), score_threshold=0.3)
+    found = found_in(heads_of(FOUR, {2: (0.2, 0.35, 0.45)}), score=0.3)
     assert found.labels.tolist() == [1, 0]
     np.testing.assert_array_equal(found.boxes[0], found.boxes[1])
 
@@ -97,7 +98,7 @@ def test_suppression_is_by_class():
     other = heads_of(FOUR, {0: (0.1, 0.9, 0), 1: (0.2, 0, 0.8)}, offset)
     assert len(found_in(same)) == 1
     assert len(found_in(other)) == 2
-    assert len(found_in(same, iou_threshold=1.0)) == 2
+    assert len(found_in(same, iou=1.0)) == 2
 
 
 def test_max_detections_keeps_the_best():
@@ -141,7 +142,7 @@ def test_a_score_at_the_threshold_is_found(threshold):
                 3: (rest * (1 - share) + threshold - below, below, rest * share),
             },
         )
-        found = found_in(heads, score_threshold=threshold, labels=(0,))
+        found = found_in(heads, score=threshold, labels=(0,))
         np.testing.assert_allclose(found.scores, [above], rtol=1e-4)
 
 
@@ -157,64 +158,33 @@ def test_broken_heads_are_no_detections(value):
         assert np.isfinite(box).all()
 
 
-@pytest.mark.parametrize(
-    ('values', 'name'),
-    [
-        ({'score_threshold': 0.0}, 'score_threshold'),
-        ({'score_threshold': 1.0}, 'score_threshold'),
-        ({'score_threshold': float('nan')}, 'score_threshold'),
-        ({'score_threshold': '0.5'}, 'score_threshold'),
-        ({'score_threshold': None}, 'score_threshold'),
-        ({'score_threshold': True}, 'score_threshold'),
-        ({'iou_threshold': -0.1}, 'iou_threshold'),
-        ({'iou_threshold': 1.1}, 'iou_threshold'),
-        ({'iou_threshold': float('nan')}, 'iou_threshold'),
-        ({'iou_threshold': [0.5]}, 'iou_threshold'),
-        ({'max_detections': 0}, 'max_detections'),
-        ({'max_detections': -1}, 'max_detections'),
-        ({'max_detections': 10.0}, 'max_detections'),
-        ({'max_detections': 2001}, 'max_detections'),
-        ({'max_candidates': 0}, 'max_detections'),
-        ({'max_candidates': float('inf')}, 'max_candidates'),
-    ],
-)
-def test_selections_that_cannot_be_are_refused(values, name):
-    with pytest.raises(SettingsError, match=name):
-        Selection(**values)
-
-
-def test_selections_of_numpy_numbers():
-    Selection(np.float32(0.5), np.float64(0.5), np.int64(3))
-
-
 # The reference: everything the dear way, and in plain loops.
 
 
-def reference(heads, spec, plan, selection):
+def reference(heads, spec, plan, thresholds, labels, max_candidates):
     """Find (box, score, label), best first, without any short cut."""
     with np.errstate(all='ignore'):
         weights = np.exp(heads.logits - heads.logits.max(axis=1, keepdims=True))
         scores = weights / weights.sum(axis=1, keepdims=True)
         boxes = plan.to_source(decode(heads.offsets, prior_boxes(spec), spec.variances))
-    threshold = np.float32(selection.score_threshold)
+    threshold = np.float32(thresholds.score)
     rows = []
     for prior in range(spec.num_priors):
         for label in range(spec.num_classes):
             score = scores[prior, label + 1]
-            wanted = selection.labels is None or label in selection.labels
+            wanted = labels is None or label in labels
             if wanted and score >= threshold:
                 rows.append((-score, prior, label))
     kept = []
-    for negative, prior, label in sorted(rows)[: selection.max_candidates]:
+    for negative, prior, label in sorted(rows)[:max_candidates]:
         box = boxes[prior]
         if not (box[2] > box[0] and box[3] > box[1]):
             continue
         if all(
-            label != other or not beats(rival, box, selection.iou_threshold)
-            for rival, _, other in kept
+            label != other or not beats(rival, box, thresholds.iou) for rival, _, other in kept
         ):
             kept.append((box, -negative, label))
-    return kept[: selection.max_detections]
+    return kept[: thresholds.max_detections]
 
 
 def beats(box, other, threshold):
@@ -266,17 +236,17 @@ def test_equals_the_reference(kind, seed):
         frame = (int(generator.integers(1, 900)), int(generator.integers(1, 900)))
         plan = resizing(frame, DENSE.input_size, mode)
         some = tuple(label for label in range(3) if generator.random() < 0.6)
-        selection = Selection(
-            score_threshold=float(generator.choice([0.01, 0.05, 0.2, 0.5, 0.9])),
-            iou_threshold=float(generator.choice([0.0, 0.3, 0.45, 0.7, 1.0])),
+        thresholds = Thresholds(
+            score=float(generator.choice([0.01, 0.05, 0.2, 0.5, 0.9])),
+            iou=float(generator.choice([0.0, 0.3, 0.45, 0.7, 1.0])),
             max_detections=int(generator.choice([1, 5, 100])),
-            max_candidates=int(generator.choice([100, 2000])),
-            labels=some if generator.random() < 0.3 else None,
         )
+        most = int(generator.choice([100, 2000]))
+        labels = some if generator.random() < 0.3 else None
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            found = postprocess(heads, DENSE, plan, selection)
-        expected = reference(heads, DENSE, plan, selection)
+            found = postprocess(heads, DENSE, plan, thresholds, labels, max_candidates=most)
+        expected = reference(heads, DENSE, plan, thresholds, labels, most)
         assert found.labels.tolist() == [label for _, _, label in expected]
         np.testing.assert_allclose(
             found.boxes, np.array([box for box, _, _ in expected]).reshape(-1, 4), atol=1e-3

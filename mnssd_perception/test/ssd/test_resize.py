@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.errors import ImageError
-from mnssd_perception.ssd import resize_frame, resizing
+from mnssd_perception.ssd import resize_frame, resize_image, resizing
 import numpy as np
 import pytest
 
@@ -170,9 +170,44 @@ def test_rows_that_overlap_in_memory_are_refused():
         resize_frame(frame, resizing((50, 60), (40, 50), 'stretch'))
 
 
-def test_shrinking_much_averages():
-    # Every third column white: interpolation between two of four pixels would make stripes.
-    image = np.zeros((90, 90, 3), np.uint8)
-    image[:, ::3] = 255
-    found = resize_frame(image, resizing((90, 90), (30, 30), 'stretch'))
-    assert (found == 85).all()
+@pytest.mark.parametrize('source', [(80, 100), (90, 110), (160, 200), (320, 410), (96, 1600)])
+def test_shrinking_averages_what_is_too_fine_to_show(source):
+    # Interpolating between two of four pixels would make large patterns of a checkerboard.
+    rows, columns = np.indices(source)
+    for pattern in (rows + columns, rows, columns):
+        image = np.repeat((pattern % 2 * 200).astype(np.uint8)[..., None], 3, axis=2)
+        found = resize_frame(image, resizing(source, (40, 50), 'stretch'))
+        assert np.abs(found.astype(int) - 100).max() <= 2
+
+
+@pytest.mark.parametrize('source', [(79, 101), (81, 103), (323, 401), (161, 1999)])
+def test_shrinking_averages_noise_of_any_size(source):
+    noise = np.random.default_rng(0).integers(0, 2, source, np.uint8) * 200
+    image = np.repeat(noise[..., None], 3, axis=2)
+    found = resize_image(image, (source[0] // 4, source[1] // 4))
+    assert found.std() < image.std() / 2
+    assert abs(found.mean() - image.mean()) < 4
+
+
+@pytest.mark.parametrize('size', [(1, 1), (3, 1), (1, 3), (40, 50)])
+@pytest.mark.parametrize('source', [(1, 1), (2, 1), (1, 7), (30, 40)])
+def test_images_of_one_pixel(source, size):
+    image = np.full((*source, 3), (10, 200, 77), np.uint8)
+    for found in (
+        resize_image(image, size),
+        resize_image(image, size, np.zeros((*size, 3), 'u1')),
+    ):
+        assert found.shape == (*size, 3)
+        assert (found == (10, 200, 77)).all()
+
+
+@settings(deadline=None)
+@given(st.tuples(sides, sides), st.tuples(st.integers(1, 60), st.integers(1, 60)))
+def test_a_step_stays_where_it_is(source, size):
+    """The place of an edge is not moved by rounding the sizes between."""
+    image = np.zeros((source[0] % 200 + 8, source[1] % 200 + 8, 3), np.uint8)
+    height, width = image.shape[:2]
+    image[:, width // 2 :] = 255
+    found = resize_image(image, size)
+    white = found[..., 0].astype(float).sum(axis=1) / 255 * width / size[1]
+    assert np.abs(white - (width - width // 2)).max() <= max(1.0, width / size[1]) / 2 + 0.5

@@ -75,6 +75,7 @@ def test_normalisations_that_cannot_be_are_refused(changes):
     [
         ({'input_size': (0, 24)}, 'sides of 1 to 8192'),
         ({'input_size': (16, 8193)}, 'sides of 1 to 8192'),
+        ({'input_size': (4097, 4096)}, 'at most 16777216 pixels'),
         ({'class_names': ()}, 'at least one class'),
         ({'class_names': ('car', 'car')}, 'class names that differ'),
         ({'class_names': ('car', ' ')}, 'printable class names'),
@@ -83,6 +84,13 @@ def test_normalisations_that_cannot_be_are_refused(changes):
         ({'feature_maps': ()}, 'at least one feature map'),
         ({'variances': (0.1, 0.0)}, 'variances greater than 0'),
         ({'variances': (float('nan'), 0.2)}, 'variances greater than 0'),
+        (
+            {
+                'feature_maps': (FeatureMap((1000, 1000), (8.0, 8.0), ((1.0, 1.0),)),),
+                'class_names': tuple(map(str, range(33))),
+            },
+            'at most 33554432 logits, got 1000000 priors of 33 classes',
+        ),
         ({'feature_maps': (FeatureMap((10**9, 10**9), (8.0, 8.0), ((1.0, 1.0),)),)}, 'at most'),
     ],
 )

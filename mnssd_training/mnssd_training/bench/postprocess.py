@@ -23,7 +23,7 @@ from mnssd_perception.ssd import (
     prior_boxes,
     RawHeads,
     resizing,
-    Selection,
+    Thresholds,
 )
 from mnssd_training.bench.timing import measure
 import numpy as np
@@ -87,7 +87,12 @@ def bench_postprocess(rounds: int = 200) -> None:
     print('whole: from raw heads, as ours; tail: its softmax and decoding for nothing')
     for threshold in (0.35, 0.05, 0.01):
         ours = partial(
-            postprocess, heads, spec, plan, Selection(threshold, IOU, MOST, max_candidates=10_000)
+            postprocess,
+            heads,
+            spec,
+            plan,
+            Thresholds(threshold, IOU, MOST),
+            max_candidates=10_000,
         )
         functions: dict[str, Callable[[], object]] = {'mnssd, whole': ours}
         for name, (prepare, suppress) in rivals.items():

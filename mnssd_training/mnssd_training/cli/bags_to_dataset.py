@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections
 from mnssd_training.cli.verb import run_verb
@@ -140,18 +140,15 @@ def _labeller(args: Namespace, bundle: Bundle) -> tuple[Label, dict[str, Any] | 
     if args.no_prelabel:
         return lambda _: Detections.empty(), None
     thresholds = bundle.manifest.thresholds
-    settings = DetectorSettings(
-        thresholds.score if args.score_threshold is None else args.score_threshold,
-        thresholds.iou,
-        thresholds.max_detections,
-    )
+    if args.score_threshold is not None:
+        thresholds = replace(thresholds, score=args.score_threshold)
     notes = {
         'bundle': f'{bundle.name}-{bundle.version}',
         'digest': bundle.digest,
-        'score_threshold': settings.score_threshold,
-        'iou_threshold': settings.iou_threshold,
+        'score_threshold': thresholds.score,
+        'iou_threshold': thresholds.iou,
     }
-    return Detector(bundle, open_engine(bundle, args.engine), settings).detect, notes
+    return Detector(bundle, open_engine(bundle, args.engine), thresholds).detect, notes
 
 
 def _names(bags: Sequence[Path]) -> list[str]:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 import sys
 
-from mnssd_perception.bundle import Thresholds
+from mnssd_perception.ssd import Thresholds
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.data import read_splits
 from mnssd_training.errors import DatasetError
-from mnssd_training.export import package, PackageNotes
+from mnssd_training.export import bundle_path, package, PackageNotes
 from mnssd_training.priors import spec_at
 from mnssd_training.train import load_checkpoint
 
@@ -32,7 +32,12 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     parser.add_argument('checkpoint', help='of a training run, such as best.pt; also s3://')
     add_data_arguments(parser)
-    parser.add_argument('--output', type=Path, default=Path(), help='folder for the bundle')
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path(),
+        help='folder for the bundle, or its path, ending in .mnssd',
+    )
     parser.add_argument('--name', required=True, help='of the model')
     parser.add_argument('--version', required=True, help='of the model, such as 0.1.0')
     parser.add_argument('--train-split', help='list that it was trained on')
@@ -74,8 +79,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     data = read_splits(config)
     if not data.val:
         raise DatasetError(config.root, 'there is no photograph to score on; name --val-split')
-    _make(args.output)
-    path = args.output / f'{args.name}-{args.version}.mnssd'
+    path = bundle_path(args.output, args.name, args.version)
+    _make(path.parent)
     manifest = package(checkpoint, data.train, data.val, path, notes)
     metrics = manifest.artefacts[0].metrics
     parity = metrics['parity_with_pytorch']

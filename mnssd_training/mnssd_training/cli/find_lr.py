@@ -40,6 +40,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
     for index in range(0, len(test.rates), max(1, len(test.rates) // ROWS)):
         print(f'{test.rates[index]:>10.2e}{test.losses[index]:>10.4f}{test.smooth[index]:>10.4f}')
     write_image(args.output, plot(test))
+    if test.is_flat:
+        print(
+            'warning: the loss hardly falls at any rate, so the suggestion means little; '
+            'try more --steps, a larger training.batch_size, and look at the data '
+            '(dataset look --augmented --matched)',
+            file=sys.stderr,
+        )
     print(f'the loss falls fastest at {test.suggestion:.2e}; plot: {args.output}')
     print(f'use it by optimizer.learning_rate={test.suggestion:.1e}')
 

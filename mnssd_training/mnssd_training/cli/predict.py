@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from dataclasses import replace
 import itertools
 import json
 from pathlib import Path
@@ -10,11 +11,10 @@ import sys
 from typing import Any, TextIO
 
 import cv2
-from mnssd_perception.bundle import shipped_bundle_path, Thresholds
-from mnssd_perception.detector import DetectorSettings
+from mnssd_perception.bundle import shipped_bundle_path
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
-from mnssd_perception.ssd import Detections
+from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.cli.shots import open_shots, Shot, Shots
 from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
@@ -61,9 +61,9 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     args = parser.parse_args(arguments)
 
-    def choose(thresholds: Thresholds) -> DetectorSettings:
+    def choose(thresholds: Thresholds) -> Thresholds:
         least = thresholds.score if args.score_threshold is None else args.score_threshold
-        return DetectorSettings(least, thresholds.iou, thresholds.max_detections)
+        return replace(thresholds, score=least)
 
     every = [open_shots(place, args.topic, _warn) for place in args.sources]
     _check_names(every, args.output)

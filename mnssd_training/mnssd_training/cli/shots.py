@@ -10,10 +10,12 @@ from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
-import cv2
-from mnssd_perception.errors import SourceError
-from mnssd_perception.sources import FrameSource, open_source, without_password
-from mnssd_perception.sources.folder import FolderSource, IMAGE_SUFFIXES
+from mnssd_perception.encodings import array_to_rgb
+from mnssd_perception.errors import ImageFileError, SourceError
+from mnssd_perception.image_file import decode_image, IMAGE_SUFFIXES
+from mnssd_perception.sources import FrameSource, open_source
+from mnssd_perception.sources.folder import FolderSource
+from mnssd_perception.text import mask_secrets
 from mnssd_training.data.bags import is_bag, read_bag_images
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +82,7 @@ def open_shots(place: str, topic: str | None, report: Report) -> Shots:
     if place.startswith(('http://', 'https://')):
         name = unquote(PurePosixPath(urlsplit(place).path).name)
         if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-            shown = without_password(place)
+            shown = mask_secrets(place)
             stills = (Shot(name, _download(one, shown)) for one in (place,))
             return Shots(shown, PurePosixPath(name).stem, (), stills)
     return _play(place, report)
@@ -98,11 +100,11 @@ def _play(place: str, report: Report) -> Shots:
 
     source = open_source(place, report=told)
     opened.append(source)
-    shown = without_password(place)
+    shown = mask_secrets(place)
     stem = re.sub(r'[^A-Za-z0-9_.-]+', '_', PurePosixPath(urlsplit(shown).path).stem) or 'camera'
     if isinstance(source, FolderSource):
         path = Path(place)
-        stills = (Shot(frame.name, _rgb(frame.image)) for frame in source)
+        stills = (Shot(frame.name, array_to_rgb(frame.image)) for frame in source)
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
         paths = tuple(one for one in inside if one.suffix.lower() in IMAGE_SUFFIXES)
         return Shots(shown, stem, paths, stills)
@@ -110,16 +112,10 @@ def _play(place: str, report: Report) -> Shots:
         itertools.count(0, round(NS / source.rate)) if source.rate else iter(time.monotonic_ns, -1)
     )
     moving = (
-        Shot(str(number), _rgb(frame.image), next(moments))
+        Shot(str(number), array_to_rgb(frame.image), next(moments))
         for number, frame in enumerate(source, start=1)
     )
     return Shots(shown, stem, (Path(place),), moving)
-
-
-def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn what a camera gives into RGB."""
-    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code)
 
 
 def _download(address: str, shown: str) -> NDArray[np.uint8]:
@@ -133,9 +129,6 @@ def _download(address: str, shown: str) -> NDArray[np.uint8]:
     if len(content) > MOST_BYTES:
         raise SourceError(f"expected an image of at most {MOST_BYTES} bytes: '{shown}'")
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # of no bytes
-        image = None
-    if image is None:
-        raise SourceError(f"expected an image, got something unreadable: '{shown}'")
-    return _rgb(image)
+        return decode_image(content, shown)
+    except ImageFileError as error:
+        raise SourceError(f"cannot use '{shown}': {error.reason}") from error

@@ -13,10 +13,9 @@ from mnssd_perception.bundle import (
     file_entries,
     Manifest,
     open_bundle,
-    Thresholds,
     write_bundle,
 )
-from mnssd_perception.detector import Detector, DetectorSettings, StageTimings
+from mnssd_perception.detector import Detector, StageTimings
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.ssd import (
     Detections,
@@ -25,7 +24,7 @@ from mnssd_perception.ssd import (
     prior_digest,
     resize_frame,
     resizing,
-    Selection,
+    Thresholds,
 )
 from mnssd_training.data import Sample
 from mnssd_training.errors import DatasetError
@@ -65,12 +64,12 @@ class Subject:
     detect_samples: Callable[[Sequence[Sample], Progress | None], list[Detections]]
 
 
-Choose = Callable[[Thresholds], DetectorSettings]
+Choose = Callable[[Thresholds], Thresholds]
 
 
-def for_scoring(thresholds: Thresholds) -> DetectorSettings:
-    """Choose settings that also tell what the network doubts."""
-    return replace(SCORING, iou_threshold=thresholds.iou)
+def for_scoring(thresholds: Thresholds) -> Thresholds:
+    """Choose thresholds that also tell what the network doubts."""
+    return replace(SCORING, iou=thresholds.iou)
 
 
 def open_subject(place: str, engine: str = 'auto', choose: Choose = for_scoring) -> Subject:
@@ -80,7 +79,7 @@ def open_subject(place: str, engine: str = 'auto', choose: Choose = for_scoring)
     :param place: a checkpoint (``.pt``, a path or an address), an ONNX file that was exported
         here, or a bundle.
     :param engine: for an ONNX file or a bundle.
-    :param choose: makes the settings of the detector from the thresholds of the model.
+    :param choose: makes the thresholds of the detector from the thresholds of the model.
     :return: what it is.
     :raises MnssdError: naming the file and what is wrong with it.
     """
@@ -139,7 +138,7 @@ def _checkpoint(place: str, choose: Choose) -> Subject:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model = checkpoint.build().to(device)
     thresholds = Thresholds()
-    selection = choose(thresholds).selection(model.spec.class_names)
+    chosen = choose(thresholds)
     name = torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'
     return Subject(
         'checkpoint',
@@ -147,12 +146,12 @@ def _checkpoint(place: str, choose: Choose) -> Subject:
         thresholds,
         f'PyTorch {torch.__version__}, {name}, {torch.get_num_threads()} threads',
         checkpoint.experiment,
-        _timed(model, selection),
-        lambda samples, progress: detect_model(model, samples, progress, selection=selection),
+        _timed(model, chosen),
+        lambda samples, progress: detect_model(model, samples, progress, thresholds=chosen),
     )
 
 
-def _timed(model: MobileNetSsd, selection: Selection) -> TimedDetect:
+def _timed(model: MobileNetSsd, thresholds: Thresholds) -> TimedDetect:
     """Do with a network in PyTorch what a detector does with an engine."""
 
     def detect(image: NDArray[np.uint8]) -> tuple[Detections, StageTimings]:
@@ -162,7 +161,7 @@ def _timed(model: MobileNetSsd, selection: Selection) -> TimedDetect:
         resized = perf_counter()
         heads = model.infer(network_image)
         inferred = perf_counter()
-        found = postprocess(heads, model.spec, plan, selection)
+        found = postprocess(heads, model.spec, plan, thresholds)
         done = perf_counter()
         return found, StageTimings(resized - started, inferred - resized, done - inferred)
 

@@ -5,10 +5,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import cv2
 from mnssd_perception.encodings import convert
 from mnssd_perception.errors import ImageError
-from mnssd_perception.thermal import to_8bit
+from mnssd_perception.image_file import decode_image
+from mnssd_perception.text import sanitize_text
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ __all__ = ['image_topics', 'is_bag', 'read_bag_images']
 STORAGE_SUFFIXES = ('.db3', '.mcap')
 METADATA = 'metadata.yaml'
 NS = 10**9
-JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'  # OpenCV paints what is missing grey
 
 RAW, COMPRESSED = KINDS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
@@ -136,25 +135,11 @@ def _guarded(path: Path, where: str, action: Callable[..., Any], *arguments: Any
     try:
         return action(*arguments)
     except Exception as error:  # rosbags, SQLite, zstd and struct have no common error
-        words = ' '.join(str(error).split())[:200] or type(error).__name__
+        words = sanitize_text(error) or type(error).__name__
         raise DatasetError(path, f'{where}: the bag is damaged or unknown: {words}') from error
 
 
 def _decompress(message: Any) -> NDArray[np.uint8]:
     """Read a compressed image as the drone would see the camera's own."""
-    encoded = np.asarray(message.data, np.uint8)
-    if encoded[:2].tobytes() == JPEG_START and JPEG_END not in encoded.tobytes():
-        raise ImageError('a JPEG that is cut short')
-    try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:  # of no bytes
-        image = None
-    if image is None:
-        raise ImageError(f"cannot decode a compressed image of format '{message.format}'")
-    if image.dtype == np.uint16:
-        image = to_8bit(image) if image.ndim == 2 else (image >> 8).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise ImageError(f'expected 8 or 16 bits a channel, got {image.dtype}')
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    encoded = np.asarray(message.data, np.uint8).tobytes()
+    return decode_image(encoded, f'compressed as {message.format}')

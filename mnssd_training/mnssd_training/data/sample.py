@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+from mnssd_perception import image_file
+from mnssd_perception.errors import ImageFileError
+from mnssd_perception.image_file import decode_image
 from mnssd_training.data.remote import read_entry, ShardEntry
 from mnssd_training.errors import DatasetError
 import numpy as np
@@ -12,7 +14,6 @@ from numpy.typing import NDArray
 __all__ = ['ANY_CLASS', 'load_image', 'read_encoded', 'read_image', 'Sample', 'ShardEntry']
 
 ANY_CLASS = -1  # label of an ignore region that is not of one class
-JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,8 @@ def load_image(sample: Sample) -> NDArray[np.uint8]:
     :return: ``(height, width, 3)`` uint8 RGB.
     :raises DatasetError: if the file is missing, not an image, or not of the annotated size.
     """
-    image = read_image(sample.path)
-    if image.shape[:2] != sample.size:
-        raise DatasetError(
-            sample.path,
-            f'expected height and width {sample.size} as annotated, got {image.shape[:2]}',
-        )
-    return image
+    height, width = sample.size
+    return _decode(sample.path, (width, height))
 
 
 def read_image(path: Path | ShardEntry) -> NDArray[np.uint8]:
@@ -70,16 +66,15 @@ def read_image(path: Path | ShardEntry) -> NDArray[np.uint8]:
     :return: ``(height, width, 3)`` uint8 RGB.
     :raises DatasetError: if the file is missing, cut short or not an image.
     """
-    encoded = read_encoded(path)
-    if encoded.startswith(JPEG_START) and JPEG_END not in encoded:
-        raise DatasetError(path, 'a JPEG that is cut short')  # OpenCV would paint the rest grey
+    return _decode(path, None)
+
+
+def _decode(path: Path | ShardEntry, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Decode as the drone does, and before that compare the annotated (width, height)."""
     try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file, or sides beyond reason
-        image = None
-    if image is None:
-        raise DatasetError(path, 'not an image that OpenCV can read')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return decode_image(read_encoded(path), str(path), size)
+    except ImageFileError as error:
+        raise DatasetError(path, error.reason) from error
 
 
 def read_encoded(path: Path | ShardEntry) -> bytes:
@@ -93,8 +88,6 @@ def read_encoded(path: Path | ShardEntry) -> bytes:
     if isinstance(path, ShardEntry):
         return read_entry(path)
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(path, f'cannot read the image: {error.strerror}') from error
-    except ValueError as error:  # a name that no file can have
-        raise DatasetError(path, f'cannot read the image: {error}') from error
+        return image_file.read_encoded(path)
+    except ImageFileError as error:
+        raise DatasetError(path, error.reason) from error

@@ -11,6 +11,7 @@ import tarfile
 import tempfile
 import zlib
 
+from mnssd_perception.files import sync_folder
 from mnssd_training.data.sample import read_encoded, Sample
 from mnssd_training.data.shards import (
     AnnotationRecord,
@@ -73,7 +74,9 @@ def write_shards(
             raise DatasetError(there[0], 'is there already; choose another folder or remove it')
         with tempfile.TemporaryDirectory(dir=folder, prefix='.shards-') as part:
             made = _write(samples, class_names, Path(part), split, limit)
-            return [path.rename(folder / path.name) for path in made]
+            written = [path.rename(folder / path.name) for path in made]
+            sync_folder(folder)
+            return written
     except OSError as error:
         raise DatasetError(folder, f'cannot be written: {error.strerror}') from error
 

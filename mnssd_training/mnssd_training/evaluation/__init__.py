@@ -1,7 +1,7 @@
 """Detections against annotations: how good a network is."""
 
 from mnssd_training.evaluation.coco_ap import coco_ap
-from mnssd_training.evaluation.detect import detect_all, detect_model, EVERYTHING, SCORING
+from mnssd_training.evaluation.detect import detect_all, detect_model, SCORING
 from mnssd_training.evaluation.evaluate import (
     evaluate_detections,
     evaluate_detector,
@@ -18,7 +18,6 @@ __all__ = [
     'evaluate_detections',
     'evaluate_detector',
     'evaluate_model',
-    'EVERYTHING',
     'SCORING',
     'voc_ap',
 ]

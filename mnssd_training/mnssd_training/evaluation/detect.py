@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from mnssd_perception.detector import DetectorSettings
 from mnssd_perception.ssd import (
     Detections,
     postprocess,
     RawHeads,
     resize_frame,
     resizing,
-    Selection,
+    Thresholds,
 )
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.model import MobileNetSsd
@@ -17,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-__all__ = ['detect_all', 'detect_model', 'EVERYTHING', 'Progress', 'SCORING']
+__all__ = ['detect_all', 'detect_model', 'Progress', 'SCORING']
 
 # Average precision needs the doubtful detections too.
-SCORING = DetectorSettings(score_threshold=0.01, iou_threshold=0.5, max_detections=100)
-EVERYTHING = SCORING.selection(())
+SCORING = Thresholds(score=0.01)
 
 BATCH = 8  # photographs; more gain nothing on a CPU, and little on a GPU beside the post-process
 
@@ -33,7 +31,7 @@ def detect_model(
     samples: Sequence[Sample],
     progress: Progress | None = None,
     *,
-    selection: Selection = EVERYTHING,
+    thresholds: Thresholds = SCORING,
     batch_size: int = BATCH,
 ) -> list[Detections]:
     """
@@ -44,7 +42,7 @@ def detect_model(
     :param model: in evaluation mode, on any device.
     :param samples: the photographs.
     :param progress: is called with the number of photographs done since the last call.
-    :param selection: which detections are wanted.
+    :param thresholds: which detections are reported.
     :param batch_size: photographs that the network sees at once.
     :return: the detections of each.
     """
@@ -61,7 +59,7 @@ def detect_model(
             heads = model(torch.from_numpy(images).to(device))
         logits, offsets = (head.float().cpu().numpy() for head in heads)
         found += [
-            postprocess(RawHeads(*one), spec, plan, selection)
+            postprocess(RawHeads(*one), spec, plan, thresholds)
             for *one, plan in zip(logits, offsets, plans)
         ]
         if progress:

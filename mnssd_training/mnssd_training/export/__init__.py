@@ -1,7 +1,15 @@
 """A checkpoint to what flies: an ONNX network, checked and packed."""
 
 from mnssd_training.export.onnx import export_onnx, read_spec
-from mnssd_training.export.package import package, PackageNotes
+from mnssd_training.export.package import bundle_path, package, PackageNotes
 from mnssd_training.export.parity import check_parity, Parity
 
-__all__ = ['check_parity', 'export_onnx', 'package', 'PackageNotes', 'Parity', 'read_spec']
+__all__ = [
+    'bundle_path',
+    'check_parity',
+    'export_onnx',
+    'package',
+    'PackageNotes',
+    'Parity',
+    'read_spec',
+]

@@ -16,6 +16,10 @@ __all__ = ['export_onnx', 'OPSET', 'read_spec', 'SPEC_KEY']
 
 OPSET = 18  # the oldest that the exporter writes; every engine reads it
 
+# The exporter writes 10, which ONNX Runtime reads from 1.18 on; this one loads in 1.15 too. What
+# came between are number types of 4 and 8 bits, and metadata of nodes.
+IR_VERSION = 8
+
 # Key in the metadata of the file: with it, the file alone can be scored and flown.
 SPEC_KEY = 'mnssd_spec'
 
@@ -59,13 +63,14 @@ def export_onnx(model: MobileNetSsd) -> bytes:
                 verbose=False,
             )
             network = onnx.load(path)
+            network.ir_version = IR_VERSION
             onnx.checker.check_model(network, full_check=True)
         except Exception as error:  # the exporter raises whatever went wrong inside it
             raise ExportError(f'the network cannot be exported to ONNX: {error}') from error
     written = {entry.domain: entry.version for entry in network.opset_import}.get('')
     if written != OPSET:
         raise ExportError(f'expected ONNX opset {OPSET}, the exporter wrote {written}')
-    del network.metadata_props[:]
+    del network.metadata_props[:], network.graph.metadata_props[:]
     told = {'spec': model.spec.to_dict(), 'prior_digest': prior_digest(model.spec)}
     network.metadata_props.add(key=SPEC_KEY, value=json.dumps(told, sort_keys=True))
     for node in network.graph.node:  # traces of the exporting machine: files and line numbers

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 import re
 import tempfile
@@ -14,13 +15,14 @@ from mnssd_perception.bundle import (
     Manifest,
     open_bundle,
     Provenance,
-    Thresholds,
     write_bundle,
 )
+from mnssd_perception.bundle.manifest import SCORE_DIGITS
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
-from mnssd_perception.ssd import prior_digest, Selection
+from mnssd_perception.self_test import MAX_GOLDEN_PIXELS, run_self_test
+from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import evaluate_detector, SCORING
 from mnssd_training.export.onnx import export_onnx
@@ -33,9 +35,9 @@ from mnssd_training.export.provenance import (
 )
 from mnssd_training.train.checkpoint import Checkpoint
 
-__all__ = ['package', 'PackageNotes']
+__all__ = ['bundle_path', 'package', 'PackageNotes']
 
-NETWORK = 'network.onnx'
+NETWORK, SUFFIX = 'network.onnx', '.mnssd'
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,20 @@ class PackageNotes:
     thresholds: Thresholds = Thresholds()
 
 
+def bundle_path(output: Path, name: str, version: str) -> Path:
+    """
+    Tell where a bundle goes.
+
+    :param output: a path that ends in ``.mnssd``, or a folder.
+    :param name: of the model.
+    :param version: of the model.
+    :return: the path itself, or that of a file in the folder.
+    """
+    if output.suffix == SUFFIX and not output.is_dir():
+        return output
+    return output / f'{name}-{version}{SUFFIX}'
+
+
 def package(
     checkpoint: Checkpoint,
     train: Sequence[Sample],
@@ -75,7 +91,8 @@ def package(
     Make a bundle of a checkpoint.
 
     The network is exported, compared with PyTorch on real photographs, and scored as it flies, by
-    the engine from the bundle; only then is the bundle put in its place.
+    the engine from the bundle. The bundle must pass its own self-test; only then is it put in its
+    place.
 
     :param checkpoint: the trained network.
     :param train: what it was trained on.
@@ -86,6 +103,7 @@ def package(
     :param num_parity: validation photographs to compare on.
     :return: the manifest.
     :raises ExportError: if the exported network is not the trained one.
+    :raises SelfTestError: if the engine does not find the same again.
     """
     model = checkpoint.build()
     spec, thresholds = model.spec, notes.thresholds
@@ -114,25 +132,27 @@ def package(
         write_bundle(draft, manifest, files)
         bundle = open_bundle(draft)
         engine = open_engine(bundle, 'onnxruntime')
-        selection = Selection(thresholds.score, thresholds.iou, thresholds.max_detections)
-        parity = check_parity(model, engine, _spread(validation, num_parity), selection)
-        everything = replace(SCORING, iou_threshold=thresholds.iou)
+        parity = check_parity(model, engine, _spread(validation, num_parity), thresholds)
+        everything = replace(SCORING, iou=thresholds.iou)
         scores = evaluate_detector(Detector(bundle, engine, everything), validation)
         detector = Detector(bundle, engine)
-        golden_samples = _spread(validation, num_golden)
+        small = [sample for sample in validation if prod(sample.size) <= MAX_GOLDEN_PIXELS]
+        golden_samples = _spread(small, num_golden)
         golden = [
             _golden(detector, sample, number) for number, sample in enumerate(golden_samples, 1)
         ]
         metrics = _metrics(scores, parity, validation, engine)
+        for frame, sample in zip(golden, golden_samples):
+            files[frame.path] = read_encoded(sample.path)
+        manifest = replace(
+            manifest,
+            files=file_entries(files),
+            artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
+            golden=tuple(golden),
+        )
+        write_bundle(draft, manifest, files)
+        run_self_test(open_bundle(draft), engine)
         engine.close()
-    for frame, sample in zip(golden, golden_samples):
-        files[frame.path] = read_encoded(sample.path)
-    manifest = replace(
-        manifest,
-        files=file_entries(files),
-        artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
-        golden=tuple(golden),
-    )
     write_bundle(path, manifest, files)
     return open_bundle(path).manifest
 
@@ -143,9 +163,9 @@ def _golden(detector: Detector, sample: Sample, number: int) -> GoldenFrame:
     name = re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name)
     return GoldenFrame(
         f'golden/{number}_{name}',
-        detector.settings.score_threshold,
+        detector.thresholds.score,
         tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
-        tuple(round(float(score), 5) for score in found.scores),
+        tuple(round(float(score), SCORE_DIGITS) for score in found.scores),
         tuple(int(label) for label in found.labels),
     )
 
@@ -161,7 +181,7 @@ def _metrics(
             'split': 'validation',
             'num_images': len(validation),
             'digest': dataset_digest(validation),
-            'score_threshold': SCORING.score_threshold,
+            'score_threshold': SCORING.score,
             'engine': to_plain(engine.info),
         },
     }

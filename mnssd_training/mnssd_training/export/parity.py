@@ -10,7 +10,7 @@ from mnssd_perception.ssd import (
     postprocess,
     resize_frame,
     resizing,
-    Selection,
+    Thresholds,
 )
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import ExportError
@@ -45,7 +45,7 @@ def check_parity(
     model: MobileNetSsd,
     engine: Engine,
     samples: Sequence[Sample],
-    selection: Selection,
+    thresholds: Thresholds,
     tolerance: float = 1e-2,
 ) -> Parity:
     """
@@ -54,7 +54,7 @@ def check_parity(
     :param model: in evaluation mode, on the CPU.
     :param engine: runs the exported network.
     :param samples: real photographs.
-    :param selection: which detections are compared.
+    :param thresholds: which detections are compared.
     :param tolerance: largest difference of raw heads.
     :return: the differences.
     :raises ExportError: if the raw heads differ by more.
@@ -77,7 +77,7 @@ def check_parity(
             )
         logits, offsets = max(logits, in_logits), max(offsets, in_offsets)
         differences = _compare(
-            *(postprocess(heads, spec, plan, selection) for heads in (wanted, got))
+            *(postprocess(heads, spec, plan, thresholds) for heads in (wanted, got))
         )
         boxes, scores = max(boxes, differences[0]), max(scores, differences[1])
         unmatched += differences[2]

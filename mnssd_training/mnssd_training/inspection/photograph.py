@@ -4,22 +4,22 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 import hashlib
-from io import BytesIO
 
 import cv2
-from mnssd_training.data.sample import read_encoded, read_image
+from mnssd_perception.encodings import array_to_rgb
+from mnssd_perception.errors import ImageFileError
+from mnssd_perception.image_file import decode_pixels, drop_extras, read_image_header
+from mnssd_training.data.sample import read_encoded
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.records import Place
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 __all__ = ['look_at', 'look_at_all', 'perceptual_hash', 'Photograph']
 
 HASH_SIDE = 16  # bits a row and rows of a hash
 COLOUR = 2.0  # mean difference of channels, of 255, from which an image is not grey
 SPARSE = 4  # every so many pixels tell whether an image is grey
-ORIENTATION = 0x0112  # EXIF 2.32, table 4
 FEW = 200  # images that are not worth further processes
 
 
@@ -69,13 +69,14 @@ def look_at_all(paths: Iterable[Place], workers: int) -> Iterator[Photograph]:
 def look_at(path: Place) -> Photograph:
     """Look at an image file."""
     try:
-        image = read_image(path)
         encoded = read_encoded(path)
-        header = _read_header(encoded)
+        header = read_image_header(encoded, str(path))
+        stored = decode_pixels(encoded, str(path))
     except DatasetError as error:
         return Photograph(path, str(error).removeprefix(f'{path}: '))
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        return Photograph(path, f'damaged: {error}')
+    except ImageFileError as error:
+        return Photograph(path, error.reason)
+    image = array_to_rgb(drop_extras(stored))
     some = image[::SPARSE, ::SPARSE]
     spread = some.max(axis=2).astype(np.int16) - some.min(axis=2)
     return Photograph(
@@ -84,10 +85,10 @@ def look_at(path: Place) -> Photograph:
         (image.shape[0], image.shape[1]),
         hashlib.sha256(encoded).hexdigest(),
         perceptual_hash(image),
-        header[0],
+        stored.ndim == 3,
         float(spread.mean()) < COLOUR,
-        header[1],
-        header[2],
+        stored.dtype == np.uint8,
+        header.orientation,
     )
 
 
@@ -104,21 +105,3 @@ def perceptual_hash(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
     return (small[:, 1:] > small[:, :-1]).reshape(-1)
-
-
-def _read_header(encoded: bytes) -> tuple[bool, bool, int]:
-    """
-    Read what OpenCV does not tell, and every pixel: Pillow notices a file that is cut short.
-
-    :return: whether there are several channels, whether they have 8 bits, EXIF orientation.
-    """
-    with Image.open(BytesIO(encoded)) as image:
-        image.load()
-        orientation = image.getexif().get(ORIENTATION, 1)
-        has_channels = len(image.getbands()) > 1 or image.mode == 'P'
-        lossless = image.format not in ('JPEG', 'WEBP')
-    is_8_bit = True
-    if lossless:  # Pillow makes 8 bits of 16 in a PNG with colours
-        raw = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-        is_8_bit = raw is not None and raw.dtype == np.uint8
-    return has_channels, is_8_bit, orientation if orientation in range(1, 9) else 1

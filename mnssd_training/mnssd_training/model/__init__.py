@@ -1,5 +1,5 @@
 """The network: a backbone, a light pyramid and SSD heads."""
 
-from mnssd_training.model.mobilenet_ssd import build_model, MobileNetSsd
+from mnssd_training.model.mobilenet_ssd import build_model, check_grids, MobileNetSsd
 
-__all__ = ['build_model', 'MobileNetSsd']
+__all__ = ['build_model', 'check_grids', 'MobileNetSsd']

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import log2
+import textwrap
 
 from mnssd_perception.ssd import ModelSpec, RawHeads
 from mnssd_training.config.network import ModelConfig
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 import torch
 from torch import nn
 
-__all__ = ['build_model', 'MobileNetSsd']
+__all__ = ['build_model', 'check_grids', 'MobileNetSsd']
 
 # Share of priors that a fresh network calls background; the rest is spread over the classes, so
 # that the first steps are not spent on unlearning 10 000 false alarms (Lin et al., Focal Loss for
@@ -93,16 +94,38 @@ def build_model(spec: ModelSpec, config: ModelConfig) -> MobileNetSsd:
     :raises ConfigError: naming the keys that do not belong together.
     """
     model = MobileNetSsd(spec, config).eval()
-    with torch.no_grad():
-        x = torch.zeros(1, 3, *spec.input_size)
-        shapes = [tuple(level.shape[-2:]) for level in model.pyramid(model.backbone(x))]
+    check_grids(model, spec)
+    return model
+
+
+def check_grids(model: MobileNetSsd, spec: ModelSpec) -> None:
+    """
+    Check that a network lays out the grids of a specification.
+
+    :param model: of any device; stays in the mode that it is in.
+    :param spec: its own, or that of another input size.
+    :raises ConfigError: naming the keys that do not belong together.
+    """
+    was_training, size = model.training, spec.input_size
+    x = torch.zeros(1, 3, *size, device=model.mean.device)
+    try:
+        with torch.no_grad():
+            maps = model.eval().pyramid(model.backbone(x))
+    except Exception as error:  # a thousand backbones refuse sizes each in its own way
+        reason = textwrap.shorten(str(error), 200)
+        raise ConfigError(
+            f'input.size, input.train_size, training.multi_scale: the network cannot see an '
+            f'input of {_grids([size])}: {reason}'
+        ) from error
+    finally:
+        model.train(was_training)
+    shapes = [tuple(level.shape[-2:]) for level in maps]
     wanted = [level.shape for level in spec.feature_maps]
     if shapes != wanted:
         raise ConfigError(
             f'input.size, priors.layout, priors.strides: expected grids of {_grids(wanted)} cells '
-            f'for an input of {_grids([spec.input_size])}, the network makes {_grids(shapes)}'
+            f'for an input of {_grids([size])}, the network makes {_grids(shapes)}'
         )
-    return model
 
 
 def _strides(spec: ModelSpec) -> list[int]:

@@ -1,11 +1,13 @@
 """Photographs to feature maps of stride 4 to 32: MobileNetV2 from torchvision."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
-from mnssd_training.errors import CheckpointError
+from mnssd_training.errors import CheckpointError, DamagedCheckpointError
 from mnssd_training.model.backbone import Backbone, chosen_strides
 from mnssd_training.model.norm import BatchNorm
+from mnssd_training.torch_file import read_torch
 import torch
 from torch import nn
 from torchvision.models import mobilenet_v2, MobileNet_V2_Weights
@@ -83,6 +85,8 @@ class MobileNetV2(Backbone):
             state = _imagenet_state() if source == 'imagenet' else _state(source)
             own = self.features.state_dict()
             self.features.load_state_dict({key: state[f'features.{key}'] for key in own})
+        except DamagedCheckpointError:
+            raise
         except FileNotFoundError as error:
             raise CheckpointError(f'{source}: no such file of backbone weights') from error
         except OSError as error:
@@ -115,4 +119,4 @@ def _imagenet_state() -> dict[str, torch.Tensor]:
 
 def _state(path: str) -> dict[str, torch.Tensor]:
     """Read weights from a file."""
-    return dict(torch.load(path, map_location='cpu', weights_only=True))
+    return dict(read_torch(Path(path)))

@@ -9,11 +9,13 @@ import textwrap
 from types import ModuleType
 from typing import Any
 
-from mnssd_training.errors import CheckpointError, ConfigError
+from mnssd_training.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from mnssd_training.model.backbone import Backbone, chosen_strides, recomputed
 from mnssd_training.model.norm import convert_norms
+from mnssd_training.torch_file import check_integrity
 import torch
 from torch import nn
+from torch.nn import functional
 
 __all__ = ['TimmBackbone']
 
@@ -21,6 +23,11 @@ __all__ = ['TimmBackbone']
 class TimmBackbone(Backbone):
     """
     A backbone of timm, cut off after the last feature map that is needed.
+
+    The grids of all levels are rounded up (:func:`mnssd_perception.ssd.feature_map`). A backbone
+    that rounds down, as ConvNeXt does, or cannot see such inputs at all, gets its inputs padded
+    at the right and at the bottom to a multiple of its coarsest stride; the cells that lie in the
+    padding are cut off.
 
     :param name: in timm, with or without the tag of its weights.
     :param strides: of all levels of the network.
@@ -37,13 +44,23 @@ class TimmBackbone(Backbone):
         self._name = name
         self._checkpointing = False
         self._settings: dict[str, Any] = {'features_only': True}
-        if _published_as(timm, name).fixed_input_size:
+        is_fixed = _published_as(timm, name).fixed_input_size
+        if is_fixed:
             self._settings['img_size'] = input_size
         with torch.device('meta'):
             info = self._create(timm).feature_info
         index_of = dict(zip(info.reduction(), info.out_indices))
         own = chosen_strides(strides, sorted(index_of), f'timm/{name}')
         self._settings['out_indices'] = [index_of[stride] for stride in own]
+        # a side that no stride divides, so that rounding shows
+        probe = input_size if is_fixed else (2 * own[-1] + 1, 2 * own[-1] + 1)
+        self._strides, self._multiple = own, 1
+        if not self._rounds_up(timm, own, probe):
+            self._multiple = own[-1]
+            if is_fixed:
+                self._settings['img_size'] = tuple(
+                    -(-side // own[-1]) * own[-1] for side in input_size
+                )
         self.body = self._create(timm)
         convert_norms(self.body)
         self.channels = tuple(self.body.feature_info.channels())
@@ -55,8 +72,21 @@ class TimmBackbone(Backbone):
         :param images: ``(B, 3, H, W)`` float, normalised.
         :return: one for each stride.
         """
-        maps = self.body(images)
-        if getattr(self.body, 'output_fmt', 'NCHW') == 'NHWC':
+        height, width = images.shape[-2:]
+        below, right = -height % self._multiple, -width % self._multiple
+        if not (below or right):
+            return self._maps(self.body, images)
+        padded = functional.pad(images, (0, right, 0, below))
+        return [
+            x[..., : -(-height // stride), : -(-width // stride)]
+            for x, stride in zip(self._maps(self.body, padded), self._strides, strict=True)
+        ]
+
+    @staticmethod
+    def _maps(body: Any, images: torch.Tensor) -> list[torch.Tensor]:
+        """Run a network of timm; maps ``(B, C, H, W)``."""
+        maps = body(images)
+        if getattr(body, 'output_fmt', 'NCHW') == 'NHWC':
             maps = [x.permute(0, 3, 1, 2) for x in maps]
         return list(maps)
 
@@ -93,13 +123,27 @@ class TimmBackbone(Backbone):
         if not Path(source).is_file():
             raise CheckpointError(f'{source}: no such file of backbone weights')
         try:
+            check_integrity(Path(source).read_bytes(), source)
             state = timm.models.load_state_dict(source, device='cpu', weights_only=True)
             own = self.body.state_dict()
             self.body.load_state_dict({key: state[_key_in(state, key)] for key in own})
+        except DamagedCheckpointError:
+            raise
         except Exception as error:  # loading raises whatever the bytes lead it to
             raise CheckpointError(
                 f'{source}: expected a state dict of timm/{self._name}'
             ) from error
+
+    def _rounds_up(self, timm: ModuleType, strides: list[int], size: tuple[int, int]) -> bool:
+        """Tell whether the network makes grids that are rounded up of an input of some size."""
+        wanted = [tuple(-(-side // stride) for side in size) for stride in strides]
+        with torch.device('meta'), torch.no_grad():
+            body = self._create(timm).eval()
+            try:
+                maps = self._maps(body, torch.zeros(1, 3, *size))
+            except Exception:  # a thousand networks refuse sizes each in its own way
+                return False
+        return [tuple(x.shape[-2:]) for x in maps] == wanted
 
     def _create(self, timm: ModuleType, *, pretrained: bool = False) -> Any:
         """Build the network."""

@@ -1,15 +1,29 @@
 """Weights of a like network to the beginning of another."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mnssd_training.errors import CheckpointError
 import torch
 from torch import nn
 
-__all__ = ['load_matching']
+__all__ = ['load_matching', 'Match']
 
 
-def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:
+@dataclass(frozen=True)
+class Match:
+    """
+    What a network has in common with another.
+
+    :ivar fresh: names of the layers that begin afresh.
+    :ivar share: of the numbers in the state of the network that were taken over, 0 to 1.
+    """
+
+    fresh: tuple[str, ...]
+    share: float
+
+
+def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> Match:
     """
     Take over the layers that both networks have in the same shape.
 
@@ -18,7 +32,7 @@ def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> list
 
     :param model: the network to fine-tune, in place.
     :param weights: the state dict of another.
-    :return: names of the layers that begin afresh.
+    :return: what was taken over.
     :raises CheckpointError: if no layer fits.
     """
     taken: dict[str, torch.Tensor] = {}
@@ -36,7 +50,9 @@ def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> list
     if not taken:
         raise CheckpointError('its network has no layer in common with this one')
     model.load_state_dict(taken, strict=False)
-    return fresh
+    total = sum(value.numel() for value in model.state_dict().values())
+    share = sum(value.numel() for value in taken.values()) / total
+    return Match(tuple(fresh), share)
 
 
 def _fits(own: torch.Tensor, other: object) -> bool:

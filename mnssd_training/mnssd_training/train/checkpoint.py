@@ -1,19 +1,20 @@
 """Everything a run needs to go on, in one file that is never half written."""
 
 from dataclasses import dataclass
-import io
-import os
 from pathlib import Path
 import textwrap
 from typing import Any
 
 from mnssd_perception.errors import SpecError
+from mnssd_perception.files import explain_write_error, write_atomically
 from mnssd_perception.plain import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
+from mnssd_perception.text import sanitize_text
 from mnssd_training.config import ModelConfig
 from mnssd_training.data.remote import is_remote, read_url
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.model import build_model, MobileNetSsd
+from mnssd_training.torch_file import dump_torch, load_torch
 from pydantic import ValidationError
 import torch
 
@@ -79,26 +80,15 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         'step': checkpoint.step,
         'metrics': checkpoint.metrics,
     }
-    temporary = path.with_name(f'{path.name}.partial')
+    encoded = dump_torch(content)
     try:
-        with temporary.open('wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f'{path}: cannot be written: {error}') from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        write_atomically(path, encoded)
+    except OSError as error:
+        reason = explain_write_error(error, path, len(encoded))
+        raise CheckpointError(
+            f'{path}: cannot be written: {reason}; earlier checkpoints are unharmed: '
+            f'remove the cause, then go on with --resume'
+        ) from error
 
 
 def load_checkpoint(source: Path | str) -> Checkpoint:
@@ -107,15 +97,22 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
 
     :param source: a file, or a URL that fsspec opens, such as ``s3://bucket/run/best.pt``.
     :return: what was written.
-    :raises CheckpointError: naming the file and what is wrong with it.
+    :raises DamagedCheckpointError: if its bytes are not those that were written.
+    :raises CheckpointError: if it cannot be read now, or was written by something else.
     """
 
     def wrong(reason: str) -> CheckpointError:
         return CheckpointError(f'{source}: {reason}')
 
-    content = _read(source)
-    if not isinstance(content, dict) or content.get('schema') != SCHEMA:
-        raise wrong(f'expected a checkpoint of schema {SCHEMA}')
+    content = load_torch(_read(source), source)
+    schema = content.get('schema') if isinstance(content, dict) else None
+    if schema is None:
+        raise wrong(f'expected a checkpoint of schema {SCHEMA}, got other content')
+    if schema != SCHEMA:
+        raise wrong(
+            f'expected a checkpoint of schema {SCHEMA}, got {sanitize_text(schema)}; '
+            f'use the version of mnssd that wrote it'
+        )
     try:
         spec = from_plain(ModelSpec, content['spec'], wrong)
         if prior_digest(spec) != content['prior_digest']:
@@ -139,14 +136,17 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
         raise wrong(str(error)) from error
 
 
-def _read(source: Path | str) -> Any:
-    """Read what a file or a URL holds; only data, never code."""
+def _read(source: Path | str) -> bytes:
+    """Read a file or a URL; that it cannot be read says nothing about its content."""
     try:
-        file = io.BytesIO(read_url(str(source))) if is_remote(str(source)) else source
-        return torch.load(file, map_location='cpu', weights_only=True)
+        return read_url(str(source)) if is_remote(str(source)) else Path(source).read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(f'{source}: no such checkpoint') from error
     except DatasetError as error:  # the address, and why it cannot be read
         raise CheckpointError(str(error)) from error
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise CheckpointError(f'{source}: not a checkpoint, or cut short') from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise CheckpointError(
+            f'{source}: cannot be read: {reason}; nothing was changed: check the disk, '
+            f'the network and the permissions, then try again'
+        ) from error

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-__all__ = ['find_rate', 'RangeTest', 'steepest']
+__all__ = ['find_rate', 'is_flat', 'RangeTest', 'steepest']
 
 SMOOTHING = 0.9  # of the loss, from step to step
 DIVERGED = 4.0  # times the best loss
 FEWEST = 10  # steps that make a curve
+FLAT = 0.05  # of the loss: one that falls by less does not learn
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class RangeTest:
     :ivar losses: ``(N,)`` float64, of each step.
     :ivar smooth: ``(N,)`` float64, their moving average.
     :ivar suggestion: the rate at which the loss falls fastest.
+    :ivar is_flat: the loss falls by no more than its noise, and the suggestion means nothing.
     """
 
     rates: NDArray[np.float64]
     losses: NDArray[np.float64]
     smooth: NDArray[np.float64]
     suggestion: float
+    is_flat: bool = False
 
 
 def find_rate(
@@ -109,7 +112,10 @@ def find_rate(
         )
     rates = rates[: len(losses)]
     smooth = smoothed(losses)
-    return RangeTest(rates, np.array(losses), smooth, steepest(rates, smooth))
+    suggestion = steepest(rates, smooth)
+    return RangeTest(
+        rates, np.array(losses), smooth, suggestion, is_flat(np.array(losses), smooth)
+    )
 
 
 def smoothed(losses: list[float]) -> NDArray[np.float64]:
@@ -133,3 +139,19 @@ def steepest(rates: NDArray[np.float64], smooth: NDArray[np.float64]) -> float:
     slope = np.gradient(smooth, np.log(rates))[first:]
     lowest = int(smooth[first:].argmin())
     return float(rates[first + int(slope[: lowest + 1].argmin())])
+
+
+def is_flat(losses: NDArray[np.float64], smooth: NDArray[np.float64]) -> bool:
+    """
+    Tell whether a loss falls at no rate, or by no more than noise makes an average of it fall.
+
+    :param losses: ``(N,)`` of each step, N at least 2.
+    :param smooth: ``(N,)``, their moving average.
+    :return: whether there is nothing to choose a rate by.
+    """
+    first = min(FEWEST, len(losses) // 4)  # as for the steepest place
+    fall = smooth[first] - smooth[first:].min()
+    # Standard deviation of one loss by the differences of neighbours, which a trend or a
+    # divergence at the end hardly changes: their median is 0.954 times as large.
+    noise = np.median(np.abs(np.diff(losses))) / 0.954
+    return bool(fall < max(FLAT * abs(smooth[first]), noise))

@@ -21,7 +21,7 @@ class Preempted(KeyboardInterrupt):
     """
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f'stopped by {signal.Signals(signum).name}')
+        super().__init__(f'stopped by {signal.Signals(signum).name}; go on with --resume')
         self.signum = signum
 
 
@@ -34,12 +34,31 @@ class Stop:
 
     def __init__(self) -> None:
         self.signum = 0
+        self._is_held, self._second = False, 0
 
     def note(self, signum: int, _: FrameType | None = None) -> None:
         """Note the first signal; raise at the second."""
-        if self.signum:
+        if not self.signum:
+            self.signum = signum
+        elif self._is_held:
+            self._second = signum
+        else:
             raise Preempted(signum)
-        self.signum = signum
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        Put a second signal off while a file is written.
+
+        :raises Preempted: afterwards, if there was one.
+        """
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._second:
+            raise Preempted(self._second)
 
     def check(self) -> None:
         """
@@ -57,7 +76,7 @@ def interruptible() -> Iterator[Stop]:
     Note the first SIGINT or SIGTERM instead of raising wherever the program happens to be.
 
     An exception in the middle of torch's writer aborts the process, and one in a destructor is
-    lost. A second signal raises at once.
+    lost. A second signal raises at once, or when a file that is being written is complete.
 
     :return: is told by the first signal; never outside the main thread.
     """

@@ -7,6 +7,7 @@ from mnssd_training.model.cost import cost
 from mnssd_training.train.run import Found
 from mnssd_training.train.sizes import input_sizes
 from mnssd_training.train.state import State
+import torch
 
 __all__ = ['introduction']
 
@@ -41,8 +42,21 @@ def introduction(state: State, found: Found | None) -> Iterator[str]:
         f'{state.fabric.world_size} x {state.fabric.device.type}, {config.precision}'
     )
     if found:
-        yield from (f'skipped: {complaint}' for complaint in found.complaints)
+        yield from (f'skipped: {damage}' for damage in found.damaged)
         yield f'going on from {found.name}, step {found.checkpoint.step}'
+        yield from _threads_differ(state, found)
+
+
+def _threads_differ(state: State, found: Found) -> Iterator[str]:
+    """Say that a CPU adds up in another order than before."""
+    before = (found.checkpoint.training or {}).get('num_threads')
+    now = torch.get_num_threads()
+    if state.fabric.device.type == 'cpu' and before not in (None, now):
+        yield (
+            f'note: computed with {before} threads before, now with {now}: sums differ in their '
+            f'last bits, so that the weights will not be bit for bit those of a run without a '
+            f'break; OMP_NUM_THREADS={before} would keep them'
+        )
 
 
 def _size(size: tuple[int, int]) -> str:

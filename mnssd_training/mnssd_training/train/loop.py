@@ -5,7 +5,7 @@ Left out on purpose: callbacks, hooks and a trainer class.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, ExitStack
 from dataclasses import replace
 import logging
 import math
@@ -21,6 +21,7 @@ from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.devices import agreed, make_fabric, release
 from mnssd_training.train.interrupt import Preempted, Stop
 from mnssd_training.train.introduction import introduction
+from mnssd_training.train.lock import locked
 from mnssd_training.train.logs import logged_to
 from mnssd_training.train.optimizer import set_rate
 from mnssd_training.train.outcome import told
@@ -60,22 +61,28 @@ def train(
     :raises MnssdError: naming the file, the key or the photographs that are wrong.
     :raises Preempted: after ``stop``.
     """
-    folder = RunFolder(run)
+    folder, stop = RunFolder(run), stop or Stop()
     fabric = make_fabric(experiment.training)
-    found = agreed(fabric, lambda: folder.find(resume))
-    state = set_up(fabric, experiment)
-    done = state.restore(found) if found else Progress()
-    agreed(fabric, lambda: folder.begin(experiment, arguments, done))
     own = folder if fabric.is_global_zero else None
-    with (
-        told(own, done),
-        logged_to(run / 'train.log' if own else None, quiet=not progress) as log,
-        closing(Reporter(own, experiment, state.plan, done.step, progress=progress)) as reporter,
-    ):
+    with ExitStack() as stack:
+        no_lock = agreed(fabric, lambda: stack.enter_context(locked(run)))
+        found = agreed(fabric, lambda: folder.find(resume))
+        state = set_up(fabric, experiment)
+        done = state.restore(found) if found else Progress()
+        set_aside = agreed(fabric, lambda: folder.begin(experiment, arguments, done, found))
+        stack.enter_context(told(own, done, stop))
+        log = stack.enter_context(
+            logged_to(run / 'train.log' if own else None, quiet=not progress)
+        )
+        reporter = stack.enter_context(
+            closing(Reporter(own, experiment, state.plan, done.step, progress=progress))
+        )
+        for line in filter(None, (no_lock, *set_aside, *state.prepared.warnings)):
+            log.warning(f'warning: {line}')
         for line in introduction(state, found):
             log.info(line)
         metrics = found.checkpoint.metrics if found else {}
-        last = _loop(state, folder, done, metrics, reporter, log, stop or Stop())
+        last = _loop(state, folder, done, metrics, reporter, log, stop)
     release()
     return last
 
@@ -101,12 +108,14 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
 
     def save() -> Checkpoint:
         checkpoint = state.pack(done, metrics)
-        agreed(fabric, lambda: folder.save(checkpoint, keep))
+        with stop.held():
+            agreed(fabric, lambda: folder.save(checkpoint, keep))
         return checkpoint
 
     def save_best() -> None:
         best = replace(state.pack(done, metrics), training=None)
-        agreed(fabric, lambda: folder.save_best(best))
+        with stop.held():
+            agreed(fabric, lambda: folder.save_best(best))
 
     def looked_at(num_samples: int) -> None:
         reporter.scored(num_samples)

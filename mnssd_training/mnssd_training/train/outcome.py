@@ -6,7 +6,7 @@ import textwrap
 
 from mnssd_perception.errors import MnssdError
 from mnssd_training.errors import TrainingError
-from mnssd_training.train.interrupt import Preempted
+from mnssd_training.train.interrupt import Preempted, Stop
 from mnssd_training.train.progress import Progress
 from mnssd_training.train.run import RunFolder, Status
 import torch
@@ -15,20 +15,23 @@ __all__ = ['told']
 
 
 @contextmanager
-def told(folder: RunFolder | None, done: Progress) -> Iterator[None]:
+def told(folder: RunFolder | None, done: Progress, stop: Stop) -> Iterator[None]:
     """
     Write down how a run ends.
 
     :param folder: of the run; None in all processes but the first.
     :param done: how far the run is.
+    :param stop: a second signal waits until the status is written.
     :raises TrainingError: in place of what torch raises when a worker is killed, memory is full or
         another process has gone.
     """
-    _tell(folder, 'running', done)
+    with stop.held():
+        _tell(folder, 'running', done)
     try:
         yield
-    except Preempted as stop:
-        _tell(folder, 'preempted', done, str(stop))
+    except Preempted as preempted:
+        with stop.held():
+            _tell(folder, 'preempted', done, str(preempted))
         raise
     except MnssdError as error:
         _tell(folder, 'failed', done, str(error))

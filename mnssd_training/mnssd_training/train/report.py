@@ -88,7 +88,7 @@ class Reporter:
             return
         epoch = round(done.step / self._plan.steps_an_epoch, 4)
         row = done.since_row.means() | {'learning_rate': rate} | speed | more
-        self._write({'kind': 'step', 'step': done.step, 'epoch': epoch} | row)
+        self._write({'kind': 'step', 'step': done.step, 'epoch': epoch} | row, done)
         self._log('train', row, done.step)
         done.since_row = Sums()
         self._row_clock = Clock()
@@ -106,7 +106,7 @@ class Reporter:
         self._bar.close()
         row = done.since_epoch.means() | {'learning_rate': rate} | self._epoch_clock.rates()
         row['seconds'] = round(self._epoch_clock.seconds, 2)
-        self._write({'kind': 'epoch', 'epoch': done.epoch, 'step': done.step} | row | scores)
+        self._write({'kind': 'epoch', 'epoch': done.epoch, 'step': done.step} | row | scores, done)
         self._log('epoch', row, done.step)
         self._log('val', scores, done.step)
         score = f', mean AP@0.5 {scores["map50"]:.4f}' if scores else ''
@@ -158,10 +158,11 @@ class Reporter:
         for logger in self._loggers:
             logger.close()
 
-    def _write(self, row: dict[str, Any]) -> None:
-        """Add a row."""
+    def _write(self, row: dict[str, Any], done: Progress) -> None:
+        """Add a row and bring the status up to date."""
         if self._folder:
             self._folder.add_row(row)
+            self._folder.tell('running', done)
 
     def _log(self, group: str, numbers: dict[str, Any], step: int) -> None:
         """Send numbers to the loggers."""

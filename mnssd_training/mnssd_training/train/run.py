@@ -5,20 +5,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 import json
-import os
 from pathlib import Path
 import re
 from typing import Any, Literal
 
-from mnssd_training.config import Experiment
+from mnssd_perception.files import explain_write_error, sync_folder, write_atomically
+from mnssd_perception.text import mask_secrets
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
-from mnssd_training.errors import CheckpointError, TrainingError
+from mnssd_training.errors import CheckpointError, DamagedCheckpointError, TrainingError
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnssd_training.train.progress import Progress
 
 __all__ = ['default_folder', 'Found', 'RunFolder', 'Status']
 
 SCHEMA = 1
+ROWS = 'metrics.jsonl'
 STEP_NAME = re.compile(r'step-(\d{8,})\.pt')
 
 Status = Literal['initialized', 'running', 'success', 'failed', 'preempted']
@@ -36,17 +38,20 @@ class Found:
 
     :ivar checkpoint: what it holds.
     :ivar name: its path or URL.
-    :ivar complaints: what is wrong with newer ones.
+    :ivar damaged: newer ones that are damaged, with what is wrong.
     """
 
     checkpoint: Checkpoint
     name: str
-    complaints: tuple[str, ...] = ()
+    damaged: tuple[DamagedCheckpointError, ...] = ()
 
 
 class RunFolder:
     """
     The folder of one run.
+
+    Nothing in it is deleted but the checkpoints that ``keep`` of :meth:`save` lets go. Files that
+    are damaged or of a branch that the run has gone back from are renamed.
 
     :ivar path: the folder.
     :ivar checkpoints: its folder of checkpoints: ``step-<step>.pt`` and ``best.pt``.
@@ -65,47 +70,64 @@ class RunFolder:
         :param resume: the newest checkpoint, if there is one; or that at a path or URL, or the
             newest of the run in another folder.
         :return: None to start.
-        :raises CheckpointError: if there is a run here already and nobody wants to resume it, or
-            nothing of it can be read.
+        :raises CheckpointError: if there is a run here already and nobody wants to resume it,
+            nothing of it can be read, or its newest checkpoint cannot be read now.
         """
         if isinstance(resume, str):
-            if Path(resume).is_dir():
-                found = RunFolder(Path(resume)).newest()
-                if not found:
-                    raise CheckpointError(f'{resume}: there is no checkpoint in this folder')
-                return found
-            return Found(load_checkpoint(resume), resume)
+            return self._find_at(resume)
         if resume:
             return self.newest()
-        if self._steps():
-            raise CheckpointError(
-                f'{self.path}: holds a run already; go on with --resume, or choose another folder '
-                f'with --run'
-            )
+        self._refuse_another()
         return None
 
-    def begin(self, experiment: Experiment, arguments: Sequence[str], done: Progress) -> None:
+    def begin(
+        self,
+        experiment: Experiment,
+        arguments: Sequence[str],
+        done: Progress,
+        found: Found | None = None,
+    ) -> list[str]:
         """
         Write down what is asked for, and take back the rows that will be written again.
 
         :param experiment: what is trained.
         :param arguments: of the command line.
         :param done: how far the run is.
+        :param found: what it goes on from; None for a fresh start.
+        :return: what was damaged or is no longer part of the run, and the new names; a line each.
         :raises TrainingError: if the folder cannot be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
-        print_of_it = fingerprint(experiment)
+        warnings: list[str] = []
         with _written(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            starts = (self._read_json('args.json') or []) if done.step else []
-            starts.append({'started': now, 'from_step': done.step, 'arguments': list(arguments)})
+            for partial in self.checkpoints.glob('*.partial'):  # of a process that was killed
+                partial.unlink(missing_ok=True)
+            for damage in found.damaged if found else ():
+                path = Path(str(damage.path))
+                if path.parent == self.checkpoints:
+                    warnings.append(f'{damage}; renamed to {_set_aside(path, "damaged").name}')
+            for step, path in self._steps().items():
+                if step > done.step:
+                    renamed = _set_aside(path, 'superseded')
+                    warnings.append(
+                        f'{path}: newer than step {done.step}; renamed to {renamed.name}'
+                    )
+            starts = self._read_json('args.json', list, warnings) or [] if done.step else []
+            shown = [mask_secrets(text) for text in arguments]
+            starts.append({'started': now, 'from_step': done.step, 'arguments': shown})
             self._write_json('args.json', starts)
-            self._write_json('config.json', experiment.model_dump(mode='json'))
-            if not (done.step and self._read_json('fingerprint.json')):
-                content = {'fingerprint': print_of_it, 'schema_version': SCHEMA, 'created': now}
+            self._write_json('config.json', to_stored(experiment))
+            if not (done.step and self._read_json('fingerprint.json', dict, warnings)):
+                content = {
+                    'fingerprint': fingerprint(experiment),
+                    'schema_version': SCHEMA,
+                    'created': now,
+                }
                 self._write_json('fingerprint.json', content)
-            self._cut_rows(done)
+            self._cut_rows(done, warnings)
         self.tell('initialized', done)
+        return warnings
 
     # --- how it goes -------------------------------------------------------------------------
 
@@ -124,6 +146,7 @@ class RunFolder:
             'epoch': done.epoch,
             'reason': reason,
             'best': done.best if done.best >= 0 else None,
+            'updated': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         }
         with _written(self.path):
             self._write_json('status.json', content)
@@ -137,7 +160,7 @@ class RunFolder:
         """
         with (
             _written(self.path),
-            (self.path / 'metrics.jsonl').open('a', encoding='utf-8') as file,
+            (self.path / ROWS).open('a', encoding='utf-8') as file,
         ):
             file.write(f'{json.dumps(row)}\n')
 
@@ -148,19 +171,17 @@ class RunFolder:
         Write a checkpoint, then let go of old ones.
 
         :param checkpoint: what to write.
-        :param keep: newest ones that stay.
+        :param keep: newest ones that stay, of those up to this step.
         :return: the file.
         :raises CheckpointError: if it cannot be written; all others are still there.
+        :raises TrainingError: if an old one cannot be removed.
         """
-        for partial in self.checkpoints.glob('*.partial'):  # of a process that was killed
-            partial.unlink(missing_ok=True)
         path = self.checkpoints / f'step-{checkpoint.step:08}.pt'
         save_checkpoint(path, checkpoint)
-        steps = self._steps()
-        ahead = [step for step in steps if step > checkpoint.step]  # unreadable, or gone back from
-        behind = [step for step in steps if step <= checkpoint.step]
-        for step in (*ahead, *behind[:-keep]):
-            steps[step].unlink(missing_ok=True)
+        with _written(self.path):
+            older = [path for step, path in self._steps().items() if step <= checkpoint.step]
+            for path_of_older in older[:-keep]:
+                path_of_older.unlink(missing_ok=True)
         return path
 
     def save_best(self, checkpoint: Checkpoint) -> None:
@@ -174,69 +195,145 @@ class RunFolder:
 
     def newest(self) -> Found | None:
         """
-        Read the newest checkpoint that can be read.
+        Read the newest checkpoint that is not damaged; change nothing.
 
         :return: it; None if there is none at all.
-        :raises CheckpointError: if there are some and none can be read.
+        :raises CheckpointError: if there are some and all are damaged, if one cannot be read now,
+            or if one is not of this version; or if there is only what cannot be resumed from.
         """
-        complaints: list[str] = []
+        damaged: list[DamagedCheckpointError] = []
         for path in reversed(self._steps().values()):
             try:
-                return Found(load_checkpoint(path), str(path), tuple(complaints))
-            except CheckpointError as error:
-                complaints.append(str(error))
-        if complaints:
+                return Found(load_checkpoint(path), str(path), tuple(damaged))
+            except DamagedCheckpointError as error:
+                damaged.append(error)
+        if damaged:
             raise CheckpointError(
-                f'{self.checkpoints}: no checkpoint can be read: {"; ".join(complaints)}; '
-                f'choose another folder with --run'
+                f'{self.checkpoints}: all checkpoints are damaged: '
+                f'{"; ".join(map(str, damaged))}; choose another folder with --run'
+            )
+        if names := self._names():
+            raise CheckpointError(
+                f'{self.checkpoints}: expected step-*.pt to resume from, found only '
+                f'{", ".join(names)}; choose another folder with --run{self._hint_for_best(names)}'
             )
         return None
 
-    def _cut_rows(self, done: Progress) -> None:
+    def _find_at(self, place: str) -> Found:
+        """Read a checkpoint at a path, in a folder or at a URL."""
+        folder = RunFolder(Path(place))
+        if folder.path.is_dir():
+            found = folder.newest()
+            if not found:
+                raise CheckpointError(f'{place}: there is no checkpoint in this folder')
+        else:
+            found = Found(load_checkpoint(place), place)
+        if self.path.resolve() not in Path(found.name).resolve().parents:
+            self._refuse_another()
+        return found
+
+    def _refuse_another(self) -> None:
+        """Refuse to train from the beginning in a folder that holds the results of a run."""
+        names = self._names()
+        rows = self.path / ROWS
+        if any(STEP_NAME.fullmatch(name) for name in names) or (
+            not names and rows.exists() and rows.stat().st_size
+        ):
+            raise CheckpointError(
+                f'{self.path}: holds a run already; go on with --resume, or choose another folder '
+                f'with --run'
+            )
+        if names:
+            raise CheckpointError(
+                f'{self.path}: holds what is left of a run: {", ".join(names)}; choose another '
+                f'folder with --run{self._hint_for_best(names)}'
+            )
+
+    def _hint_for_best(self, names: Sequence[str]) -> str:
+        """Say how to keep the weights of the best checkpoint, if there is one."""
+        if 'best.pt' not in names:
+            return ''
+        return f'; initial.checkpoint={self.checkpoints / "best.pt"} begins with its weights'
+
+    def _cut_rows(self, done: Progress, warnings: list[str]) -> None:
         """Take back the rows of steps and epochs that are not done."""
-        path, kept = self.path / 'metrics.jsonl', []
-        lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
-        for line in lines:
+        path, kept, damaged = self.path / ROWS, [], []
+        lines = (_read(path) or b'').split(b'\n')
+        for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-            except ValueError:
-                continue  # half a line of a process that was killed
-            if row['kind'] == 'epoch':
-                is_done = row['epoch'] <= done.epoch
-            else:
-                is_done = row['step'] <= done.step
-            if is_done:
-                kept.append(f'{line}\n')
-        _replace(path, ''.join(kept))
+                name = 'epoch' if row['kind'] == 'epoch' else 'step'
+                if row[name] <= getattr(done, name):
+                    kept.append(line + b'\n')
+            except (KeyError, TypeError, ValueError):
+                if number < len(lines):  # a process that is killed leaves half a line at the end
+                    damaged.append(number)
+        if damaged:
+            renamed = _set_aside(path, 'damaged')
+            warnings.append(
+                f'{path}: {len(damaged)} damaged lines, the first is number {damaged[0]}; the '
+                f'others are kept, the file as it was is {renamed.name}'
+            )
+        write_atomically(path, b''.join(kept))
+
+    def _names(self) -> list[str]:
+        """List the files of the folder of checkpoints, without what was never complete."""
+        try:
+            names = sorted(path.name for path in self.checkpoints.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:  # a folder that cannot be read is not an empty one
+            raise CheckpointError(
+                f'{self.checkpoints}: cannot be read: {error.strerror}; nothing was changed'
+            ) from error
+        return [name for name in names if not name.endswith('.partial')]
 
     def _steps(self) -> dict[int, Path]:
         """List the checkpoints by their step, oldest first."""
-        found = {}
-        for path in self.checkpoints.glob('step-*.pt'):
-            if match := STEP_NAME.fullmatch(path.name):
-                found[int(match[1])] = path
-        return dict(sorted(found.items()))
+        matches = filter(None, map(STEP_NAME.fullmatch, self._names()))
+        return dict(sorted((int(match[1]), self.checkpoints / match[0]) for match in matches))
 
-    def _read_json(self, name: str) -> Any:
+    def _read_json(self, name: str, kind: type, warnings: list[str]) -> Any:
         """Read a file of the folder; None if there is none or it is damaged."""
-        try:
-            return json.loads((self.path / name).read_text(encoding='utf-8'))
-        except (OSError, ValueError):
+        path = self.path / name
+        content = _read(path)
+        if content is None:
             return None
+        try:
+            value = json.loads(content)
+        except ValueError:
+            value = None
+        if isinstance(value, kind):
+            return value
+        warnings.append(f'{path}: damaged; renamed to {_set_aside(path, "damaged").name}')
+        return None
 
     def _write_json(self, name: str, content: Any) -> None:
         """Write a file of the folder, whole or not at all."""
-        _replace(self.path / name, json.dumps(content, indent=2) + '\n')
+        write_atomically(self.path / name, (json.dumps(content, indent=2) + '\n').encode())
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    temporary = path.with_name(f'{path.name}.partial')
-    with temporary.open('w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _read(path: Path) -> bytes | None:
+    """Read a file; None if there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TrainingError(
+            f'{path}: cannot be read: {error.strerror}; nothing was changed'
+        ) from error
+
+
+def _set_aside(path: Path, why: str) -> Path:
+    """Rename a file; one that was set aside before stays as it is."""
+    renamed, number = path.with_name(f'{path.name}.{why}'), 1
+    while renamed.exists():
+        number += 1
+        renamed = path.with_name(f'{path.name}.{why}-{number}')
+    path.rename(renamed)
+    sync_folder(path.parent)
+    return renamed
 
 
 @contextmanager
@@ -245,6 +342,7 @@ def _written(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        path = Path(error.filename or folder)
         raise TrainingError(
-            f'{error.filename or folder}: cannot be written: {error.strerror}'
+            f'{path}: cannot be written: {explain_write_error(error, path)}'
         ) from error

@@ -6,10 +6,11 @@ from typing import Any
 import warnings
 
 from lightning_fabric import Fabric
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import what_counts
 from mnssd_training.errors import CheckpointError
-from mnssd_training.model import MobileNetSsd
+from mnssd_training.model import check_grids, MobileNetSsd
+from mnssd_training.priors import spec_at
 from mnssd_training.train.batches import Plan, plan
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.ema import Ema
@@ -17,6 +18,7 @@ from mnssd_training.train.optimizer import make_optimizer
 from mnssd_training.train.prepare import prepare, Prepared
 from mnssd_training.train.progress import Progress
 from mnssd_training.train.run import Found
+from mnssd_training.train.sizes import input_sizes
 from pydantic import ValidationError
 import torch
 from torch import nn
@@ -62,11 +64,12 @@ class State:
             'scaler': self.fabric.strategy.precision.state_dict(),
             'progress': progress.to_plain(),
             'num_samples': self.plan.num_samples,
+            'num_threads': torch.get_num_threads(),
         }
         return Checkpoint(
             self.prepared.spec,
             self.experiment.model,
-            self.experiment.model_dump(mode='json'),
+            to_stored(self.experiment),
             self.ema.model.state_dict(),
             training,
             progress.step,
@@ -140,6 +143,9 @@ def set_up(fabric: Fabric, experiment: Experiment) -> State:
     config = experiment.training
     prepared = prepare(experiment)
     deal = plan(experiment, len(prepared.splits.train), fabric.world_size)
+    for size in input_sizes(deal.total, experiment):
+        if size != prepared.spec.input_size:
+            check_grids(prepared.model, spec_at(prepared.spec, size))
     network: MobileNetSsd = fabric.to_device(prepared.model)
     ema = Ema(network, config.ema_decay, config.ema_warmup)
     called = torch.compile(network) if config.compile else network

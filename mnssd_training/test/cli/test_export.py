@@ -27,11 +27,13 @@ def test_a_bundle_that_opens(bundle: Path, checkpoint: Path, hit_uav: Path) -> N
 def test_the_same_weights_for_another_input(
     checkpoint: Path, hit_uav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [checkpoint, hit_uav, '--name', 'wide', '--version', '1', '--output', tmp_path]
+    path = tmp_path / 'new folder' / 'any name.mnssd'
+    arguments = [checkpoint, hit_uav, '--name', 'wide', '--version', '1', '--output', path]
     arguments += ['--input-size', '64,96', '--val-split', 'train']
     assert export.main(list(map(str, arguments))) == 0
     assert 'largest difference from PyTorch over 4 photographs' in capsys.readouterr().out
-    spec = open_bundle(tmp_path / 'wide-1.mnssd').manifest.spec
+    assert path.is_file()  # that path itself, and no folder of that name
+    spec = open_bundle(path).manifest.spec
     own = load_checkpoint(checkpoint).spec
     assert spec == spec_at(own, (64, 96))
     assert spec.input_size == (64, 96) != own.input_size

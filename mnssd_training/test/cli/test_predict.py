@@ -166,7 +166,7 @@ def test_addresses(
         return fails(predict.main, f'{address}/{name}', *place)
 
     assert 'cannot fetch' in error('gone.jpg')
-    assert 'expected an image, got something unreadable' in error('text.png')
+    assert 'not an image, or damaged' in error('text.png')
 
 
 # --- what fails ------------------------------------------------------------------------------

@@ -164,8 +164,8 @@ def test_errors_of_the_searches(hit_uav: Path, tmp_path: Path, capsys: Capture) 
     ('error', 'code', 'words'),
     [
         (KeyboardInterrupt(), 130, 'interrupted'),
-        (Preempted(2), 130, 'stopped by SIGINT'),
-        (Preempted(15), 143, 'stopped by SIGTERM'),
+        (Preempted(2), 130, 'stopped by SIGINT; go on with --resume'),
+        (Preempted(15), 143, 'stopped by SIGTERM; go on with --resume'),
     ],
     ids=['at once', 'SIGINT', 'SIGTERM'],
 )

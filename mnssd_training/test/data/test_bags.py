@@ -191,8 +191,14 @@ def test_a_topic_is_chosen(tmp_path: Path) -> None:
         (raw(COLOURS, 'nv21'), "unknown image encoding 'nv21'"),
         (Image(header(1), 6, 8, 'rgb8', 0, 10, COLOURS.ravel()), 'expected a step of at least 24'),
         (Image(header(1), 9, 8, 'rgb8', 0, 24, COLOURS.ravel()), 'expected 216 bytes of data'),
-        (CompressedImage(header(1), 'jpeg', np.zeros(0, np.uint8)), 'cannot decode a compressed'),
-        (CompressedImage(header(1), 'h264', np.arange(99, dtype=np.uint8)), "of format 'h264'"),
+        (
+            CompressedImage(header(1), 'jpeg', np.zeros(0, np.uint8)),
+            "'compressed as jpeg': not an image",
+        ),
+        (
+            CompressedImage(header(1), 'h264', np.arange(99, dtype=np.uint8)),
+            "'compressed as h264': not an image",
+        ),
     ],
     ids=['encoding', 'step', 'rows', 'nothing', 'codec'],
 )
@@ -206,7 +212,7 @@ def test_a_jpeg_cut_short(tmp_path: Path) -> None:
     whole = compressed(np.tile(COLOURS, (8, 8, 1)), '.jpg')
     cut = CompressedImage(whole.header, whole.format, whole.data[:-200])
     bag = write(tmp_path / 'bag', [(TOPIC, whole), (TOPIC, cut)], 'mcap')
-    with pytest.raises(DatasetError, match='message 1: a JPEG that is cut short'):
+    with pytest.raises(DatasetError, match='message 1: .*a JPEG that is cut short'):
         list(read_bag_images(bag))
 
 

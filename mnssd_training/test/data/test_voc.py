@@ -285,8 +285,8 @@ def jpeg(side: int = 16) -> bytes:
         (b'GIF89a', 'not an image'),
         (huge_png(), 'not an image'),
         (jpeg()[:-200], 'a JPEG that is cut short'),
-        (jpeg()[:30], 'a JPEG that is cut short'),
-        (jpeg(side=17), r'expected height and width \(16, 16\) as annotated, got \(17, 17\)'),
+        (jpeg()[:30], 'damaged'),
+        (jpeg(side=17), 'expected 16x16 pixels as annotated, got 17x17'),
     ],
     ids=['missing', 'empty', 'zeros', 'header', 'huge', 'cut', 'cut early', 'other size'],
 )

@@ -14,7 +14,7 @@ from typing import Any
 from mnssd_perception.ssd import Detections, ModelSpec
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import ANY_CLASS
-from mnssd_training.evaluation import coco_ap, EVERYTHING, voc_ap
+from mnssd_training.evaluation import coco_ap, SCORING, voc_ap
 import numpy as np
 import pytest
 
@@ -184,5 +184,5 @@ def test_it_prints_nothing(
 
 
 def test_scoring_keeps_what_the_network_doubts() -> None:
-    assert EVERYTHING.score_threshold <= 0.01
-    assert EVERYTHING.max_detections >= 100
+    assert SCORING.score <= 0.01
+    assert SCORING.max_detections >= 100

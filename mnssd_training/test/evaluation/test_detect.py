@@ -2,7 +2,7 @@
 
 from mnssd_perception.ssd import postprocess, resize_frame, resizing
 from mnssd_training.data import load_image, Sample
-from mnssd_training.evaluation import detect_model, EVERYTHING
+from mnssd_training.evaluation import detect_model, SCORING
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_a_batch_finds_what_single_photographs_do(
     for sample, several in zip(samples, found):
         image = load_image(sample)
         plan = resizing(image.shape[:2], spec.input_size, spec.resize)
-        single = postprocess(model.infer(resize_frame(image, plan)), spec, plan, EVERYTHING)
+        single = postprocess(model.infer(resize_frame(image, plan)), spec, plan, SCORING)
         assert len(several) == len(single) > 0
         np.testing.assert_array_equal(several.labels, single.labels)
         np.testing.assert_allclose(several.scores, single.scores, atol=1e-5)

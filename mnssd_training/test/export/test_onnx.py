@@ -39,6 +39,7 @@ def test_names_shapes_types_and_opset(network: bytes, spec: ModelSpec) -> None:
         ('offsets', onnx.TensorProto.FLOAT, [spec.num_priors, 4]),
     ]
     assert {entry.domain: entry.version for entry in proto.opset_import} == {'': OPSET}
+    assert proto.ir_version == 8  # ONNX Runtime reads 10 from 1.18 on
     assert OPSET == 18
 
 

@@ -8,18 +8,19 @@ import sys
 import zipfile
 
 import cv2
-from mnssd_perception.bundle import Bundle, open_bundle, Thresholds
-from mnssd_perception.detector import Detector, DetectorSettings
+from mnssd_perception.bundle import Bundle, open_bundle
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, open_engine
-from mnssd_perception.errors import BundleError, SpecError
+from mnssd_perception.errors import BundleError, SelfTestError, SpecError
 from mnssd_perception.plain import to_plain
-from mnssd_perception.ssd import RawHeads, Selection
+from mnssd_perception.self_test import run_self_test
+from mnssd_perception.ssd import RawHeads, Thresholds
 from mnssd_training.config import ModelConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
 from mnssd_training.errors import ExportError
 from mnssd_training.evaluation import evaluate_detector
-from mnssd_training.export import check_parity, package, PackageNotes
+from mnssd_training.export import bundle_path, check_parity, package, PackageNotes
 from mnssd_training.export.provenance import dataset_digest
 from mnssd_training.model import MobileNetSsd
 from mnssd_training.train import Checkpoint
@@ -76,7 +77,7 @@ def test_the_engine_does_what_pytorch_does_on_real_photographs(
     model: MobileNetSsd, engine: Engine, train_samples: list[Sample], val_samples: list[Sample]
 ) -> None:
     samples = train_samples + val_samples
-    parity = check_parity(model, engine, samples, Selection(0.3))
+    parity = check_parity(model, engine, samples, Thresholds(0.3))
     assert parity.num_images == 8
     assert parity.logits < 1e-3
     assert parity.offsets < 1e-3
@@ -88,7 +89,7 @@ def test_the_engine_does_what_pytorch_does_on_real_photographs(
 def test_the_photographs_give_the_comparison_something_to_compare(
     bundle: Bundle, engine: Engine, train_samples: list[Sample]
 ) -> None:
-    detector = Detector(bundle, engine, DetectorSettings(0.3))
+    detector = Detector(bundle, engine, Thresholds(0.3))
     assert all(len(detector.detect(load_image(sample))) > 3 for sample in train_samples)
 
 
@@ -123,14 +124,14 @@ def test_an_engine_that_does_something_else_is_refused(
 ) -> None:
     wrong = Disturbed(engine, change)
     with pytest.raises(ExportError, match=f'{train_samples[0].name}: expected raw heads within'):
-        check_parity(model, wrong, train_samples, Selection())  # type: ignore[arg-type]
+        check_parity(model, wrong, train_samples, Thresholds())  # type: ignore[arg-type]
 
 
 def test_differences_are_measured(
     model: MobileNetSsd, engine: Engine, train_samples: list[Sample]
 ) -> None:
     shifted = Disturbed(engine, lambda h: RawHeads(h.logits + np.float32(0.005), h.offsets))
-    parity = check_parity(model, shifted, train_samples, Selection())  # type: ignore[arg-type]
+    parity = check_parity(model, shifted, train_samples, Thresholds())  # type: ignore[arg-type]
     assert parity.logits == pytest.approx(0.005, abs=1e-3)
     assert parity.scores < 1e-3  # softmax does not see a shift of all logits
 
@@ -173,9 +174,7 @@ def test_metrics_are_those_of_the_engine(
     bundle: Bundle, engine: Engine, val_samples: list[Sample]
 ) -> None:
     metrics = bundle.manifest.artefacts[0].metrics
-    again = evaluate_detector(
-        Detector(bundle, engine, DetectorSettings(0.01, 0.5, 100)), val_samples
-    )
+    again = evaluate_detector(Detector(bundle, engine, Thresholds(0.01, 0.5, 100)), val_samples)
     assert metrics['scores'] == json.loads(json.dumps(again))
     assert metrics['parity_with_pytorch']['num_images'] == 3
     assert metrics['parity_with_pytorch']['logits'] < 1e-3
@@ -184,15 +183,61 @@ def test_metrics_are_those_of_the_engine(
     assert metrics['measured_on']['engine'] == to_plain(engine.info)
 
 
+def test_a_bundle_passes_its_own_self_test(bundle: Bundle, engine: Engine) -> None:
+    assert len(bundle.manifest.golden) == 3
+    run_self_test(bundle, engine)
+
+
+def test_a_bundle_that_fails_its_self_test_is_not_put_in_its_place(
+    checkpoint: Checkpoint,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+    exported: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(bundle: Bundle, engine: Engine) -> None:
+        raise SelfTestError(bundle.path, engine.info.name, 'golden/1', 'as the test wants it')
+
+    module = sys.modules[package.__module__]
+    monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
+    monkeypatch.setattr(module, 'run_self_test', fail)
+    with pytest.raises(SelfTestError):
+        package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_photographs_that_are_too_large_are_no_golden_frames(
+    checkpoint: Checkpoint,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+    exported: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = sys.modules[package.__module__]
+    monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
+    monkeypatch.setattr(module, 'MAX_GOLDEN_PIXELS', 1)
+    manifest = package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
+    assert manifest.golden == ()
+
+
+def test_where_a_bundle_goes(tmp_path: Path) -> None:
+    assert bundle_path(Path(), 'a', '1.0') == Path('a-1.0.mnssd')
+    assert bundle_path(Path('some'), 'a', '1.0') == Path('some/a-1.0.mnssd')
+    assert bundle_path(Path('some/b.mnssd'), 'a', '1.0') == Path('some/b.mnssd')
+    (tmp_path / 'c.mnssd').mkdir()  # a bundle may be a folder, and a folder is not replaced
+    assert bundle_path(tmp_path / 'c.mnssd', 'a', '1') == tmp_path / 'c.mnssd/a-1.mnssd'
+
+
 def test_golden_frames_are_reproduced(bundle: Bundle, engine: Engine) -> None:
     thresholds = bundle.manifest.thresholds
     total = 0
     for frame in bundle.manifest.golden:
         image = cv2.imdecode(np.frombuffer(bundle.read(frame.path), np.uint8), cv2.IMREAD_COLOR)
-        settings = DetectorSettings(
-            frame.score_threshold, thresholds.iou, thresholds.max_detections
+        found = Detector(bundle, engine, replace(thresholds, score=frame.score_threshold)).detect(
+            image[..., ::-1]
         )
-        found = Detector(bundle, engine, settings).detect(image[..., ::-1])
         assert found.labels.tolist() == list(frame.labels)
         np.testing.assert_allclose(found.boxes, frame.boxes, atol=0.01)
         np.testing.assert_allclose(found.scores, frame.scores, atol=1e-4)

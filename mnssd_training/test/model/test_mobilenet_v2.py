@@ -94,9 +94,13 @@ def test_weights_that_are_none(tmp_path: Path, weights: Path) -> None:
     assert 'cannot be fetched or read' in error(tmp_path)
     assert 'model.width' in error(weights, 0.5)
     path.write_bytes(b'rubbish')
-    assert 'expected a state dict' in error(path)
+    assert 'not a file of torch' in error(path)
     path.write_bytes(weights.read_bytes()[:100_000])
-    assert 'expected a state dict' in error(path)
+    assert 'damaged: cut short' in error(path)
+    flipped = bytearray(weights.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    assert 'damaged: the CRC-32 of ' in error(path)
     for content in (torch.zeros(3), [1], {'features.0.0.weight': torch.zeros(1)}, {}):
         torch.save(content, path)
         assert 'expected a state dict' in error(path)

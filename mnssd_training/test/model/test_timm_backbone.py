@@ -25,6 +25,53 @@ def test_feature_maps(name: str) -> None:
     assert [tuple(x.shape[1:]) for x in maps] == shapes
 
 
+@pytest.mark.parametrize(
+    ('name', 'padded'),
+    [('convnext_atto', 32), ('focalnet_tiny_srf', 32), ('dla34', 32), ('test_resnet', 1)],
+)
+def test_grids_are_rounded_up_whatever_the_backbone_does(name: str, padded: int) -> None:
+    with torch.device('meta'):
+        backbone = TimmBackbone(name, (8, 16, 32)).eval()
+        for height, width in ((64, 96), (100, 132), (33, 65), (97, 31)):
+            maps = backbone(torch.zeros(1, 3, height, width))
+            wanted = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32)]
+            assert [tuple(x.shape[-2:]) for x in maps] == wanted
+    assert backbone._multiple == padded
+
+
+def test_only_what_the_stride_does_not_divide_is_padded() -> None:
+    torch.manual_seed(0)
+    backbone = TimmBackbone('convnext_atto', (8, 16)).eval()
+    x = torch.rand(1, 3, 48, 64)
+    with torch.no_grad():
+        for found, wanted in zip(backbone(x), backbone.body(x), strict=True):
+            assert torch.equal(found, wanted)
+        padded = torch.cat([x[..., :40], torch.zeros(1, 3, 48, 8)], dim=-1)
+        for found, wanted in zip(backbone(x[..., :40]), backbone.body(padded), strict=True):
+            assert torch.equal(found, wanted[..., : found.shape[-1]])
+
+
+def test_a_backbone_of_a_fixed_size_is_built_for_the_padded_input() -> None:
+    with torch.device('meta'):
+        backbone = TimmBackbone('maxvit_tiny_tf_224', (8, 16, 32), (100, 120)).eval()
+        maps = backbone(torch.zeros(1, 3, 100, 120))
+    assert [tuple(x.shape[-2:]) for x in maps] == [(13, 15), (7, 8), (4, 4)]
+
+
+def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
+    session = pytest.importorskip('onnxruntime').InferenceSession
+    size = (50, 70)
+    spec = ModelSpec(size, ('a',), (feature_map(size, 16, ((9.0, 9.0),)),))
+    torch.manual_seed(0)
+    model = build_model(spec, ModelConfig(backbone='timm/convnext_atto', channels=8))
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    logits, offsets = session(export_onnx(model)).run(None, {'image': image})
+    heads = model.infer(image)
+    assert len(heads.logits) == 4 * 5
+    np.testing.assert_allclose(logits, heads.logits, atol=1e-4)
+    np.testing.assert_allclose(offsets, heads.offsets, atol=1e-4)
+
+
 def test_what_is_not_needed_is_cut_off() -> None:
     whole, part = (TimmBackbone('test_resnet', strides) for strides in ((8, 16, 32), (8, 16)))
     assert part.channels == whole.channels[:2]
@@ -94,6 +141,12 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
             backbone.load_weights(str(path))
     path.write_bytes(b'rubbish')
     with pytest.raises(CheckpointError, match='expected a state dict of timm/test_resnet'):
+        backbone.load_weights(str(path))
+    torch.save(trained('test_resnet'), path)
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(CheckpointError, match='damaged: the CRC-32 of '):
         backbone.load_weights(str(path))
 
 

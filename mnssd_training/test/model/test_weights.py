@@ -6,7 +6,7 @@ from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model
-from mnssd_training.model.weights import load_matching
+from mnssd_training.model.weights import load_matching, Match
 import pytest
 import torch
 
@@ -20,7 +20,7 @@ def test_nothing_in_common(spec: ModelSpec) -> None:
 
 def test_the_same_network_is_taken_whole(spec: ModelSpec) -> None:
     one, other = (build_model(spec, ModelConfig(channels=8)) for _ in range(2))
-    assert load_matching(one, other.state_dict()) == []
+    assert load_matching(one, other.state_dict()) == Match((), 1.0)
     wanted = other.state_dict()
     assert all(torch.equal(value, wanted[key]) for key, value in one.state_dict().items())
 
@@ -40,7 +40,8 @@ def test_layers_of_other_shapes_begin_afresh(spec: ModelSpec) -> None:
     weights = {
         key: value + 1 if value.is_floating_point() else value for key, value in weights.items()
     }
-    fresh = load_matching(network, weights)
+    match = load_matching(network, weights)
+    fresh = match.fresh
     parts = ('depthwise', 'depthwise_norm', 'pointwise', 'pointwise_norm')
     last = [f'{head}.levels.3.0.{part}' for head in ('logits', 'offsets') for part in parts]
     extra = [f'pyramid.extra.0.{part}' for part in parts]
@@ -50,3 +51,8 @@ def test_layers_of_other_shapes_begin_afresh(spec: ModelSpec) -> None:
     for key, value in network.state_dict().items():
         wanted = before if key.rpartition('.')[0] in fresh else weights
         assert torch.equal(value, wanted[key]), key
+    state = network.state_dict()
+    taken = sum(
+        value.numel() for key, value in state.items() if key.rpartition('.')[0] not in fresh
+    )
+    assert match.share == taken / sum(value.numel() for value in state.values())

@@ -1,9 +1,9 @@
 """What tests of training share: a tiny experiment, and processes that are forked."""
 
 from collections.abc import Callable
+import ctypes
 import os
 from pathlib import Path
-import socket
 import sys
 import traceback
 from typing import Any
@@ -67,14 +67,50 @@ def forked() -> Callable[[Callable[[], object]], int]:
     return lambda work: leave(fork(work))
 
 
+UNSHARE_USERS_AND_MOUNTS = 0x10020000  # CLONE_NEWUSER | CLONE_NEWNS
+SMALL_DISK = 8 << 20  # bytes
+CANNOT_MOUNT = 77
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Callable[[Callable[[Path], object]], None]:
+    """Run something in a process of its own, on a disk of 8 MiB that only it sees."""
+
+    def run(work: Callable[[Path], object]) -> None:
+        folder = tmp_path / 'disk'
+        folder.mkdir()
+
+        def mounted() -> None:
+            libc = ctypes.CDLL(None)
+            user, group = os.getuid(), os.getgid()
+            if libc.unshare(UNSHARE_USERS_AND_MOUNTS):
+                sys.exit(CANNOT_MOUNT)
+            try:
+                Path('/proc/self/setgroups').write_text('deny')
+                Path('/proc/self/uid_map').write_text(f'0 {user} 1')
+                Path('/proc/self/gid_map').write_text(f'0 {group} 1')
+            except OSError:
+                sys.exit(CANNOT_MOUNT)
+            options = f'size={SMALL_DISK}'.encode()
+            if libc.mount(b'disk', os.fsencode(folder), b'tmpfs', 0, options):
+                sys.exit(CANNOT_MOUNT)
+            work(folder)
+
+        code = leave(fork(mounted))
+        if code == CANNOT_MOUNT:
+            pytest.skip('needs the right to mount a file system')
+        assert code == 0
+
+    return run
+
+
 @pytest.fixture
 def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
     """Run something in several processes that find each other, as under torchrun."""
 
     def run(world: int, work: Callable[[int], object]) -> list[int]:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
+        # The store listens from here on, so that no other process can take its port meanwhile.
+        store = torch.distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
 
         def one(rank: int) -> None:
             os.environ.update(
@@ -84,8 +120,10 @@ def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
                 LOCAL_WORLD_SIZE=str(world),
                 GROUP_RANK='0',
                 MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=str(port),
+                MASTER_PORT=str(store.port),
                 TORCHELASTIC_RUN_ID='test',
+                TORCHELASTIC_RESTART_COUNT='0',
+                TORCHELASTIC_USE_AGENT_STORE='True',
             )
             work(rank)
 

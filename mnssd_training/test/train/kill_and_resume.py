@@ -1,7 +1,8 @@
 """
 Kill a run at random moments and resume it, until it is done: not a bit may differ at its end.
 
-``python kill_and_resume.py DATA --kills 20`` does it as often as one likes, the tests a few times.
+``python kill_and_resume.py DATA --kills 30`` does it as often as one likes, the tests a few times.
+Each process is killed at a random moment after its first checkpoint, so that each gets on.
 """
 
 from argparse import ArgumentParser
@@ -31,7 +32,6 @@ CHANGES = (
     'logging.every_steps=3',
     'logging.tensorboard=false',
 )
-BEGINNING = 1.0  # seconds, about, until the first step
 NOT_OF_THE_RESULT = ('images_per_second', 'data_wait', 'seconds')
 
 
@@ -48,22 +48,27 @@ def train_in_a_process(experiment: Experiment, run: Path) -> int:
     return child
 
 
-def wait(child: int, seconds: float) -> int | None:
-    """Wait for a process to end by itself; None if it still runs."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def wait(child: int, is_enough: Callable[[], bool] = lambda: False) -> int | None:
+    """Wait for a process to end by itself, or for enough; None if it still runs."""
+    while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    return None
+        if is_enough():
+            return None
+        time.sleep(0.002)
+
+
+def newest_step(run: Path) -> int:
+    """Tell the step of the newest checkpoint by its name; 0 for none."""
+    return max((int(path.stem[5:]) for path in run.glob('checkpoints/step-*.pt')), default=0)
 
 
 def kill_and_resume(
     experiment: Experiment,
     run: Path,
-    seconds: float,
     kills: int,
+    spread: float,
     generator: random.Random,
     say: Callable[[str], object] = lambda _: None,
 ) -> int:
@@ -72,26 +77,40 @@ def kill_and_resume(
 
     :param experiment: what to train.
     :param run: its folder.
-    :param seconds: that the run takes alone.
     :param kills: how often it is killed, if it is not done before.
+    :param spread: seconds after the first checkpoint of a process within which it is killed.
     :param generator: of the moments.
     :param say: is told what happens.
     :return: how often it was killed.
     """
-    killed = 0
-    while True:
-        child = train_in_a_process(experiment, run)
-        moment = generator.uniform(0, BEGINNING + 2.5 * seconds / max(1, kills))
-        status = wait(child, moment if killed < kills else 3600)
-        if status == 0:
+    for killed in range(kills):
+        before, moment = newest_step(run), generator.uniform(0, spread)
+        if is_done_before(experiment, run, moment):
             return killed
-        assert status is None, f'training failed with {status}'
+        found = RunFolder(run).newest()
+        assert found
+        assert not found.damaged
+        say(
+            f'began at step {before}, killed {moment:.3f} s after a checkpoint; '
+            f'resumes from step {found.checkpoint.step}'
+        )
+    assert wait(train_in_a_process(experiment, run)) == 0
+    return kills
+
+
+def is_done_before(experiment: Experiment, run: Path, moment: float) -> bool:
+    """Train, and kill that some seconds after its first checkpoint unless it is done by then."""
+    before = newest_step(run)
+    child = train_in_a_process(experiment, run)
+    status = wait(child, lambda: newest_step(run) > before)
+    if status is None:
+        end = time.monotonic() + moment
+        status = wait(child, lambda: time.monotonic() > end)
+    if status is None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        killed += 1
-        found = RunFolder(run).newest()
-        step = found.checkpoint.step if found else 0
-        say(f'killed after {moment:.2f} s; resumes from step {step}')
+    assert not status, f'training failed with {status}'
+    return status == 0
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -137,23 +156,23 @@ def main() -> int:
     """Kill a run as often as is asked for."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('data', help='a data set in VOC layout')
-    parser.add_argument('--kills', type=int, default=20)
-    parser.add_argument('--epochs', type=int, default=8)
+    parser.add_argument('--kills', type=int, default=30)
     parser.add_argument('--workers', type=int, default=0)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # threads do not outlive a fork
     overrides = [f'data.root={args.data}', *CHANGES]
-    overrides += [f'training.epochs={args.epochs}', f'training.workers={args.workers}']
+    overrides += [f'training.epochs={3 * args.kills}', f'training.workers={args.workers}']
     experiment = load_experiment('smoke', overrides)
     with tempfile.TemporaryDirectory() as folder:
         straight, run = Path(folder) / 'straight', Path(folder) / 'killed'
         started = time.monotonic()
-        assert wait(train_in_a_process(experiment, straight), 3600) == 0
+        assert wait(train_in_a_process(experiment, straight)) == 0
         seconds = time.monotonic() - started
         print(f'alone it takes {seconds:.1f} s')
+        spread = seconds / args.kills / 2  # so that it is not done before the last kill
         killed = kill_and_resume(
-            experiment, run, seconds, args.kills, random.Random(args.seed), print
+            experiment, run, args.kills, spread, random.Random(args.seed), print
         )
         wrong = differences(straight, run)
     print(f'killed {killed} times; {len(wrong)} differences at the end', *wrong[:20], sep='\n')

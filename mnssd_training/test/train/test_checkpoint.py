@@ -6,7 +6,10 @@ import errno
 import os
 from pathlib import Path
 import pickle
+import random
 import resource
+import runpy
+import shutil
 import signal
 import time
 from typing import Any
@@ -14,8 +17,9 @@ from typing import Any
 import fsspec
 from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
-from mnssd_training.errors import CheckpointError
+from mnssd_training.errors import CheckpointError, DamagedCheckpointError
 from mnssd_training.model import build_model
+from mnssd_training.torch_file import dump_torch, read_torch
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 import pytest
 import torch
@@ -59,7 +63,7 @@ def test_a_network_is_built_from_its_own_file(path: Path, checkpoint: Checkpoint
 def test_a_file_that_is_cut_short(path: Path, part: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(CheckpointError, match=r'last\.pt: not a checkpoint, or cut short'):
+    with pytest.raises(DamagedCheckpointError, match=r'last\.pt: damaged: .*cut short'):
         load_checkpoint(path)
 
 
@@ -77,16 +81,56 @@ def test_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / 'foreign.pt'
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         load_checkpoint(path)
-    with pytest.raises(CheckpointError, match='not a checkpoint'):
-        load_checkpoint(tmp_path)
     path.write_text('name: hit_uav\n')
-    with pytest.raises(CheckpointError, match='not a checkpoint'):
+    with pytest.raises(CheckpointError, match='not a file of torch'):
         load_checkpoint(path)
     content: Any
     for content in (torch.zeros(3), [1, 2], {'state_dict': {}}, {'schema': 1}, {'schema': None}):
         torch.save(content, path)
-        with pytest.raises(CheckpointError, match='expected a checkpoint of schema 2'):
+        with pytest.raises(CheckpointError, match='expected a checkpoint of schema 2') as caught:
             load_checkpoint(path)
+        assert not isinstance(caught.value, DamagedCheckpointError)
+    torch.save({'schema': 3}, path)
+    with pytest.raises(CheckpointError, match='got 3; use the version of mnssd that wrote it'):
+        load_checkpoint(path)
+
+
+def test_what_cannot_be_read_now_is_not_called_damaged(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CheckpointError, match=r'cannot be read: Is a directory'):
+        load_checkpoint(tmp_path)
+
+    def fail(_: Path) -> bytes:
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(Path, 'read_bytes', fail)
+    with pytest.raises(
+        CheckpointError, match=r'last\.pt: cannot be read: Input/output error; nothing was changed'
+    ) as caught:
+        load_checkpoint(path)
+    assert not isinstance(caught.value, DamagedCheckpointError)
+
+
+def test_a_checkpoint_of_an_older_version_without_a_digest_is_read(
+    path: Path, checkpoint: Checkpoint
+) -> None:
+    content = read_torch(path)
+    torch.save(content, path)
+    read = load_checkpoint(path)
+    assert read.step == 7
+    assert all(torch.equal(read.weights[key], value) for key, value in checkpoint.weights.items())
+
+
+def test_damage_at_random_places_is_never_loaded(path: Path, checkpoint: Checkpoint) -> None:
+    """A small version of ``damage_checkpoints.py``."""
+    program = runpy.run_path(str(Path(__file__).with_name('damage_checkpoints.py')))
+    counts = program['damage'](path, checkpoint, 60, random.Random(7))
+    assert counts == {'refused': 60}
+    torch.save(read_torch(path), path)  # of an older version
+    counts = program['damage'](path, checkpoint, 60, random.Random(7))
+    assert counts['refused'] > 40
+    assert set(counts) <= {'refused', 'loaded unaltered'}
 
 
 def test_a_checkpoint_at_a_url(path: Path, checkpoint: Checkpoint) -> None:
@@ -94,7 +138,7 @@ def test_a_checkpoint_at_a_url(path: Path, checkpoint: Checkpoint) -> None:
     memory.pipe('/bucket/step.pt', path.read_bytes())
     memory.pipe('/bucket/cut.pt', path.read_bytes()[:5000])
     assert load_checkpoint('memory://bucket/step.pt').step == checkpoint.step
-    with pytest.raises(CheckpointError, match=r'memory://bucket/cut\.pt: not a checkpoint'):
+    with pytest.raises(CheckpointError, match=r'memory://bucket/cut\.pt: damaged'):
         load_checkpoint('memory://bucket/cut.pt')
     with pytest.raises(CheckpointError, match=r'memory://bucket/gone\.pt: no such'):
         load_checkpoint('memory://bucket/gone.pt')
@@ -115,9 +159,9 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 
 
 def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    content = torch.load(path, weights_only=True)
+    content = read_torch(path)
     change(content)
-    torch.save(content, path)
+    path.write_bytes(dump_torch(content))
 
 
 @pytest.mark.parametrize(
@@ -160,22 +204,16 @@ def test_weights_of_another_width_do_not_fit(checkpoint: Checkpoint) -> None:
         other.build()
 
 
-@pytest.mark.parametrize(
-    'error',
-    [OSError(errno.ENOSPC, 'No space left on device'), RuntimeError('PytorchStreamWriter failed')],
-    ids=['OSError', 'RuntimeError'],
-)
 def test_a_full_disk_leaves_the_old_file(
-    path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, error: Exception
+    path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = path.read_bytes()
 
-    def write_a_little(_: object, file: Any) -> None:
-        file.write(b'x' * 1000)
-        raise error
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(torch, 'save', write_a_little)
-    with pytest.raises(CheckpointError, match=r'last\.pt: cannot be written: .*(space|failed)'):
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(CheckpointError, match=r'last\.pt: cannot be written: .*space left'):
         save_checkpoint(path, checkpoint)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -198,7 +236,27 @@ def in_a_child(work: Callable[[], int]) -> int:
     return child
 
 
-def test_a_disk_that_is_really_full_leaves_the_old_file(
+def test_a_disk_that_is_really_full_is_named_and_leaves_the_old_file(
+    tmp_path: Path, checkpoint: Checkpoint, small_disk: Callable[..., Any]
+) -> None:
+    def fill(folder: Path) -> None:
+        path = folder / 'last.pt'
+        save_checkpoint(path, checkpoint)
+        before = path.read_bytes()
+        (folder / 'other').write_bytes(bytes(shutil.disk_usage(folder).free - len(before) // 2))
+        with pytest.raises(
+            CheckpointError,
+            match=r'last\.pt: cannot be written: No space left on device: the file needs '
+            r'0\.\d\d MB, 0\.\d\d MB are free in .*; earlier checkpoints are unharmed',
+        ):
+            save_checkpoint(path, checkpoint)
+        assert path.read_bytes() == before
+        assert sorted(item.name for item in folder.iterdir()) == ['last.pt', 'other']
+
+    small_disk(fill)
+
+
+def test_a_file_that_grows_too_large_leaves_the_old_file(
     path: Path, checkpoint: Checkpoint
 ) -> None:
     before = path.read_bytes()
@@ -208,8 +266,8 @@ def test_a_disk_that_is_really_full_leaves_the_old_file(
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
             save_checkpoint(path, checkpoint)
-        except CheckpointError:
-            return 42
+        except CheckpointError as error:
+            return 42 if 'cannot be written: File too large' in str(error) else 43
         return 0
 
     _, status = os.waitpid(in_a_child(fill), 0)

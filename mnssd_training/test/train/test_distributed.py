@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -171,10 +170,7 @@ def test_what_one_process_meets_is_raised_in_all(
 @pytest.mark.slow
 def test_torchrun(hit_uav: Path, tmp_path: Path) -> None:
     run = tmp_path / 'run'
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    command = f'-m torch.distributed.run --nproc-per-node 2 --master-port {port}'.split()
+    command = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     command += f'-m mnssd_training train smoke --resume data.root={hit_uav}'.split()
     command += ['input.size=[64, 80]', 'model.width=0.25', 'training.batch_size=4']
     command = [sys.executable, *command, '--run-folder', str(run)]

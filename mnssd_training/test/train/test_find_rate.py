@@ -1,14 +1,22 @@
 """The learning-rate range test, its plot, and the search for a batch size."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from mnssd_training.cli import find_lr
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
 from mnssd_training.train import find_batch
 from mnssd_training.train import find_rate as module
 from mnssd_training.train.find_batch import measure_batches, Measured, suggest
-from mnssd_training.train.find_rate import find_rate, RangeTest, steepest
+from mnssd_training.train.find_rate import (
+    find_rate,
+    is_flat,
+    RangeTest,
+    smoothed,
+    steepest,
+)
 from mnssd_training.train.plot import plot
 import numpy as np
 import pytest
@@ -23,6 +31,39 @@ def test_the_steepest_place_of_a_curve() -> None:
     losses = fall + 40 * np.maximum(0, np.log10(rates) + 1) ** 2
     assert steepest(rates, losses) == pytest.approx(1e-3, rel=0.05)
     assert steepest(rates, rates) in rates  # it only rises
+
+
+def test_a_flat_loss_is_told_from_one_that_falls() -> None:
+    generator = np.random.default_rng(7)
+    rates = np.geomspace(1e-6, 1, 100)
+    fall = 5 - 3 / (1 + np.exp(-3 * (np.log10(rates) + 3)))
+    diverging = np.where(rates > 0.3, 40.0, 0.0)
+    for scale in (0.0, 0.3):
+        noise = generator.normal(0, scale, len(rates))
+        for losses, expected in (
+            (4 + 0 * rates, True),
+            (4 + diverging, True),
+            (4 + 3 * rates, True),  # it only rises
+            (fall, False),
+            (fall + diverging, False),
+        ):
+            noisy = losses + noise
+            assert is_flat(noisy, smoothed(list(noisy))) == expected
+
+
+def test_a_flat_loss_is_a_warning(
+    hit_uav: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rates = np.geomspace(1e-6, 1, 20)
+    for flat in (True, False):
+        test = RangeTest(rates, rates, rates, 1e-3, flat)
+        monkeypatch.setattr(find_lr, 'find_rate', lambda *_, test=test, **__: test)
+        arguments = ['smoke', f'data.root={hit_uav}', '--output', str(tmp_path / 'plot.png')]
+        assert find_lr.main(arguments) == 0
+        assert ('warning: the loss hardly falls' in capsys.readouterr().err) == flat
 
 
 def test_a_run_raises_the_rate_until_the_end(tiny: Make) -> None:

@@ -27,7 +27,7 @@ def test_the_first_is_noted_and_the_second_raises(number: signal.Signals) -> Non
         os.kill(os.getpid(), number)
         time.sleep(5)  # never so long
     assert caught.value.signum == number
-    assert str(caught.value) == f'stopped by {number.name}'
+    assert str(caught.value) == f'stopped by {number.name}; go on with --resume'
     assert signal.getsignal(number) is before
 
 
@@ -36,6 +36,28 @@ def test_a_check_raises_after_a_signal() -> None:
     stop.note(signal.SIGTERM)
     with pytest.raises(Preempted, match='SIGTERM'):
         stop.check()
+
+
+def test_a_second_waits_until_a_file_is_written() -> None:
+    written = []
+    with pytest.raises(Preempted) as caught, interruptible() as stop:
+        with stop.held():
+            pass  # no signal, no error
+        with stop.held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            written.append('file')
+        written.append('never')
+    assert caught.value.signum == signal.SIGINT
+    assert written == ['file']
+
+
+def test_an_error_while_a_second_waits_is_not_hidden() -> None:
+    stop = Stop()
+    stop.note(signal.SIGTERM)
+    with pytest.raises(ValueError, match='disk'), stop.held():
+        stop.note(signal.SIGTERM)
+        raise ValueError('disk')
 
 
 def test_outside_the_main_thread_no_handler_is_touched() -> None:

@@ -1,14 +1,23 @@
 """The training loop on real photographs: what it leaves, how it resumes, what went wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import json
+import os
 from pathlib import Path
 import shutil
+import signal
 from typing import Any
 
+from mnssd_perception.files import write_atomically
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
-from mnssd_training.train import load_checkpoint, train
+from mnssd_training.train import (
+    checkpoint,
+    interruptible,
+    load_checkpoint,
+    Preempted,
+    train,
+)
 import pytest
 import torch
 
@@ -39,7 +48,7 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     wanted = tiny(**{'evaluation.every': 2, 'training.epochs': 3, 'logging.tensorboard': 'true'})
     last = train(wanted, run, progress=False, arguments=['smoke'])
     assert {path.name for path in run.iterdir()} == {
-        'args.json', 'checkpoints', 'config.json', 'fingerprint.json', 'metrics.jsonl',
+        'args.json', 'checkpoints', 'config.json', 'fingerprint.json', 'metrics.jsonl', 'run.lock',
         'status.json', 'tensorboard', 'train.log',
     }  # fmt: skip
     assert {path.name for path in (run / 'checkpoints').iterdir()} == {
@@ -207,19 +216,54 @@ def test_a_run_folder_that_cannot_be_made(tiny: Make, tmp_path: Path) -> None:
         train(tiny(), tmp_path / 'file' / 'run', progress=False)
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(
-    tiny: Make, monkeypatch: pytest.MonkeyPatch, unscored: None, tmp_path: Path
+def test_a_full_disk_is_named_and_keeps_the_last_checkpoint(
+    tiny: Make, small_disk: Callable[..., Any], unscored: None
 ) -> None:
-    saves: Iterator[int] = iter(range(100))
-    write = torch.save
+    changes = {'training.batch_size': 1, 'checkpoint.every_steps': 1, 'checkpoint.keep_last': 9}
 
-    def full(content: Any, file: Any) -> None:
-        if next(saves) == 2:
-            raise OSError(28, 'No space left on device')
-        write(content, file)
+    def fill(folder: Path) -> None:
+        with pytest.raises(CheckpointError, match='cannot be written: No space left on device: '):
+            train(tiny(**changes), folder / 'run', progress=False)
+        saved = load_checkpoint(last_of(folder / 'run'))
+        assert 0 < saved.step < 8
+        assert not list((folder / 'run').rglob('*.partial'))
+        assert status(folder / 'run')['status'] == 'failed'
 
-    monkeypatch.setattr(torch, 'save', full)
-    changes = {'training.batch_size': 1, 'checkpoint.every_steps': 1}
-    with pytest.raises(CheckpointError, match='cannot be written: .*No space left'):
-        train(tiny(**changes), tmp_path / 'r', progress=False)
-    assert load_checkpoint(last_of(tmp_path / 'r')).step == 2
+    small_disk(fill)
+
+
+def test_a_second_signal_during_a_save_lets_it_finish(
+    tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def write(path: Path, content: bytes) -> None:
+        if path.name == 'step-00000001.pt':
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        write_atomically(path, content)
+
+    monkeypatch.setattr(checkpoint, 'write_atomically', write)
+    wanted = tiny(**{'checkpoint.every_steps': 1})
+    with pytest.raises(Preempted) as caught, interruptible() as stop:
+        train(wanted, tmp_path / 'run', progress=False, stop=stop)
+    assert caught.value.signum == signal.SIGTERM
+    assert load_checkpoint(last_of(tmp_path / 'run')).step == 1
+    told = status(tmp_path / 'run')
+    assert (told['status'], told['step']) == ('preempted', 1)
+
+
+def test_the_status_is_current_while_it_runs(
+    tiny: Make,
+    at_step: Callable[[int, Callable[..., Any]], None],
+    unscored: None,
+    tmp_path: Path,
+) -> None:
+    seen = []
+
+    def look(backward: Any, *args: Any) -> torch.Tensor:
+        told = status(tmp_path / 'run')
+        seen.append((told['status'], told['step'], told['epoch']))
+        return backward(*args)
+
+    at_step(3, look)
+    train(tiny(), tmp_path / 'run', progress=False)
+    assert seen == [('running', 3, 1)]

@@ -133,7 +133,7 @@ def test_a_signal_lets_the_step_finish(
     assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
     told = status(tmp_path / 'run')
     assert (told['status'], told['step']) == ('preempted', step + 1)
-    assert told['reason'] == 'stopped by SIGTERM'
+    assert told['reason'] == 'stopped by SIGTERM; go on with --resume'
     assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
     assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
 
@@ -229,7 +229,35 @@ def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
     wider = tiny(**changes, **{'model.channels': 16})
     train(wider, tmp_path / 'wider', progress=False)
-    assert 'layers begin afresh, such as pyramid' in (tmp_path / 'wider' / 'train.log').read_text()
+    (line,) = (
+        line
+        for line in (tmp_path / 'wider' / 'train.log').read_text().splitlines()
+        if 'layers begin afresh, such as pyramid' in line
+    )
+    assert f'INFO note: {path}: ' in line
+
+
+def test_less_than_half_of_the_weights_is_a_warning(
+    tiny: Make, finished: Path, tmp_path: Path
+) -> None:
+    path = finished / 'checkpoints' / 'best.pt'
+    wider = tiny(**{'initial.checkpoint': path, 'model.width': 0.5})
+    train(wider, tmp_path / 'wider', progress=False)
+    log = (tmp_path / 'wider' / 'train.log').read_text()
+    (line,) = (line for line in log.splitlines() if 'of the weights taken over' in line)
+    assert f'WARNING warning: {path}: ' in line
+
+
+def test_another_number_of_threads_is_said(
+    tiny: Make, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
+        return (finished / 'train.log').read_text()
+
+    assert 'threads before' not in said()
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
+    assert 'note: computed with 1 threads before, now with 3: ' in said()
 
 
 def test_a_run_that_cannot_be_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:

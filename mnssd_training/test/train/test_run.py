@@ -1,7 +1,10 @@
 """The run folder: what is in it, what stays, and what is found in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import Experiment, ModelConfig
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.errors import CheckpointError, TrainingError
-from mnssd_training.train.checkpoint import Checkpoint
+from mnssd_training.torch_file import dump_torch
+from mnssd_training.train.checkpoint import Checkpoint, save_checkpoint
 from mnssd_training.train.progress import Progress
 from mnssd_training.train.run import default_folder, RunFolder
 import pytest
@@ -52,7 +56,9 @@ def test_what_is_written_at_the_start(run: RunFolder, tiny: Callable[..., Experi
     assert set(told) == {'fingerprint', 'schema_version', 'created'}
     (start,) = read(run, 'args.json')
     assert start['arguments'] == ['smoke', '--quiet']
-    assert read(run, 'status.json') == {
+    status = read(run, 'status.json')
+    assert datetime.fromisoformat(status.pop('updated')).tzinfo
+    assert status == {
         'status': 'initialized', 'step': 0, 'epoch': 0, 'reason': '', 'best': None
     }  # fmt: skip
     run.begin(tiny(), ['smoke', '--resume'], Progress(step=3))
@@ -78,27 +84,142 @@ def test_the_last_ones_are_kept(run: RunFolder) -> None:
         run.find(False)
 
 
-def test_a_damaged_one_is_passed_over_and_told(run: RunFolder) -> None:
+def test_a_damaged_one_is_passed_over_and_set_aside(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
     for step in (2, 4):
         run.save(at(step), keep=2)
     (run.checkpoints / 'step-00000004.pt').write_bytes(b'half')
     found = run.find(True)
     assert found
     assert found.checkpoint.step == 2
-    assert 'step-00000004.pt: not a checkpoint' in found.complaints[0]
-    run.save(at(3), keep=2)  # the run went on from 2: the damaged one is in nobody's way
-    assert names(run) == ['step-00000002.pt', 'step-00000003.pt']
-    for name in names(run):
-        (run.checkpoints / name).write_bytes(b'half')
-    with pytest.raises(CheckpointError, match=r'no checkpoint can be read: .*3\.pt.*2\.pt'):
+    assert [str(damage.path) for damage in found.damaged] == [
+        str(run.checkpoints / 'step-00000004.pt')
+    ]
+    assert names(run) == ['step-00000002.pt', 'step-00000004.pt']  # nothing is changed by a look
+    (warning,) = run.begin(tiny(), [], Progress(step=2), found)
+    assert 'step-00000004.pt: damaged: ' in warning
+    assert warning.endswith('; renamed to step-00000004.pt.damaged')
+    run.save(at(4), keep=2)
+    (run.checkpoints / 'step-00000004.pt').write_bytes(b'half again')
+    run.begin(tiny(), [], Progress(step=2), run.find(True))
+    assert names(run) == [
+        'step-00000002.pt', 'step-00000004.pt.damaged', 'step-00000004.pt.damaged-2'
+    ]  # fmt: skip
+    assert (run.checkpoints / 'step-00000004.pt.damaged').read_bytes() == b'half'
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_changed(
+    run: RunFolder,
+) -> None:
+    for step in (2, 3):
+        run.save(at(step), keep=2)
+        (run.checkpoints / f'step-{step:08}.pt').write_bytes(b'half')
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r'all checkpoints are damaged: .*3\.pt.*2\.pt'):
+            run.find(True)
+        assert names(run) == ['step-00000002.pt', 'step-00000003.pt']
+
+
+@pytest.mark.parametrize('number', [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_checkpoint_that_cannot_be_read_now_stops_and_changes_nothing(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for step in (4, 6, 8):
+        run.save(at(step), keep=3)
+    read_bytes, before = Path.read_bytes, names(run)
+
+    def fail(path: Path) -> bytes:
+        if path.name == 'step-00000004.pt':
+            return read_bytes(path)
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, 'read_bytes', fail)
+    with pytest.raises(CheckpointError, match=r'step-00000008\.pt: cannot be read: ') as caught:
         run.find(True)
+    assert os.strerror(number) in str(caught.value)
+    assert names(run) == before
 
 
-def test_what_a_killed_process_left_half_written_goes(run: RunFolder) -> None:
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save(at(4), keep=3)
+
+    def fail(path: Path) -> Iterator[Path]:
+        raise OSError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr(Path, 'iterdir', fail)
+    for resume in (True, False):
+        with pytest.raises(CheckpointError, match=r'checkpoints: cannot be read: Permission'):
+            run.find(resume)
+
+
+def test_a_checkpoint_of_another_version_is_refused_and_kept(run: RunFolder) -> None:
+    run.save(at(4), keep=3)
+    (run.checkpoints / 'step-00000006.pt').write_bytes(dump_torch({'schema': 99}))
+    with pytest.raises(CheckpointError, match=r'6\.pt: .*got 99; use the version of mnssd that'):
+        run.find(True)
+    assert names(run) == ['step-00000004.pt', 'step-00000006.pt']
+
+
+def test_retention_removes_only_what_is_older(run: RunFolder) -> None:
+    for step in (8, 9):  # of somebody else, written while this one runs
+        save_checkpoint(run.checkpoints / f'step-{step:08}.pt', at(step))
+    for step in (1, 2, 3):
+        run.save(at(step), keep=2)
+    assert names(run) == [f'step-0000000{step}.pt' for step in (2, 3, 8, 9)]
+
+
+def test_to_go_back_sets_newer_ones_aside(run: RunFolder, tiny: Callable[..., Experiment]) -> None:
+    for step in (2, 4, 6):
+        run.save(at(step), keep=3)
+    found = run.find(str(run.checkpoints / 'step-00000002.pt'))
+    warnings = run.begin(tiny(), [], Progress(step=2), found)
+    assert [warning.rpartition(' ')[2] for warning in warnings] == [
+        'step-00000004.pt.superseded', 'step-00000006.pt.superseded'
+    ]  # fmt: skip
+    newest = run.find(True)
+    assert newest
+    assert newest.checkpoint.step == 2
+
+
+def test_what_is_left_of_a_run_is_not_trained_over(run: RunFolder, tmp_path: Path) -> None:
+    run.save_best(at(4))
+    hint = rf'initial\.checkpoint={run.checkpoints}/best\.pt begins with its weights'
+    with pytest.raises(CheckpointError, match=rf'what is left of a run: best\.pt; .*{hint}'):
+        run.find(False)
+    with pytest.raises(CheckpointError, match=rf'expected step-\*\.pt .*only best\.pt; .*{hint}'):
+        run.find(True)
+    (run.checkpoints / 'best.pt').rename(run.checkpoints / 'step-00000004.pt.damaged')
+    with pytest.raises(CheckpointError, match=r'left of a run: step-00000004\.pt\.damaged'):
+        run.find(False)
+    (run.checkpoints / 'step-00000004.pt.damaged').unlink()
+    assert run.find(False) is None  # nothing was trained yet
+    run.add_row({'kind': 'step', 'step': 1, 'epoch': 0.5})
+    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume'):
+        run.find(False)
+    assert run.find(True) is None  # killed before the first checkpoint: it begins again
+
+
+def test_a_foreign_checkpoint_does_not_go_on_in_the_folder_of_another_run(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    run.save(at(2), keep=1)
+    other = RunFolder(tmp_path / 'other')
+    save_checkpoint(tmp_path / 'foreign.pt', at(3))
+    assert other.find(str(tmp_path / 'foreign.pt'))
+    with pytest.raises(CheckpointError, match='holds a run already'):
+        run.find(str(tmp_path / 'foreign.pt'))
+
+
+def test_what_a_killed_process_left_half_written_goes(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
     (run.checkpoints / 'step-00000001.pt.partial').write_bytes(b'half')
     assert run.find(True) is None
-    run.save(at(2), keep=1)
-    assert names(run) == ['step-00000002.pt']
+    run.begin(tiny(), [], Progress())
+    assert names(run) == []
 
 
 def test_another_checkpoint_is_found_by_path_folder_and_url(
@@ -106,6 +227,7 @@ def test_another_checkpoint_is_found_by_path_folder_and_url(
 ) -> None:
     run.save(at(2), keep=1)
     other = RunFolder(tmp_path / 'other')
+    assert other.find(True) is None
     for place in (run.path, run.checkpoints / 'step-00000002.pt'):
         found = other.find(str(place))
         assert found
@@ -137,6 +259,64 @@ def test_rows_that_will_come_again_are_taken_back(
     ):
         run.begin(tiny(), [], done)
         assert [json.loads(line) for line in lines.read_text().splitlines()] == left
+
+
+DAMAGED_LINES = [
+    b'{"kind": "step", "st\x00\x00\x00',
+    b'\xff\xfe',
+    b'[1, 2]',
+    b'"step"',
+    b'{"kind": "step"}',
+    b'{"kind": "step", "step": "one"}',
+    b'{"step": 1}',
+]
+
+
+@pytest.mark.parametrize('line', DAMAGED_LINES, ids=range(len(DAMAGED_LINES)))
+def test_damaged_rows_are_set_aside_and_the_others_kept(
+    run: RunFolder, tiny: Callable[..., Experiment], line: bytes
+) -> None:
+    row = b'{"kind": "step", "step": 1, "epoch": 0.5}\n'
+    rows = run.path / 'metrics.jsonl'
+    rows.write_bytes(row + line + b'\n' + row)
+    (warning,) = run.begin(tiny(), [], Progress(step=1))
+    assert '1 damaged lines, the first is number 2' in warning
+    assert rows.read_bytes() == row + row
+    assert (run.path / 'metrics.jsonl.damaged').read_bytes() == row + line + b'\n' + row
+    assert run.begin(tiny(), [], Progress(step=1)) == []
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'{}', b'"x"', b'\xff', b'null'])
+def test_a_damaged_record_of_starts_is_set_aside(
+    run: RunFolder, tiny: Callable[..., Experiment], content: bytes
+) -> None:
+    path = run.path / 'args.json'
+    path.write_bytes(content)
+    for name in ('config.json', 'status.json'):
+        (run.path / name).write_bytes(content)
+    (warning,) = run.begin(tiny(), ['again'], Progress(step=3))
+    assert warning == f'{path}: damaged; renamed to args.json.damaged'
+    assert (run.path / 'args.json.damaged').read_bytes() == content
+    assert [start['arguments'] for start in read(run, 'args.json')] == [['again']]
+    assert Experiment.model_validate(read(run, 'config.json')) == tiny()
+    assert read(run, 'status.json')['step'] == 3
+
+
+def test_a_record_that_cannot_be_read_now_is_not_written_over(
+    run: RunFolder, tiny: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (run.path / 'args.json').read_bytes()
+
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, 'Input/output error', str(path))
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(TrainingError, match=r'args\.json: cannot be read: Input/output error'),
+    ):
+        patch.setattr(Path, 'read_bytes', fail)
+        run.begin(tiny(), [], Progress(step=3))
+    assert (run.path / 'args.json').read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_made(tiny: Callable[..., Experiment], tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def test_a_signal_to_all_processes_saves_and_leaves_in_order(
     assert told['status'] == 'preempted'
     (saved, *_) = sorted((run / 'checkpoints').glob('step-*.pt'), reverse=True)
     assert saved.name == f'step-{told["step"]:08}.pt'
-    assert run.with_suffix('.err').read_text() == f'stopped by {number.name}\n'
+    assert (
+        run.with_suffix('.err').read_text() == f'stopped by {number.name}; go on with --resume\n'
+    )
 
 
 def test_a_worker_that_is_killed_is_told_in_words(hit_uav: Path, run: Path) -> None:

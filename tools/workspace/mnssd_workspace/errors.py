@@ -12,6 +12,7 @@ __all__ = [
     'DiskError',
     'DiskFullError',
     'ForeignEnvironmentError',
+    'HashError',
     'MissingVenvError',
     'MissingWheelError',
     'NetworkError',
@@ -146,6 +147,23 @@ class NetworkError(WorkspaceError):
         super().__init__(
             'the package registry could not be reached; check the network, and the proxy and '
             f'index settings of pip (`pip config list`), then run it again (details: {log})'
+        )
+        self.log = log
+
+
+class HashError(WorkspaceError):
+    """Raise when a downloaded file is not the one that was tested."""
+
+    def __init__(self, log: Path):
+        """
+        Word what may have changed it.
+
+        :param log: file with the whole output.
+        """
+        super().__init__(
+            'expected files with the hashes in tools/workspace/requirements.lock, got another '
+            'one; a mirror that repacks wheels, a damaged download or tampering may be the cause, '
+            f'see the index settings of pip (`pip config list`) and {log}'
         )
         self.log = log
 

@@ -68,6 +68,11 @@ class Layout:
         """Return the file of pinned versions."""
         return self.root / 'tools' / 'workspace' / 'constraints.txt'
 
+    @property
+    def lock(self) -> Path:
+        """Return the file of the hashes of what is pinned."""
+        return self.root / 'tools' / 'workspace' / 'requirements.lock'
+
     def package(self, name: str) -> Path:
         """
         Return the source folder of a ROS package.

@@ -75,7 +75,7 @@ def make_plan(job: Job) -> tuple[Step, ...]:
 
     :param job: what is to be made.
     """
-    groups = read_pins(job.layout.constraints)
+    groups = read_pins(job.layout.constraints, job.layout.lock)
     tools = groups['runtime'] + groups['develop']
     messages = ('mnssd_msgs',) if has_vision_msgs(job.host) else ('vision_msgs', 'mnssd_msgs')
     steps = [
@@ -130,7 +130,9 @@ def _base_step(job: Job, system: tuple[Pin, ...], ros: tuple[Pin, ...]) -> Step:
     return Step(
         name='base',
         title='ROS 2 Jazzy, colcon, cmake, NumPy, OpenCV' if job.wheels else 'missing basics',
-        inputs=digest_texts([*(pin.line for pin in (*system, *ros)), os.fspath(job.host.include)]),
+        inputs=digest_texts(
+            [*(pin.requirement for pin in (*system, *ros)), os.fspath(job.host.include)]
+        ),
         action=install,
         needs=('venv',),
         space=600 * _MB,
@@ -142,7 +144,7 @@ def _pip_step(job: Job, name: str, title: str, pins: tuple[Pin, ...], space: int
     return Step(
         name=name,
         title=title,
-        inputs=digest_texts(pin.line for pin in pins),
+        inputs=digest_texts(pin.requirement for pin in pins),
         action=lambda: install_pins(name, pins, job.layout, job.env(), verbose=job.verbose),
         needs=('venv',),
         after=('base',) if name == 'tools' else ('base', 'tools'),

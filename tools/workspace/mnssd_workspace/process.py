@@ -14,6 +14,7 @@ import sys
 from mnssd_workspace.errors import (
     CommandError,
     DiskFullError,
+    HashError,
     MissingWheelError,
     NetworkError,
     WorkspaceError,
@@ -24,6 +25,7 @@ __all__ = ['diagnose', 'run_logged']
 _LEASH = os.fspath(Path(__file__).with_name('leash.py'))
 _NUM_LAST_LINES = 20
 _NO_SPACE = ('No space left on device', 'Disk quota exceeded')
+_WRONG_HASH = 'DO NOT MATCH THE HASHES'
 _NO_WHEEL = re.compile(r'ERROR: No matching distribution found for (\S+)')
 _NO_REGISTRY = (
     'ConnectTimeoutError',
@@ -46,10 +48,12 @@ def diagnose(output: str) -> str:
     Tell the known causes of failure apart.
 
     :param output: what the failed command wrote.
-    :return: ``'disk'``, ``'network'`` or ``'unknown'``.
+    :return: ``'disk'``, ``'hash'``, ``'network'`` or ``'unknown'``.
     """
     if any(sign in output for sign in _NO_SPACE):
         return 'disk'
+    if _WRONG_HASH in output:
+        return 'hash'
     if any(sign in output for sign in _NO_REGISTRY):
         return 'network'
     return 'unknown'
@@ -117,6 +121,8 @@ def _failure(name: str, status: int, log: Path, lines: Sequence[str]) -> Workspa
     cause = diagnose(''.join(lines))
     if cause == 'disk':
         return DiskFullError(log.parent)
+    if cause == 'hash':
+        return HashError(log)
     if cause == 'network':
         return NetworkError(log)
     missing = _NO_WHEEL.search(''.join(lines))

@@ -80,6 +80,8 @@ def install_pins(
     """
     Install distributions at their pinned versions, and nothing else.
 
+    pip refuses every file whose hash is not in the lock.
+
     :param name: of the step.
     :param pins: a complete set: dependencies are not looked up.
     :param layout: of the workspace.
@@ -95,8 +97,11 @@ def install_pins(
         if not part:
             continue
         requirements = layout.scratch / f'{name}.txt'
-        requirements.write_text('\n'.join(pin.line for pin in part) + '\n')
-        options = '--no-deps --no-compile --no-build-isolation --no-input --progress-bar=off'
+        requirements.write_text('\n'.join(pin.requirement for pin in part) + '\n')
+        options = (
+            '--require-hashes --no-deps --no-compile --no-build-isolation --no-input '
+            '--progress-bar=off'
+        )
         run_logged(
             'pip',
             [

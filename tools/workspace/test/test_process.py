@@ -7,6 +7,7 @@ import sys
 from mnssd_workspace.errors import (
     CommandError,
     DiskFullError,
+    HashError,
     MissingWheelError,
     NetworkError,
     WorkspaceError,
@@ -18,6 +19,8 @@ UNREACHABLE = """WARNING: Retrying (Retry(total=4)) after connection broken by
 'NewConnectionError('<HTTPConnection>: Failed to establish a new connection')': /simple/numpy/
 ERROR: Could not find a version that satisfies the requirement numpy==2.4.6
 ERROR: No matching distribution found for numpy==2.4.6"""
+
+WRONG_HASH = 'ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.'
 
 
 def run(tmp_path: Path, script: str) -> Path:
@@ -45,6 +48,7 @@ def test_a_failure_quotes_its_end_and_names_the_log(tmp_path: Path) -> None:
     [
         (UNREACHABLE, NetworkError, 'check the network'),
         (UNREACHABLE.splitlines()[-1], MissingWheelError, r'has no numpy==2\.4\.6 for'),
+        (WRONG_HASH, HashError, 'a mirror that repacks wheels'),
         ('OSError: [Errno 28] No space left on device', DiskFullError, 'free some'),
         ('fatal error: x.h: No such file', CommandError, 'whole output is in'),
     ],

@@ -1,7 +1,12 @@
-"""Half installed distributions, and CMake files of another machine."""
+"""What pip is asked for, half installed distributions, and CMake files of another machine."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from mnssd_workspace import wheels
+from mnssd_workspace.layout import Layout
+from mnssd_workspace.pins import Pin
 from mnssd_workspace.wheel_patches import patch_cmake_files, patch_text
 from mnssd_workspace.wheels import remove_half_installed
 import pytest
@@ -28,6 +33,24 @@ def test_without_record_it_is_half_installed(tmp_path: Path) -> None:
     assert remove_half_installed(tmp_path) == ['half-1.dist-info', '~alf']
     assert sorted(path.name for path in tmp_path.iterdir()) == ['half', 'whole-1.dist-info']
     assert remove_half_installed(tmp_path) == []
+
+
+def test_pip_installs_nothing_without_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], str]] = []
+
+    def run_logged(name: str, command: Sequence[Any], **_: Any) -> None:
+        asked.append(([str(word) for word in command], Path(command[-1]).read_text()))
+
+    monkeypatch.setattr(wheels, 'run_logged', run_logged)
+    pins = [Pin(name, f'{name}==1', ('sha256:0',)) for name in ('numpy', 'setuptools')]
+    wheels.install_pins('base', pins, Layout(tmp_path), {}, verbose=False)
+    assert [text for _, text in asked] == [
+        'setuptools==1 --hash=sha256:0\n',
+        'numpy==1 --hash=sha256:0\n',
+    ]
+    assert all('--require-hashes' in command for command, _ in asked)
 
 
 def test_folders_of_the_build_machine_are_replaced() -> None:

@@ -1,0 +1,264 @@
+"""
+Decode image files into uint8 RGB.
+
+Every file reader of both packages decodes here, so that what is trained and scored on is what a
+drone sees. Pillow reads headers, because OpenCV has no way to ask for the size before it
+allocates; OpenCV decodes pixels, which is faster. The EXIF orientation is applied here, since
+OpenCV below 4.11 applies it to JPEG and TIFF only, and later versions to PNG and WebP as well.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+import struct
+import warnings
+
+import cv2
+from mnssd_perception.encodings import array_to_rgb, MAX_PIXELS
+from mnssd_perception.errors import ImageFileError
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+__all__ = [
+    'decode_image',
+    'decode_pixels',
+    'decode_stored',
+    'drop_extras',
+    'IMAGE_SUFFIXES',
+    'ImageHeader',
+    'read_encoded',
+    'read_image',
+    'read_image_header',
+    'read_image_size',
+]
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+MAX_BYTES = 8 * MAX_PIXELS + 2**20  # of an image in four channels of 16 bits, not compressed
+FORMATS = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
+
+JPEG_FORMATS, JPEG_END = ('JPEG', 'MPO'), b'\xff\xd9'
+TIFF_WIDTH, TIFF_HEIGHT, EXIF_ORIENTATION = 0x0100, 0x0101, 0x0112
+QUARTER_TURNS = range(5, 9)  # orientations that swap width and height
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """
+    What an image file says of itself.
+
+    :ivar format: name of the file format, for example ``PNG``.
+    :ivar size: (width, height) of the upright image, pixels.
+    :ivar orientation: EXIF orientation, 1 to 8; 1 for upright.
+    """
+
+    format: str
+    size: tuple[int, int]
+    orientation: int
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """
+    Read an image file, upright.
+
+    :return: ``(H, W, 3)`` uint8 RGB.
+    :raises ImageFileError: as :func:`decode_image` does, and if the file cannot be read.
+    """
+    return decode_image(read_encoded(path), str(path))
+
+
+def read_encoded(path: Path) -> bytes:
+    """
+    Read the bytes of an image file.
+
+    :raises ImageFileError: if they cannot be read, or are more than any image has.
+    """
+    try:
+        if (num_bytes := path.stat().st_size) > MAX_BYTES:
+            raise ImageFileError(path, f'expected at most {MAX_BYTES} bytes, got {num_bytes}')
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise _unreadable(path, error) from error
+
+
+def decode_image(
+    encoded: bytes, name: str, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """
+    Decode an image file, upright.
+
+    16-bit grey images are stretched to 8 bits as those of a camera are, see
+    :func:`mnssd_perception.thermal.to_8bit`.
+
+    :param encoded: content of a BMP, JPEG, PNG, PNM, TIFF or WebP file.
+    :param name: of the file, for messages.
+    :param size: (width, height) that is expected; another one is refused before decoding.
+    :return: ``(H, W, 3)`` uint8 RGB.
+    :raises ImageFileError: if it is not a whole image of 8 or 16 bits a channel and of at most
+        :data:`mnssd_perception.encodings.MAX_PIXELS`.
+    """
+    return array_to_rgb(drop_extras(decode_pixels(encoded, name, size)))
+
+
+def decode_stored(encoded: bytes, name: str) -> NDArray:
+    """
+    Decode an image file into what a camera would send, upright.
+
+    :param encoded: as for :func:`decode_image`.
+    :param name: of the file, for messages.
+    :return: as :func:`drop_extras` does.
+    :raises ImageFileError: as for :func:`decode_image`.
+    """
+    return drop_extras(decode_pixels(encoded, name))
+
+
+def decode_pixels(encoded: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray:
+    """
+    Decode an image file with all that it holds, upright.
+
+    :param encoded: as for :func:`decode_image`.
+    :param name: of the file, for messages.
+    :param size: as for :func:`decode_image`.
+    :return: ``(H, W)`` grey, or ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA; uint8 or uint16.
+    :raises ImageFileError: as for :func:`decode_image`.
+    """
+    header, scan_offset = _read_header(BytesIO(encoded), name)
+    if size is not None and header.size != tuple(size):
+        raise ImageFileError(
+            name, 'expected {}x{} pixels as annotated, got {}x{}'.format(*size, *header.size)
+        )
+    if header.format in JPEG_FORMATS and encoded.find(JPEG_END, scan_offset) < 0:
+        raise ImageFileError(name, 'a JPEG that is cut short')  # OpenCV 4 paints the rest grey
+    try:
+        # IMREAD_UNCHANGED leaves the orientation to us, but for TIFF.
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageFileError(name, f'cannot decode it: {error.err}') from error
+    if image is None:
+        raise ImageFileError(name, f'cannot decode it, the {header.format} is damaged')
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageFileError(name, f'expected 8 or 16 bits a channel, got {image.dtype}')
+    if header.format != 'TIFF':
+        image = _apply_orientation(image, header.orientation)
+    if image.shape[1::-1] != header.size:
+        sides = (*header.size, *image.shape[1::-1])
+        raise ImageFileError(
+            name, 'expected {}x{} pixels as its header says, got {}x{}'.format(*sides)
+        )
+    return image
+
+
+def drop_extras(image: NDArray) -> NDArray:
+    """
+    Drop what a camera would not send: transparency, and the lower 8 of 16 bits of colours.
+
+    :param image: as :func:`decode_pixels` gives it.
+    :return: ``(H, W)`` grey, uint8 or uint16, or ``(H, W, 3)`` BGR, uint8.
+    """
+    if image.ndim == 2:
+        return image
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    return image if image.shape[2] == 3 else cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+
+
+def read_image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]:
+    """
+    Read the size of an upright image from its header, without decoding it.
+
+    :param source: path or content of the file.
+    :param name: of the file, for messages; None for the path.
+    :return: (width, height), pixels.
+    :raises ImageFileError: if it is not an image that :func:`decode_image` may read.
+    """
+    return read_image_header(source, name).size
+
+
+def read_image_header(source: Path | bytes, name: str | None = None) -> ImageHeader:
+    """
+    Read the header of an image file.
+
+    :param source: path or content of the file.
+    :param name: of the file, for messages; None for the path.
+    :raises ImageFileError: if it is not an image that :func:`decode_image` may read.
+    """
+    if isinstance(source, bytes):
+        return _read_header(BytesIO(source), name or 'image')[0]
+    return _read_header(source, name or str(source))[0]
+
+
+def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
+    """Read the header, and tell how far Pillow has read, which is up to the scan of a JPEG."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # many pixels, broken EXIF: nothing is decoded here
+            with Image.open(source, formats=FORMATS) as image:
+                width, height = image.size
+                if image.format == 'TIFF':  # some versions of Pillow turn the size, some do not
+                    tags = image.tag_v2
+                    width, height = tags[TIFF_WIDTH], tags[TIFF_HEIGHT]
+                    orientation = tags.get(EXIF_ORIENTATION, 1)
+                else:
+                    orientation = _exif_orientation(image.info.get('exif'))
+                file_format, scan_offset = str(image.format), image.fp.tell()
+    except UnidentifiedImageError as error:
+        raise ImageFileError(name, 'not an image, or damaged') from error
+    except Image.DecompressionBombError as error:
+        raise ImageFileError(name, f'expected at most {MAX_PIXELS} pixels: {error}') from error
+    except (
+        ArithmeticError,
+        LookupError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ) as error:
+        raise ImageFileError(name, f'the header is damaged: {error}') from error
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    if orientation not in range(1, 9):
+        orientation = 1
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise ImageFileError(
+            name, f'expected 1 to {MAX_PIXELS} pixels, got {width}x{height}; scale or tile it'
+        )
+    size = (height, width) if orientation in QUARTER_TURNS else (width, height)
+    return ImageHeader(file_format, size, orientation), scan_offset
+
+
+def _exif_orientation(content: bytes | None) -> int:
+    """
+    Read the orientation of EXIF data; 1 where they are missing or damaged.
+
+    Not by Pillow's ``getexif``, which decodes a PNG and, in some versions, also looks at XMP.
+    """
+    if content is None:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(content)
+        return exif.get(EXIF_ORIENTATION, 1)
+    except (LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+        return 1
+
+
+def _apply_orientation(image: NDArray, orientation: int) -> NDArray:
+    """Turn an image upright (Exif 2.32, 4.6.4 A, Orientation)."""
+    if orientation in (5, 7):
+        image = cv2.transpose(image)
+    if orientation in (2, 4):
+        return cv2.flip(image, 1 if orientation == 2 else 0)
+    turns = {
+        3: cv2.ROTATE_180,
+        6: cv2.ROTATE_90_CLOCKWISE,
+        7: cv2.ROTATE_180,
+        8: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    }
+    return cv2.rotate(image, turns[orientation]) if orientation in turns else image
+
+
+def _unreadable(name: object, error: Exception) -> ImageFileError:
+    """Word an error of the operating system, or of Pillow, which uses its class."""
+    if isinstance(error, OSError) and not error.strerror:
+        return ImageFileError(name, f'the image is damaged: {error}')
+    return ImageFileError(name, f'cannot read the image: {getattr(error, "strerror", error)}')

@@ -1,0 +1,21 @@
+"""Where nodes keep what can be made again."""
+
+import os
+from pathlib import Path
+
+__all__ = ['cache_folder']
+
+
+def cache_folder() -> Path | None:
+    """
+    Find the folder for cached files, after the XDG base directory specification.
+
+    :return: the folder, which need not exist; None for a user without a home.
+    """
+    configured = os.environ.get('XDG_CACHE_HOME', '')
+    if Path(configured).is_absolute():  # the specification ignores relative paths
+        return Path(configured) / 'mnssd'
+    try:
+        return Path.home() / '.cache' / 'mnssd'
+    except RuntimeError:
+        return None

@@ -1,0 +1,167 @@
+"""Provide a lifecycle node that survives invalid requests and failing transitions."""
+
+from collections.abc import Callable
+from functools import partial
+import traceback
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState
+from mnssd_perception.errors import MnssdError
+from mnssd_perception.text import sanitize_text
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+__all__ = ['ManagedNode']
+
+Step = Callable[[], object]
+
+
+class ManagedNode(LifecycleNode):
+    """
+    A lifecycle node whose transitions may raise.
+
+    rclpy 7.1 raises out of the executor when a transition is requested that is not valid in the
+    current state, and drops what a transition callback raises. Here the first is answered with
+    ``success=False``, and the second is kept in :attr:`transition_error`:
+
+    - configuring fails: what was created is released, and the node stays unconfigured;
+    - activating fails: it is undone, and the node stays inactive;
+    - any other transition fails: everything is deactivated and released, and the node is
+      unconfigured, or finalized where even that fails.
+
+    Subclasses implement :meth:`configure`, :meth:`activate`, :meth:`deactivate` and
+    :meth:`release`. The last two must do nothing when there is nothing to undo.
+
+    :ivar transition_error: why the last transition failed; None once another succeeds.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.transition_error: Exception | None = None
+        service = self._service_change_state
+        service.callback = partial(self._on_change_state, service.callback)
+
+    def configure(self) -> None:
+        """Create everything that is needed to be activated."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Stop working."""
+
+    def release(self) -> None:
+        """Destroy what :meth:`configure` created."""
+
+    def on_transition_requested(self) -> None:
+        """React to a request that was answered, whether or not the state has changed."""
+
+    def start(self) -> None:
+        """
+        Configure and activate.
+
+        :raises MnssdError: what prevented it.
+        """
+        for trigger in (self.trigger_configure, self.trigger_activate):
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                assert self.transition_error is not None  # kept by the callback that failed
+                raise self.transition_error
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configure, or release what was created."""
+        steps = self.configure, partial(LifecycleNode.on_configure, self, state)
+        return self._attempt('configure', *steps, undo=self.release)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate, or undo it."""
+
+        def undo() -> None:
+            self.deactivate()
+            LifecycleNode.on_deactivate(self, state)
+
+        steps = partial(LifecycleNode.on_activate, self, state), self.activate
+        return self._attempt('activate', *steps, undo=undo)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate."""
+        steps = self.deactivate, partial(LifecycleNode.on_deactivate, self, state)
+        return self._attempt('deactivate', *steps)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything."""
+        return self._attempt('clean up', self.release)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate and release everything."""
+        return self._attempt('shut down', self.deactivate, self.release)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate and release everything after another transition has failed."""
+        try:
+            self.deactivate()
+            self.release()
+        except Exception as error:
+            self._log(error)
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Deactivate and release everything in any case, and destroy the node."""
+        try:
+            self.deactivate()
+            self.release()
+        finally:
+            super().destroy_node()
+
+    def _attempt(
+        self, name: str, *steps: Step, undo: Step | None = None
+    ) -> TransitionCallbackReturn:
+        """Run the steps of a transition; after a failure run ``undo`` or leave it to rclpy."""
+        try:
+            for step in steps:
+                step()
+        except Exception as error:  # rclpy would drop it
+            self._log(error)
+            self.transition_error = (
+                error
+                if isinstance(error, MnssdError)
+                else MnssdError(f'cannot {name}: {type(error).__name__}: {error}')
+            )
+            return TransitionCallbackReturn.ERROR if undo is None else self._undo(undo)
+        self.transition_error = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def _undo(self, undo: Step) -> TransitionCallbackReturn:
+        """Undo the first half of a transition."""
+        try:
+            undo()
+        except Exception as error:
+            self._log(error)
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.FAILURE
+
+    def _log(self, error: Exception) -> None:
+        """Log where an error comes from that no one has foreseen; others are reported in words."""
+        if not isinstance(error, MnssdError):
+            self.get_logger().error(''.join(traceback.format_exception(error)))
+
+    def _on_change_state(
+        self,
+        change_state: Callable[[Any, Any], Any],
+        request: ChangeState.Request,
+        response: ChangeState.Response,
+    ) -> ChangeState.Response:
+        """Answer a request, also one that is not valid in the current state."""
+        label = sanitize_text(request.transition.label)
+        if label == request.transition.label:
+            try:
+                response = change_state(request, response)
+            except RCLError:  # Kilted and later answer by themselves
+                response.success = False
+        else:  # rcl would print an unknown label as it is
+            response.success = False
+        if not response.success:
+            wanted = f'{request.transition.id} {label}'.strip()
+            self.get_logger().warning(f'transition {wanted} was requested and has failed')
+        self.on_transition_requested()
+        return response

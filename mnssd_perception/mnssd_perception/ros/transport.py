@@ -1,0 +1,222 @@
+"""
+Detect that large images cannot get from process to process.
+
+Fast DDS carries them in shared memory. Where it cannot create its segment, as in a container with
+a small ``/dev/shm``, it falls back to UDP, or to a segment of 0.5 MB where discovery is limited to
+this machine, and says so only on stderr. Most images are then lost, as are images that do not fit
+into the segment. Measurements: docs/transport.md.
+"""
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+import fcntl
+from pathlib import Path
+import re
+import shutil
+import time
+
+from mnssd_perception.ros.diagnostics import Condition, WARN
+import numpy as np
+
+__all__ = [
+    'LostImages',
+    'read_shared_memory',
+    'remove_dead_segments',
+    'PROFILES',
+    'shared_memory_conditions',
+    'SharedMemory',
+]
+
+# The only middleware that is set up by our profiles.
+FAST_DDS = 'rmw_fastrtps'
+
+# Our profiles and their segments [bytes]; Fast DDS adds its own needs.
+PROFILES = {'fastdds.xml': 16 * 2**20, 'fastdds_4k.xml': 64 * 2**20}
+OVERHEAD = 1.05
+
+# Smaller messages arrive over UDP as well [bytes].
+LARGE = 2**16
+
+SHM = Path('/dev/shm')
+OPEN_FILES = Path('/proc/self/fd')
+
+# The lock file of a segment of Fast DDS 2 or 3, locked for as long as the segment's owner lives.
+SEGMENT_LOCK = re.compile(r'((?:fastrtps|fastdds)_[0-9a-f]{8,})_el')
+
+# Whoever has just made a lock file may not have locked it yet [s].
+LOCKING_TIME = 5.0
+
+MB = 10**6
+NS = 10**9
+
+# Stamps further apart mean a camera that was stopped and started [s].
+LONGEST_GAP = 5.0
+
+# The loss is judged on this many intervals, from this many on.
+WINDOW, FEWEST = 60, 20
+
+# Jitter makes intervals that are up to this much longer than the period.
+JITTER = 1.75
+
+# Losing less is left to the counters: a loaded machine loses an image now and then.
+TOLERATED_LOSS = 0.1
+
+
+@dataclass(frozen=True)
+class SharedMemory:
+    """
+    The shared memory of this process.
+
+    :ivar segment: size of the segment that Fast DDS has created for it [bytes]; 0 for none.
+    :ivar free: what is free in ``/dev/shm`` [bytes].
+    """
+
+    segment: int
+    free: int
+
+
+def read_shared_memory(rmw: str) -> SharedMemory | None:
+    """
+    Look up which shared memory this process has; call it after a node was created.
+
+    :param rmw: name of the middleware, from ``rclpy.get_rmw_implementation_identifier()``.
+    :return: None with another middleware than Fast DDS, or where this cannot be known.
+    """
+    if not (rmw.startswith(FAST_DDS) and SHM.is_dir() and OPEN_FILES.is_dir()):
+        return None
+    sizes = [0]
+    for descriptor in OPEN_FILES.iterdir():
+        # Files are opened and closed by other threads meanwhile.
+        with suppress(OSError):
+            path = descriptor.readlink()
+            lock = SEGMENT_LOCK.fullmatch(path.name)
+            if lock and path.parent == SHM:
+                sizes.append((SHM / lock[1]).stat().st_size)
+    return SharedMemory(segment=max(sizes), free=shutil.disk_usage(SHM).free)
+
+
+def shared_memory_conditions(
+    memory: SharedMemory | None, sent_bytes: int, received_bytes: int = 0
+) -> list[Condition]:
+    """
+    Judge whether images get to other processes of this machine and from them.
+
+    :param memory: of this process; None where it is not known.
+    :param sent_bytes: size of the images that this process publishes; 0 for none.
+    :param received_bytes: size of the images that it subscribes to; 0 for none.
+    :return: no condition, or the one that explains why images get lost.
+    """
+    if memory is None or max(sent_bytes, received_bytes) < LARGE:
+        return []
+    if not memory.segment:
+        problem = 'no shared memory: images go over UDP, where best effort loses most'
+    elif sent_bytes > memory.segment:
+        problem = (
+            f'images of {sent_bytes / MB:.1f} MB exceed the shared memory '
+            f'({memory.segment / MB:.1f} MB) and most are lost'
+        )
+    else:
+        return []
+    image_bytes = max(sent_bytes, received_bytes)
+    name = 'fastdds.xml' if image_bytes <= PROFILES['fastdds.xml'] else 'fastdds_4k.xml'
+    needed = PROFILES[name] * OVERHEAD
+    if memory.free < needed:
+        cure = (
+            f'/dev/shm has {memory.free / MB:.0f} MB free, a process needs {needed / MB:.0f}: '
+            'docker run --shm-size=256m, or mount -o remount,size=256m /dev/shm'
+        )
+    else:
+        cure = (
+            f'set FASTRTPS_ or FASTDDS_DEFAULT_PROFILES_FILE to config/{name} of mnssd_perception'
+        )
+    message = f'{problem}; {cure}'
+    return [Condition('shared_memory', WARN, message)]
+
+
+def remove_dead_segments() -> int:
+    """
+    Give back the shared memory of processes that were killed, before it is too little for ours.
+
+    Fast DDS itself never does; its tool ``fastdds shm clean`` finds the dead in the same way.
+
+    :return: how many segments were removed.
+    """
+    num = 0
+    with suppress(OSError):  # no such folder
+        for path in SHM.iterdir():
+            lock = SEGMENT_LOCK.fullmatch(path.name)
+            # What belongs to other users, or is removed by others at this moment, is left alone.
+            with suppress(OSError):
+                if lock and _is_unlocked(path):
+                    (SHM / lock[1]).unlink()
+                    path.unlink()
+                    num += 1
+    return num
+
+
+class LostImages:
+    """
+    Finds lost images by gaps in the stamps of those that arrive.
+
+    The period is the 20th percentile of the last intervals, so that it is known although most
+    images are lost; the estimate of the loss is then too low.
+
+    :param topic: of the images, for messages.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._stamps_ns: deque[int] = deque(maxlen=WINDOW + 1)
+
+    def add(self, stamp_ns: int) -> None:
+        """
+        Note the stamp of an image that has arrived.
+
+        :param stamp_ns: of its header [ns]; one that is not later than the last, or much later,
+            begins anew: a bag that loops, a camera that was restarted.
+        """
+        if self._stamps_ns and not 0 < stamp_ns - self._stamps_ns[-1] < LONGEST_GAP * NS:
+            self._stamps_ns.clear()
+        self._stamps_ns.append(stamp_ns)
+
+    def estimate_loss(self) -> float:
+        """
+        Estimate how many of the last images did not arrive.
+
+        :return: their share, from 0 to below 1; 0 while there are too few stamps to tell.
+        """
+        intervals = np.diff(np.array(self._stamps_ns, np.int64)).astype(np.float64)
+        if len(intervals) < FEWEST:
+            return 0.0
+        in_periods = intervals / np.percentile(intervals, 20)
+        lost = np.where(in_periods > JITTER, np.round(in_periods) - 1, 0).sum()
+        return float(lost / (lost + len(intervals)))
+
+    def conditions(self) -> list[Condition]:
+        """
+        Report a loss that is worth a word.
+
+        :return: no condition, or one that names the loss and what cures it.
+        """
+        loss = self.estimate_loss()
+        if loss <= TOLERATED_LOSS:
+            return []
+        message = (
+            f'about {100 * loss:.0f} % of the images on {self._topic} do not arrive: start their '
+            'publisher with config/fastdds.xml of mnssd_perception and a common /dev/shm '
+            '(--shm-size, --ipc=host), or ask for reliable'
+        )
+        return [Condition('lost_images', WARN, message)]
+
+
+def _is_unlocked(path: Path) -> bool:
+    """Try a lock file that is not brand-new."""
+    with path.open('rb+') as file:
+        if time.time() - path.stat().st_mtime < LOCKING_TIME:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,208 @@
+"""
+Compare an engine on this machine with the golden frames of its bundle.
+
+A bundle holds images and what the model finds in them where it was made. A network that was
+damaged before it was packed, a runtime with a bug and a driver that computes nonsense all pass
+every check of digests and shapes; here they fail, before the first frame in flight.
+"""
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+import json
+import os
+from pathlib import Path
+import tempfile
+
+from mnssd_perception.bundle import Bundle, GoldenFrame
+from mnssd_perception.detector import Detector
+from mnssd_perception.engines import Engine
+from mnssd_perception.errors import ImageError, MnssdError, SelfTestError
+from mnssd_perception.image_file import decode_image, read_image_size
+from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.ssd import Detections
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    'compare_detections',
+    'MAX_GOLDEN_PIXELS',
+    'run_self_test',
+    'Tolerance',
+    'TOLERANCES',
+]
+
+MAX_GOLDEN_PIXELS = 2**25  # of a golden frame: 100 MB of RGB
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """
+    How far detections may differ from the expected ones.
+
+    :ivar score: largest difference of two scores. Detections that are closer to the threshold than
+        this may come and go.
+    :ivar iou: smallest IoU of two boxes.
+    :ivar unmatched: share of the expected detections that may be missing, and of the detections
+        that may be unexpected, 0 to 1.
+    """
+
+    score: float
+    iou: float
+    unmatched: float
+
+
+# By the precision of the network. Measured with the shipped one, against its 180 detections in 34
+# images in float32. ONNX Runtime 1.18 and 1.31 with OpenCV 4.5 and 5 differ by 1e-5 in scores.
+# Weights in float16 change scores by 0.001 in the median and 0.03 at most; the smallest IoU is
+# 0.79. Weights and activations in int8 change scores by 0.02 in the median and 0.4 at most; the
+# smallest IoU is 0.57, and one in thirty of the detections is lost that were clear in float32.
+TOLERANCES = {
+    'fp32': Tolerance(score=0.05, iou=0.75, unmatched=0.0),
+    'fp16': Tolerance(score=0.1, iou=0.7, unmatched=0.0),
+    'int8': Tolerance(score=0.25, iou=0.5, unmatched=0.25),
+}
+
+
+def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> None:
+    """
+    Run the golden frames of a bundle and compare what is found with what is expected.
+
+    :param bundle: without golden frames, nothing is tested.
+    :param engine: that runs its network here.
+    :param cache: folder that remembers which tests were passed; None runs the test in any case. A
+        folder that cannot be read or written counts as an empty one.
+    :raises SelfTestError: naming the first frame that differs, and how.
+    """
+    path = _cache_path(bundle, engine, cache)
+    passed = json.dumps(_identity(bundle, engine), indent=1)
+    if path is not None and _read(path) == passed:
+        return
+    tolerance = TOLERANCES.get(engine.info.precision, TOLERANCES['fp32'])
+    for frame in bundle.manifest.golden:
+        try:
+            found = _detect(bundle, engine, frame)
+        except MnssdError as error:
+            raise _failure(bundle, engine, frame, str(error)) from error
+        limit = bundle.manifest.thresholds.max_detections
+        if difference := compare_detections(frame, found, tolerance, limit):
+            raise _failure(bundle, engine, frame, difference)
+    if path is not None and bundle.manifest.golden:
+        _write(path, passed)
+
+
+def compare_detections(
+    frame: GoldenFrame, found: Detections, tolerance: Tolerance, max_detections: int
+) -> str | None:
+    """
+    Compare detections with those of a golden frame.
+
+    Detections are paired one to one, best first, each with the one of its class that overlaps it
+    most. All that is clearly above the threshold must have a partner.
+
+    :param frame: the expected detections.
+    :param found: detections under the threshold of the frame.
+    :param tolerance: how far they may differ.
+    :param max_detections: under which both were made. A set that reaches it tells nothing of
+        what is worse than its worst detection.
+    :return: what differs by more than the tolerance; None where nothing does.
+    """
+    expected = Detections(
+        np.array(frame.boxes, np.float32).reshape(-1, 4),
+        np.array(frame.scores, np.float32),
+        np.array(frame.labels, np.int64),
+    )
+    pairs = _pair(expected, found, tolerance)
+    for words, detections, others, paired in (
+        ('missing', expected, found, pairs[:, 0]),
+        ('unexpected', found, expected, pairs[:, 1]),
+    ):
+        is_full = len(others) >= max_detections
+        threshold = float(others.scores.min()) if is_full else frame.score_threshold
+        clear = np.flatnonzero(detections.scores >= threshold + tolerance.score)
+        alone = np.setdiff1d(clear, paired)
+        if len(alone) > tolerance.unmatched * len(clear):
+            first = alone[0]
+            box = ', '.join(f'{side:.1f}' for side in detections.boxes[first])
+            return (
+                f'expected {len(expected)} detections, got {len(found)}; {len(alone)} of '
+                f'{len(clear)} clear ones are {words}, the best of them of class '
+                f'{detections.labels[first]} with score {detections.scores[first]:.2f} at ({box})'
+            )
+    return None
+
+
+def _pair(expected: Detections, found: Detections, tolerance: Tolerance) -> NDArray[np.int64]:
+    """Pair detections greedily, best expected first: ``(N, 2)`` indices into both."""
+    overlap = boxes_of.iou(expected.boxes, found.boxes)
+    overlap[expected.labels[:, None] != found.labels] = 0
+    overlap[np.abs(expected.scores[:, None] - found.scores) > tolerance.score] = 0
+    pairs = []
+    for row in range(len(expected) if len(found) else 0):
+        column = int(overlap[row].argmax())
+        if overlap[row, column] >= tolerance.iou:
+            pairs.append((row, column))
+            overlap[:, column] = 0
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _detect(bundle: Bundle, engine: Engine, frame: GoldenFrame) -> Detections:
+    """Find the objects in a golden frame as in any other."""
+    encoded = bundle.read(frame.path)
+    width, height = read_image_size(encoded, frame.path)
+    if width * height > MAX_GOLDEN_PIXELS:
+        raise ImageError(
+            f'expected a golden frame of at most {MAX_GOLDEN_PIXELS} pixels, got {width}x{height}'
+        )
+    thresholds = replace(bundle.manifest.thresholds, score=frame.score_threshold)
+    return Detector(bundle, engine, thresholds).detect(decode_image(encoded, frame.path))
+
+
+def _failure(bundle: Bundle, engine: Engine, frame: GoldenFrame, reason: str) -> SelfTestError:
+    """Word a failed test."""
+    info = engine.info
+    name = f'{info.name} {info.version}, {info.precision}, {info.device}'
+    return SelfTestError(bundle.path, name, frame.path, reason)
+
+
+def _identity(bundle: Bundle, engine: Engine) -> dict[str, str]:
+    """Name everything that decides what is found."""
+    try:
+        own_version = version('mnssd_perception')
+    except PackageNotFoundError:  # run from a source tree that nobody installed
+        own_version = ''
+    return {'bundle': bundle.digest, 'mnssd': own_version, **asdict(engine.info)}
+
+
+def _cache_path(bundle: Bundle, engine: Engine, cache: Path | None) -> Path | None:
+    """Name the file that says that a test was passed."""
+    identity = _identity(bundle, engine)
+    if cache is None or not identity['mnssd']:
+        return None
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return cache / 'self_test' / f'{key}.json'
+
+
+def _read(path: Path) -> str | None:
+    """Read a file of the cache; None where that fails."""
+    try:
+        with path.open(encoding='utf-8') as file:
+            return file.read(1 << 16)
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file of the cache in one step; where that fails, the test runs again next time."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except OSError:
+        if temporary is not None:
+            with suppress(OSError):
+                Path(temporary).unlink()

@@ -1,0 +1,244 @@
+"""Tests of the check of ONNX files, held against the onnx package where it is installed."""
+
+from contextlib import suppress
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.bundle import open_bundle, shipped_bundle_path
+from mnssd_perception.engines.onnx_check import check_onnx, MAX_FIELDS, OnnxVersions
+from mnssd_perception.errors import EngineError
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip('onnx')
+
+from google.protobuf.message import DecodeError  # noqa: E402 (comes with onnx)
+from onnx import helper, numpy_helper, TensorProto  # noqa: E402
+
+FLOAT = TensorProto.FLOAT
+
+
+def tensor(name='weights'):
+    return numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(2, 3), name)
+
+
+def external(name='weights', location='/etc/hostname'):
+    """Make a tensor whose values lie in another file."""
+    made = TensorProto(name=name, data_type=FLOAT, dims=[2, 3])
+    made.data_location = TensorProto.EXTERNAL
+    made.external_data.add(key='location', value=location)
+    return made
+
+
+def graph(*initializers, nodes=()):
+    made = helper.make_graph(list(nodes), 'g', [], [])
+    made.initializer.extend(initializers)
+    return made
+
+
+def model(made=None, **changes):
+    return helper.make_model(made or graph(), ir_version=8, **changes)
+
+
+def node_with(**attributes):
+    return helper.make_node('Some', ['a'], ['b'], **attributes)
+
+
+def sparse(values=None):
+    """Make a sparse tensor."""
+    return helper.make_sparse_tensor(
+        values or helper.make_tensor('values', FLOAT, [1], [1.0]),
+        helper.make_tensor('indices', TensorProto.INT64, [1], [2]),
+        [1000],
+    )
+
+
+def function(*nodes):
+    return helper.make_function('own', 'F', ['a'], ['b'], nodes, [])
+
+
+def refused(made, message):
+    with pytest.raises(EngineError, match=message):
+        check_onnx(made if isinstance(made, bytes) else made.SerializeToString())
+
+
+def test_an_empty_file_has_no_versions():
+    assert check_onnx(b'') == OnnxVersions(0, 0)
+
+
+def test_the_shipped_network_passes():
+    bundle = open_bundle(shipped_bundle_path())
+    artefact = bundle.artefact('onnxruntime')
+    assert check_onnx(bundle.read(artefact.path)) == OnnxVersions(10, 18)
+
+
+def test_versions():
+    opsets = [helper.make_opsetid('com.microsoft', 99), helper.make_opsetid('', 17)]
+    assert check_onnx(model(opset_imports=opsets).SerializeToString()) == OnnxVersions(8, 17)
+
+
+def test_tensors_of_all_places_pass():
+    constant = node_with(value=tensor(), values=[tensor(), tensor()], scale=2.0, axes=[1, 2])
+    check_onnx(model(graph(tensor(), tensor('b'), nodes=[constant])).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    'location', ['/etc/hostname', 'weights.bin', '../weights.bin', './weights.bin', '']
+)
+def test_external_initializers_are_refused_wherever_they_lie(location):
+    made = model(graph(tensor(), external('stem.weight', location)))
+    refused(made, "inside the ONNX file, tensor 'stem.weight' refers to another file")
+
+
+@pytest.mark.parametrize('attributes', [{'value': external()}, {'v': [tensor(), external()]}])
+def test_external_tensors_in_attributes_are_refused(attributes):
+    refused(model(graph(nodes=[node_with(**attributes)])), 'refers to another file')
+
+
+def test_a_location_without_a_mark_is_refused_too():
+    made = tensor()
+    made.external_data.add(key='location', value='weights.bin')
+    refused(model(graph(made)), 'refers to another file')
+
+
+def test_a_name_of_control_characters_is_escaped():
+    refused(model(graph(external('\n\x1b[31mFATAL'))), r"tensor '\\n\\x1b\[31mFATAL' refers")
+
+
+@pytest.mark.parametrize(
+    ('made', 'what'),
+    [
+        (model(graph(nodes=[node_with(body=graph())])), 'control flow'),
+        (model(graph(nodes=[node_with(branches=[graph(external())])])), 'control flow'),
+        (model(functions=[function()]), 'functions'),
+        (model(functions=[function(node_with(value=external()))]), 'functions'),
+        (model(graph(nodes=[node_with(value=sparse())])), 'sparse tensors'),
+        (model(graph(nodes=[node_with(value=sparse(external()))])), 'sparse tensors'),
+        (model(graph(nodes=[node_with(values=[sparse()])])), 'sparse tensors'),
+    ],
+)
+def test_what_no_detector_needs_is_refused(made, what):
+    refused(made, f'a plain feed-forward ONNX network, got one with {what}')
+
+
+def test_sparse_initializers_are_refused():
+    made = model()
+    made.graph.sparse_initializer.append(sparse())
+    refused(made, 'sparse tensors')
+
+
+def test_training_graphs_are_refused():
+    made = model()
+    made.training_info.add().algorithm.initializer.append(external())
+    refused(made, 'a training graph')
+
+
+@pytest.mark.parametrize(
+    'dims', [[1 << 40], [1 << 20, 1 << 20], [-1], [(1 << 63) - 1] * 3], ids=str
+)
+def test_tensors_that_declare_more_than_the_file_holds_are_refused(dims):
+    made = TensorProto(name='w', data_type=FLOAT, dims=dims, raw_data=b'\0' * 64)
+    refused(model(graph(made)), 'expected tensors of at most .* the network declares')
+
+
+def test_many_tensors_that_declare_too_much_together_are_refused():
+    made = TensorProto(name='w', data_type=TensorProto.INT64, dims=[1000], int64_data=[0] * 1000)
+    check_onnx(model(graph(*[made] * 100)).SerializeToString())
+    refused(model(graph(*[made] * 1000)), 'the network declares 8000000')
+
+
+def test_dims_are_read_packed_and_unpacked():
+    packed = b'\x0a\x02\x80\x10' + b'\x10\x01'  # [2048] float
+    unpacked = b'\x08\x80\x10' * 2 + b'\x10\x0b'  # [2048, 2048] double
+    for content, declared in ((packed, 2048 * 4), (unpacked, 2048 * 2048 * 8)):
+        assert TensorProto.FromString(content).dims
+        made = b'\x2a' + bytes([len(content)]) + content  # initializer
+        made *= 1 + (2 << 20) // declared
+        refused(model().SerializeToString() + b'\x3a' + varint(len(made)) + made, 'declares')
+
+
+def varint(number):
+    made = b''
+    while number > 0x7F:
+        made += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return made + bytes([number])
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (b'\x08', 'index'),
+        (b'\x3a\x05\0', 'cut short'),
+        (b'\x0d\0', 'cut short'),
+        (b'\x0b', 'wire type 3'),
+        (b'\0' * 1000, 'the number 0'),
+        (b'\x08' + b'\xff' * 11, 'more than 10 bytes'),
+        (b'not ONNX', 'wire type|cut short'),
+        (b'\x08\x08' * MAX_FIELDS + b'\x08\x08', 'more than 200000 fields'),
+        (model(graph(TensorProto(dims=[1] * 65))).SerializeToString(), '65 dimensions'),
+    ],
+)
+def test_damaged_files_are_refused(content, reason):
+    refused(content, f'not an ONNX network, or damaged: .*{reason}')
+
+
+# The same as the onnx package sees it.
+
+
+def is_external(message):
+    """Look for external data anywhere in a message."""
+    if isinstance(message, TensorProto):
+        return message.data_location == TensorProto.EXTERNAL or bool(message.external_data)
+    found = False
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            items = value if hasattr(value, '__len__') else [value]
+            found |= any(is_external(item) for item in items)
+    return found
+
+
+MODELS = [
+    made.SerializeToString()
+    for made in (
+        model(graph(tensor(), external('b'))),
+        model(graph(tensor(), nodes=[node_with(value=external(), i=3), node_with(v=[tensor()])])),
+        model(graph(nodes=[node_with(body=graph(external()))]), functions=[function()]),
+        model(graph(nodes=[node_with(value=sparse(external()))])),
+    )
+]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    made=st.sampled_from(MODELS),
+    changes=st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), max_size=4),
+    pieces=st.lists(st.binary(max_size=12), max_size=2),
+)
+def test_whatever_onnx_parses_as_external_is_refused(made, changes, pieces):
+    content = bytearray(made)
+    for place, value in changes:
+        content[place % len(content)] = value
+    content += b''.join(pieces)
+    try:
+        parsed = onnx.ModelProto.FromString(bytes(content))
+    except DecodeError:
+        parsed = onnx.ModelProto()
+    if is_external(parsed):
+        with pytest.raises(EngineError):
+            check_onnx(bytes(content))
+    else:
+        with suppress(EngineError):  # nothing but a refusal in words may come of it
+            check_onnx(bytes(content))
+
+
+@settings(max_examples=300, deadline=None)
+@given(arrays=st.lists(st.tuples(st.integers(0, 40), st.sampled_from('fdbhilBHILe')), max_size=6))
+def test_plain_models_pass(arrays):
+    tensors = [
+        numpy_helper.from_array(np.zeros(size, kind), f'{index}')
+        for index, (size, kind) in enumerate(arrays)
+    ]
+    constants = [helper.make_node('Constant', [], [each.name], value=each) for each in tensors]
+    made = model(graph(*tensors, nodes=constants), opset_imports=[helper.make_opsetid('', 18)])
+    assert check_onnx(made.SerializeToString()) == OnnxVersions(8, 18)

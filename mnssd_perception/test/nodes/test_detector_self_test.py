@@ -1,0 +1,103 @@
+"""Tests of the self-test that the detector runs when it is configured, on a real graph."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+
+from dataclasses import replace
+
+from mnssd_perception.bundle import (
+    file_entries,
+    open_bundle,
+    shipped_bundle_path,
+    write_bundle,
+)
+from mnssd_perception.errors import SelfTestError
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from mnssd_perception.nodes import detector_node
+from mnssd_perception.nodes.detector_node import DetectorNode
+from rclpy.lifecycle import TransitionCallbackReturn
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 67
+
+
+def call_everything_a_car(network):
+    """Change the class scores of an ONNX network so that every prior is a car."""
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load_from_string(network)
+    for node in model.graph.node:
+        for index, name in enumerate(node.output):
+            if name == 'logits':
+                node.output[index] = 'honest_logits'
+    bias = np.array([-20, 0, 20, 0, 0], np.float32)  # background, Person, Car, ...
+    model.graph.initializer.append(onnx.numpy_helper.from_array(bias, 'bias'))
+    model.graph.node.append(onnx.helper.make_node('Add', ['honest_logits', 'bias'], ['logits']))
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the shipped bundle with another network or manifest; its digests fit."""
+
+    def write(change=lambda network: network, **changes):
+        shipped = open_bundle(shipped_bundle_path())
+        files = {entry.path: shipped.read(entry.path) for entry in shipped.manifest.files}
+        files['network.onnx'] = change(files['network.onnx'])
+        manifest = replace(shipped.manifest, files=file_entries(files), **changes)
+        write_bundle(tmp_path / 'changed.mnssd', manifest, files)
+        return str(tmp_path / 'changed.mnssd')
+
+    return write
+
+
+def start(graph, **parameters):
+    return graph.start(DetectorNode, warmup=0, threads=1, **parameters)
+
+
+def state(graph):
+    return graph.call(GetState, 'detector/get_state', GetState.Request()).current_state.id
+
+
+def test_a_network_that_calls_everything_a_car_is_refused(graph, write):
+    path = write(call_everything_a_car)
+    with pytest.raises(SelfTestError, match='clear ones are'):
+        start(graph, bundle=path)
+
+
+def test_a_node_that_failed_the_self_test_does_not_get_active(graph, write):
+    node = start(graph, bundle=write(call_everything_a_car), autostart=False)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
+    assert node._engine is None
+    assert graph.node.count_publishers('detections') == 0
+
+
+def test_detections_that_were_expected_differently_are_refused(graph, write):
+    manifest = open_bundle(shipped_bundle_path()).manifest
+    first, *others = manifest.golden
+    wrong = replace(first, boxes=(), scores=(), labels=())
+    with pytest.raises(SelfTestError, match='expected 0 detections, got 26'):
+        start(graph, bundle=write(golden=(wrong, *others)))
+
+
+def test_a_bundle_without_golden_frames_is_a_warning(graph, write, monkeypatch):
+    monkeypatch.setattr(detector_node, 'run_self_test', lambda *_: None)
+    node = start(graph, bundle=write(golden=()), autostart=False)
+    warnings = []
+    monkeypatch.setattr(type(node.get_logger()), 'warning', lambda _, text: warnings.append(text))
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert 'no golden frames' in warnings[0]
+
+
+def test_the_second_start_does_not_run_the_test_again(graph, monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    start(graph, autostart=False).trigger_configure()
+    assert list(tmp_path.glob('mnssd/self_test/*.json'))
+    monkeypatch.setattr('mnssd_perception.self_test.decode_image', None)
+    node = start(graph, autostart=False)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS

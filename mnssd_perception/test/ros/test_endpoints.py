@@ -1,0 +1,116 @@
+"""Tests of what is found in the publishers and subscribers of a topic."""
+# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+
+import time
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from mnssd_perception.ros import qos
+from mnssd_perception.ros.diagnostics import WARN
+from mnssd_perception.ros.endpoints import (
+    check_publishers,
+    check_sole_publisher,
+    check_subscribers,
+)
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 68
+PATIENCE = 20.0  # s
+
+IMAGE = 'sensor_msgs/msg/Image'
+
+
+@pytest.fixture
+def endpoints():
+    """Create endpoints of the topic ``image`` and return what the middleware tells of them."""
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, domain_id=DOMAIN)
+    nodes = []
+
+    def endpoints(*wanted):
+        for name, create, kind, profile in wanted:
+            nodes.append(rclpy.create_node(name, namespace='/front', context=context))
+            if create == 'publisher':
+                nodes[-1].create_publisher(kind, 'image', profile)
+            else:
+                nodes[-1].create_subscription(kind, 'image', lambda _: None, profile)
+        end = time.monotonic() + PATIENCE
+        while True:
+            publishers = nodes[0].get_publishers_info_by_topic('image')
+            subscribers = nodes[0].get_subscriptions_info_by_topic('image')
+            if len(publishers) + len(subscribers) == len(wanted):
+                return publishers + subscribers
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    yield endpoints
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def conditions(found):
+    """Return the messages by key; all are warnings."""
+    found = list(found)
+    assert all(condition.level == WARN for condition in found)
+    return {condition.key: condition.message for condition in found}
+
+
+def test_no_endpoints():
+    assert not conditions(check_publishers('/image', [], IMAGE, qos.image_in()))
+    assert not conditions(check_subscribers('/image', [], qos.image_out()))
+    assert not conditions(check_sole_publisher('/image', []))
+
+
+def test_endpoints_that_fit(endpoints):
+    found = endpoints(('camera', 'publisher', Image, qos.image_out()))
+    assert not conditions(check_publishers('/image', found, IMAGE, qos.image_in()))
+    assert not conditions(check_subscribers('/image', found, qos.image_out()))
+    assert not conditions(check_sole_publisher('/image', found))
+
+
+def test_a_publisher_that_offers_too_little(endpoints):
+    found = endpoints(('camera', 'publisher', Image, qos_profile_sensor_data))
+    message = conditions(check_publishers('/image', found, IMAGE, qos.detections()))
+    assert list(message) == ['qos of /image']
+    for part in ('/front/camera', 'best_effort', 'reliable', 'qos_overrides'):
+        assert part in message['qos of /image']
+
+
+def test_a_subscriber_that_asks_for_too_much(endpoints):
+    found = endpoints(('viewer', 'subscription', Image, qos.latched()))
+    message = conditions(check_subscribers('/image', found, qos.image_out()))
+    assert list(message) == ['qos of /image']
+    for part in ('/front/viewer', 'transient_local', 'volatile'):
+        assert part in message['qos of /image']
+
+
+def test_a_publisher_of_another_type(endpoints):
+    found = endpoints(('camera', 'publisher', CompressedImage, qos.image_out()))
+    message = conditions(check_publishers('/image', found, IMAGE, qos.image_in()))
+    assert list(message) == ['type of /image']
+    for part in ('/front/camera', 'sensor_msgs/msg/CompressedImage', 'republish'):
+        assert part in message['type of /image']
+
+
+def test_two_publishers(endpoints):
+    found = endpoints(
+        ('left', 'publisher', Image, qos.image_out()),
+        ('right', 'publisher', Image, qos.image_out()),
+    )
+    message = conditions(check_publishers('/image', found, IMAGE, qos.image_in()))
+    assert list(message) == ['publishers of /image']
+    assert '/front/left and /front/right' in message['publishers of /image']
+
+
+def test_many_names_are_cut():
+    found = [TopicEndpointInfo(node_name=f'camera_{i}', topic_type=IMAGE) for i in range(1000)]
+    message = conditions(check_sole_publisher('/image', found))
+    assert 'got 1000' in message['publishers of /image']
+    assert len(message['publishers of /image']) < 400

@@ -1,0 +1,395 @@
+"""Tests of the self-test on golden frames, with an engine that is wrong in chosen ways."""
+
+from dataclasses import replace
+
+import cv2
+from mnssd_perception.bundle import (
+    Artefact,
+    file_entries,
+    GoldenFrame,
+    Manifest,
+    open_bundle,
+    shipped_bundle_path,
+    write_bundle,
+)
+from mnssd_perception.detector import Detector
+from mnssd_perception.engines import Engine, EngineInfo, EngineOptions, open_engine
+from mnssd_perception.errors import EngineError, SelfTestError
+from mnssd_perception.self_test import compare_detections, run_self_test, Tolerance, TOLERANCES
+from mnssd_perception.ssd import (
+    Detections,
+    FeatureMap,
+    ModelSpec,
+    prior_digest,
+    RawHeads,
+    Thresholds,
+)
+import numpy as np
+import pytest
+
+SPEC = ModelSpec((16, 16), ('car', 'van', 'bus'), (FeatureMap((2, 2), (8.0, 8.0), ((8.0, 8.0),)),))
+FP32 = TOLERANCES['fp32']
+
+
+class QuartersEngine(Engine):
+    """
+    Finds a car in every quarter of the input that is red, a van in green, a bus in blue.
+
+    :param change: what is wrong with it, applied to its raw heads.
+    """
+
+    info = EngineInfo('quarters', '1', 'fp32', 'paper')
+
+    def __init__(self, change=lambda heads: heads, **info):
+        super().__init__(SPEC)
+        self.change, self.num_runs = change, 0
+        self.info = replace(self.info, **info)
+
+    @staticmethod
+    def available():
+        return None
+
+    @classmethod
+    def open(cls, bundle, options):
+        return cls()
+
+    def _run(self, image):
+        self.num_runs += 1
+        quarters = image.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).reshape(4, 3) / 255
+        logits = np.concatenate((np.zeros((4, 1)), 8 * quarters - 4), axis=1)
+        heads = RawHeads(logits.astype(np.float32), np.zeros((4, 4), np.float32))
+        heads = self.change(heads)
+        return heads.logits, heads.offsets
+
+    def _close(self):
+        pass
+
+
+def png(*colours):
+    """Draw four quarters, RGB."""
+    small = np.array(colours, np.uint8).reshape(2, 2, 3)
+    return cv2.imencode('.png', small.repeat(8, axis=0).repeat(8, axis=1)[..., ::-1])[1].tobytes()
+
+
+BLACK, RED, BLUE = (0, 0, 0), (255, 0, 0), (0, 0, 255)
+IMAGES = {
+    'golden/empty.png': png(BLACK, BLACK, BLACK, BLACK),
+    'golden/two.png': png(RED, BLACK, BLACK, BLUE),
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make a bundle with golden frames, as a sound engine sees them."""
+
+    def make(images, **changes):
+        files = {'network': b'', **images}
+        manifest = Manifest(
+            schema=1,
+            name='quarters',
+            version='1',
+            spec=SPEC,
+            num_priors=4,
+            prior_digest=prior_digest(SPEC),
+            files=file_entries(files),
+            artefacts=(Artefact('network', 'quarters', 'fp32'),),
+            thresholds=Thresholds(0.4),
+        )
+        path = tmp_path / 'quarters.mnssd'
+        write_bundle(path, manifest, files)
+        detector = Detector(open_bundle(path), QuartersEngine())
+        golden = []
+        for name, content in images.items():
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+            found = detector.detect(image)
+            golden.append(
+                GoldenFrame(
+                    name,
+                    0.4,
+                    tuple(map(tuple, found.boxes.tolist())),
+                    tuple(found.scores.tolist()),
+                    tuple(found.labels.tolist()),
+                )
+            )
+        write_bundle(path, replace(manifest, golden=tuple(golden), **changes), files)
+        return open_bundle(path)
+
+    return make
+
+
+@pytest.fixture
+def bundle(make):
+    """Make a bundle with a frame of nothing and one of two objects."""
+    return make(IMAGES)
+
+
+def logits(function):
+    """Change the logits alone."""
+    return lambda heads: RawHeads(function(heads.logits.copy()), heads.offsets)
+
+
+def offsets(shift):
+    """Move all boxes."""
+    return lambda heads: RawHeads(heads.logits, heads.offsets + np.float32(shift))
+
+
+def everything_is_a_car(array):
+    array[:, 1] = 9
+    return array
+
+
+def nothing_is_anything(array):
+    array[:, 0] = 9
+    return array
+
+
+def swap_classes(array):
+    return array[:, [0, 3, 2, 1]]
+
+
+def add_bus(array):
+    array[1, 3] = 4
+    return array
+
+
+def test_without_golden_frames_nothing_runs(make):
+    engine = QuartersEngine()
+    run_self_test(make({}), engine)
+    assert engine.num_runs == 0
+
+
+def test_a_sound_engine_passes(bundle):
+    engine = QuartersEngine()
+    run_self_test(bundle, engine)
+    assert engine.num_runs == 2
+
+
+@pytest.mark.parametrize(
+    'change', [logits(lambda array: array * 1.01), offsets([0.3, 0.2, 0.1, -0.1])]
+)
+def test_small_differences_pass(bundle, change):
+    run_self_test(bundle, QuartersEngine(change))
+
+
+@pytest.mark.parametrize(
+    ('change', 'frame', 'reason'),
+    [
+        (
+            logits(everything_is_a_car),
+            'golden/empty.png',
+            'expected 0 detections, got 4; 4 of 4 clear ones are unexpected, '
+            r'the best of them of class 0 with score 1\.00 at \(0\.0, 0\.0, 8\.0, 8\.0\)',
+        ),
+        (
+            logits(nothing_is_anything),
+            'golden/two.png',
+            'expected 2 detections, got 0; 2 of 2 clear ones are missing',
+        ),
+        (logits(swap_classes), 'golden/two.png', 'got 2; 2 of 2 clear ones are missing'),
+        (logits(add_bus), 'golden/empty.png', '1 of 1 clear ones are unexpected'),
+        (logits(lambda array: array / 2), 'golden/two.png', '2 of 2 clear ones are missing'),
+        (offsets([3.0, 0.0, 0.0, 0.0]), 'golden/two.png', 'are missing'),
+        (logits(lambda array: array * np.nan), 'golden/empty.png', 'expected finite logits'),
+    ],
+)
+def test_a_wrong_engine_is_refused(bundle, change, frame, reason):
+    with pytest.raises(SelfTestError, match=reason) as caught:
+        run_self_test(bundle, QuartersEngine(change))
+    error = caught.value
+    assert (error.bundle, error.frame) == (bundle.path, frame)
+    assert error.engine == 'quarters 1, fp32, paper'
+    assert all(str(part) in str(error) for part in (error.bundle, error.frame, error.engine))
+
+
+def test_an_engine_that_fails_is_refused(bundle):
+    def fail(heads):
+        raise EngineError('out of luck')
+
+    with pytest.raises(SelfTestError, match='out of luck'):
+        run_self_test(bundle, QuartersEngine(fail))
+
+
+@pytest.mark.parametrize('content', [b'', b'not an image'])
+def test_a_golden_frame_that_is_no_image_is_refused(bundle, make, content, monkeypatch):
+    monkeypatch.setattr('mnssd_perception.bundle.Bundle.read', lambda *_: content)
+    with pytest.raises(SelfTestError, match=r"failed at 'golden/empty\.png'"):
+        run_self_test(bundle, QuartersEngine())
+
+
+def test_a_golden_frame_that_is_too_large_is_not_decoded(bundle, monkeypatch):
+    large = cv2.imencode('.png', np.zeros((8193, 4096), np.uint8))[1].tobytes()
+    monkeypatch.setattr('mnssd_perception.bundle.Bundle.read', lambda *_: large)
+    monkeypatch.setattr('mnssd_perception.self_test.decode_image', None)
+    with pytest.raises(SelfTestError, match='at most 33554432 pixels, got 4096x8193'):
+        run_self_test(bundle, QuartersEngine())
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8', 'unheard of'])
+def test_a_wrong_engine_is_refused_in_every_precision(bundle, precision):
+    for change in (everything_is_a_car, nothing_is_anything, swap_classes):
+        with pytest.raises(SelfTestError):
+            run_self_test(bundle, QuartersEngine(logits(change), precision=precision))
+
+
+# The comparison.
+
+
+def frame(*rows, threshold=0.4):
+    """Make a golden frame of (x, y, width, height, score, label)."""
+    boxes = tuple((x, y, x + width, y + height) for x, y, width, height, *_ in rows)
+    return GoldenFrame(
+        'frame', threshold, boxes, tuple(row[4] for row in rows), tuple(row[5] for row in rows)
+    )
+
+
+def found(*rows):
+    made = frame(*rows, threshold=0.01)
+    return Detections(
+        np.array(made.boxes, np.float32).reshape(-1, 4),
+        np.array(made.scores, np.float32),
+        np.array(made.labels, np.int64),
+    )
+
+
+CAR, VAN = (0.0, 0.0, 10.0, 10.0, 0.9, 0), (50.0, 0.0, 10.0, 10.0, 0.8, 1)
+
+
+@pytest.mark.parametrize(
+    ('expected', 'actual'),
+    [
+        ([], []),
+        ([], [(0.0, 0.0, 10.0, 10.0, 0.44, 0)]),  # close to the threshold
+        ([(0.0, 0.0, 10.0, 10.0, 0.44, 0)], []),
+        ([CAR, VAN], [CAR, VAN]),
+        ([CAR], [(1.0, 0.0, 10.0, 10.0, 0.86, 0)]),
+        # The order may change.
+        ([CAR, (50.0, 0.0, 10.0, 10.0, 0.89, 0)], [(50.0, 0.0, 10.0, 10.0, 0.9, 0), CAR]),
+        # Each takes the one that overlaps it most.
+        ([CAR, (1.0, 0.0, 10.0, 10.0, 0.9, 0)], [(1.0, 0.0, 10.0, 10.0, 0.9, 0), CAR]),
+    ],
+)
+def test_detections_within_the_tolerance(expected, actual):
+    assert compare_detections(frame(*expected), found(*actual), FP32, 100) is None
+
+
+@pytest.mark.parametrize(
+    ('expected', 'actual', 'words'),
+    [
+        ([], [CAR], 'unexpected'),
+        ([CAR], [], 'missing'),
+        ([CAR], [CAR, CAR], 'unexpected'),  # one to one
+        ([CAR, CAR], [CAR], 'missing'),
+        ([CAR], [(0.0, 0.0, 10.0, 10.0, 0.9, 1)], 'missing'),
+        ([CAR], [(0.0, 0.0, 10.0, 10.0, 0.8, 0)], 'missing'),
+        ([CAR], [(2.0, 0.0, 10.0, 10.0, 0.9, 0)], 'missing'),
+    ],
+)
+def test_detections_outside_the_tolerance(expected, actual, words):
+    assert words in compare_detections(frame(*expected), found(*actual), FP32, 100)
+
+
+def test_a_share_may_be_unmatched():
+    rows = [(50.0 * n, 0.0, 10.0, 10.0, 0.9, 0) for n in range(8)]
+    loose = Tolerance(score=0.05, iou=0.75, unmatched=0.25)
+    assert compare_detections(frame(*rows), found(*rows[2:]), loose, 100) is None
+    assert 'missing' in compare_detections(frame(*rows), found(*rows[3:]), loose, 100)
+    assert compare_detections(frame(*rows[2:]), found(*rows), loose, 100) is None
+    assert 'unexpected' in compare_detections(frame(*rows[3:]), found(*rows), loose, 100)
+
+
+def test_a_full_set_tells_nothing_of_what_is_worse():
+    # Only two are reported: which of two alike is the second may differ.
+    one, other = (50.0, 0.0, 10.0, 10.0, 0.7, 0), (80.0, 0.0, 10.0, 10.0, 0.71, 0)
+    assert compare_detections(frame(CAR, one), found(CAR, other), FP32, 2) is None
+    assert 'missing' in compare_detections(frame(CAR, one), found(CAR, other), FP32, 3)
+    # A full set that is clearly better than what was expected is wrong all the same.
+    better = [(90.0 * n, 0.0, 10.0, 10.0, 1.0, 0) for n in (1, 2)]
+    assert 'unexpected' in compare_detections(frame(CAR), found(*better), FP32, 2)
+    assert 'unexpected' in compare_detections(frame(CAR, VAN), found(*better), FP32, 2)
+
+
+# What was passed is remembered.
+
+
+def test_a_passed_test_is_not_run_again(bundle, tmp_path):
+    for num_runs in (2, 0):
+        engine = QuartersEngine()
+        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert engine.num_runs == num_runs
+
+
+@pytest.mark.parametrize(
+    'other', [{'version': '2'}, {'name': 'other'}, {'device': 'stone'}, {'precision': 'fp16'}]
+)
+def test_another_engine_is_tested_anew(bundle, tmp_path, other):
+    run_self_test(bundle, QuartersEngine(), tmp_path)
+    engine = QuartersEngine(**other)
+    run_self_test(bundle, engine, tmp_path)
+    assert engine.num_runs == 2
+
+
+def test_another_bundle_is_tested_anew(bundle, make, tmp_path):
+    run_self_test(bundle, QuartersEngine(), tmp_path / 'cache')
+    engine = QuartersEngine()
+    run_self_test(make(IMAGES, version='2'), engine, tmp_path / 'cache')
+    assert engine.num_runs == 2
+
+
+def test_another_version_of_mnssd_tests_anew(bundle, tmp_path, monkeypatch):
+    run_self_test(bundle, QuartersEngine(), tmp_path)
+    monkeypatch.setattr('mnssd_perception.self_test.version', lambda _: '99')
+    engine = QuartersEngine()
+    run_self_test(bundle, engine, tmp_path)
+    assert engine.num_runs == 2
+
+
+def test_a_failed_test_is_run_again(bundle, tmp_path):
+    for _ in range(2):
+        with pytest.raises(SelfTestError):
+            run_self_test(bundle, QuartersEngine(logits(swap_classes)), tmp_path)
+
+
+@pytest.mark.parametrize('content', [b'', b'\xff\xfe', b'{}', None])
+def test_a_damaged_cache_counts_as_none(bundle, tmp_path, content):
+    run_self_test(bundle, QuartersEngine(), tmp_path)
+    (path,) = tmp_path.glob('self_test/*')
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    engine = QuartersEngine()
+    run_self_test(bundle, engine, tmp_path)
+    assert engine.num_runs == 2
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(bundle, tmp_path):
+    (tmp_path / 'cache').write_text('a file in place of the folder')
+    for _ in range(2):
+        engine = QuartersEngine()
+        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert engine.num_runs == 2
+
+
+def test_a_crash_while_the_cache_is_written_is_no_pass(bundle, tmp_path, monkeypatch):
+    run_self_test(bundle, QuartersEngine(), tmp_path)
+    assert len(list(tmp_path.glob('self_test/*.json'))) == 1
+    monkeypatch.setattr('pathlib.Path.replace', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # a crash between writing and moving
+        run_self_test(bundle, QuartersEngine(version='2'), tmp_path)
+    monkeypatch.undo()
+    engine = QuartersEngine(version='2')
+    run_self_test(bundle, engine, tmp_path)
+    assert engine.num_runs == 2
+
+
+# The shipped bundle.
+
+
+def test_the_shipped_bundle_passes():
+    pytest.importorskip('onnxruntime')
+    bundle = open_bundle(shipped_bundle_path())
+    engine = open_engine(bundle, 'onnxruntime', EngineOptions(threads=1))
+    assert bundle.manifest.golden
+    run_self_test(bundle, engine)
+    engine.close()

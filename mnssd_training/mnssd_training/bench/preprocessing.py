@@ -1,0 +1,184 @@
+"""
+Time what happens to a frame before the network, and score a model behind other ways to resize.
+
+Frames of large sensors are made of annotated images: enlarged, so that their pixels show no more
+than the original does, and with the noise that each pixel of a sensor has of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+import itertools
+from pathlib import Path
+from time import thread_time
+from typing import Any
+
+import cv2
+from mnssd_perception.bundle import Bundle
+from mnssd_perception.detector import Detector
+from mnssd_perception.encodings import convert
+from mnssd_perception.engines import open_engine
+from mnssd_perception.ssd import Detections, resize_frame, resize_image, resizing
+from mnssd_training.bench.timing import measure
+from mnssd_training.data import Sample
+from mnssd_training.data.sample import load_image
+from mnssd_training.data.voc import read_voc
+from mnssd_training.evaluation import evaluate_detections, SCORING
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ['bench_preprocessing', 'RESIZE_METHODS', 'simulate_sensor', 'stretch_float']
+
+FRAMES = ((720, 1280), (1080, 1920), (2160, 3840))  # (height, width)
+INPUTS = ((512, 640), (320, 320))
+ENCODINGS = {'bgr8': ((3,), np.uint8), 'mono8': ((), np.uint8), 'mono16': ((), np.uint16)}
+
+ENLARGEMENTS = (2.0, 2.5, 3.0, 6.0)
+NOISE = (0.0, 12.0)  # standard deviation, greys of 255
+NUM_IMAGES = 100
+
+Resize = Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np.uint8]]
+
+
+def resize_by_opencv(
+    image: NDArray[np.uint8], size: tuple[int, int], method: int | None = None
+) -> NDArray[np.uint8]:
+    """
+    Resize in one step of OpenCV.
+
+    :param method: of interpolation; None for the rule of mnssd 0.1, which was INTER_AREA from a
+        third on and INTER_LINEAR else.
+    """
+    if method is None:
+        shrink = min(side / wanted for side, wanted in zip(image.shape, size))
+        method = cv2.INTER_AREA if shrink >= 3 else cv2.INTER_LINEAR
+    return cv2.resize(image, size[::-1], interpolation=method)
+
+
+RESIZE_METHODS: dict[str, Resize] = {
+    'before': resize_by_opencv,
+    'mnssd': resize_image,
+    'INTER_LINEAR': partial(resize_by_opencv, method=cv2.INTER_LINEAR),
+    'INTER_AREA': partial(resize_by_opencv, method=cv2.INTER_AREA),
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """The fields of sensor_msgs/Image that hold pixels."""
+
+    height: int
+    width: int
+    encoding: str
+    step: int
+    data: bytes
+    is_bigendian: int = 0
+
+
+def bench_preprocessing(bundle: Bundle, root: Path | None, rounds: int) -> None:
+    """
+    Print times, and average precision behind each method of resizing.
+
+    :param bundle: is scored.
+    :param root: a folder in the layout of PASCAL VOC with the classes of the bundle; None to
+        print times only.
+    :param rounds: of measuring.
+    """
+    cv2.setNumThreads(1)
+    generator = np.random.default_rng(0)
+    print(f'preprocessing with OpenCV {cv2.__version__}: medians of {rounds} rounds, CPU time')
+    for frame in FRAMES:
+        _time_conversions(frame, generator, rounds)
+        _time_resizing(frame, generator, rounds)
+    if root is not None:
+        _score(bundle, root)
+
+
+def _time_conversions(frame: tuple[int, int], generator: Any, rounds: int) -> None:
+    """Time messages to RGB images, and the stretch of thermal ones as it was."""
+    functions: dict[str, Callable[[], object]] = {}
+    for encoding, (channels, dtype) in ENCODINGS.items():
+        pixels = generator.integers(0, 256, (*frame, *channels)).astype(dtype)
+        message = Message(*frame, encoding, pixels[0].nbytes, pixels.tobytes())
+        functions[encoding] = partial(convert, message)
+        if encoding == 'mono16':
+            functions['mono16, before'] = partial(stretch_float, pixels)
+    for name, timing in measure(functions, rounds, thread_time).items():
+        print(f'  {frame[1]}x{frame[0]} {name + " to RGB":<40}{timing}')
+
+
+def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
+    """Time RGB images to network inputs."""
+    image = generator.integers(0, 256, (*frame, 3), np.uint8)
+    for size in INPUTS:
+        for mode in ('stretch', 'letterbox'):
+            plan = resizing(frame, size, mode)
+            functions: dict[str, Callable[[], object]] = {
+                name: partial(method, image, plan.content_size)
+                for name, method in RESIZE_METHODS.items()
+            }
+            functions['mnssd'] = partial(resize_frame, image, plan)
+            for name, timing in measure(functions, rounds, thread_time).items():
+                words = f'to {size[1]}x{size[0]}, {mode}, {name}'
+                print(f'  {frame[1]}x{frame[0]} {words:<40}{timing}')
+
+
+def _score(bundle: Bundle, root: Path) -> None:
+    """Print the average precision of a model behind each method of resizing."""
+    names = bundle.manifest.spec.class_names
+    samples = read_voc(root, 'val', names)
+    num = min(NUM_IMAGES, len(samples))
+    samples = [samples[i * len(samples) // num] for i in range(num)]
+    print(f'AP50 on {num} images of {root}, and its mean over classes')
+    with closing(open_engine(bundle)) as engine:
+        detector = Detector(bundle, engine, SCORING)
+        for factor, noise in itertools.product(ENLARGEMENTS, NOISE):
+            size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
+            for name, found in _detect(detector, samples, factor, noise).items():
+                scores = evaluate_detections(samples, found, names)
+                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores['ap50'].items())
+                words = f'{size}, noise {noise:g}, {name}'
+                print(f'  {words:<36}{scores["map50"]:.3f}  ({parts})', flush=True)
+
+
+def _detect(
+    detector: Detector, samples: Sequence[Sample], factor: float, noise: float
+) -> dict[str, list[Detections]]:
+    """Detect in frames of a large sensor, brought back to the size of the annotations."""
+    found: dict[str, list[Detections]] = {name: [] for name in RESIZE_METHODS}
+    generator = np.random.default_rng(0)
+    for sample in samples:
+        frame = simulate_sensor(load_image(sample), factor, noise, generator)
+        for name, method in RESIZE_METHODS.items():
+            found[name].append(detector.detect(method(frame, sample.size)))
+    return found
+
+
+def simulate_sensor(
+    image: NDArray[np.uint8], factor: float, noise: float, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    """
+    Make what a larger sensor would see.
+
+    :param image: ``(H, W, 3)`` uint8 RGB.
+    :param factor: by which both sides grow.
+    :param noise: standard deviation in each pixel, greys of 255, the same in all channels.
+    :param generator: of the noise.
+    :return: ``(factor * H, factor * W, 3)`` uint8 RGB.
+    """
+    large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    if not noise:
+        return large
+    greys = generator.standard_normal(large.shape[:2], np.float32)[..., None] * noise
+    return np.clip(np.rint(large + greys), 0, 255).astype(np.uint8)
+
+
+def stretch_float(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Stretch 16-bit greys to 8-bit RGB as mnssd 0.1 did."""
+    stride = max(1, int((image.size / 65536) ** 0.5))
+    samples = np.sort(image[::stride, ::stride], axis=None).astype(np.float32)
+    cut = len(samples) // 1000
+    low, high = samples[cut], samples[len(samples) - 1 - cut]
+    stretched = np.clip((image - low) * np.float32(255 / max(high - low, 1)), 0, 255)
+    return cv2.cvtColor(stretched.astype(np.uint8), cv2.COLOR_GRAY2RGB)

@@ -1,0 +1,110 @@
+"""
+Serialise data with torch so that no damage of the bytes goes unnoticed.
+
+A file of torch is a zip archive, and torch does not look at the checksums in it. What is written
+here carries a SHA-256 of all bytes before it in the comment at the end of the archive, where zip
+readers, torch included, pass over it. In files without one (foreign weights, checkpoints of older
+versions) the CRC-32 of each member is checked. The archive also says that it has a digest, so that
+damage to the comment does not make a file look like an older one.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+import struct
+from typing import Any
+import zipfile
+
+from mnssd_perception.text import sanitize_text
+from mnssd_training.errors import CheckpointError, DamagedCheckpointError
+import torch
+
+__all__ = ['check_integrity', 'dump_torch', 'load_torch', 'read_torch']
+
+COMMENT = b'mnssd sha256:'
+COMMENT_SIZE = len(COMMENT) + 2 * hashlib.sha256().digest_size
+START, END = b'PK\x03\x04', b'PK\x05\x06'  # of a zip archive; the record at its end has 22 bytes
+HAS_DIGEST = 'has_digest'
+
+
+def dump_torch(content: dict[str, Any]) -> bytes:
+    """
+    Serialise with a digest.
+
+    :param content: tensors and plain data.
+    :return: the bytes of a file that ``torch.load`` reads.
+    """
+    buffer = io.BytesIO()
+    torch.save({**content, HAS_DIGEST: True}, buffer)
+    archive = buffer.getvalue()
+    if archive[-22:-18] != END or archive[-2:] != b'\0\0':
+        raise AssertionError('expected a zip archive without a comment')
+    archive = archive[:-2] + struct.pack('<H', COMMENT_SIZE)
+    return archive + COMMENT + hashlib.sha256(archive).hexdigest().encode()
+
+
+def load_torch(encoded: bytes, name: object) -> Any:
+    """
+    Check the integrity of a file of torch, then read it; only data, never code.
+
+    :param encoded: its bytes.
+    :param name: of the file, for errors.
+    :return: its content, tensors on the CPU.
+    :raises DamagedCheckpointError: if the bytes are not those that were written.
+    :raises CheckpointError: if they are, but hold something else.
+    """
+    is_checked = check_integrity(encoded, name)
+    try:
+        content = torch.load(io.BytesIO(encoded), map_location='cpu', weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        if is_checked:
+            raise CheckpointError(
+                f'{name}: expected tensors and plain data that this version of torch can load'
+            ) from error
+        raise DamagedCheckpointError(name, 'not a file of torch, or cut short') from error
+    if isinstance(content, dict) and content.pop(HAS_DIGEST, False) and not _has_digest(encoded):
+        raise DamagedCheckpointError(name, 'the digest at its end is missing')
+    return content
+
+
+def check_integrity(encoded: bytes, name: object) -> bool:
+    """
+    Hold the bytes of a file of torch against the checksums in it.
+
+    :param encoded: its bytes.
+    :param name: of the file, for errors.
+    :return: False if there are none, as in the format that torch used before 1.6.
+    :raises DamagedCheckpointError: if they differ.
+    """
+    if _has_digest(encoded):
+        digest = hashlib.sha256(memoryview(encoded)[:-COMMENT_SIZE]).hexdigest()
+        if not encoded.endswith(digest.encode()):
+            raise DamagedCheckpointError(name, 'its bytes differ from the SHA-256 at its end')
+        return True
+    if not encoded.startswith(START):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(encoded)) as archive:
+            member = archive.testzip()
+    except Exception as error:  # zipfile raises whatever the bytes lead it to
+        raise DamagedCheckpointError(name, 'cut short, or not a zip archive') from error
+    if member:
+        raise DamagedCheckpointError(name, f'the CRC-32 of {sanitize_text(member)} is wrong')
+    return True
+
+
+def _has_digest(encoded: bytes) -> bool:
+    """Tell whether there is a digest at the end."""
+    return encoded[-COMMENT_SIZE:].startswith(COMMENT)
+
+
+def read_torch(path: Path) -> Any:
+    """
+    Read a file of torch, see :func:`load_torch`.
+
+    :param path: of the file.
+    :return: its content.
+    :raises OSError: if the file cannot be read now.
+    :raises CheckpointError: if it is damaged or something else.
+    """
+    return load_torch(path.read_bytes(), path)

@@ -1,0 +1,124 @@
+"""The lock of a run folder: one process at a time, gone with the process."""
+
+from collections.abc import Callable
+import errno
+import fcntl
+import os
+from pathlib import Path
+import signal
+import socket
+import sys
+
+from mnssd_training.config import Experiment
+from mnssd_training.errors import TrainingError
+from mnssd_training.train import train
+from mnssd_training.train.lock import locked
+import pytest
+
+Forked = Callable[[Callable[[], object]], int]
+
+
+def hold(folder: Path, then: Callable[[], object] = lambda: None) -> int:
+    """Lock a folder in another process until that is killed; return its id."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with locked(folder):
+            then()
+            os.write(tell, b'x')
+            signal.pause()
+        os._exit(0)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(tell)
+    return child
+
+
+def kill(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_folder_in_which_nothing_is_written_is_gone_afterwards(tmp_path: Path) -> None:
+    run = tmp_path / 'run'
+    with locked(run) as note:
+        assert note == ''
+        assert [path.name for path in run.iterdir()] == ['run.lock']
+    assert not run.exists()
+    with locked(run):
+        (run / 'status.json').write_text('{}')
+    assert sorted(path.name for path in run.iterdir()) == ['run.lock', 'status.json']
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    child = hold(tmp_path / 'run')
+    words = rf'another process trains in this folder \(host {socket.gethostname()}, pid {child}, '
+    try:
+        with pytest.raises(TrainingError, match=words), locked(tmp_path / 'run'):
+            pass
+    finally:
+        kill(child)
+    with locked(tmp_path / 'run'):
+        pass
+
+
+def test_a_process_that_is_killed_holds_it_no_longer_although_its_workers_live(
+    tmp_path: Path,
+) -> None:
+    read, write = os.pipe()
+
+    def fork_a_worker() -> None:
+        worker = os.fork()
+        if worker == 0:
+            signal.pause()
+        os.write(write, str(worker).encode())
+
+    child = hold(tmp_path / 'run', fork_a_worker)
+    worker = int(os.read(read, 100))
+    kill(child)
+    try:
+        with locked(tmp_path / 'run'):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_a_second_run_in_a_folder_leaves_the_first_alone(
+    tiny: Callable[..., Experiment], forked: Forked, unscored: None, tmp_path: Path
+) -> None:
+    run = tmp_path / 'run'
+    train(tiny(**{'training.epochs': 1}), run, progress=False)
+    before = {path: path.read_bytes() for path in run.rglob('*') if path.is_file()}
+
+    def resume() -> None:
+        try:
+            train(tiny(**{'training.epochs': 1}), run, resume=True, progress=False)
+        except TrainingError as error:
+            sys.exit(42 if 'another process trains in this folder' in str(error) else 43)
+
+    with locked(run):
+        held = (run / 'run.lock').read_bytes()
+        assert forked(resume) == 42
+        before[run / 'run.lock'] = held
+        assert {path: path.read_bytes() for path in run.rglob('*') if path.is_file()} == before
+    assert forked(resume) == 0
+
+
+def test_a_file_system_without_locks_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', fail)
+    with locked(tmp_path / 'run') as note:
+        assert 'its file system has no locks (No locks available); see to it' in note
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('in the way')
+    with (
+        pytest.raises(TrainingError, match='cannot be written: Not a directory'),
+        locked(tmp_path / 'file' / 'run'),
+    ):
+        pass

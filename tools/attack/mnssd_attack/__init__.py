@@ -1,3 +1,0 @@
-"""Malformed inputs against mnssd: each must be refused in words or survived."""
-
-__all__: list[str] = []
