@@ -2,9 +2,9 @@
 The perception package, installed by colcon or by pip.
 
 On a machine with ROS, colcon runs ``develop`` or ``install`` here, and rosdep brings what
-``package.xml`` names, often as Debian packages that Python's metadata does not know (python3-opencv):
-a requirement on them would stop scripts that import ``pkg_resources``. Without ROS, pip builds a
-wheel, and the wheel names its requirements.
+``package.xml`` names, often as Debian packages that Python's metadata does not know, such as
+python3-opencv: a requirement on them would stop scripts that import ``pkg_resources``. Without
+ROS, pip builds a wheel, and the wheel names its requirements.
 """
 
 from pathlib import Path

@@ -5,11 +5,14 @@ Catch :class:`MnssdError` to catch everything that mnssd raises on purpose. Ever
 thing that was wrong, what was expected and, where there is one, the way out.
 """
 
-from mnssd_perception.text import sanitize_text
+from mnssd_perception.text import mask_secrets, sanitize_text
 
 
 class MnssdError(Exception):
-    """Any error that mnssd raises on purpose."""
+    """Any error that mnssd raises on purpose; passwords and tokens in its words are masked."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(mask_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ImageError(MnssdError):

@@ -1,6 +1,55 @@
 """Make text from outside safe to show in terminals, logs and diagnostics."""
 
-__all__ = ['sanitize_text']
+import re
+
+__all__ = ['mask_secrets', 'sanitize_text']
+
+# Lengths are bounded wherever a pattern could otherwise start at each character of a long text
+# and run to its end.
+SECRETS = (
+    # //user:password@host; a password may hold @, and even a slash after what is no port
+    (
+        r'(//[^\s/?#@:]{0,200}:)'
+        r'(?:[^\s/?#]{1,200}@|(?!\d*(?:[/?#]|\s|$))\S{1,200}@)',
+        r'\1***@',
+    ),
+    # //token@host: a user name is shorter
+    (r'(//)[^\s/?#@:]{20,200}@', r'\1***@'),
+    # ?key=value and &sig=value of an address
+    (
+        r'([?&;][\w.-]{0,40}(?:pass|pwd|pw|secret|token|key|sig|credential|auth)'
+        r'[\w.-]{0,40}=)[^\s&;#\'"]+',
+        r'\1***',
+    ),
+    # user-pw=value of a pipeline, 'secret': 'value' of a dict, token=value of a message
+    (
+        r'((?<![\w.-])[\w.-]{0,40}'
+        r'(?:password|passwd|passphrase|pwd|-pw|_pw|secret|token|(?:api|access|secret)[_-]?key)'
+        r'[\'"]?\s?[=:]\s?)'
+        r'(?:"[^"\n]*"|\'[^\'\n]*\'|[^\s&;,\'"!)\]}]+)',
+        r'\1***',
+    ),
+    # Authorization: Bearer value
+    (r'(authorization[\'"]?\s?[=:]\s?[\'"]?(?:\w{1,20}\s)?)[^\s\'"]+', r'\1***'),
+)
+COMPILED = tuple((re.compile(pattern, re.IGNORECASE), shown) for pattern, shown in SECRETS)
+
+
+def mask_secrets(text: str) -> str:
+    """
+    Hide passwords and tokens.
+
+    They are found by their place, because a secret looks like any other text: the user part of an
+    address (``rtsp://user:***@camera``), parameters of an address or a pipeline that are named
+    like a secret (``?token=***``, ``user-pw=***``), and headers. A user name stays unless it is
+    long enough to be a token.
+
+    :param text: an address, a command line, a message.
+    :return: the same with ``***`` in place of each secret.
+    """
+    for pattern, shown in COMPILED:
+        text = pattern.sub(shown, text)
+    return text
 
 
 def sanitize_text(text: object, max_chars: int = 200) -> str:

@@ -40,3 +40,14 @@ def test_an_unavailable_engine_is_an_engine_error_and_remembers_its_name():
     assert isinstance(error, EngineError)
     assert str(error) == "engine 'hailo' cannot be used here: no device"
     assert error.engine == 'hailo'
+
+
+@pytest.mark.parametrize('kind', [MnssdError, SourceError])
+def test_secrets_are_masked_in_the_words(kind):
+    assert str(kind('cannot open rtsp://user:secret@camera')) == (
+        'cannot open rtsp://user:***@camera'
+    )
+
+
+def test_secrets_are_masked_in_a_bundle_error():
+    assert 'hush' not in str(BundleError('https://h/b?token=hush', 'cannot read ?key=hush'))

@@ -1,6 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from mnssd_perception.text import sanitize_text
+from mnssd_perception.text import mask_secrets, sanitize_text
 import pytest
 
 
@@ -29,3 +29,42 @@ def test_result_is_printable_and_bounded(text, max_chars):
     shown = sanitize_text(text, max_chars)
     assert len(shown) <= max_chars
     assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('', ''),
+        ('expected key.path=value, got a token', 'expected key.path=value, got a token'),
+        ('rtsp://camera:554/stream', 'rtsp://camera:554/stream'),
+        ('rtsp://user@camera/stream', 'rtsp://user@camera/stream'),
+        ('rtsp://user:secret@camera:554/stream', 'rtsp://user:***@camera:554/stream'),
+        ('rtsp://user:se/c@ret@camera/s', 'rtsp://user:***@camera/s'),
+        ('rtsp://:secret@camera/s', 'rtsp://:***@camera/s'),
+        ('http://camera:8080/x@2.jpg', 'http://camera:8080/x@2.jpg'),
+        ('https://ghp_0123456789abcdefghij@host/x', 'https://***@host/x'),
+        ('http://h/v?user=a&password=b&c=d', 'http://h/v?user=a&password=***&c=d'),
+        ('https://h/t.tar?X-Amz-Signature=0a&y=1', 'https://h/t.tar?X-Amz-Signature=***&y=1'),
+        ('https://h/t.tar?sv=2&sig=a%2Bb%3D', 'https://h/t.tar?sv=2&sig=***'),
+        ('rtspsrc user-id=me user-pw=pw1 ! x', 'rtspsrc user-id=me user-pw=*** ! x'),
+        ('rtspsrc user-pw="p w" ! x', 'rtspsrc user-pw=*** ! x'),
+        ("{'secret': 'abc', 'anon': False}", "{'secret': ***, 'anon': False}"),
+        ('aws_secret_access_key=abc def', 'aws_secret_access_key=*** def'),
+        ('Authorization: Bearer abc.def', 'Authorization: Bearer ***'),
+        ('lost rtsp://a:b@c/d and rtsp://e:f@g', 'lost rtsp://a:***@c/d and rtsp://e:***@g'),
+    ],
+)
+def test_secrets_are_masked(text, expected):
+    assert mask_secrets(text) == expected
+    assert mask_secrets(expected) == expected
+
+
+@given(st.text('ab:/@?&=.token '), st.sampled_from(['://u:{}@h', '?token={}', ' user-pw={} ']))
+def test_secrets_are_masked_in_any_text(text, place):
+    assert 'Hunter2' not in mask_secrets(text + place.format('Hunter2') + text)
+
+
+@pytest.mark.parametrize('piece', ['a', '/', '//', '://a:', '?', 'token', 'token=', '//a:b/', '@'])
+def test_masking_takes_linear_time(piece):
+    """A quadratic pattern would need hours for a megabyte: the test would never end."""
+    mask_secrets(piece * (1_000_000 // len(piece)))

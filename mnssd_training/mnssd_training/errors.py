@@ -1,6 +1,7 @@
 """The errors of training; all of them are also :class:`mnssd_perception.errors.MnssdError`."""
 
 from mnssd_perception.errors import MnssdError
+from mnssd_perception.text import mask_secrets
 
 __all__ = [
     'CheckpointError',
@@ -25,7 +26,7 @@ class DatasetError(MnssdError):
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f'{path}: {reason}')
-        self.path = path
+        self.path = mask_secrets(path) if isinstance(path, str) else path
         self._reason = reason
 
     def __reduce__(self) -> tuple[type['DatasetError'], tuple[object, str]]:

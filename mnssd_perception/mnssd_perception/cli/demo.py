@@ -17,7 +17,8 @@ from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.cli.children import Child, Children
 from mnssd_perception.cli.graph import isolated_environ
 from mnssd_perception.errors import MnssdError, SourceError
-from mnssd_perception.sources import is_live, without_password
+from mnssd_perception.sources import is_live
+from mnssd_perception.text import mask_secrets
 
 __all__ = ['main']
 
@@ -143,7 +144,7 @@ def _demonstrate(options: argparse.Namespace, stop: Stop) -> int:
     domain = environ['ROS_DOMAIN_ID']
     lockstep = not (options.realtime or is_live(source))
     print(
-        f'{bundle.name} {bundle.version} looks at {without_password(source)} '
+        f'{bundle.name} {bundle.version} looks at {mask_secrets(source)} '
         f'(ROS_DOMAIN_ID={domain}; Ctrl-C ends it)\n'
     )
     sys.stdout.flush()

@@ -11,7 +11,7 @@ import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 
-__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource', 'without_password']
+__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource']
 
 # Waits between attempts to reopen a lost stream [s]: the first, and the longest.
 FIRST_WAIT = 0.5
@@ -170,7 +170,7 @@ class StreamSource(LiveSource):
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._address = uri
-        super().__init__(without_password(uri), retry=retry, report=report)
+        super().__init__(uri, retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
         """Open the stream through FFmpeg, which alone has a time limit."""
@@ -230,16 +230,6 @@ class PipelineSource(LiveSource):
 def _longer(wait: float) -> float:
     """Lengthen the wait between two attempts [s]."""
     return min(max(2 * wait, FIRST_WAIT), LONGEST_WAIT)
-
-
-def without_password(uri: str) -> str:
-    """
-    Hide the password of an address.
-
-    :param uri: for example ``rtsp://user:secret@camera/stream``.
-    :return: the same with ``***`` in place of the password.
-    """
-    return re.sub(r'(://[^/@:]*):.*@', r'\1:***@', uri)
 
 
 def _check_device(device: Path) -> None:

@@ -12,7 +12,6 @@ from mnssd_perception.sources.live import (
     DeviceSource,
     PipelineSource,
     StreamSource,
-    without_password,
 )
 from mnssd_perception.sources.source import FrameSource
 from mnssd_perception.sources.synthetic import SyntheticOptions, SyntheticSource
@@ -69,7 +68,7 @@ def open_source(
         path = Path(f'/dev/video{rest}' if rest.isdecimal() else rest)
         return DeviceSource(path, size=size, fourcc=fourcc, rate=rate, retry=retry, report=report)
     if kind == 'unknown':
-        raise SourceError(f"unknown source '{without_password(uri)}'; known are {KNOWN}")
+        raise SourceError(f"unknown source '{uri}'; known are {KNOWN}")
     if not uri:
         raise SourceError(f'expected a source, got nothing; known are {KNOWN}')
     try:

@@ -7,6 +7,7 @@ from threading import Event
 
 from mnssd_perception.errors import SourceError
 from mnssd_perception.ssd import Detections
+from mnssd_perception.text import mask_secrets
 from numpy.typing import NDArray
 
 __all__ = ['Frame', 'FrameSource']
@@ -43,7 +44,7 @@ class FrameSource(ABC):
     def __init__(
         self, uri: str, *, rate: float | None, loop: bool, report: Callable[[str], None]
     ) -> None:
-        self.uri = uri
+        self.uri = mask_secrets(uri)
         self.rate = rate
         self._loop = loop
         self._report = report

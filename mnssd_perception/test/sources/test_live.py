@@ -9,7 +9,6 @@ from mnssd_perception.sources.live import (
     DeviceSource,
     LiveSource,
     PipelineSource,
-    without_password,
 )
 import numpy as np
 import pytest
@@ -144,18 +143,3 @@ def test_gstreamer_is_asked_for_by_name(monkeypatch):
     monkeypatch.setattr(live.cv2, 'getBuildInformation', lambda: 'GStreamer:   NO')
     with pytest.raises(SourceError, match='GStreamer'):
         PipelineSource('videotestsrc')
-
-
-@pytest.mark.parametrize(
-    ('uri', 'shown'),
-    [
-        ('', ''),
-        ('rtsp://camera/stream', 'rtsp://camera/stream'),
-        ('rtsp://user@camera/stream', 'rtsp://user@camera/stream'),
-        ('rtsp://user:secret@camera:554/stream', 'rtsp://user:***@camera:554/stream'),
-        ('rtsp://user:se/c@ret@camera/s', 'rtsp://user:***@camera/s'),
-        ('rtsp://:secret@camera/s', 'rtsp://:***@camera/s'),
-    ],
-)
-def test_without_password(uri, shown):
-    assert without_password(uri) == shown

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 import sys
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import (
     compose,
@@ -45,9 +46,10 @@ def _show(args: Namespace) -> None:
             'experiment': to_jsonable_python(experiment),
             'origins': origins(experiment, tree),
         }
-        print(json.dumps(shown, indent=2))
+        print(mask_secrets(json.dumps(shown, indent=2)))
         return
-    _print(f'# fingerprint {fingerprint(experiment)}\n{draw(experiment, tree)}'.rstrip())
+    text = f'# fingerprint {fingerprint(experiment)}\n{draw(experiment, tree)}'
+    _print(mask_secrets(text.rstrip()))
 
 
 def _check(args: Namespace) -> None:

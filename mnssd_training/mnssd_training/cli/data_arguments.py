@@ -3,11 +3,12 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+import os
 from pathlib import Path
 import textwrap
 from typing import Any, get_args
 
-from mnssd_training.config import DataConfig, load_experiment, SourceConfig
+from mnssd_training.config import DataConfig, expand_stored, load_experiment, SourceConfig
 from mnssd_training.data import read_samples, Sample
 from mnssd_training.errors import ConfigError
 from mnssd_training.inspection import guess_format
@@ -118,7 +119,9 @@ def _renames(pairs: Sequence[str]) -> dict[str, str]:
 def _stored(plain: Any) -> DataConfig:
     """Read the data section of a checkpoint."""
     try:
-        return DataConfig.model_validate(plain)
+        return DataConfig.model_validate(expand_stored({'data': plain}, os.environ)['data'])
+    except ConfigError as error:
+        raise ConfigError(f'in the checkpoint: {error}, or name the folder of the data') from error
     except ValueError as error:
         words = textwrap.shorten(str(error), 200)
         raise ConfigError(

@@ -1,6 +1,6 @@
 """``evaluate``: a checkpoint, an ONNX file or a bundle to its scores, as text, JSON and HTML."""
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import contextmanager
 import json
@@ -8,15 +8,18 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from mnssd_perception.ssd import Detections
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
 from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_file
 from mnssd_training.config import DataConfig
 from mnssd_training.data import Sample
-from mnssd_training.errors import DatasetError
-from mnssd_training.evaluation.page import draw_failures, report_page
-from mnssd_training.evaluation.report import make_report
+from mnssd_training.errors import ConfigError, DatasetError
+from mnssd_training.evaluation.history import read_history
+from mnssd_training.evaluation.page import draw_failures, draw_scenes, report_page
+from mnssd_training.evaluation.report import Evaluation, make_report
+from mnssd_training.evaluation.scenes import choose_differing_scenes
 from mnssd_training.evaluation.speed import measure_speed
 from mnssd_training.evaluation.text import report_text
 from tqdm import tqdm
@@ -26,6 +29,7 @@ examples:
   mnssd evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
   mnssd evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
   mnssd evaluate network.onnx --experiment hit_uav data.root=DATA/hit_uav
+  mnssd evaluate model-2.0.mnssd DATA/cars --compare model-1.0.mnssd --html report.html
   mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --rename bus=truck --rename kite=
 """
 
@@ -34,7 +38,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     """Parse, score and tell."""
     parser = ArgumentParser(
         'mnssd evaluate',
-        description='Score a model on annotated photographs, as it flies.',
+        description='Score a model on annotated images, as it flies.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -42,8 +46,9 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'model', help='a checkpoint (.pt, also s3://), an ONNX file or a bundle (.mnssd)'
     )
     add_data_arguments(parser)
-    parser.add_argument('--split', help='list of photographs (default: that for validation)')
-    parser.add_argument('--limit', type=_count, help='score on this many photographs only')
+    parser.add_argument('--compare', metavar='MODEL', help='score this one, too, side by side')
+    parser.add_argument('--split', help='list of images (default: that for validation)')
+    parser.add_argument('--limit', type=_count, help='score on this many images only')
     parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
     parser.add_argument(
         '--score-threshold',
@@ -64,35 +69,61 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
     subject = open_subject(args.model, args.engine)
     names = subject.spec.class_names
+    other = open_subject(args.compare, args.engine) if args.compare else None
+    if other and other.spec.class_names != names:
+        raise ConfigError(
+            f'--compare: expected a model with the classes {", ".join(names)}, '
+            f'got {", ".join(other.spec.class_names)}'
+        )
     config = choose_data(args, subject.experiment, names)
     samples = read_to_score(config, names, args.split)
     if args.limit and args.limit < len(samples):
         samples = [samples[i * len(samples) // args.limit] for i in range(args.limit)]
     if not samples:
-        raise DatasetError(config.root, 'there is no photograph to score on')
-    with _bar(len(samples), args.quiet) as progress:
-        found = subject.detect_samples(samples, progress)
-    report, failures = make_report(
-        samples,
-        found,
-        names,
-        score_threshold=args.score_threshold or subject.thresholds.score,
-        ious=args.ious,
-    )
+        raise DatasetError(config.root, 'there is no image to score on')
+    threshold = args.score_threshold or subject.thresholds.score
+    evaluated = _evaluate(subject, samples, args, threshold)
+    models = [evaluated]
     facts = _facts(args.model, subject, config, args.split, samples)
-    report = {
-        'measured_on': facts,
-        **report,
-        'speed': measure_speed(subject.detect, samples, subject.ran_on),
-    }
+    report = {'model': facts['model'], 'measured_on': facts, **evaluated[0].report}
+    if other:
+        models.append(_evaluate(other, samples, args, threshold))
+        model = f'{args.compare} ({other.kind})'
+        report['compared_with'] = {'model': model, **models[1][0].report}
     if args.html:
-        pictures = draw_failures(samples, found, failures)
-        title = f'{Path(args.model).name} on {Path(config.root).name}'
-        write_file(args.html, report_page(report, title, facts, pictures))
+        evaluation, found = evaluated
+        outcomes = [one.outcomes for one, _ in models]
+        scenes = (
+            choose_differing_scenes(samples, [found for _, found in models], outcomes)
+            if other
+            else evaluation.scenes
+        )
+        page = report_page(
+            report,
+            f'{Path(args.model).name} on {Path(config.root).name}',
+            facts,
+            draw_failures(samples, found, evaluation.failures),
+            scenes=draw_scenes(samples, models, scenes),
+            history=read_history(args.model),
+        )
+        write_file(args.html, page)
     plain = json.dumps(report, indent=2, allow_nan=False)
     if args.json and args.json != '-':
         write_file(Path(args.json), plain + '\n')
     print(plain if args.json == '-' else report_text(report))
+
+
+def _evaluate(
+    subject: Subject, samples: list[Sample], args: Namespace, threshold: float
+) -> tuple[Evaluation, list[Detections]]:
+    """Detect, score and time."""
+    with _bar(len(samples), args.quiet) as progress:
+        found = subject.detect_samples(samples, progress)
+    evaluation = make_report(
+        samples, found, subject.spec.class_names, score_threshold=threshold, ious=args.ious
+    )
+    evaluation.report['speed'] = measure_speed(subject.detect, samples, subject.ran_on)
+    return evaluation, found
 
 
 def _facts(
@@ -112,8 +143,7 @@ def _facts(
         'classes': ', '.join(subject.spec.class_names),
         'run by': subject.ran_on,
         'data': ', '.join(sources),
-        'photographs': f'{len(samples)}, with {num_objects} objects and {num_regions} '
-        'ignore regions',
+        'images': f'{len(samples)}, with {num_objects} objects and {num_regions} ignore regions',
     }
 
 

@@ -13,8 +13,9 @@ from urllib.request import urlopen
 from mnssd_perception.encodings import array_to_rgb
 from mnssd_perception.errors import ImageFileError, SourceError
 from mnssd_perception.image_file import decode_image, IMAGE_SUFFIXES
-from mnssd_perception.sources import FrameSource, open_source, without_password
+from mnssd_perception.sources import FrameSource, open_source
 from mnssd_perception.sources.folder import FolderSource
+from mnssd_perception.text import mask_secrets
 from mnssd_training.data.bags import is_bag, read_bag_images
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def open_shots(place: str, topic: str | None, report: Report) -> Shots:
     if place.startswith(('http://', 'https://')):
         name = unquote(PurePosixPath(urlsplit(place).path).name)
         if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-            shown = without_password(place)
+            shown = mask_secrets(place)
             stills = (Shot(name, _download(one, shown)) for one in (place,))
             return Shots(shown, PurePosixPath(name).stem, (), stills)
     return _play(place, report)
@@ -99,7 +100,7 @@ def _play(place: str, report: Report) -> Shots:
 
     source = open_source(place, report=told)
     opened.append(source)
-    shown = without_password(place)
+    shown = mask_secrets(place)
     stem = re.sub(r'[^A-Za-z0-9_.-]+', '_', PurePosixPath(urlsplit(shown).path).stem) or 'camera'
     if isinstance(source, FolderSource):
         path = Path(place)

@@ -7,7 +7,7 @@ import sys
 
 from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, to_stored
 import yaml
 
 __all__ = ['dry_run', 'main', 'run_training']
@@ -60,7 +60,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         args.resume = True
     experiment = read_experiment(args)
     if args.print_config:
-        print(yaml.safe_dump(experiment.model_dump(mode='json'), sort_keys=False), end='')
+        print(yaml.safe_dump(to_stored(experiment), sort_keys=False), end='')
     elif args.dry_run:
         from mnssd_training.train import is_first_process  # torch takes seconds: after parsing
         from mnssd_training.train.rehearsal import rehearse

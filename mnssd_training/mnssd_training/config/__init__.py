@@ -11,6 +11,7 @@ from mnssd_training.config.network import InitialConfig, InputConfig, ModelConfi
 from mnssd_training.config.schema import json_schema
 from mnssd_training.config.shipped import purpose, shipped_experiments
 from mnssd_training.config.show import draw, one_line, origins
+from mnssd_training.config.stored import expand_stored, to_stored
 from mnssd_training.config.training import (
     CheckpointConfig,
     EvaluationConfig,
@@ -28,6 +29,7 @@ __all__ = [
     'DataConfig',
     'draw',
     'EvaluationConfig',
+    'expand_stored',
     'Experiment',
     'ExperimentInfo',
     'fingerprint',
@@ -47,6 +49,7 @@ __all__ = [
     'SchedulerConfig',
     'shipped_experiments',
     'SourceConfig',
+    'to_stored',
     'TrainingConfig',
     'validate',
 ]

@@ -27,6 +27,9 @@ class SourceConfig(Section):
     are no label (yolo), boxes without area (yolo, coco, visdrone)."""
     use_difficult: bool = False
     """Take objects marked difficult for objects, not for ignore regions (voc)."""
+    use_background: bool = True
+    """Train on images without objects, which teach what is no object; false leaves them out. In
+    yolo these are images with an empty label file or none."""
 
 
 class DataConfig(SourceConfig):

@@ -74,4 +74,4 @@ def fill_in(node: Node, environment: Mapping[str, str], path: tuple[str, ...] = 
     origin = ', '.join([node.origin, *(f'environment {name}' for name in used)])
     # Also where it was quoted: lists in brackets hold ${VAR} in quotes only. It is text again
     # where text is wanted.
-    return Node(to_scalar(text), origin, text)
+    return Node(to_scalar(text), origin, text, node.value)

@@ -1,6 +1,6 @@
 """Everything that makes a training run what it is, as one typed value."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import Matching
@@ -17,9 +17,12 @@ from mnssd_training.config.training import (
     SchedulerConfig,
     TrainingConfig,
 )
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
 
-__all__ = ['Experiment', 'ExperimentInfo']
+__all__ = ['Experiment', 'ExperimentInfo', 'References']
+
+# Path of a key -> its text with ``${VAR}``, and what that came to be.
+References: TypeAlias = dict[tuple[str | int, ...], tuple[str, Any]]
 
 
 def _worded(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -45,7 +48,7 @@ class ExperimentInfo(Section):
     """For people."""
 
 
-class Experiment(Section):
+class Experiment(Section):  # noqa: PLW1641 (Pydantic makes the hash)
     """Everything that makes a training run what it is."""
 
     experiment: ExperimentInfo
@@ -78,3 +81,8 @@ class Experiment(Section):
     """Which states of a run are kept."""
     logging: LoggingConfig = LoggingConfig()
     """Where a run tells how it goes."""
+    _references: References = PrivateAttr(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the keys; it does not matter which of them came from the environment."""
+        return isinstance(other, Experiment) and self.__dict__ == other.__dict__

@@ -39,6 +39,10 @@ NEUTRAL = (
     'logging',
 )
 
+# Keys that came later count where they are not at the value that says what was always done, so
+# that older experiments keep their fingerprints.
+ADDED = {'data.use_background': True, 'data.more.*.use_background': True}
+
 # A split counts by its name, wherever the list of that name lies.
 SPLITS = ('train_split', 'val_split')
 
@@ -74,6 +78,7 @@ def _counted(value: Any, path: str) -> Any:
             key: _split_name(child) if key in SPLITS else _counted(child, inner)
             for key, child in value.items()
             if (inner := f'{path}.{key}' if path else key) not in NEUTRAL
+            and not (inner in ADDED and child == ADDED[inner])
         }
     if isinstance(value, list):
         return [_counted(child, f'{path}.*') for child in value]

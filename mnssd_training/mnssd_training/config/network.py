@@ -105,5 +105,5 @@ class InitialConfig(Section):
     """``imagenet`` for those that torchvision or timm downloads, the path of such a state dict, or
     empty for none."""
     checkpoint: str = Field(default='', json_schema_extra={'path': True})
-    """Checkpoint of a like network to fine-tune, a path or ``s3://``; empty for none. Layers
-    whose shapes differ begin afresh."""
+    """Checkpoint of a like network to fine-tune, a path or ``s3://``, or the path of a bundle,
+    such as the one that mnssd ships; empty for none. Layers whose shapes differ begin afresh."""

@@ -32,11 +32,13 @@ class Node:
     :ivar value: a scalar, a dict or a tuple of nodes.
     :ivar origin: where it was set, for people: ``own.yaml:7``, ``command line``, ``default``.
     :ivar text: an unquoted scalar as it was written; None for everything else.
+    :ivar reference: the text before environment variables were put in; None where there were none.
     """
 
     value: Value
     origin: str
     text: str | None = None
+    reference: str | None = None
 
 
 def from_plain(plain: Any, origin: str) -> Node:

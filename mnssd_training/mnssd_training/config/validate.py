@@ -1,6 +1,6 @@
 """A tree of keys to a typed experiment, or to what is wrong with it, each with file and line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import json
 from typing import Any
 
@@ -62,7 +62,7 @@ def _look(tree: Node) -> Experiment | list[str]:
     """Validate; what stands unquoted where text is wanted is text, also if it looks otherwise."""
     plain = to_plain(tree)
     try:
-        return _validated(plain)
+        return _validated(plain, tree)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             node = find(tree, problem['loc'])
@@ -70,15 +70,31 @@ def _look(tree: Node) -> Experiment | list[str]:
             if problem['type'] == 'string_type' and node.text is not None and not is_null:
                 plain = _replaced(plain, problem['loc'], node.text)
     try:
-        return _validated(plain)
+        return _validated(plain, tree)
     except ValidationError as error:
         sentences = [_sentence(problem, tree) for problem in error.errors(include_url=False)]
         return list(dict.fromkeys(sentences))
 
 
-def _validated(plain: Any) -> Experiment:
+def _validated(plain: Any, tree: Node) -> Experiment:
     """Let Pydantic look; JSON has lists where Python has tuples, and everything else is strict."""
-    return Experiment.model_validate_json(json.dumps(plain), strict=True)
+    experiment = Experiment.model_validate_json(json.dumps(plain), strict=True)
+    experiment._references.update(_references(tree, plain, ()))
+    return experiment
+
+
+def _references(
+    tree: Node, plain: Any, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], tuple[str, Any]]]:
+    """Go through the texts that environment variables were put into."""
+    if isinstance(tree.value, Mapping):
+        for key, child in tree.value.items():
+            yield from _references(child, plain[key], (*path, key))
+    elif isinstance(tree.value, tuple):
+        for place, child in enumerate(tree.value):
+            yield from _references(child, plain[place], (*path, place))
+    elif tree.reference is not None:
+        yield path, (tree.reference, plain)
 
 
 def _replaced(plain: Any, path: Sequence[str | int], value: str) -> Any:

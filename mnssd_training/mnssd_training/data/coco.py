@@ -6,7 +6,7 @@ with boxes as [x, y, width, height] in pixels, ``categories``. Ids need not be c
 become ignore regions of their class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import json
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,11 +23,12 @@ from mnssd_training.data.reading import (
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError
 
-__all__ = ['read_coco_source']
+__all__ = ['find_image', 'image_folders', 'MAX_JSON', 'read_coco_source']
 
 Record = dict[str, Any]
 NUMBERS = frozenset({int, float})
 FAR = 1e9  # pixels; beyond any photograph
+MAX_JSON = 2 << 30  # bytes of an annotation file; COCO's largest has 0.5 GB
 
 
 def read_coco_source(source: SourceConfig, split: str) -> Reading:
@@ -93,7 +94,7 @@ def _find_json(root: Path, split: str) -> Path:
 def _read_json(path: Path) -> Record:
     """Read a JSON object."""
     try:
-        plain = json.loads(read_text(path), parse_constant=_no_constant)
+        plain = json.loads(read_text(path, MAX_JSON), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise DatasetError(path, f'not JSON: {error}') from error
     if not isinstance(plain, dict):
@@ -233,16 +234,37 @@ def _box(path: Path, record: Record, where: str) -> list[float]:
     return box
 
 
-def _find_images(root: Path, path: Path, split: str, images: dict[int, Record]) -> dict[int, Path]:
-    """Find the files of all photographs."""
+def image_folders(root: Path, path: Path, split: str) -> list[Path]:
+    """
+    List the folders that the images of a split may be in, the likeliest first.
+
+    :param root: of the data set.
+    :param path: the annotation file.
+    :param split: its name, or the path that was given.
+    """
     split = Path(split).stem.removeprefix('instances_')
     near = (split, f'{split}2017', f'images/{split}', f'images/{split}2017', 'images', '.')
-    places = [*(root / name for name in near), path.parent]
-    folders = Folders()
+    return list(dict.fromkeys([*(root / name for name in near), path.parent]))
+
+
+def find_image(places: Sequence[Path], name: str, folders: Folders) -> Path | None:
+    """
+    Find the file of an image.
+
+    :param places: see :func:`image_folders`.
+    :param name: its ``file_name``.
+    :param folders: what is on the disk.
+    :return: the first that is there, or None.
+    """
+    return next((place / name for place in places if folders.has(place / name)), None)
+
+
+def _find_images(root: Path, path: Path, split: str, images: dict[int, Record]) -> dict[int, Path]:
+    """Find the files of all photographs."""
+    places, folders = image_folders(root, path, split), Folders()
     found, missing = {}, []
     for number, image in images.items():
-        candidates = (place / image['file_name'] for place in places)
-        there = next((candidate for candidate in candidates if folders.has(candidate)), None)
+        there = find_image(places, image['file_name'], folders)
         if there is None:
             missing.append(f'image {number}: {image["file_name"]}')
         else:
@@ -251,7 +273,7 @@ def _find_images(root: Path, path: Path, split: str, images: dict[int, Record]) 
         raise DatasetError(
             path,
             f'{len(missing)} of {len(images)} files are missing, such as {missing[0]}; looked in '
-            f'{", ".join(dict.fromkeys(str(place) for place in places))}',
+            f'{", ".join(map(str, places))}',
         )
     return found
 

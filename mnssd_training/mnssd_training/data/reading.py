@@ -4,23 +4,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 import os
 from pathlib import Path
+import re
+import stat
 import struct
-import warnings
+from xml.etree import ElementTree
 
+from mnssd_perception.errors import ImageFileError
+from mnssd_perception.image_file import read_image_size
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 __all__ = [
     'Folders',
     'header_size',
     'IGNORE_NAMES',
     'IMAGE_SUFFIXES',
+    'MAX_ANNOTATION',
+    'MAX_LIST',
     'MAX_SIDE',
     'read_classes',
     'read_text',
+    'read_xml',
     'Reading',
     'Regions',
     'Tally',
@@ -31,7 +37,9 @@ IGNORE_NAMES = frozenset({'dontcare', 'ignore', 'ignored', 'ignored regions', 'm
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MAX_SIDE = 1 << 16  # pixels
 FLOAT32 = struct.Struct('4f')
-EXIF_ORIENTATION, QUARTER_TURNS = 0x0112, range(5, 9)  # Exif 2.3, 4.6.4 A
+MAX_LIST = 64 << 20  # bytes of a list of images or classes
+MAX_ANNOTATION = 8 << 20  # bytes of the annotation of one image: tens of thousands of objects
+DOCUMENT_TYPE = re.compile(r'<!\s*(DOCTYPE|ENTITY)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -192,20 +200,47 @@ class Folders:
         return path.name in self._listed[parent]
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, limit: int = MAX_LIST) -> str:
     """
     Read a text file.
 
     :param path: of the file, in UTF-8, with or without a byte order mark.
+    :param limit: largest size, bytes; checked before the file is read.
     :return: the text.
-    :raises DatasetError: if it is missing or not text.
+    :raises DatasetError: if it is missing, too large or not text.
     """
     try:
-        return path.read_text(encoding='utf-8-sig')
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+            raise DatasetError(path, 'cannot be read as text: not a file')
+        if status.st_size > limit:
+            raise DatasetError(path, f'expected at most {limit} bytes, got {status.st_size}')
+        with path.open('rb') as file:
+            return file.read(limit).decode('utf-8-sig')
     except FileNotFoundError as error:
         raise DatasetError(path, 'no such file') from error
     except (OSError, ValueError) as error:
         raise DatasetError(path, f'cannot be read as text: {error}') from error
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """
+    Read the XML annotation of an image.
+
+    Document types are refused: annotations have none, and entities that are made of entities
+    fill the memory.
+
+    :param path: of the file.
+    :return: the root element.
+    :raises DatasetError: if it is missing, too large or not XML.
+    """
+    text = read_text(path, MAX_ANNOTATION)
+    if DOCUMENT_TYPE.search(text):
+        raise DatasetError(path, 'not XML that can be read: expected no DOCTYPE and no entities')
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DatasetError(path, f'not XML: {error}') from error
 
 
 def read_classes(root: Path) -> tuple[str, ...]:
@@ -225,29 +260,17 @@ def read_classes(root: Path) -> tuple[str, ...]:
 
 def header_size(path: Path) -> tuple[int, int]:
     """
-    Read the size of a photograph from its header.
-
-    A JPEG that its camera took upright is given as it is seen, which is how OpenCV decodes it.
+    Read the size of an image from its header, as the decoder turns it upright.
 
     :param path: the image file.
     :return: (height, width), pixels.
     :raises DatasetError: if the file is missing or not an image.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # many pixels, broken EXIF: nothing is decoded here
-            with Image.open(path) as image:
-                width, height = image.size
-                turned = image.format in ('JPEG', 'MPO') and 'exif' in image.info
-                if turned and image.getexif().get(EXIF_ORIENTATION) in QUARTER_TURNS:
-                    width, height = height, width
-    except UnidentifiedImageError as error:
-        raise DatasetError(path, 'not an image') from error
-    except OSError as error:
-        raise DatasetError(path, f'cannot read the image: {error.strerror or error}') from error
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DatasetError(path, f'not an image that can be read: {error}') from error
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        width, height = read_image_size(path)
+    except ImageFileError as error:
+        raise DatasetError(path, error.reason) from error
+    if max(width, height) > MAX_SIDE:
         raise DatasetError(path, f'expected sides of 1 to {MAX_SIDE}, got {width} x {height}')
     return height, width
 

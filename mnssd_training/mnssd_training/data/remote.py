@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import dataclass
 import fcntl
 import hashlib
+import os
 from pathlib import Path
 import tempfile
 import time
@@ -13,6 +14,7 @@ import zlib
 
 import fsspec
 from mnssd_perception.files import sync_folder
+from mnssd_perception.text import mask_secrets
 from mnssd_training.errors import DatasetError
 
 __all__ = ['is_remote', 'read_entry', 'read_url', 'Shard', 'ShardEntry']
@@ -59,8 +61,8 @@ class ShardEntry:
     crc32: int
 
     def __str__(self) -> str:
-        """Name the tar and the member."""
-        return f'{self.shard.url}:{self.member}'
+        """Name the tar and the member, without passwords."""
+        return mask_secrets(f'{self.shard.url}:{self.member}')
 
     @property
     def name(self) -> str:
@@ -78,23 +80,29 @@ def is_remote(url: str) -> bool:
     return '://' in url and not url.startswith('file://')
 
 
-def read_url(url: str, start: int | None = None, end: int | None = None) -> bytes:
+def read_url(
+    url: str, start: int | None = None, end: int | None = None, limit: int | None = None
+) -> bytes:
     """
     Read a file or a part of it.
 
     :param url: a path or an address.
     :param start: first byte; None for the first of the file.
     :param end: the byte after the last; None for the end of the file.
+    :param limit: refuse larger files before they are read; None for no limit.
     :return: the bytes, fewer where the file ends before.
     :raises DatasetError: if it cannot be read.
     """
     if not is_remote(url):
-        return _read_local(Path(url.removeprefix('file://')), start or 0, end)
+        return _read_local(Path(url.removeprefix('file://')), start or 0, end, limit)
 
     def read() -> bytes:
         # Looked up anew each time: a filesystem must not be used in a forked worker, and fsspec
         # keeps one for each process and thread.
         files, path = fsspec.core.url_to_fs(url)
+        if limit is not None:
+            with contextlib.suppress(FileNotFoundError):  # reading tells better what is wrong
+                _check_size(url, files.size(path), limit)
         return bytes(files.cat_file(path, start=start, end=end))
 
     return _patiently(url, read)
@@ -124,12 +132,22 @@ def read_entry(entry: ShardEntry) -> bytes:
     return content
 
 
-def _read_local(path: Path, start: int, end: int | None) -> bytes:
+def _check_size(url: object, size: int | None, limit: int) -> None:
+    """Refuse a file that is too large; some servers do not tell the size."""
+    if size is not None and size > limit:
+        raise DatasetError(url, f'expected at most {limit} bytes, got {size}')
+
+
+def _read_local(path: Path, start: int, end: int | None, limit: int | None) -> bytes:
     """Read a file of this machine or a part of it."""
     try:
         with path.open('rb') as file:
+            size = os.fstat(file.fileno()).st_size
+            if limit is not None:
+                _check_size(path, size, limit)
             file.seek(start)
-            return file.read(-1 if end is None else end - start)
+            # Python allocates what is asked for before it reads.
+            return file.read(max(0, min(size if end is None else end, size) - start))
     except FileNotFoundError as error:
         raise DatasetError(path, 'no such file') from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -146,6 +164,8 @@ def _patiently(url: str, read: Callable[[], T]) -> T:
             raise DatasetError(url, f'cannot be read: {error}') from error
         except FileNotFoundError as error:
             raise DatasetError(url, 'no such file') from error
+        except DatasetError:
+            raise
         except Exception as error:  # each filesystem has errors of its own
             if left == 0 or isinstance(error, PermissionError | ValueError):
                 raise DatasetError(url, f'cannot be read: {_words(error)}') from error
@@ -193,6 +213,8 @@ def _fetch(shard: Shard, kept: Path) -> None:
 
         def copy() -> None:
             files, path = fsspec.core.url_to_fs(shard.url)
+            with contextlib.suppress(FileNotFoundError):
+                _check_size(shard.url, files.size(path), shard.size)
             files.get_file(path, str(part))
 
         _patiently(shard.url, copy)

@@ -14,7 +14,7 @@ from mnssd_training.data.reading import MAX_SIDE, Reading, Regions
 from mnssd_training.data.remote import is_remote, read_url, Shard, ShardEntry
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 __all__ = [
     'AnnotationRecord',
@@ -26,6 +26,11 @@ __all__ = [
     'shard_name',
     'ShardRecord',
 ]
+
+# Limits on what an index may announce: they are checked before anything is read by it.
+MAX_INDEX = 512 << 20  # bytes; COCO's is 60 MB
+MAX_IMAGE = 512 << 20  # bytes of an encoded image
+MAX_SHARD = 1 << 50  # bytes of a tar
 
 Box = tuple[float, float, float, float]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -70,9 +75,9 @@ class EntryRecord(AnnotationRecord):
 
     shard: NonNegativeInt
     member: str
-    offset: NonNegativeInt
-    length: PositiveInt
-    crc32: NonNegativeInt
+    offset: Annotated[int, Field(ge=0, le=MAX_SHARD)]
+    length: Annotated[int, Field(ge=1, le=MAX_IMAGE)]
+    crc32: Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
 class ShardRecord(_Record):
@@ -85,7 +90,7 @@ class ShardRecord(_Record):
     """
 
     name: str
-    size: PositiveInt
+    size: Annotated[int, Field(ge=1, le=MAX_SHARD)]
     sha256: str = Field(pattern='^[0-9a-f]{64}$')
 
 
@@ -138,7 +143,7 @@ def read_shards(root: str, split: str, cache: str = '') -> Reading:
     """
     root = root.rstrip('/')
     url = f'{root}/{index_name(split)}'
-    index = _parse(url, read_url(url))
+    index = _parse(url, read_url(url, limit=MAX_INDEX))
     names = set(index.class_names)
     if len(names) < len(index.class_names) or '' in names:
         raise DatasetError(

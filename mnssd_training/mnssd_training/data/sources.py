@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config.data import DataConfig, SourceConfig
 from mnssd_training.data.classes import (
     balance,
@@ -73,7 +74,7 @@ def read_splits(config: DataConfig) -> Splits:
         for into, readings in zip(samples, splits_read):
             for reading in readings:
                 into.extend(_prefixed(relabel(reading, source, class_names), prefix))
-                where = f'{source.root}: ' if config.more else ''
+                where = f'{mask_secrets(source.root)}: ' if config.more else ''
                 notes.extend(where + note for note in reading.notes)
     train_samples, val_samples = samples
     notes += balance(train_samples, val_samples, class_names)
@@ -117,7 +118,27 @@ def _read(
         'visdrone': lambda: read_visdrone_source(source, split),
         'shards': lambda: read_shards(source.root, split, cache),
     }[source.format]
-    return reader()
+    return _background(reader(), source) if training else reader()
+
+
+def _background(reading: Reading, source: SourceConfig) -> Reading:
+    """Keep images without objects to train on, or leave them out, whatever the format."""
+    shown = [sample for sample in reading.samples if len(sample.boxes)]
+    num = len(reading.samples) - len(shown)
+    if not num:
+        return reading
+    if source.use_background:
+        note = (
+            f'{num} of {len(reading.samples)} images to train on show no object: they are '
+            f'background; data.use_background=false leaves them out'
+        )
+        return replace(reading, notes=(*reading.notes, note))
+    if not shown:
+        raise DatasetError(
+            source.root, 'expected an image with an object, got none, and use_background is false'
+        )
+    note = f'left out {num} images without objects from training'
+    return replace(reading, samples=shown, notes=(*reading.notes, note))
 
 
 def _check_folder(root: str) -> None:

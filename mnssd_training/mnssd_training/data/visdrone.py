@@ -14,6 +14,7 @@ from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.reading import (
     header_size,
     IMAGE_SUFFIXES,
+    MAX_ANNOTATION,
     read_text,
     Reading,
     Regions,
@@ -103,7 +104,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 def _read_annotation(path: Path, regions: Regions, tally: Tally) -> None:
     """Read the objects of one annotation."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path, MAX_ANNOTATION).splitlines(), 1):
         if not line.strip():
             continue
         left, top, wide, high, score, category = _values(path, number, line)

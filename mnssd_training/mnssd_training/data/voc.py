@@ -20,13 +20,14 @@ from mnssd_training.data.reading import (
     MAX_SIDE,
     read_classes,
     read_text,
+    read_xml,
     Reading,
     Regions,
 )
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import DatasetError
 
-__all__ = ['read_classes', 'read_voc', 'read_voc_annotation', 'read_voc_source']
+__all__ = ['find_image', 'read_classes', 'read_voc', 'read_voc_annotation', 'read_voc_source']
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ def read_voc_source(source: SourceConfig, split: str) -> Reading:
     annotations = [_parse(root / 'Annotations' / f'{name}.xml') for name in names]
     classes, declared = _classes(source, root, annotations)
     samples = [
-        _sample(annotation, _find_image(root / 'JPEGImages', name), classes, source.use_difficult)
+        _sample(
+            name,
+            annotation,
+            find_image(root / 'JPEGImages', name),
+            classes,
+            source.use_difficult,
+        )
         for name, annotation in zip(names, annotations)
     ]
     return Reading(classes, samples, declared)
@@ -84,8 +91,11 @@ def read_voc(root: Path, split: str, class_names: tuple[str, ...] | None = None)
     root = Path(root)
     classes = class_names or read_classes(root)
     return [
-        read_voc_annotation(
-            root / 'Annotations' / f'{name}.xml', _find_image(root / 'JPEGImages', name), classes
+        _sample(
+            name,
+            _parse(root / 'Annotations' / f'{name}.xml'),
+            find_image(root / 'JPEGImages', name),
+            classes,
         )
         for name in _read_list(root, split)
     ]
@@ -106,7 +116,7 @@ def read_voc_annotation(
     :return: the sample.
     :raises DatasetError: naming the file, the object and what is wrong with it.
     """
-    return _sample(_parse(path), image, class_names, use_difficult)
+    return _sample(path.stem, _parse(path), image, class_names, use_difficult)
 
 
 def _read_list(root: Path, split: str) -> list[str]:
@@ -141,10 +151,7 @@ def _classes(
 
 def _parse(path: Path) -> _Annotation:
     """Read an XML file."""
-    try:
-        tree = ElementTree.fromstring(read_text(path))
-    except ElementTree.ParseError as error:
-        raise DatasetError(path, f'not XML: {error}') from error
+    tree = read_xml(path)
     size = (_number(path, tree, 'size/height'), _number(path, tree, 'size/width'))
     if not all(side.is_integer() and 1 <= side <= MAX_SIDE for side in size):
         raise DatasetError(path, f'expected sides of 1 to {MAX_SIDE} whole pixels, got {size}')
@@ -155,7 +162,11 @@ def _parse(path: Path) -> _Annotation:
 
 
 def _sample(
-    annotation: _Annotation, image: Path, class_names: tuple[str, ...], use_difficult: bool
+    name: str,
+    annotation: _Annotation,
+    image: Path,
+    class_names: tuple[str, ...],
+    use_difficult: bool = False,
 ) -> Sample:
     """Give the objects of an annotation their labels."""
     path, (height, width) = annotation.path, annotation.size
@@ -176,7 +187,7 @@ def _sample(
                 f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}; '
                 f'data.rename can give it another name, or an empty one to ignore it',
             )
-    return Sample(path.stem, image, annotation.size, *regions.arrays())
+    return Sample(name, image, annotation.size, *regions.arrays())
 
 
 def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Object:
@@ -210,8 +221,15 @@ def _number(path: Path, element: ElementTree.Element, tag: str, where: str = '')
     return value
 
 
-def _find_image(folder: Path, name: str) -> Path:
-    """Find the image file of a name."""
+def find_image(folder: Path, name: str) -> Path:
+    """
+    Find the image file of a name.
+
+    :param folder: of the images.
+    :param name: without suffix.
+    :return: the file.
+    :raises DatasetError: if there is none.
+    """
     for suffix in IMAGE_SUFFIXES:
         for candidate in (folder / f'{name}{suffix}', folder / f'{name}{suffix.upper()}'):
             with contextlib.suppress(OSError, ValueError):  # of a name that no file can have

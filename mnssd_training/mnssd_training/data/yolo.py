@@ -2,21 +2,28 @@
 YOLO text labels to samples.
 
 A data set is a folder with ``images/``, ``labels/``, ``classes.txt`` and lists of image paths in
-``splits/``. Lists may hold paths of another computer: one that is not there is looked up by its
-file name in ``images/``. Labels count from 0 here as in the files; the 1 that makes room for the
-background is added where targets are made (:func:`mnssd_perception.ssd.targets`).
+``splits/``, or one with the ``data.yaml`` of Ultralytics. Lists may hold paths of another
+computer: one that is not there is looked up by the end of its path. Labels count from 0 here as
+in the files; the 1 that makes room for the background is added where targets are made
+(:func:`mnssd_perception.ssd.targets`).
+
+An image with an empty label file or none shows no object, as Ultralytics has it. A label file
+with lines of which none is valid tells nothing, and its image is not trained on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import math
 from pathlib import Path
 import re
 
 from mnssd_training.config.data import SourceConfig
+from mnssd_training.config.tree import Node
+from mnssd_training.config.yaml_text import read_yaml
 from mnssd_training.data.reading import (
     Folders,
     header_size,
     IMAGE_SUFFIXES,
+    MAX_ANNOTATION,
     read_classes,
     read_text,
     Reading,
@@ -25,13 +32,31 @@ from mnssd_training.data.reading import (
     unique_names,
 )
 from mnssd_training.data.sample import Sample
-from mnssd_training.errors import DatasetError
-import yaml
+from mnssd_training.errors import ConfigError, DatasetError
 
-__all__ = ['read_yolo_source']
+__all__ = [
+    'find_label',
+    'find_split',
+    'label_paths',
+    'list_images',
+    'parse_label',
+    'read_class_names',
+    'read_yolo_source',
+    'SPLIT_NAMES',
+    'splits_in_yaml',
+]
 
-COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
+BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
 SHOWN = 3  # missing files that an error names
+MAX_YAML = 256 << 10  # bytes; the 1 203 names of LVIS take 30 000
+
+# What a split may be called in ``data.yaml`` and as a folder.
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
+    'val': ('val', 'valid', 'validation'),
+    'valid': ('valid', 'val', 'validation'),
+}
+
+Edges = tuple[float, float, float, float]
 
 
 def read_yolo_source(
@@ -41,51 +66,73 @@ def read_yolo_source(
     Read one split of a data set of YOLO layout.
 
     Lines that are no label, class ids beyond the class list and boxes of which nothing is inside
-    the photograph are skipped and counted, or refused with ``strict_labels``. Boxes are cut at
-    the edges of the photograph.
+    the image are skipped and counted, or refused with ``strict_labels``. Boxes are cut at the
+    edges of the image. Polygons become the boxes around them.
 
     :param source: the data set.
-    :param split: a list of image paths, as a path or by its name in ``splits/``; or a folder of
-        images, as a path or by its name in ``images/``.
-    :param training: leave out photographs without a valid label.
+    :param split: see :func:`find_split`.
+    :param training: leave out images of whose labels none is valid.
     :param known: the classes, for a data set that does not list its own.
     :return: what the split holds.
     :raises DatasetError: naming the file that is missing or wrong.
     """
     root = Path(source.root).expanduser()
-    classes = _classes(root, known)
+    classes = read_class_names(root, known)
     folders = Folders()
-    listed, images = _images(root, split, folders)
+    places = find_split(root, split)
+    images = _existing(root, places, folders)
     tally = Tally(source.strict_labels)
-    samples, empty = [], []
+    samples, invalid, unlabelled = [], [], []
     for name, image in zip(unique_names(images, root), images):
         height, width = header_size(image)
         regions = Regions(width, height)
-        label = _label_path(root, image, folders)
-        if label is not None:
-            _read_label(label, root, (height, width), len(classes), regions, tally)
-        if training and not len(regions):
-            empty.append(name)
+        label, num_lines = find_label(root, image, folders), 0
+        if label is None:
+            unlabelled.append(image)
+        else:
+            num_lines = _read_label(label, root, (height, width), len(classes), regions, tally)
+        if training and num_lines and not len(regions):
+            invalid.append(name)
         else:
             samples.append(Sample(name, image, (height, width), *regions.arrays()))
-    if not samples:
-        raise DatasetError(listed, 'expected a photograph with a valid label, got none')
     notes = list(tally.notes())
-    if empty:
+    if invalid:
         notes.append(
-            f'left out {len(empty)} photographs without a valid label from training: '
-            + ', '.join(empty[:SHOWN])
+            f'left out {len(invalid)} images without a valid label from training: '
+            + ', '.join(invalid[:SHOWN])
         )
-    ids = dict(enumerate(classes))
-    return Reading(classes, samples, ids=ids, notes=tuple(notes))
+    if training and unlabelled:
+        looked_for = ', '.join(map(str, label_paths(root, unlabelled[0])))
+        notes.append(
+            f'{len(unlabelled)} of {len(images)} images have no label file, such as '
+            f'{unlabelled[0].name}: looked for {looked_for}'
+        )
+    if training and not any(len(sample.boxes) for sample in samples):
+        raise DatasetError(
+            places[0],
+            f'expected a valid label in at least one of {len(images)} images, got none'
+            + ''.join(f'; {note}' for note in notes),
+        )
+    return Reading(classes, samples, ids=dict(enumerate(classes)), notes=tuple(notes))
 
 
-def _classes(root: Path, known: Sequence[str]) -> tuple[str, ...]:
-    """Find the class list of a data set."""
+# --- classes -------------------------------------------------------------------------------------
+
+
+def read_class_names(root: Path, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """
+    Read the class list of a data set.
+
+    :param root: folder with ``classes.txt`` or ``data.yaml``.
+    :param known: the classes, for a data set that does not list its own.
+    :return: the names in the order of their ids.
+    :raises DatasetError: if there are none, or the file is wrong.
+    """
     if (root / 'classes.txt').exists():
         return read_classes(root)
-    if (root / 'data.yaml').exists():
-        return _yaml_classes(root / 'data.yaml')
+    path = root / 'data.yaml'
+    if path.exists():
+        return _names(path, _read_yaml(path).get('names'))
     if known:
         return tuple(known)
     raise DatasetError(
@@ -93,103 +140,246 @@ def _classes(root: Path, known: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _yaml_classes(path: Path) -> tuple[str, ...]:
-    """Read ``names`` of the file that Ultralytics keeps beside a data set."""
+def _read_yaml(path: Path) -> Mapping[str, Node]:
+    """Read the keys of the file that Ultralytics keeps beside a data set."""
     try:
-        plain = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(path, f'not YAML: {" ".join(str(error).split())}') from error
-    names = plain.get('names') if isinstance(plain, dict) else None
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or len(set(map(str, names))) != len(names):
+        keys = read_yaml(read_text(path, MAX_YAML), path.name).value
+    except ConfigError as error:
+        raise DatasetError(path, f'not YAML that can be read: {error}') from error
+    return keys if isinstance(keys, Mapping) else {}
+
+
+def _names(path: Path, node: Node | None) -> tuple[str, ...]:
+    """Read ``names``: a list, or a dict numbered from 0."""
+    values: Sequence[Node] = ()
+    if node is not None and isinstance(node.value, tuple):
+        values = node.value
+    elif node is not None and isinstance(node.value, Mapping):
+        numbers = [str(number) for number in range(len(node.value))]
+        if set(numbers) == node.value.keys():
+            values = [node.value[number] for number in numbers]
+    names = tuple(_text(value) for value in values)
+    if not names or '' in names or len(set(names)) != len(names):
         raise DatasetError(path, 'names: expected class names that differ, numbered from 0')
-    return tuple(str(name).strip() for name in names)
+    return names
 
 
-def _images(root: Path, split: str, folders: Folders) -> tuple[Path, list[Path]]:
-    """Find the photographs of a split, and the file or folder that lists them."""
-    listed = _first(
-        root / 'splits' / f'{split}.txt',
-        root / f'{split}.txt',
-        root / 'images' / split,
-        root / split,
+def _text(node: Node) -> str:
+    """Read a text as it is written, also where it looks like a number; empty for a list."""
+    if node.text is not None:
+        return node.text.strip()
+    return node.value.strip() if isinstance(node.value, str) else ''
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def find_split(root: Path, split: str) -> list[Path]:
+    """
+    Find what names the images of a split.
+
+    In this order: its list in ``splits/``, its key in ``data.yaml``, its list in the root, its
+    folder in ``images/`` or in the root, and a path. ``val`` is also ``valid``.
+
+    :param root: of the data set.
+    :param split: its name, or the path of a list of image paths or of a folder of images.
+    :return: lists and folders.
+    :raises DatasetError: if there is none.
+    """
+    own = root / 'splits' / f'{split}.txt'
+    if _exists(own):
+        return [own]
+    if places := _split_in_yaml(root / 'data.yaml', split):
+        return places
+    names = SPLIT_NAMES.get(split, (split,))
+    for place in (
+        *(root / f'{name}.txt' for name in names),
+        *(root / 'images' / name for name in names),
+        *(root / name for name in names),
         Path(split).expanduser(),
+    ):
+        if _exists(place):
+            return [place]
+    raise DatasetError(
+        own,
+        f'no such file, nor a folder images/{split}; set data.train_split and data.val_split '
+        f'to a list of image paths',
     )
-    if listed is None:
-        raise DatasetError(
-            root / 'splits' / f'{split}.txt',
-            f'no such file, nor a folder images/{split}; set data.train_split and data.val_split '
-            f'to a list of image paths',
-        )
-    if listed.is_dir():
-        inside = listed / 'images' if (listed / 'images').is_dir() else listed
-        images = sorted(p for p in inside.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def splits_in_yaml(root: Path) -> list[str]:
+    """
+    List the splits that ``data.yaml`` names.
+
+    :param root: of the data set.
+    :return: of ``train``, ``val`` and ``test``, those it has; none where it cannot be read.
+    """
+    try:
+        keys = _read_yaml(root / 'data.yaml')
+    except DatasetError:
+        return []
+    wanted = {name: SPLIT_NAMES.get(name, (name,)) for name in ('train', 'val', 'test')}
+    return [
+        name
+        for name, others in wanted.items()
+        if any(other in keys and keys[other].value is not None for other in others)
+    ]
+
+
+def list_images(root: Path, place: Path, folders: Folders) -> list[tuple[str, Path]]:
+    """
+    List the images of a list or a folder.
+
+    :param root: of the data set.
+    :param place: as :func:`find_split` gives it.
+    :param folders: what is on the disk.
+    :return: the line, if any, and the path of each; of one that is missing, where it should be.
+    :raises DatasetError: if there is none, or the list cannot be read.
+    """
+    if place.is_dir():
+        inside = place / 'images' if (place / 'images').is_dir() else place
+        images = sorted(p for p in inside.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             raise DatasetError(inside, 'there is no image in this folder')
-        return listed, images
-    return listed, _listed_images(root, listed, folders)
+        return [('', image) for image in images]
+    lines = enumerate(map(str.strip, read_text(place).splitlines()), 1)
+    entries = [
+        (f'line {number}: {line}', _find_image(root, place.parent, line, folders))
+        for number, line in lines
+        if line
+    ]
+    if not entries:
+        raise DatasetError(place, 'expected an image path a line, got an empty list')
+    return entries
 
 
-def _first(*paths: Path) -> Path | None:
-    """Find the first path that is there."""
-    for path in paths:
-        try:
-            if path.exists():
-                return path
-        except (OSError, ValueError):  # a name that no file can have
-            continue
-    return None
+def _exists(path: Path) -> bool:
+    """Tell whether a path is there; a name that no file can have is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
-def _listed_images(root: Path, listed: Path, folders: Folders) -> list[Path]:
-    """Find the photographs of a list."""
-    entries = [line.strip() for line in read_text(listed).splitlines()]
-    numbered = [(number, entry) for number, entry in enumerate(entries, 1) if entry]
-    if not numbered:
-        raise DatasetError(listed, 'expected an image path a line, got an empty list')
-    images: dict[Path, int] = {}
-    missing = []
-    for number, entry in numbered:
-        image = _find_image(root, entry, folders)
-        if image is None:
-            missing.append(f'line {number}: {entry}')
-        elif image in images:
+def _split_in_yaml(path: Path, split: str) -> list[Path]:
+    """Find the lists and folders that ``data.yaml`` names for a split; none if it has no key."""
+    if not path.exists():
+        return []
+    keys = _read_yaml(path)
+    key = next((name for name in SPLIT_NAMES.get(split, (split,)) if name in keys), '')
+    node = keys.get(key)
+    if node is None or node.value is None:
+        return []
+    values = node.value if isinstance(node.value, tuple) else (node,)
+    base = _text(keys['path']) if 'path' in keys else ''
+    found = []
+    for value in map(_text, values):
+        # Exports of Roboflow say ../train/images where they mean train/images.
+        texts = [value, value.removeprefix('../')] if value else []
+        bases = (path.parent / base, path.parent)
+        candidates = (folder / text for folder in bases for text in texts)
+        place = next(filter(_exists, candidates), None)
+        if place is None:
             raise DatasetError(
-                listed, f'line {number}: {entry} is the photograph of line {images[image]}'
+                path, f'{key}: expected a folder or a list of images, got {value[:200]!r}'
             )
-        else:
-            images[image] = number
+        found.append(place)
+    return found
+
+
+def _find_image(root: Path, folder: Path, line: str, folders: Folders) -> Path:
+    """
+    Find an image of a list.
+
+    At its path, from the root or from the folder of the list if that is relative; else at an end
+    of its path, the longest first, in the root, in ``images`` or by its file name there.
+    """
+    parts = re.split(r'[/\\]', line)
+    ends = ('/'.join(parts[start:]) for start in range(1, len(parts)))
+    places: Iterator[Path] = (
+        base / end for end in (line, *ends) for base in (root, folder, root / 'images')
+    )
+    return next((place for place in places if folders.has(place)), root / 'images' / parts[-1])
+
+
+def _existing(root: Path, places: Sequence[Path], folders: Folders) -> list[Path]:
+    """List the images of a split; each is there, and once."""
+    images: dict[Path, str] = {}
+    missing = []
+    for place in places:
+        for where, image in list_images(root, place, folders):
+            if not folders.has(image):
+                missing.append(where)
+            elif image in images:
+                first = images[image].partition(':')[0]
+                raise DatasetError(place, f'{where} is the photograph of {first}')
+            else:
+                images[image] = where
     if missing:
         raise DatasetError(
-            listed,
-            f'{len(missing)} of {len(numbered)} photographs are neither at their path nor in '
-            f'{root / "images"}: {"; ".join(missing[:SHOWN])}; put them there, or take them out '
-            f'of the list',
+            places[0],
+            f'{len(missing)} of {len(missing) + len(images)} photographs are neither at their '
+            f'path nor in {root / "images"}: {"; ".join(missing[:SHOWN])}; put them there, or '
+            f'take them out of the list',
         )
     return list(images)
 
 
-def _find_image(root: Path, entry: str, folders: Folders) -> Path | None:
-    """Find a photograph at its path, from the root if that is relative, or by its file name."""
-    there = root / entry
-    if folders.has(there):
-        return there
-    by_name = root / 'images' / re.split(r'[/\\]', entry)[-1]
-    return by_name if folders.has(by_name) else None
+# --- labels --------------------------------------------------------------------------------------
 
 
-def _label_path(root: Path, image: Path, folders: Folders) -> Path | None:
-    """Find the label file of a photograph."""
-    flat = root / 'labels' / f'{image.stem}.txt'
-    if folders.has(flat):
-        return flat
+def label_paths(root: Path, image: Path) -> list[Path]:
+    """
+    List where the label file of an image may be.
+
+    :param root: of the data set.
+    :param image: its path.
+    :return: in ``labels``, where ``labels`` mirrors ``images``, and beside the image.
+    """
+    paths = [root / 'labels' / f'{image.stem}.txt']
     parts = list(image.parts)
     if 'images' in parts[:-1]:
         last = len(parts) - 2 - parts[-2::-1].index('images')
-        beside = Path(*parts[:last], 'labels', *parts[last + 1 :]).with_suffix('.txt')
-        return beside if folders.has(beside) else None
-    return None
+        paths.append(Path(*parts[:last], 'labels', *parts[last + 1 :]).with_suffix('.txt'))
+    return list(dict.fromkeys([*paths, image.with_suffix('.txt')]))
+
+
+def find_label(root: Path, image: Path, folders: Folders) -> Path | None:
+    """
+    Find the label file of an image.
+
+    :param root: of the data set.
+    :param image: its path.
+    :param folders: what is on the disk.
+    :return: the first of :func:`label_paths` that is there.
+    """
+    return next((path for path in label_paths(root, image) if folders.has(path)), None)
+
+
+def parse_label(line: str) -> tuple[int, Edges] | None:
+    """
+    Read a line of a label file.
+
+    :param line: ``class x y width height``, with a confidence or without, or ``class x1 y1 x2 y2
+        x3 y3 ...``, the corners of a polygon, which becomes the box around them. Coordinates are
+        parts of the image.
+    :return: class id, and xyxy as parts of the image, not cut; None if it is no label.
+    """
+    fields = line.split()
+    is_polygon = len(fields) > max(BOX_COLUMNS) and len(fields) % 2 == 1
+    if len(fields) not in BOX_COLUMNS and not is_polygon:
+        return None
+    try:
+        label, *values = map(float, fields if is_polygon else fields[:5])
+    except ValueError:
+        return None
+    if not (label.is_integer() and all(map(math.isfinite, values))):
+        return None
+    if is_polygon:
+        xs, ys = values[::2], values[1::2]
+        return int(label), (min(xs), min(ys), max(xs), max(ys))
+    x, y, wide, high = values
+    return int(label), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
 
 
 def _read_label(
@@ -199,47 +389,35 @@ def _read_label(
     num_classes: int,
     regions: Regions,
     tally: Tally,
-) -> None:
-    """Read the objects of one label file."""
+) -> int:
+    """Read the objects of one label file, and count its lines."""
     short = path.relative_to(root) if path.is_relative_to(root) else path
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        fields = line.split()
-        if not fields:
+    num = 0
+    for number, line in enumerate(read_text(path, MAX_ANNOTATION).splitlines(), 1):
+        if not line.strip():
             continue
+        num += 1
         where = f'{short}:{number}'
-        values = _values(fields)
-        if values is None:
+        parsed = parse_label(line)
+        if parsed is None:
             tally.skip(
                 'lines that are no label',
                 where,
-                f'expected class, x, y, width and height, got {line.strip()[:60]!r}',
+                f'expected class, x, y, width and height, or the corners of a polygon, '
+                f'got {line.strip()[:60]!r}',
             )
             continue
-        label, x, y, wide, high = values
+        label, edges = parsed
         if label not in range(num_classes):
             tally.skip(
                 'objects of unknown classes',
                 where,
-                f'class id {label:g} is not one of 0 to {num_classes - 1}',
+                f'class id {label} is not one of 0 to {num_classes - 1}',
             )
             continue
-        edges = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
         box = regions.clip([edge * side for edge, side in zip(edges, (*size[::-1], *size[::-1]))])
-        if box is None or wide <= 0 or high <= 0:
-            tally.skip(
-                'boxes without area', where, f'nothing of {" ".join(fields[1:5])} is inside'
-            )
+        if box is None:
+            tally.skip('boxes without area', where, f'nothing of {line.strip()[:60]!r} is inside')
             continue
-        regions.add(box, int(label))
-
-
-def _values(fields: Sequence[str]) -> tuple[float, ...] | None:
-    """Read the numbers of a line, or None if it is no label."""
-    if len(fields) not in COLUMNS:
-        return None
-    try:
-        values = tuple(float(field) for field in fields[:5])
-    except ValueError:
-        return None
-    good = all(math.isfinite(value) for value in values) and values[0].is_integer()
-    return values if good else None
+        regions.add(box, label)
+    return num

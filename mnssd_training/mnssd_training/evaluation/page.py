@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -10,15 +11,69 @@ from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.evaluation.crops import draw_failure
 from mnssd_training.evaluation.failures import Failure, KINDS
-from mnssd_training.evaluation.svg import Curve, draw_curves, style
-from mnssd_training.evaluation.text import CLASS_COLUMNS, shown, SIZES
+from mnssd_training.evaluation.history import history_plots
+from mnssd_training.evaluation.report import Evaluation
+from mnssd_training.evaluation.scenes import (
+    CONFUSED,
+    CORRECT,
+    count_outcome,
+    draw_scene,
+    MISSED,
+    WRONG,
+)
+from mnssd_training.evaluation.text import CLASS_COLUMNS, compare_classes, shown, SIZES
+from mnssd_training.plots import Line, line_style, Lines, plot_data_uri
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['draw_failures', 'report_page']
+__all__ = ['draw_failures', 'draw_scenes', 'report_page', 'Scene']
 
 TEMPLATE = 'report.html.jinja'
 QUALITY = 82  # of the JPEGs, which are seen at their own size
+LEGEND = {'correct': CORRECT, 'another class': CONFUSED, 'wrong': WRONG, 'missed': MISSED}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """
+    A whole image, as each of the compared models sees it.
+
+    :ivar name: of the image.
+    :ivar captions: what became of the objects, for each model.
+    :ivar pictures: ``(H, W, 3)`` uint8 RGB, for each model.
+    """
+
+    name: str
+    captions: tuple[str, ...]
+    pictures: tuple[NDArray[np.uint8], ...]
+
+
+def draw_scenes(
+    samples: Sequence[Sample],
+    models: Sequence[tuple[Evaluation, Sequence[Detections]]],
+    indices: Sequence[int],
+) -> list[Scene]:
+    """
+    Draw whole images.
+
+    :param samples: the annotations.
+    :param models: what each model found, and its evaluation.
+    :param indices: which images.
+    :return: the scenes.
+    """
+    scenes = []
+    for index in indices:
+        outcomes = [evaluation.outcomes[index] for evaluation, _ in models]
+        both = [(samples[index], found[index], o) for (_, found), o in zip(models, outcomes)]
+        counts = [count_outcome(*one) for one in both]
+        scenes.append(
+            Scene(
+                samples[index].name,
+                tuple(', '.join(f'{row[key]} {key}' for key in row) for row in counts),
+                tuple(draw_scene(*one) for one in both),
+            )
+        )
+    return scenes
 
 
 def draw_failures(
@@ -46,29 +101,33 @@ def draw_failures(
 
 
 def report_page(
-    report: dict[str, Any], title: str, facts: dict[str, str], pictures: Sequence[NDArray] = ()
+    report: dict[str, Any],
+    title: str,
+    facts: dict[str, str],
+    pictures: Sequence[NDArray] = (),
+    *,
+    scenes: Sequence[Scene] = (),
+    history: Sequence[dict[str, Any]] = (),
 ) -> str:
     """
-    Lay a report out as a page: text, inline SVG and inline JPEG, no script, nothing to load.
+    Lay a report out as a page: text and inline images, no script, nothing to load.
 
-    :param report: see :func:`make_report`; ``speed`` may be missing or None.
+    :param report: that of :func:`make_report`; ``speed`` may be missing or None, and
+        ``compared_with`` may be the report of another model on the same images, with ``model``.
     :param title: what was scored.
     :param facts: name to value, of what was scored on what.
     :param pictures: one for each of the failures, see :func:`draw_failures`.
+    :param scenes: whole images, see :func:`draw_scenes`.
+    :param history: epochs of the training, see :func:`read_history`.
     :return: the page; names from annotations are escaped.
     """
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters['shown'] = shown
     template = resources.files('mnssd_training.evaluation').joinpath(TEMPLATE).read_text('utf-8')
-    lines = [
-        Curve(name, curve['recall'], curve['precision'], _mark(curve))
-        for name, curve in report['curves'].items()
-    ]
     images = [_data_uri(picture) for picture in pictures]
     gallery = [
         {
@@ -82,6 +141,8 @@ def report_page(
         }
         for kind, meaning in KINDS.items()
     ]
+    other = report.get('compared_with')
+    trained = history_plots(history)
     return environment.from_string(template).render(
         title=title,
         facts=facts,
@@ -90,14 +151,66 @@ def report_page(
         coco=report['scores']['coco'],
         columns=CLASS_COLUMNS,
         sizes=SIZES,
-        chart=Markup(draw_curves(lines, 'recall', 'precision')),
-        legend=[(name, *style(i)) for i, name in enumerate(report['curves'])],
+        chart=plot_data_uri(_curve_plots(report['curves']), 2),
+        legend=[(name, *line_style(i)) for i, name in enumerate(report['curves']['classes'])],
         curves=report['curves'],
         confusion=report['confusion'],
-        shares=_shares(report['confusion']['matrix']),
         speed=report.get('speed'),
+        other=other,
+        comparison=compare_classes(report, other) if other else [],
+        comparison_chart=_compare_chart(report, other) if other else '',
+        training_chart=plot_data_uri(trained) if trained else '',
+        scenes=[(scene, [_data_uri(picture) for picture in scene.pictures]) for scene in scenes],
+        scene_legend=LEGEND,
         gallery=gallery,
     )
+
+
+def _curve_plots(curves: dict[str, Any]) -> list[Lines]:
+    """Plot precision over recall, and F1, precision and recall over the confidence."""
+    classes, confidence = curves['classes'], curves['confidence']
+    lines = [
+        Line(*_staircase(curve), colour=i, mark=_mark(curve))
+        for i, curve in enumerate(classes.values())
+    ]
+    plots = [Lines('precision over recall', 'recall', 'precision', lines, is_step=True)]
+    for key, name in (('f1', 'F1'), ('precision', 'precision'), ('recall', 'recall')):
+        lines = [
+            Line(confidence, _floats(curve['by_confidence'][key]), colour=i)
+            for i, curve in enumerate(classes.values())
+        ]
+        if key == 'f1' and len(classes) > 1:
+            best = curves['mean']['best']
+            mark = (best['score'], best['f1']) if best else None
+            lines.append(Line(confidence, curves['mean'][key], 'mean', 7, mark=mark, is_bold=True))
+        plots.append(Lines(f'{name} over confidence', 'score threshold', name, lines))
+    return plots
+
+
+def _compare_chart(report: dict[str, Any], other: dict[str, Any]) -> str:
+    """Plot precision over recall of two models, class by class."""
+    plots = [
+        Lines(
+            name,
+            'recall',
+            'precision',
+            [
+                Line(*_staircase(model['curves']['classes'][name]), label, colour)
+                for colour, (label, model) in enumerate((('A', report), ('B', other)))
+            ],
+            is_step=True,
+        )
+        for name in report['curves']['classes']
+    ]
+    return plot_data_uri(plots) if plots else ''
+
+
+def _staircase(curve: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Begin an envelope at recall 0, and let it fall where it ends."""
+    if not curve['recall']:
+        return [], []
+    recall, precision = curve['recall'], curve['precision']
+    return [0.0, *recall, recall[-1]], [precision[0], *precision, 0.0]
 
 
 def _mark(curve: dict[str, Any]) -> tuple[float, float] | None:
@@ -106,9 +219,9 @@ def _mark(curve: dict[str, Any]) -> tuple[float, float] | None:
     return (best['recall'], best['precision']) if best else None
 
 
-def _shares(matrix: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Tell the share of each cell in its row, percent, for its shade."""
-    return [[round(100 * cell / max(sum(row), 1)) for cell in row] for row in matrix]
+def _floats(values: Sequence[float | None]) -> list[float]:
+    """Interrupt a line where there is no value."""
+    return [float('nan') if value is None else value for value in values]
 
 
 def _data_uri(picture: NDArray[np.uint8]) -> str:

@@ -1,6 +1,7 @@
 """Detections and annotations to everything that a report tells, as plain data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mnssd_perception.ssd import Detections
@@ -8,11 +9,31 @@ from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.curves import curves
 from mnssd_training.evaluation.evaluate import evaluate_detections
 from mnssd_training.evaluation.failures import Failure, worst_failures
-from mnssd_training.evaluation.outcomes import confusion_matrix, judge
+from mnssd_training.evaluation.outcomes import confusion_matrix, judge, Outcome
+from mnssd_training.evaluation.scenes import choose_scenes, count_outcome
+import numpy as np
 
-__all__ = ['make_report']
+__all__ = ['Evaluation', 'make_report']
 
-IOU = 0.5  # of the confusion matrix and the failures
+IOU = 0.5  # of the confusion matrix, the failures and the images
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    Detections, scored and looked at from all sides.
+
+    :ivar report: ``scores`` (see :func:`evaluate_detections`), ``curves``, ``confusion``,
+        ``images`` and ``failures`` as data for JSON.
+    :ivar outcomes: of each sample, at the score threshold.
+    :ivar failures: the worst of each kind.
+    :ivar scenes: numbers of the images with the most errors, worst first.
+    """
+
+    report: dict[str, Any]
+    outcomes: tuple[Outcome, ...]
+    failures: tuple[Failure, ...]
+    scenes: tuple[int, ...]
 
 
 def make_report(
@@ -23,23 +44,26 @@ def make_report(
     score_threshold: float,
     ious: Sequence[float] = (0.5,),
     num_failures: int = 12,
-) -> tuple[dict[str, Any], list[Failure]]:
+    num_images: int = 6,
+) -> Evaluation:
     """
     Look at detections from all sides.
 
     :param samples: the annotations.
     :param found: the detections of each sample, the doubtful ones too.
     :param class_names: in the order of the labels.
-    :param score_threshold: of the confusion matrix and the failures.
+    :param score_threshold: of the confusion matrix, the failures and the images.
     :param ious: thresholds of VOC's average precision.
     :param num_failures: to choose of each kind.
-    :return: ``scores`` (see :func:`evaluate_detections`), ``curves``, ``confusion`` and
-        ``failures`` as data for JSON; and the failures themselves.
+    :param num_images: with the most errors, to choose.
+    :return: the report.
     """
     outcomes = [judge(sample, one, score_threshold, IOU) for sample, one in zip(samples, found)]
     matrix = confusion_matrix(samples, found, outcomes, len(class_names))
     worst = worst_failures(samples, found, outcomes, num_failures, IOU)
-    chosen = [failure for failures in worst.values() for failure in failures]
+    failures = [failure for failures in worst.values() for failure in failures]
+    counts = [count_outcome(*one) for one in zip(samples, found, outcomes)]
+    scenes = choose_scenes(counts, num_images)
     report = {
         'scores': evaluate_detections(samples, found, class_names, ious),
         'curves': curves(samples, found, class_names, IOU),
@@ -48,10 +72,14 @@ def make_report(
             'iou_threshold': IOU,
             'names': [*class_names, 'background'],
             'matrix': matrix.tolist(),
+            'normalised': (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
+            .round(4)
+            .tolist(),
         },
-        'failures': [_plain(failure, samples, found, class_names) for failure in chosen],
+        'images': [{'image': samples[index].name, **counts[index]} for index in scenes],
+        'failures': [_plain(failure, samples, found, class_names) for failure in failures],
     }
-    return report, chosen
+    return Evaluation(report, tuple(outcomes), tuple(failures), tuple(scenes))
 
 
 def _plain(

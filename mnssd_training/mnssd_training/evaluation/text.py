@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ['CLASS_COLUMNS', 'report_text', 'shown', 'SIZES']
+__all__ = ['CLASS_COLUMNS', 'compare_classes', 'report_text', 'shown', 'SIZES']
 
 # Column title to the key of COCO's numbers.
 CLASS_COLUMNS = {
@@ -22,7 +22,8 @@ def report_text(report: dict[str, Any]) -> str:
     """
     Lay a report out.
 
-    :param report: see :func:`make_report`; ``speed`` may be missing or None.
+    :param report: that of :func:`make_report`; ``speed`` may be missing or None, and
+        ``compared_with`` the report of another model.
     :return: lines.
     """
     parts = [_classes(report['scores']), _sizes(report['scores']['coco'])]
@@ -32,6 +33,10 @@ def report_text(report: dict[str, Any]) -> str:
     parts.append(_confusion(report['confusion']))
     if report.get('speed'):
         parts.append(_speed(report['speed']))
+    if other := report.get('compared_with'):
+        head = ['', 'VOC AP50: A', 'B', 'B - A', 'COCO AP: A', 'B', 'B - A']
+        table = _table([head, *compare_classes(report, other)])
+        parts.append(f'{table}\nA: {report["model"]}\nB: {other["model"]}')
     return '\n\n'.join(parts)
 
 
@@ -44,6 +49,35 @@ def shown(value: float | None, digits: int = 4) -> str:
     :return: the number or a dash.
     """
     return '-' if value is None else f'{value:.{digits}f}'
+
+
+def compare_classes(report: dict[str, Any], other: dict[str, Any]) -> list[list[str]]:
+    """
+    Lay the scores of two models out side by side.
+
+    :param report: of the model A.
+    :param other: of the model B, on the same images.
+    :return: a row a class and one of the means: name, then VOC AP50 and COCO AP, each of A, of B
+        and the difference.
+    """
+    pair = [one['scores'] for one in (report, other)]
+    names = list(report['scores']['num_objects'])
+    values = [
+        (name, [s['ap50'][name] for s in pair], [s['coco']['classes'][name]['ap'] for s in pair])
+        for name in names
+    ]
+    values.append(
+        ('mean', [s['voc']['0.5']['all'] for s in pair], [s['coco']['ap'] for s in pair])
+    )
+    return [
+        [name, *(cell for a, b in (voc, coco) for cell in (shown(a), shown(b), _change(a, b)))]
+        for name, voc, coco in values
+    ]
+
+
+def _change(before: float | None, after: float | None) -> str:
+    """Show a difference with its sign."""
+    return '-' if before is None or after is None else f'{after - before:+.4f}'
 
 
 def _classes(scores: dict[str, Any]) -> str:
@@ -75,7 +109,7 @@ def _sizes(coco: dict[str, Any]) -> str:
         for size, limits in SIZES.items()
     ]
     most = ', '.join(f'{shown(coco[f"ar_{num}"])} with {num}' for num in (1, 10, 100))
-    return f'{_table(rows)}\nrecall by detections of a class in a photograph: {most}'
+    return f'{_table(rows)}\nrecall by detections of a class in an image: {most}'
 
 
 def _thresholds(voc: dict[str, Any]) -> str:
@@ -87,17 +121,18 @@ def _thresholds(voc: dict[str, Any]) -> str:
 
 def _best(curves: dict[str, Any]) -> str:
     """Lay out the score threshold of the best F1 of each class."""
+    keys = ('f1', 'score', 'precision', 'recall')
     rows = [['class', 'best F1', 'at score', 'precision', 'recall']]
-    for name, curve in curves.items():
-        best = curve['best'] or dict.fromkeys(('f1', 'score', 'precision', 'recall'))
-        rows.append([name, *(shown(best[key]) for key in ('f1', 'score', 'precision', 'recall'))])
+    for name, curve in [*curves['classes'].items(), ('one score for all', curves['mean'])]:
+        best = curve['best'] or {}
+        rows.append([name, *(shown(best.get(key)) for key in keys)])
     return _table(rows)
 
 
 def _confusion(confusion: dict[str, Any]) -> str:
     """Lay out the confusion matrix."""
     names = confusion['names']
-    head = f'there \\ found, from a score of {confusion["score_threshold"]:g}'
+    head = f'annotated \\ found, from a score of {confusion["score_threshold"]:g}'
     rows = [[head, *names]]
     rows += [[name, *map(str, row)] for name, row in zip(names, confusion['matrix'])]
     return _table(rows)
@@ -105,11 +140,11 @@ def _confusion(confusion: dict[str, Any]) -> str:
 
 def _speed(speed: dict[str, Any]) -> str:
     """Lay out the durations."""
-    rows = [['ms a photograph', 'mean', 'p50', 'p95']]
+    rows = [['ms per image', 'mean', 'p50', 'p95']]
     for name, row in speed['stages'].items():
         rows.append([name, *(shown(row[key], 2) for key in ('mean', 'p50', 'p95'))])
     return (
-        f'{_table(rows)}\nmeasured on {speed["num_images"]} photographs, one at a time, '
+        f'{_table(rows)}\nmeasured on {speed["num_images"]} images, one at a time, '
         f'{speed["engine_on"]}; {speed["machine"]}'
     )
 

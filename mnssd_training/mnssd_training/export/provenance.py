@@ -9,6 +9,7 @@ import re
 import subprocess
 from typing import Any, get_args
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.config.section import Section
@@ -99,7 +100,7 @@ def _without_folders(kind: type[Section], plain: dict[str, Any]) -> dict[str, An
         extra = field.json_schema_extra
         is_path = name in SPLITS or (isinstance(extra, dict) and 'path' in extra)
         if is_path and isinstance(value, str):
-            told[name] = re.split(r'[/\\]', value.rstrip('/\\'))[-1]
+            told[name] = re.split(r'[/\\]', mask_secrets(value).rstrip('/\\'))[-1]
         elif inner and isinstance(value, dict):
             told[name] = _without_folders(inner, value)
         elif inner and isinstance(value, list):

@@ -10,7 +10,11 @@ from mnssd_training.data.sources import read_samples
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
 from mnssd_training.inspection.check_classes import check_classes, check_empty
 from mnssd_training.inspection.check_images import check_colours, check_image
-from mnssd_training.inspection.check_network import check_network, sizes_in_input
+from mnssd_training.inspection.check_network import (
+    check_network,
+    check_priors,
+    sizes_in_input,
+)
 from mnssd_training.inspection.check_splits import check_likeness, check_names
 from mnssd_training.inspection.findings import count_errors, Finding
 from mnssd_training.inspection.photograph import look_at_all, Photograph
@@ -84,7 +88,7 @@ def check(
     findings += check_classes(placed, names, TRAIN, VAL, root)
     findings += check_empty(placed, root)
     if experiment is not None:
-        findings += _check_network(placed, experiment)
+        findings += _check_network(placed, experiment, names, root)
     if not count_errors(findings):
         findings += _check_readers(sources, splits, class_names)
     return Checked(len(entries), sum(len(entry.boxes) for entry in entries), tuple(findings))
@@ -114,23 +118,20 @@ def _exists(path: Place) -> bool:
         return False
 
 
-def _check_network(placed: Sequence[Placed], experiment: Experiment) -> Iterator[Finding]:
+def _check_network(
+    placed: Sequence[Placed], experiment: Experiment, class_names: Sequence[str], root: str
+) -> Iterator[Finding]:
     """Find objects that the network of an experiment can hardly learn."""
     size = experiment.input
     sizes = [sizes_in_input(item, size.size, size.resize) for item in placed]
-    to_train = [
-        own[item.is_object] for item, own in zip(placed, sizes) if item.entry.split == TRAIN
-    ]
-    boxes = np.concatenate([*to_train, np.zeros((0, 2))])
+    to_train = [(item, own) for item, own in zip(placed, sizes) if item.entry.split == TRAIN]
+    boxes = np.concatenate([*(own[item.is_object] for item, own in to_train), np.zeros((0, 2))])
+    labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
     levels = levels_of(experiment.priors, size, boxes, experiment.training.seed)
+    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_side
+    yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for item, own in zip(placed, sizes):
-        yield from check_network(
-            item,
-            own,
-            levels,
-            experiment.matching.positive_iou,
-            experiment.augmentation.min_side,
-        )
+        yield from check_network(item, own, levels, iou, min_side)
 
 
 def _check_readers(

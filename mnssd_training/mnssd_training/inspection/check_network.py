@@ -10,7 +10,10 @@ from mnssd_training.inspection.placed import Placed
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['check_network', 'sizes_in_input']
+__all__ = ['check_network', 'check_priors', 'sizes_in_input']
+
+ENOUGH = 30  # boxes that tell something of a class
+MOST = 0.5  # part of the boxes of a class
 
 
 def sizes_in_input(
@@ -47,12 +50,8 @@ def check_network(
     :return: the findings.
     """
     rows = np.flatnonzero(placed.is_object)
-    priors = np.array([size for level in levels for size in level.sizes])
     own = sizes[rows]
-    ious = boxes_of.iou(
-        np.concatenate((-own, own), axis=1), np.concatenate((-priors, priors), axis=1)
-    ).max(axis=1, initial=0)
-    for row, size, best in zip(rows, own, ious):
+    for row, size, best in zip(rows, own, _best_ious(own, levels)):
         box = placed.entry.boxes[row]
         shown = f'{box.name}: {size[0]:.1f} x {size[1]:.1f} pixels of the network input'
         if (size < min_side).any():
@@ -63,3 +62,60 @@ def check_network(
         else:
             continue
         yield Finding(kind, str(placed.entry.annotation), box.where, words)
+
+
+def check_priors(
+    sizes: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    class_names: Sequence[str],
+    levels: Sequence[FeatureMap],
+    positive_iou: float,
+    min_side: float,
+    root: str,
+) -> Iterator[Finding]:
+    """
+    Find classes most of whose training boxes are out of reach of the network.
+
+    Such a box is too small, or has an IoU of less than ``positive_iou`` with every prior. An
+    object of the second kind still gets its best prior, one where others get several; where that
+    goes for more than half of a class, its scores suffer.
+
+    :param sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
+    :param labels: ``(N,)`` of the boxes.
+    :param class_names: in the order of their labels.
+    :param levels: of priors.
+    :param positive_iou: from this IoU on a prior answers for an object.
+    :param min_side: a box with a smaller side becomes an ignore region, pixels of the input.
+    :param root: of the data set, for the findings.
+    :return: a finding for all classes together, and one a class.
+    """
+    is_small = (sizes < min_side).any(axis=1)
+    is_unmatched = is_small | (_best_ious(sizes, levels) < positive_iou)
+    groups = [('all classes', np.ones(len(labels), np.bool_))]
+    groups += [(name, labels == label) for label, name in enumerate(class_names)]
+    for name, own in groups:
+        num, num_small = int((own & is_unmatched).sum()), int((own & is_small).sum())
+        if own.sum() < ENOUGH or num <= MOST * own.sum():
+            continue
+        wide, high = np.median(sizes[own & is_unmatched], axis=0)
+        priors = np.array([size for level in levels for size in level.sizes])
+        low, big = priors.prod(axis=1).argmin(), priors.prod(axis=1).argmax()
+        yield Finding(
+            'most boxes without prior',
+            root,
+            name,
+            f'{num} of {own.sum()} boxes to train on: {num_small} have a side of less than '
+            f'{min_side:g} pixels of the network input, {num - num_small} an IoU of less than '
+            f'{positive_iou:g} with every prior; their median is {wide:.1f} x {high:.1f} pixels, '
+            f'priors have {priors[low][0]:.1f} x {priors[low][1]:.1f} to {priors[big][0]:.1f} x '
+            f'{priors[big][1]:.1f}, the finest stride is {min(levels[0].stride):g}',
+        )
+
+
+def _best_ious(sizes: NDArray[np.float64], levels: Sequence[FeatureMap]) -> NDArray[np.float64]:
+    """Measure the IoU of each box with the prior that fits best, whatever the place."""
+    priors = np.array([size for level in levels for size in level.sizes])
+    ious = boxes_of.iou(
+        np.concatenate((-sizes, sizes), axis=1), np.concatenate((-priors, priors), axis=1)
+    )
+    return ious.max(axis=1, initial=0)

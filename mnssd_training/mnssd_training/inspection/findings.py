@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
     'annotation missing': Kind('error', 'annotate the image or take it off the list'),
     'annotation unreadable': Kind('error', 'fetch or export the annotation anew'),
     'label file missing': Kind(
-        'warning', 'write an empty file if there is nothing to see; else annotate the image'
+        'warning', 'annotate the image, or write an empty file: it is trained on as background'
     ),
     'image without annotation': Kind('warning', 'annotate the image or remove it'),
     'annotation without image': Kind('warning', 'fetch the image or remove the annotation'),
@@ -90,6 +90,11 @@ KINDS: dict[str, Kind] = {
     'box hidden': Kind('note', 'remove the box or make the ignore region smaller'),
     'size unusual': Kind('warning', 'look at the object with dataset look; it may be mislabelled'),
     'shape unusual': Kind('warning', 'look at the object with dataset look'),
+    'most boxes without prior': Kind(
+        'error',
+        'enlarge input.size, add a finer stride to priors.strides, or lay priors out for these '
+        'boxes: python -m mnssd_training anchors EXPERIMENT prints a section to paste',
+    ),
     'box small for network': Kind('note', 'use a larger input, or tiles, or leave such boxes out'),
     'box without prior': Kind('note', 'lay priors out for these boxes; see anchors'),
     # --- images ---

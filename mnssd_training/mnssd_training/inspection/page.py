@@ -1,14 +1,15 @@
 """Parts of a page to one HTML file that needs no other."""
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import cv2
+from mnssd_training.plots import Plot, plot_data_uri
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['bars', 'heat_map', 'page', 'picture', 'table']
+__all__ = ['page', 'picture', 'plots', 'table']
 
 # Readable by day and by night, on paper and on a phone.
 STYLE = """
@@ -21,10 +22,9 @@ td:first-child, th:first-child { text-align: left; }
 figure { display: inline-block; margin: 0 1.5rem 1.5rem 0; vertical-align: top; }
 figcaption { color: #888; }
 img { max-width: 100%; }
+img.plot { display: block; height: auto; background: #fff; border-radius: .3rem; }
 .scroll { overflow-x: auto; }
 """
-BAR, HEIGHT = 14, 90  # pixels
-HOT = '#e0a000'
 
 
 def page(title: str, parts: Sequence[str]) -> str:
@@ -57,51 +57,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return f'<div class="scroll"><table>{"".join(f"<tr>{x}</tr>" for x in lines)}</table></div>'
 
 
-def bars(caption: str, values: Mapping[str, float]) -> str:
+def plots(caption: str, drawn: Sequence[Plot], columns: int = 3) -> str:
     """
-    Draw a bar for each value.
+    Draw plots side by side.
 
-    :param caption: what they are.
-    :param values: name to value, not negative.
-    :return: HTML with an SVG; a pointer over a bar shows its value.
+    :param caption: what they show.
+    :param drawn: the plots.
+    :param columns: in a row, at most.
+    :return: HTML with an SVG image.
     """
-    top = max(values.values(), default=0) or 1
-    drawn = []
-    for index, (name, value) in enumerate(values.items()):
-        high = HEIGHT * value / top
-        drawn.append(
-            f'<rect x="{index * BAR + 1}" y="{HEIGHT - high:.1f}" width="{BAR - 2}" '
-            f'height="{high:.1f}" fill="{HOT}"><title>{escape(name)}: {value:g}</title></rect>'
-        )
-    width = max(len(values), 1) * BAR
-    ends = f'{escape(next(iter(values)))} to {escape(list(values)[-1])}' if values else 'nothing'
+    width = 100 * min(len(drawn), columns) / columns
     return (
-        f'<figure><svg width="{width}" height="{HEIGHT}" role="img">{"".join(drawn)}</svg>'
-        f'<figcaption>{escape(caption)}<br>{ends}</figcaption></figure>'
-    )
-
-
-def heat_map(caption: str, counts: Sequence[Sequence[int]], cell: int = 12) -> str:
-    """
-    Draw where there is much.
-
-    :param caption: what it is.
-    :param counts: rows of numbers, not negative.
-    :param cell: side of a cell, pixels.
-    :return: HTML with an SVG; a pointer over a cell shows its number.
-    """
-    top = max((max(row, default=0) for row in counts), default=0) or 1
-    drawn = [
-        f'<rect x="{x * cell}" y="{y * cell}" width="{cell}" height="{cell}" fill="{HOT}" '
-        f'fill-opacity="{number / top:.3f}"><title>{number}</title></rect>'
-        for y, row in enumerate(counts)
-        for x, number in enumerate(row)
-    ]
-    width, height = cell * len(counts[0]) if counts else 0, cell * len(counts)
-    return (
-        f'<figure><svg width="{width}" height="{height}" role="img" '
-        f'style="outline:1px solid #8888">{"".join(drawn)}</svg>'
-        f'<figcaption>{escape(caption)}</figcaption></figure>'
+        f'<img class="plot" style="width: {width:.0f}%" src="{plot_data_uri(drawn, columns)}" '
+        f'alt="{escape(caption)}">'
     )
 
 

@@ -1,14 +1,18 @@
 """Files, lists and numbers to values, or to findings where there is something wrong."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import math
 from pathlib import Path
+from typing import TypeVar
 
-from mnssd_training.data.reading import IMAGE_SUFFIXES
+from mnssd_training.data import reading
+from mnssd_training.data.reading import IMAGE_SUFFIXES, MAX_ANNOTATION, MAX_LIST
+from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.records import Entry
 
 __all__ = [
+    'attempt',
     'find_list',
     'image_files',
     'read_class_list',
@@ -19,23 +23,40 @@ __all__ = [
 ]
 
 MAX_SHOWN = 60  # characters of a text in a finding
+T = TypeVar('T')
 
 
-def read_text(path: Path, kind: str, findings: list[Finding]) -> str | None:
+def attempt(read: Callable[[], T], path: Path, kind: str, findings: list[Finding]) -> T | None:
+    """
+    Read as the readers of training do.
+
+    :param read: what to do.
+    :param path: of the file.
+    :param kind: of the finding if it cannot be read.
+    :param findings: gets it.
+    :return: what was read, or None.
+    """
+    try:
+        return read()
+    except DatasetError as error:
+        file = str(error.path)
+        findings.append(Finding(kind, file, '', str(error).removeprefix(f'{file}: ')))
+        return None
+
+
+def read_text(
+    path: Path, kind: str, findings: list[Finding], limit: int = MAX_ANNOTATION
+) -> str | None:
     """
     Read a text file.
 
     :param path: of the file.
     :param kind: of the finding if it cannot be read.
     :param findings: gets it.
+    :param limit: largest size, bytes.
     :return: the text, or None.
     """
-    try:
-        return path.read_text(encoding='utf-8-sig')
-    except (OSError, ValueError) as error:
-        words = getattr(error, 'strerror', None) or 'not a text file'
-        findings.append(Finding(kind, str(path), '', words))
-        return None
+    return attempt(lambda: reading.read_text(path, limit), path, kind, findings)
 
 
 def find_list(root: Path, split: str, folder: Path) -> Path:
@@ -60,7 +81,7 @@ def read_list(path: Path, findings: list[Finding]) -> list[str]:
     :param findings: gets what is wrong with it.
     :return: each name once, in the order of the list.
     """
-    text = read_text(path, 'list unreadable', findings)
+    text = read_text(path, 'list unreadable', findings, MAX_LIST)
     if text is None:
         return []
     places: dict[str, int] = {}

@@ -40,6 +40,8 @@ def guess_format(root: Path) -> Format:
     for name, folders in signs.items():
         if all((root / folder).is_dir() for folder in folders):
             return name
+    if (root / 'data.yaml').is_file():
+        return 'yolo'
     if any(root.glob('*/annotations')):
         return 'visdrone'
     if any(root.glob('*.tar')):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mnssd_training.data.coco import find_image, image_folders, MAX_JSON
+from mnssd_training.data.reading import Folders
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.reading import image_files, read_numbers, read_text
 from mnssd_training.inspection.records import Entry, RawBox, Scan
@@ -33,7 +35,7 @@ def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
     findings: list[Finding] = []
     entries: list[Entry] = []
     categories: dict[int, str] = {}
-    on_disk = {path.name: path for path in reversed(image_files(root))}
+    folders = Folders()
     for split in splits:
         path = _json_path(root, split)
         content = _read_json(path, findings)
@@ -43,12 +45,16 @@ def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
                 words = f'{name!r} has the id of {categories[key]!r} in another split'
                 findings.append(Finding('class list wrong', str(path), f'category {key}', words))
         boxes = _boxes(path, content, own, findings)
-        entries += _images(path, split, content['images'], boxes, on_disk, root, findings)
-    known = {entry.image.name for entry in entries}
-    for path in on_disk.values():
-        if path.name not in known and set(splits) >= set(coco_splits(root)):
-            words = 'no annotation file names it'
-            findings.append(Finding('image without annotation', str(path), '', words))
+        places = image_folders(root, path, split)
+        entries += _images(path, split, content['images'], boxes, places, folders, findings)
+    known = {entry.image for entry in entries}
+    if set(splits) >= set(coco_splits(root)):
+        words = 'no annotation file names it'
+        findings += [
+            Finding('image without annotation', str(path), '', words)
+            for path in image_files(root)
+            if path not in known
+        ]
     classes = tuple(categories[key] for key in sorted(categories))
     return Scan(classes, tuple(entries), tuple(findings))
 
@@ -67,7 +73,7 @@ def _read_json(path: Path, findings: list[Finding]) -> dict[str, list[Any]]:
     """Read the three lists of an annotation file; what is no list is empty."""
     content: Any = {}
     kind = 'annotation unreadable' if path.exists() else 'list unreadable'
-    text = read_text(path, kind, findings)
+    text = read_text(path, kind, findings, MAX_JSON)
     if text is not None:
         try:
             content = json.loads(text)
@@ -167,8 +173,8 @@ def _images(
     split: str,
     items: list[Any],
     boxes: dict[int, list[RawBox]],
-    on_disk: Mapping[str, Path],
-    root: Path,
+    places: Sequence[Path],
+    folders: Folders,
     findings: list[Finding],
 ) -> list[Entry]:
     """Read the images, each with its boxes."""
@@ -194,7 +200,7 @@ def _images(
         elif sides is not None:
             words = f'expected whole sides of at least 1 pixel, got {sides[1]:g} x {sides[0]:g}'
             findings.append(Finding('bad value', str(path), where, words))
-        image = on_disk.get(Path(name).name, root / 'images' / name)
+        image = find_image(places, name, folders) or places[0] / name
         own = (
             replace(box, where=f'{box.where} of {Path(name).name}') for box in boxes.get(key, ())
         )

@@ -4,15 +4,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mnssd_training.data.reading import IMAGE_SUFFIXES
+from mnssd_training.data.reading import IMAGE_SUFFIXES, read_xml
+from mnssd_training.data.voc import find_image
+from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.reading import (
+    attempt,
     find_list,
     image_files,
     read_class_list,
     read_list,
     read_numbers,
-    read_text,
     strays,
 )
 from mnssd_training.inspection.records import Entry, RawBox, Scan
@@ -43,18 +45,23 @@ def scan_voc(root: Path, splits: Sequence[str], use_difficult: bool = False) -> 
     if (root / 'classes.txt').exists():
         classes = read_class_list(root / 'classes.txt', findings)
     images = image_files(root / 'JPEGImages')
-    places = {path.stem: path for path in reversed(images)}
     entries = []
     for split in splits:
         for line in read_list(find_list(root, split, LISTS), findings):
             name = line.split()[0]
-            missing = root / 'JPEGImages' / f'{name}{IMAGE_SUFFIXES[0]}'
-            entries.append(
-                _scan_file(root, name, split, places.get(name, missing), use_difficult, findings)
-            )
+            image = _image(root / 'JPEGImages', name)
+            entries.append(_scan_file(root, name, split, image, use_difficult, findings))
     annotations = sorted((root / 'Annotations').rglob('*.xml'))
     findings += strays(entries, images, annotations, _listed(root))
     return Scan(classes, tuple(entries), tuple(findings))
+
+
+def _image(folder: Path, name: str) -> Path:
+    """Find an image as the reader does; one that is missing has the first suffix."""
+    try:
+        return find_image(folder, name)
+    except DatasetError:
+        return folder / f'{name}{IMAGE_SUFFIXES[0]}'
 
 
 def _listed(root: Path) -> Iterable[str]:
@@ -78,13 +85,8 @@ def _scan_file(
     if not path.exists():
         findings.append(Finding('annotation missing', str(path), '', 'no such file'))
         return nothing
-    text = read_text(path, 'annotation unreadable', findings)
-    if text is None:
-        return nothing
-    try:
-        tree = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        findings.append(Finding('annotation unreadable', str(path), '', f'not XML: {error}'))
+    tree = attempt(lambda: read_xml(path), path, 'annotation unreadable', findings)
+    if tree is None:
         return nothing
     boxes = [
         _scan_object(path, element, f'object {index}', use_difficult, findings)

@@ -7,7 +7,8 @@ from pathlib import Path
 import sys
 from typing import Any, Protocol
 
-from mnssd_training.config import Experiment
+from mnssd_perception.text import mask_secrets
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.errors import TrainingError
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class MlflowLogger:
         run = mlflow.start_run(run_id=known, run_name=folder.name)
         kept.write_text(run.info.run_id)
         if not known:
-            params = flat(experiment.model_dump(mode='json'), words=True)
+            params = flat(to_stored(experiment), words=True)
             mlflow.log_params({key: str(value)[:500] for key, value in params.items()})
         self._mlflow = mlflow
 
@@ -94,7 +95,7 @@ class WandbLogger:
             id=folder.name,
             name=folder.name,
             dir=str(folder),
-            config=experiment.model_dump(mode='json'),
+            config=to_stored(experiment),
             resume='allow',
         )
 
@@ -185,6 +186,7 @@ def logged_to(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Log
         handlers.append(logging.StreamHandler(sys.stdout))
         handlers[-1].addFilter(lambda record: record.levelno < logging.ERROR)  # the verb says it
     for handler in handlers:
+        handler.addFilter(_mask)
         log.addHandler(handler)
     try:
         yield log
@@ -192,3 +194,9 @@ def logged_to(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Log
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    """Hide passwords and tokens in a sentence."""
+    record.msg, record.args = mask_secrets(record.getMessage()), None
+    return True

@@ -1,8 +1,10 @@
 """An experiment to what the loop works on: photographs, specification, network, loss."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.sources import read_splits, Splits
@@ -10,12 +12,14 @@ from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.layouts import spec_of
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, MobileNetSsd
+from mnssd_training.model.unfold import measure_norms
 from mnssd_training.model.weights import load_matching
-from mnssd_training.train.checkpoint import load_checkpoint
+from mnssd_training.train.initial import InitialWeights, read_initial
 import torch
 
 __all__ = ['Prepared', 'prepare']
 
+NUM_MEASURED = 64  # images that give the normalisations of a bundle their statistics
 ENOUGH = 0.5  # share of the weights of a checkpoint to begin with that should fit
 
 
@@ -60,10 +64,16 @@ def prepare(experiment: Experiment) -> Prepared:
     notes = list(splits.notes)
     if experiment.initial.backbone_weights:
         model.backbone.load_weights(experiment.initial.backbone_weights)
+    dataset = TrainingSet(
+        splits.train, spec, experiment.augmentation, experiment.matching, config.seed
+    )
     warnings: list[str] = []
-    if experiment.initial.checkpoint:
-        note, share = begin_with(model, experiment.initial.checkpoint)
+    if source := experiment.initial.checkpoint:
+        initial = read_initial(source)
+        note, share = begin_with(model, source, initial)
         (notes if share >= ENOUGH else warnings).append(note)
+        if initial.is_unfolded:
+            measure_norms(model, _first_batches(dataset, experiment))
     model.backbone.checkpointing = config.gradient_checkpointing
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -71,24 +81,24 @@ def prepare(experiment: Experiment) -> Prepared:
         splits,
         spec,
         model.train(),
-        TrainingSet(splits.train, spec, experiment.augmentation, experiment.matching, config.seed),
+        dataset,
         Criterion(experiment.loss, spec),
         tuple(notes),
         tuple(warnings),
     )
 
 
-def begin_with(model: MobileNetSsd, source: str) -> tuple[str, float]:
+def begin_with(model: MobileNetSsd, source: str, other: InitialWeights) -> tuple[str, float]:
     """
     Begin with the averaged weights of another run, as far as they fit.
 
     :param model: gets the weights; layers whose shapes differ stay fresh.
-    :param source: path or URL of the checkpoint.
+    :param source: path or URL of the checkpoint or the bundle.
+    :param other: what it holds.
     :return: a line that says which did not fit, and whether the classes are the same; and the
         share of the weights that did fit, 0 to 1.
-    :raises CheckpointError: if it cannot be read or nothing fits.
+    :raises CheckpointError: if nothing fits.
     """
-    other = load_checkpoint(source)
     try:
         match = load_matching(model, other.weights)
     except CheckpointError as error:
@@ -97,4 +107,14 @@ def begin_with(model: MobileNetSsd, source: str) -> tuple[str, float]:
     words = f'; {len(fresh)} layers begin afresh, such as {fresh[0]}' if fresh else ''
     if other.spec.class_names != model.spec.class_names:
         words += f'; its classes are others: {", ".join(other.spec.class_names)}'
-    return f'{source}: {match.share:.0%} of the weights taken over{words}', match.share
+    words = f'{source}: {match.share:.0%} of the weights taken over{words}'
+    return mask_secrets(words), match.share
+
+
+def _first_batches(dataset: TrainingSet, experiment: Experiment) -> Iterator[torch.Tensor]:
+    """Make a few images of the first epoch, spread over the training set."""
+    size = experiment.input.train_size or experiment.input.size
+    num = min(NUM_MEASURED, len(dataset))
+    for place in range(num):
+        _, image, _, _ = dataset[0, place * len(dataset) // num, size]
+        yield torch.from_numpy(image)[None]

@@ -10,7 +10,8 @@ import re
 from typing import Any, Literal
 
 from mnssd_perception.files import explain_write_error, sync_folder, write_atomically
-from mnssd_training.config import Experiment
+from mnssd_perception.text import mask_secrets
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.errors import CheckpointError, DamagedCheckpointError, TrainingError
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -113,9 +114,10 @@ class RunFolder:
                         f'{path}: newer than step {done.step}; renamed to {renamed.name}'
                     )
             starts = self._read_json('args.json', list, warnings) or [] if done.step else []
-            starts.append({'started': now, 'from_step': done.step, 'arguments': list(arguments)})
+            shown = [mask_secrets(text) for text in arguments]
+            starts.append({'started': now, 'from_step': done.step, 'arguments': shown})
             self._write_json('args.json', starts)
-            self._write_json('config.json', experiment.model_dump(mode='json'))
+            self._write_json('config.json', to_stored(experiment))
             if not (done.step and self._read_json('fingerprint.json', dict, warnings)):
                 content = {
                     'fingerprint': fingerprint(experiment),

@@ -6,7 +6,7 @@ from typing import Any
 import warnings
 
 from lightning_fabric import Fabric
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import what_counts
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import check_grids, MobileNetSsd
@@ -69,7 +69,7 @@ class State:
         return Checkpoint(
             self.prepared.spec,
             self.experiment.model,
-            self.experiment.model_dump(mode='json'),
+            to_stored(self.experiment),
             self.ema.model.state_dict(),
             training,
             progress.step,

@@ -72,6 +72,21 @@ def test_check_by_an_experiment_knows_the_network(hit_uav: Path, capsys: Capture
     assert 'less than 3' in out
 
 
+def test_priors_that_fit_few_boxes_are_an_error_with_advice(
+    hit_uav: Path, capsys: Capture
+) -> None:
+    more = f'data.more=[{{root: {hit_uav}, train_split: val, val_split: ""}}]'
+    arguments = ['check', 'smoke', f'data.root={hit_uav}', more, 'data.val_split=""', '--quiet']
+    assert dataset.main(arguments) == 0
+    capsys.readouterr()
+    misfit = ['input.size=[300, 300]', 'priors.layout=original']
+    assert dataset.main([*arguments, *misfit]) == 1
+    out = capsys.readouterr().out
+    assert 'error: most boxes without prior' in out
+    assert 'enlarge input.size, add a finer stride to priors.strides' in out
+    assert 'mnssd_training anchors' in out
+
+
 def test_strict_makes_errors_of_warnings(hit_uav: Path, capsys: Capture) -> None:
     assert '5 faults' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
 

@@ -1,6 +1,7 @@
 """``evaluate`` as a user meets it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 import html.parser
 import json
 from pathlib import Path
@@ -49,7 +50,13 @@ def test_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> None:
         ['Person', '4'], ['Car', '10'], ['Bicycle', '2'], ['OtherVehicle', '1'], ['mean', '17'],
     ]  # fmt: skip
     assert {len(row) for row in (head, *rows)} == {len(head)}
-    assert [table.split()[0] for table in tables[1:]] == ['size', 'IoU', 'class', 'there', 'ms']
+    assert [table.split()[0] for table in tables[1:]] == [
+        'size',
+        'IoU',
+        'class',
+        'annotated',
+        'ms',
+    ]
 
 
 def test_data_of_an_experiment(
@@ -58,9 +65,9 @@ def test_data_of_an_experiment(
     of_experiment = ['--experiment', 'smoke', f'data.root={hit_uav}', 'data.val_split=train']
     found = scores(capsys, bundle, *of_experiment)
     assert found['scores']['num_objects']['Car'] == 10
-    assert '4, with 17 objects' in found['measured_on']['photographs']
+    assert '4, with 17 objects' in found['measured_on']['images']
     limited = scores(capsys, checkpoint, '--limit', '2')
-    assert limited['measured_on']['photographs'].startswith('2, ')
+    assert limited['measured_on']['images'].startswith('2, ')
 
 
 def test_two_data_sets_at_once(
@@ -106,10 +113,38 @@ def test_the_page_stands_alone(bundle: Path, hit_uav: Path, tmp_path: Path) -> N
     assert page.open == []
     assert 'script' not in page.tags
     assert page.tags.count('img') > 5
-    assert page.tags.count('svg') == 1
-    assert all(load.startswith('data:image/jpeg;base64,') for load in page.loads)
+    kinds = [load.partition(';')[0] for load in page.loads]
+    assert kinds.count('data:image/svg+xml') == 1
+    assert kinds.count('data:image/jpeg') == len(kinds) - 1
     assert 'tiny-0.1.0.mnssd on hit_uav' in text
     assert 'http' not in text.replace('http-equiv', '')
+
+
+def test_two_models_are_compared(
+    checkpoint: Path, bundle: Path, hit_uav: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    page = tmp_path / 'report.html'
+    found = scores(capsys, bundle, hit_uav, '--compare', checkpoint, '--html', page)
+    other = found['compared_with']
+    assert other['model'] == f'{checkpoint} (checkpoint)'
+    assert other['scores']['num_objects'] == found['scores']['num_objects']
+    assert set(other) == set(found) - {'compared_with', 'measured_on'}
+    text = page.read_text()
+    assert '<h2>Side by side</h2>' in text
+    assert text.count('<figure class="scene">') == 2 * 4  # both in each of the four images
+
+
+def test_models_of_other_classes_are_not_compared(
+    bundle: Path, hit_uav: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
+) -> None:
+    real = evaluate.open_subject(str(bundle), 'auto')
+    spec = replace(real.spec, class_names=('a', 'b', 'c', 'd'))
+    subjects = {str(bundle): real, 'other': replace(real, spec=spec)}
+    monkeypatch.setattr(evaluate, 'open_subject', lambda place, engine: subjects[place])
+    error = fails(evaluate.main, bundle, hit_uav, '--compare', 'other')
+    assert (
+        'expected a model with the classes Person, Car, Bicycle, OtherVehicle, got a, b' in error
+    )
 
 
 def test_a_class_may_be_renamed(

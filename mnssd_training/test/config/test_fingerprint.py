@@ -66,6 +66,7 @@ def test_what_changes_nothing(override: str) -> None:
         'training.precision=bf16', 'training.multi_scale=[0.5, 1.0]', 'training.accumulate=2',
         'training.batch_size=4', 'data.train_split=trainval', 'data.format=yolo',
         'data.classes=[a, b]', 'data.use_difficult=true', 'data.rename={a: b}',
+        'data.use_background=false', 'data.more=[{root: a, use_background: false}]',
         'data.more=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
         'priors.variances=[0.1, 0.1]', 'model.width=0.5', 'matching.positive_iou=0.6',
         'augmentation.vertical_flip=0.5', 'loss.classes=focal', 'loss.class_weights={Car: 2}',

@@ -1,5 +1,6 @@
 """What the readers share."""
 
+import os
 from pathlib import Path
 import struct
 import zlib
@@ -7,10 +8,14 @@ import zlib
 import cv2
 from hypothesis import given
 from hypothesis import strategies as st
+from mnssd_perception import image_file
 from mnssd_training.data.reading import (
     Folders,
     header_size,
+    MAX_ANNOTATION,
     read_classes,
+    read_text,
+    read_xml,
     Regions,
     Tally,
     unique_names,
@@ -111,13 +116,73 @@ def test_a_header_says_what_opencv_decodes(tmp_path: Path, suffix: str) -> None:
     assert header_size(path) == read_image(path).shape[:2] == (17, 31)
 
 
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
 @pytest.mark.parametrize('orientation', range(10))
-def test_photographs_taken_upright(tmp_path: Path, orientation: int) -> None:
+def test_images_taken_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / 'upright.jpg'
+    path = tmp_path / f'upright.{suffix}'
     Image.new('RGB', (31, 17)).save(path, exif=exif)
-    assert header_size(path) == read_image(path).shape[:2]
+    assert header_size(path) == image_file.read_image(path).shape[:2]
+    assert header_size(path) == ((31, 17) if orientation in (5, 6, 7, 8) else (17, 31))
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+def test_text_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'')
+    assert read_text(path, 0) == ''
+    path.write_bytes(b'abc')
+    assert read_text(path, 3) == 'abc'
+    with pytest.raises(DatasetError, match='expected at most 2 bytes, got 3'):
+        read_text(path, 2)
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / 'a.txt'
+    with path.open('wb') as file:
+        file.truncate(1 << 40)  # bytes that are not on the disk
+    with pytest.raises(DatasetError, match='got 1099511627776'):
+        read_text(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'a.txt')
+    with pytest.raises(DatasetError, match='not a file'):
+        read_text(tmp_path / 'a.txt')
+
+
+LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY a "ha">'
+    + ''.join(f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip('abcdefgh', 'bcdefghi'))
+    + ']><a>&i;</a>'
+)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        LAUGHS,
+        '<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>',
+        '<a>' * 100_000,
+        '<a>&b;</a>',
+        '',
+        '\0',
+        'a' * (MAX_ANNOTATION + 1),
+    ],
+    ids=['laughs', 'external', 'open', 'unknown', 'empty', 'null', 'long'],
+)
+def test_xml_that_grows_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'a.xml').write_text(text)
+    with pytest.raises(DatasetError, match=r'a\.xml: (not XML|expected at most)'):
+        read_xml(tmp_path / 'a.xml')
+
+
+def test_deep_xml_is_read(tmp_path: Path) -> None:
+    (tmp_path / 'a.xml').write_text('<a>' * 500_000 + '</a>' * 500_000)
+    assert read_xml(tmp_path / 'a.xml').tag == 'a'
 
 
 def png(width: int, height: int) -> bytes:
@@ -139,7 +204,7 @@ def png(width: int, height: int) -> bytes:
         (b'', 'not an image'),
         (b'\0' * 50, 'not an image'),
         (b'\xff\xd8\xff\xe0', 'not an image'),
-        (png(1_000_000, 1_000_000), 'not an image that can be read|expected sides'),
+        (png(1_000_000, 1_000_000), r'expected at most \d+ pixels|expected 1 to'),
         (png(100_000, 1), 'expected sides of 1 to 65536, got 100000 x 1'),
         (png(0, 5), 'expected sides of 1 to 65536, got 0 x 5|not an image'),
     ],
@@ -156,5 +221,5 @@ def test_headers_that_say_nothing(tmp_path: Path, content: bytes | None, words: 
 
 @pytest.mark.parametrize('name', ['nul\0', 'x' * 5000, '.'])
 def test_names_that_no_image_has(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match='cannot read the image|not an image'):
+    with pytest.raises(DatasetError, match='cannot read the image|not an image|header is damaged'):
         header_size(tmp_path / name)

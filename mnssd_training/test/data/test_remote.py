@@ -209,7 +209,7 @@ def test_a_short_failure_is_tried_again(web: Web) -> None:
 def test_what_is_not_there_is_not_tried_again(web: Web) -> None:
     with pytest.raises(DatasetError, match=r'test\.index\.json: no such file'):
         read_shards(web.url, 'test')
-    assert len(web.handler.requests) == 1
+    assert len(web.handler.requests) == 2  # for its size and for its content
     samples = read_shards(web.url, 'val').samples
     (web.folder / 'val-000000.tar').unlink()
     with pytest.raises(DatasetError, match=r'val-000000\.tar: no such file'):
@@ -223,6 +223,15 @@ def test_a_shard_that_is_cut_on_the_server(web: Web) -> None:
     tar.write_bytes(tar.read_bytes()[: entry.offset + 7])
     with pytest.raises(DatasetError, match=r'expected \d+ bytes, got 7: cut short'):
         load_image(samples[1])
+
+
+def test_a_tar_that_grew_is_not_fetched(web: Web, tmp_path: Path) -> None:
+    samples = read_shards(web.url, 'val', str(tmp_path / 'cache')).samples
+    tar = web.folder / 'val-000000.tar'
+    tar.write_bytes(tar.read_bytes() + b'\0')
+    with pytest.raises(DatasetError, match=r'expected at most \d+ bytes, got'):
+        load_image(samples[0])
+    assert not any('.tar' in request for request in web.handler.requests)
 
 
 def test_a_server_without_ranges(web: Web, tmp_path: Path, val_samples: list[Sample]) -> None:

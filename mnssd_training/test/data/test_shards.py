@@ -4,6 +4,7 @@ from collections.abc import Callable
 import json
 from pathlib import Path
 import tarfile
+import tracemalloc
 from typing import Any
 
 from mnssd_training.data import load_image, Sample
@@ -178,7 +179,11 @@ def shard(**keys: Any) -> Callable[[dict[str, Any]], None]:
         (sample(size=[0, 5]), r'samples\.0\.size\.0: '),
         (sample(size=[10**30, 5]), r'samples\.0\.size\.0: '),
         (sample(shard=9), 'there is no shard 9'),
-        (sample(length=10**12), r'ends beyond .*val-000000\.tar'),
+        (sample(length=10**8), r'ends beyond .*val-000000\.tar'),
+        (sample(length=2**61), r'samples\.0\.length: .*less than or equal to 536870912'),
+        (sample(offset=2**61), r'samples\.0\.offset: .*less than or equal'),
+        (sample(crc32=2**61), r'samples\.0\.crc32: .*less than'),
+        (shard(size=2**61), r'shards\.0\.size: .*less than or equal'),
         (sample(offset=-1), r'samples\.0\.offset: '),
         (shard(sha256='x'), r'shards\.0\.sha256: '),
         (shard(name='../val-000000.tar'), 'expected the name of a file beside it'),
@@ -221,3 +226,26 @@ def test_a_shard_that_was_cut_or_changed(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r'expected \d+ bytes, got 10: cut short') as caught:
         load_image(second)
     assert str(caught.value.path) == f'{tar}:{second.name}.jpg'
+
+
+def test_a_huge_index_is_refused_before_it_is_read(folder: Path) -> None:
+    with (folder / 'val.index.json').open('wb') as file:
+        file.truncate(1 << 40)  # bytes that are not on the disk
+    with pytest.raises(DatasetError, match=r'val\.index\.json: expected at most 536870912 bytes'):
+        read_shards(str(folder), 'val')
+
+
+def test_what_is_announced_is_not_allocated(folder: Path) -> None:
+    def change(index: dict[str, Any]) -> None:
+        index['shards'][0].update(size=1 << 49)
+        index['samples'][0].update(length=512 << 20)
+
+    change_index(folder, change)
+    (sample, *_) = read_shards(str(folder), 'val').samples
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match=r'expected 536870912 bytes, got \d+: cut short'):
+            load_image(sample)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()

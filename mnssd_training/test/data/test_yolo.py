@@ -56,18 +56,30 @@ def test_validation_keeps_photographs_without_label(root: Path) -> None:
     assert reading.notes == ()
 
 
-def test_training_leaves_out_photographs_without_label(root: Path) -> None:
+def test_training_keeps_images_without_label_as_background(root: Path) -> None:
     reading = read(root, 'train', training=True)
-    assert [sample.name for sample in reading.samples] == [NAMES[0]]
+    assert [len(sample.boxes) for sample in reading.samples] == [1, 0, 0]
     (note,) = reading.notes
-    assert note.startswith('left out 2 photographs without a valid label from training')
-    assert NAMES[1] in note
+    assert note.startswith(f'1 of 3 images have no label file, such as {NAMES[2]}.jpg: looked for')
+    assert str(root / 'labels' / f'{NAMES[2]}.txt') in note
 
 
-def test_no_photograph_with_a_label_is_an_error(root: Path) -> None:
+def test_training_leaves_out_images_of_whose_labels_none_is_valid(root: Path) -> None:
+    (root / 'labels' / f'{NAMES[1]}.txt').write_text('0 0.5 0.5\n7 0.5 0.5 0.1 0.1\n')
+    assert len(read(root).samples) == 3
+    reading = read(root, 'train', training=True)
+    assert [sample.name for sample in reading.samples] == [NAMES[0], NAMES[2]]
+    assert f'left out 1 images without a valid label from training: {NAMES[1]}' in reading.notes
+
+
+def test_no_valid_label_at_all_is_an_error_with_its_reasons(root: Path) -> None:
     label(root, '7 0.5 0.5 0.25 0.5')
-    with pytest.raises(DatasetError, match=r'train\.txt: expected a photograph with a valid'):
+    with pytest.raises(DatasetError) as caught:
         read(root, 'train', training=True)
+    words = str(caught.value)
+    assert 'train.txt: expected a valid label in at least one of 3 images, got none; ' in words
+    assert f'labels/{NAMES[0]}.txt:1: class id 7 is not one of 0 to 1' in words
+    assert f'1 of 3 images have no label file, such as {NAMES[2]}.jpg: looked for' in words
 
 
 @pytest.mark.parametrize(
@@ -135,6 +147,85 @@ def test_folders_instead_of_lists_and_names_in_yaml(root: Path) -> None:
     assert [len(sample.boxes) for sample in read(root, 'valid').samples] == [1, 0, 0]
 
 
+def test_labels_beside_images(root: Path) -> None:
+    for split in ('train', 'val'):
+        (root / split).mkdir()
+        shutil.copy(root / 'images' / f'{NAMES[0]}.jpg', root / split / 'a.jpg')
+        (root / split / 'a.txt').write_text(GOOD if split == 'train' else '')
+        (root / 'splits' / f'{split}.txt').unlink()
+    assert [len(sample.boxes) for sample in read(root, 'train').samples] == [1]
+    assert [len(sample.boxes) for sample in read(root, 'val').samples] == [0]
+
+
+def test_lists_of_other_computers_tell_equal_names_apart(root: Path) -> None:
+    for split in ('train', 'val'):
+        for kind in ('images', 'labels'):
+            (root / kind / split).mkdir()
+        shutil.copy(root / 'images' / f'{NAMES[0]}.jpg', root / 'images' / split / 'a.jpg')
+        (root / 'labels' / split / 'a.txt').write_text(GOOD if split == 'train' else '')
+        (root / 'splits' / f'{split}.txt').write_text(f'/home/me/set/images/{split}/a.jpg\n')
+        (sample,) = read(root, split).samples
+        assert sample.path == root / 'images' / split / 'a.jpg'
+        assert len(sample.boxes) == (split == 'train')
+
+
+@pytest.mark.parametrize(
+    ('yaml', 'split', 'folders'),
+    [
+        ('train: images/day', 'train', ['day']),
+        ('train: [images/day, images/night]', 'train', ['day', 'night']),
+        ('train: {root}/images/day', 'train', ['day']),
+        ('path: images\ntrain: day', 'train', ['day']),
+        ('path: ./images\nval: night', 'val', ['night']),
+        ('path: {root}\nval: images/night', 'val', ['night']),
+        ('path: /home/someone/else\nval: images/night', 'val', ['night']),
+        ('train: ../images/day', 'train', ['day']),
+        ('valid: images/night', 'val', ['night']),
+        ('val: images/night', 'valid', ['night']),
+        ('test: images/night', 'test', ['night']),
+        ('train: lists/day.txt', 'train', ['day']),
+        ('train: [lists/day.txt, images/night]', 'train', ['day', 'night']),
+    ],
+)
+def test_splits_of_data_yaml(root: Path, yaml: str, split: str, folders: list[str]) -> None:
+    shutil.rmtree(root / 'splits')
+    (root / 'classes.txt').unlink()
+    for folder in ('day', 'night'):
+        (root / 'images' / folder).mkdir()
+        shutil.copy(root / 'images' / f'{NAMES[0]}.jpg', root / 'images' / folder / 'a.jpg')
+        (root / 'labels' / folder).mkdir()
+        (root / 'labels' / folder / 'a.txt').write_text(GOOD)
+    (root / 'lists').mkdir()
+    (root / 'lists' / 'day.txt').write_text('../images/day/a.jpg\n')
+    (root / 'data.yaml').write_text(f'{yaml.format(root=root)}\nnames: [person, 7]\n')
+    reading = read(root, split)
+    assert reading.class_names == ('person', '7')
+    assert [sample.path.parent.name for sample in reading.samples] == folders
+    assert [sample.boxes.tolist() for sample in reading.samples] == [[BOX]] * len(folders)
+    assert len({sample.name for sample in reading.samples}) == len(folders)
+
+
+def test_a_split_that_data_yaml_names_and_is_not_there(root: Path) -> None:
+    shutil.rmtree(root / 'splits')
+    (root / 'data.yaml').write_text('val: images/gone\nnames: [a]\n')
+    with pytest.raises(DatasetError, match=r"data\.yaml: val: expected a folder .* 'images/gone'"):
+        read(root)
+
+
+@pytest.mark.parametrize(
+    ('line', 'box'),
+    [
+        ('1 0.375 0.25 0.625 0.25 0.5 0.75', BOX),
+        ('1 0.375 0.25 0.625 0.25 0.625 0.75 0.375 0.75', BOX),
+        ('1 0.5 0.75 0.375 0.5 0.5 0.25 0.625 0.5 0.5 0.75', BOX),
+        ('1 -0.5 0.5 0.5 -0.5 0.25 1.5', [0, 0, 320, 512]),
+    ],
+)
+def test_polygons_become_boxes(root: Path, line: str, box: list[int]) -> None:
+    label(root, line)
+    assert read(root, strict_labels=True).samples[0].boxes.tolist() == [box]
+
+
 @pytest.mark.parametrize(
     ('line', 'words'),
     [
@@ -146,7 +237,9 @@ def test_folders_instead_of_lists_and_names_in_yaml(root: Path) -> None:
         ('0 0.5 0.5 inf 0.1', 'lines that are no label'),
         ('0 0.5 0.5 0.1 0,1', 'lines that are no label'),
         ('\0', 'lines that are no label'),
-        ('0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2', 'lines that are no label'),  # a polygon
+        ('0 0.1 0.1 0.2 0.1 0.2 0.2 0.1', 'lines that are no label'),  # a corner has no y
+        ('0 0.1 0.1 0.2 0.1 nan 0.2', 'lines that are no label'),
+        ('0 1.1 0.1 1.2 0.1 1.2 0.2', 'boxes without area'),
         ('2 0.5 0.5 0.1 0.1', 'class id 2 is not one of 0 to 1'),
         ('-1 0.5 0.5 0.1 0.1', 'class id -1 is not one of 0 to 1'),
         ('1e30 0.5 0.5 0.1 0.1', 'objects of unknown classes'),
@@ -224,6 +317,19 @@ def test_missing_parts_are_named(root: Path) -> None:
         read(root)
     named = read_yolo_source(SourceConfig(root=str(root)), 'val', False, ('a', 'b'))
     assert named.class_names == ('a', 'b')
+
+
+LEVELS = [f'{new}: &{new} [{f"*{old}, " * 10}]' for old, new in zip('abcdefgh', 'bcdefghi')]
+BOMB = '\n'.join(['a: &a [x]', *LEVELS, 'names: *i'])
+DIGITS = f'names: [{"9" * 100_000}, a, a]'
+
+
+@pytest.mark.parametrize('text', [BOMB, '[' * 100_000, DIGITS, '#' * 300_000])
+def test_yaml_that_grows_is_refused(root: Path, text: str) -> None:
+    (root / 'classes.txt').unlink()
+    (root / 'data.yaml').write_text(text)
+    with pytest.raises(DatasetError, match=r'data\.yaml: (names: expected|not YAML|expected at)'):
+        read(root)
 
 
 @pytest.mark.parametrize(

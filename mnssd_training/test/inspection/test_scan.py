@@ -5,9 +5,12 @@ from pathlib import Path
 import shutil
 from typing import Any
 
+import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_training.config import SourceConfig
+from mnssd_training.config import DataConfig, SourceConfig
+from mnssd_training.data import load_image, read_samples, read_splits
+from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
 from mnssd_training.inspection.findings import KINDS
@@ -110,3 +113,113 @@ def test_a_split_that_is_not_there(small_sets: dict[Format, Path], form: Format)
     found = scan(SourceConfig(format=form, root=str(small_sets[form])), ['nowhere'])
     assert found.entries == ()
     assert 'list unreadable' in {finding.kind for finding in found.findings}
+
+
+@pytest.mark.parametrize('form', ['yolo', 'coco', 'voc'])
+def test_equal_names_in_two_splits_are_told_apart(tmp_path: Path, form: Format) -> None:
+    """The image of each entry is the one that training reads, and none is missing."""
+    for split, side in (('train', 8), ('val', 16)):
+        folder = tmp_path / {'voc': 'JPEGImages', 'yolo': 'images', 'coco': ''}[form] / split
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / 'a.png'), np.zeros((side, side, 3), np.uint8))
+        write_one(tmp_path, form, split, side)
+    source = SourceConfig(format=form, root=str(tmp_path))
+    found = scan(source, ['train', 'val'], ('car',))
+    for entry in found.entries:
+        (sample,) = read_samples(source, entry.split, ('car',))
+        assert entry.image == sample.path
+        assert entry.image.parent.name == entry.split
+        assert load_image(sample).shape[0] == {'train': 8, 'val': 16}[entry.split]
+    assert [finding.kind for finding in found.findings] == []
+
+
+def write_one(root: Path, form: Format, split: str, side: int) -> None:
+    """Write the annotation of one image, ``<split>/a.png``, with one box that is all of it."""
+    if form == 'yolo':
+        (root / 'labels' / split).mkdir(parents=True)
+        (root / 'labels' / split / 'a.txt').write_text('0 0.5 0.5 1 1')
+        return
+    if form == 'coco':
+        box = {'id': 1, 'image_id': 1, 'category_id': 1, 'bbox': [0, 0, side, side]}
+        image = {'id': 1, 'file_name': 'a.png', 'width': side, 'height': side}
+        content = {
+            'images': [image],
+            'annotations': [box],
+            'categories': [{'id': 1, 'name': 'car'}],
+        }
+        (root / 'annotations').mkdir(exist_ok=True)
+        (root / 'annotations' / f'instances_{split}.json').write_text(json.dumps(content))
+        return
+    (root / 'ImageSets' / 'Main').mkdir(parents=True, exist_ok=True)
+    (root / 'ImageSets' / 'Main' / f'{split}.txt').write_text(f'{split}/a\n')
+    (root / 'Annotations' / split).mkdir(parents=True)
+    edges = f'<xmin>0</xmin><ymin>0</ymin><xmax>{side}</xmax><ymax>{side}</ymax>'
+    (root / 'Annotations' / split / 'a.xml').write_text(
+        f'<annotation><size><width>{side}</width><height>{side}</height></size>'
+        f'<object><name>car</name><bndbox>{edges}</bndbox></object></annotation>'
+    )
+
+
+def test_polygons_and_data_yaml_are_read_as_in_training(tmp_path: Path) -> None:
+    for split in ('train', 'valid'):
+        for kind in ('images', 'labels'):
+            (tmp_path / split / kind).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / split / 'images' / 'a.png'), np.zeros((8, 8, 3), np.uint8))
+        (tmp_path / split / 'labels' / 'a.txt').write_text('0 0.25 0.25 0.75 0.25 0.5 0.75\n')
+    yaml = 'train: ../train/images\nval: ../valid/images\ntest:\nnames: [car]\n'
+    (tmp_path / 'data.yaml').write_text(yaml)
+    assert guess_format(tmp_path) == 'yolo'
+    assert splits_of(tmp_path, 'yolo') == ['train', 'val']
+    found = scan(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'])
+    assert found.findings == ()
+    assert found.class_names == ('car',)
+    boxes = [box.edges for entry in found.entries for box in entry.boxes]
+    assert boxes == [(0.25, 0.25, 0.75, 0.75)] * 2
+
+
+def empty_one(root: Path, form: Format) -> None:
+    """Take the objects of an image of the training set away."""
+    path = root / FILES[form]
+    if form == 'voc':
+        text = path.read_text()
+        path.write_text(text[: text.index('<object>')] + '</annotation>')
+    elif form == 'coco':
+        content = json.loads(path.read_text())
+        first = content['images'][0]['id']
+        content['annotations'] = [a for a in content['annotations'] if a['image_id'] != first]
+        path.write_text(json.dumps(content))
+    else:
+        path.write_text('')
+
+
+@pytest.mark.parametrize('form', [*FILES, 'shards'])
+def test_background_is_trained_on_in_all_formats(
+    small_sets: dict[str, Path], tmp_path: Path, form: Format
+) -> None:
+    source_form: Format = 'voc' if form == 'shards' else form
+    root = Path(shutil.copytree(small_sets[source_form], tmp_path / 'set'))
+    empty_one(root, source_form)
+    if form == 'shards':
+        splits = read_splits(DataConfig(format='voc', root=str(root)))
+        root = tmp_path / 'shards'
+        for split, samples in (('train', splits.train), ('val', splits.val)):
+            write_shards(samples, splits.class_names, root, split, ShardLimit())
+    config = DataConfig(format=form, root=str(root))
+    kept = read_splits(config)
+    assert sorted(len(sample.boxes) > 0 for sample in kept.train) == [False, True, True, True]
+    assert any(
+        note.startswith('1 of 4 images to train on show no object: they are background; data.use')
+        for note in kept.notes
+    )
+    left = read_splits(config.model_copy(update={'use_background': False}))
+    assert len(left.train) == 3
+    assert 'left out 1 images without objects from training' in left.notes
+    assert [sample.name for sample in left.val] == [sample.name for sample in kept.val]
+
+
+def test_nothing_but_background(small_sets: dict[str, Path], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(small_sets['visdrone'], tmp_path / 'set'))
+    for path in (root / 'VisDrone2019-DET-train' / 'annotations').iterdir():
+        path.write_text('')
+    with pytest.raises(DatasetError, match='expected an image with an object, got none'):
+        read_splits(DataConfig(format='visdrone', root=str(root), use_background=False))

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from mnssd_training.data import Sample
 from mnssd_training.inspection.stats import BINS, measure, text_of
-from mnssd_training.inspection.stats_page import stats_page
+from mnssd_training.inspection.stats_page import _by_number, stats_page
 
 NAMES = ('Person', 'Car')
 
@@ -52,6 +52,17 @@ def test_without_a_network_there_are_no_sizes_in_it(train_samples: list[Sample])
     assert all(one.in_network == () for one in stats.classes.values())
 
 
+def test_images_are_grouped_by_their_number_of_objects(make_sample: Callable[..., Sample]) -> None:
+    boxes = [(10 * i, 0, 10 * i + 5, 5) for i in range(45)]
+    stats = measure([make_sample(boxes, [0] * 45), make_sample()], NAMES)
+    counts, edges = _by_number(stats.boxes_an_image)
+    assert (len(counts), counts[0], counts[-1]) == (16, 1, 1)
+    assert edges[:3] == ['0', '3', '6']
+    assert len(edges) == 17
+    assert _by_number((2, 1)) == ([2, 1], ['0', '1'])
+    assert _by_number(()) == ([], [])
+
+
 class Balance(HTMLParser):
     """Notices tags that are not closed, and addresses of other files."""
 
@@ -75,7 +86,8 @@ def test_the_page_is_whole_and_needs_no_other_file(make_sample: Callable[..., Sa
     balance = Balance()
     balance.feed(page)
     assert balance.open == []
-    assert balance.addresses == []
+    assert balance.addresses
+    assert all(one.startswith('data:image/svg+xml;base64,') for one in balance.addresses)
     assert '<Person>' not in page
     assert '&lt;Person&gt;' in page
     assert 'a &lt;set&gt; &amp; more' in page

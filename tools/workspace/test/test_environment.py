@@ -79,10 +79,9 @@ def test_the_launcher_needs_no_sourced_script(layout: Layout, tmp_path: Path) ->
     layout.python.chmod(0o755)
     layout.launcher.write_text(launcher_script(layout))
     layout.launcher.chmod(0o755)
-    ran = subprocess.run(
-        [layout.launcher, 'train', 'a b'], env={}, cwd=tmp_path, capture_output=True, text=True
-    )
-    path, script, *arguments = ran.stdout.splitlines()
+    command = [layout.launcher, 'train', 'a b']
+    told = subprocess.check_output(command, env={}, cwd=tmp_path, text=True)
+    path, script, *arguments = told.splitlines()
     assert path == ':'.join(map(str, paths['PYTHONPATH']))
     assert script == str(layout.install / 'mnssd_perception/lib/mnssd_perception/mnssd')
     assert arguments == ['train', 'a b']
