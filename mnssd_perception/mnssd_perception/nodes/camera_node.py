@@ -18,6 +18,7 @@ from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.ros.transport import read_shared_memory, shared_memory_conditions
 from mnssd_perception.sources import Frame, FrameSource, open_source, Pacer
+from mnssd_perception.text import sanitize_text
 from rclpy.node import Node
 from rclpy.task import Future
 from rclpy.utilities import get_rmw_implementation_identifier
@@ -39,6 +40,9 @@ LINGER = 0.3
 CLOSE_TIMEOUT = 1.0
 
 DIAGNOSTICS_PERIOD = 1.0  # s
+
+# Of a warning, which can hold names of files.
+MAX_LOG_CHARS = 500
 
 
 class CameraNode(Node):
@@ -96,13 +100,13 @@ class CameraNode(Node):
             report=self._warn,
         )
         rate = f'{source.rate:g} Hz' if source.rate else 'its own pace'
-        self.get_logger().info(f'playing {source.uri} at {rate}')
+        self.get_logger().info(f'playing {sanitize_text(source.uri)} at {rate}')
         return source
 
     def _warn(self, sentence: str) -> None:
         """Log what is wrong with the source and survived."""
         if self.context.ok():  # else the logger complains
-            self.get_logger().warning(sentence)
+            self.get_logger().warning(sanitize_text(sentence, MAX_LOG_CHARS))
 
     def _start_lockstep(self) -> Lockstep:
         """Listen to the detections."""
