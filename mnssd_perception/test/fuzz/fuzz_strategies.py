@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar('T')
 
 COUNT = int(os.environ.get('FUZZ_COUNT', '0'))
-DEFAULT_COUNT = 20
+DEFAULT_COUNT = 10
 MAX_MEMORY = (
     1 << 30
 )  # bytes that one example may allocate; what is damaged is far below a megabyte
