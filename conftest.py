@@ -8,11 +8,15 @@ which holds the package of that name, a package itself, and hide the real one.
 from collections.abc import Iterator
 import os
 
+from hypothesis import settings
 import mnssd_perception  # noqa: F401
 import mnssd_training  # noqa: F401
 import pytest
 
 os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # tests import ONNX Runtime by themselves too
+# No test depends on the speed of the machine.
+settings.register_profile('mnssd', deadline=None)
+settings.load_profile('mnssd')
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -96,7 +96,7 @@ def run_row(row: Row, python: Path, pytest_arguments: Sequence[str]) -> str:
         for name in ('PYTHONPATH', 'PYTHONHOME', 'LD_LIBRARY_PATH', 'AMENT_PREFIX_PATH'):
             variables.pop(name, None)
         # Two workers: a crash of a library ends one test, and not all of them.
-        options = ['-q', '-n', '2', '--dist', 'loadfile', '--tb=short', '-m', 'not slow']
+        options = ['-q', '-n', '2', '--dist', 'load', '--tb=short', '-m', 'not slow']
         options += ['-p', 'timeout', '-p', 'xdist', '-p', 'no:cacheprovider', *pytest_arguments]
         tests = [environment / 'bin/python', '-m', 'pytest', *options, *TESTS]
         with subprocess.Popen(

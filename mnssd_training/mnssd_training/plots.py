@@ -15,7 +15,6 @@ import warnings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 __all__ = [
     'Bars',

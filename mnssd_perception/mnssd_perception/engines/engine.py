@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
 from mnssd_perception.ssd import ModelSpec, RawHeads
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,7 +111,8 @@ class Engine(ABC):
         except MnssdError:
             raise
         except Exception as error:  # the runtimes have no common error
-            raise EngineError(f"engine '{self.info.name}' failed: {error}") from error
+            reason = sanitize_text(str(error), 500)
+            raise EngineError(f"engine '{self.info.name}' failed: {reason}") from error
         self._check_finite(logits=logits, offsets=offsets)
         return RawHeads(logits, offsets)
 

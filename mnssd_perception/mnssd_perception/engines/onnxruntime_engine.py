@@ -9,6 +9,7 @@ from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
 from mnssd_perception.engines.onnx_check import check_onnx, OnnxVersions
 from mnssd_perception.errors import EngineError, EngineUnavailableError
 from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +52,8 @@ class OnnxRuntimeEngine(Engine):
         except Exception as error:  # ONNX Runtime's errors share no public base
             if 'Unsupported model IR version' in str(error):
                 raise EngineError(_too_new(versions, onnxruntime.__version__)) from error
-            raise EngineError(f'not an ONNX network that can be loaded: {error}') from error
+            reason = sanitize_text(str(error), 500)
+            raise EngineError(f'not an ONNX network that can be loaded: {reason}') from error
         _check_contract(self._session, spec)
         self._image = np.zeros((*spec.input_size, 3), np.uint8)
         self._logits = np.zeros((spec.num_priors, spec.num_classes + 1), np.float32)

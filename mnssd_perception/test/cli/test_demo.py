@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs rclpy')
 pytest.importorskip('vision_msgs', reason='needs the built messages')
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = pytest.mark.ros
 
 PACKAGE = Path(__file__).resolve().parents[2] / 'mnssd_perception'
 CLIP = PACKAGE / 'assets' / 'clips' / 'hit_uav'

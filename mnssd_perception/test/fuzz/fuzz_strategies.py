@@ -35,7 +35,7 @@ __all__ = [
 T = TypeVar('T')
 
 COUNT = int(os.environ.get('FUZZ_COUNT', '0'))
-DEFAULT_COUNT = 20
+DEFAULT_COUNT = 10
 MAX_MEMORY = (
     1 << 30
 )  # bytes that one example may allocate; what is damaged is far below a megabyte
@@ -44,7 +44,7 @@ REFUSED = object()
 
 NUMBERS = (
     'nan', '-inf', 'Infinity', '1e999', '-1', '0', '2', '1e-320', '9' * 400, '65536', '0x10',
-    '1,5', '1.5.', '--3', '', 'abc', '1_000', '\u0663', 'true', 'null', '"5"', '[1]', '3.0000000001',
+    '1,5', '1.5.', '--3', '', 'abc', '1_000', '\u0663', 'true', 'null', '"5"', '[1]', '3.00000001',
 )  # fmt: skip
 WORDS = ('', 'x', 'null', '\0', '../../etc/passwd', '<', '&', '"', 'x' * 7000, '%s', '\u2603')
 SCALARS: tuple[Any, ...] = (

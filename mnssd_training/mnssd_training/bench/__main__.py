@@ -1,4 +1,4 @@
-"""``python -m mnssd_training.bench [NAME ...]``: print the figures that docs quote."""
+"""``mnssd bench [NAME ...]``: print the figures that docs quote."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -22,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--rounds', type=int, default=200)
     parser.add_argument('--bundle', type=Path, help='default: the one that comes with mnssd')
     parser.add_argument(
-        '--data', type=Path, help='photographs to load and score, in the layout of VOC'
+        '--data',
+        type=Path,
+        help='images to load and score, in the layout of VOC (loading: or those of the demo)',
     )
-    parser.add_argument('--workers', type=int, default=0, help='processes that load photographs')
+    parser.add_argument('--workers', type=int, default=0, help='processes that load images')
     args = parser.parse_args(arguments)
     known = {
         'postprocess': lambda: bench_postprocess(args.rounds),

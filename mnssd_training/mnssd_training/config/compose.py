@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import os
 from pathlib import Path
 
+from mnssd_perception.text import sanitize_text
 from mnssd_training.config.environment import expand, fill_in
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.section import Section
@@ -90,7 +91,7 @@ def _experiment(name: str, folder: Path = Path(), where: str = '') -> Path:
     path = folder / name
     if not _exists(path):
         hint = did_you_mean(name, shipped_experiments())
-        raise ConfigError(f'{where}{path}: no such experiment; {hint}')
+        raise ConfigError(f'{where}{sanitize_text(str(path))}: no such experiment; {hint}')
     if path.is_dir():
         raise ConfigError(f'{where}{path}: Is a directory')
     return path

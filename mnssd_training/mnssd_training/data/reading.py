@@ -216,7 +216,8 @@ def read_text(path: Path, limit: int = MAX_LIST) -> str:
         if status.st_size > limit:
             raise DatasetError(path, f'expected at most {limit} bytes, got {status.st_size}')
         with path.open('rb') as file:
-            return file.read(limit).decode('utf-8-sig')
+            # Not `limit`: Python allocates as many bytes as it is asked for.
+            return file.read(status.st_size).decode('utf-8-sig')
     except FileNotFoundError as error:
         raise DatasetError(path, 'no such file') from error
     except (OSError, ValueError) as error:

@@ -107,6 +107,8 @@ def begin_with(model: MobileNetSsd, source: str, other: InitialWeights) -> tuple
     words = f'; {len(fresh)} layers begin afresh, such as {fresh[0]}' if fresh else ''
     if other.spec.class_names != model.spec.class_names:
         words += f'; its classes are others: {", ".join(other.spec.class_names)}'
+    if other.spec.feature_maps != model.spec.feature_maps:
+        words += '; its priors are others, so boxes are learnt anew'
     words = f'{source}: {match.share:.0%} of the weights taken over{words}'
     return mask_secrets(words), match.share
 

@@ -1,0 +1,145 @@
+"""
+The peer: images to batches with torchvision as fast as it goes.
+
+``torchvision.io`` decodes into uint8 tensors, which stay uint8 up to the network; zoom-out and
+IoU crop draw their parameters on the boxes alone, so that one window of the image is cropped and
+resized (with antialiasing) into its place; flip and photometric distortion work on that small
+image, the hue in OpenCV, since v2 computes it in float32 for a tenfold of the time; priors are
+matched in the loader's workers. Nothing is computed on pixels that the network does not see.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes
+from mnssd_training.bench import torchvision_loading as reference
+from mnssd_training.data import Sample
+from mnssd_training.data.sample import read_encoded
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.io import decode_image, ImageReadMode
+from torchvision.ops import box_convert
+from torchvision.transforms import v2
+
+__all__ = ['augment', 'batches', 'decode']
+
+ZOOM_OUT, IOU_CROP = v2.RandomZoomOut(), v2.RandomIoUCrop()
+DISTORT, SANITIZE = v2.RandomPhotometricDistort(), v2.SanitizeBoundingBoxes()
+
+Augmented = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def decode(sample: Sample) -> torch.Tensor:
+    """Read an image with torchvision: ``(3, height, width)`` uint8."""
+    encoded = torch.frombuffer(bytearray(read_encoded(sample.path)), dtype=torch.uint8)
+    return decode_image(encoded, ImageReadMode.RGB)
+
+
+def augment(image: torch.Tensor, sample: Sample, spec: ModelSpec) -> Augmented:
+    """
+    Augment an image and bring it to the network.
+
+    :param image: ``(3, height, width)`` uint8.
+    :param sample: its annotations.
+    :param spec: the network.
+    :return: ``(3, H, W)`` uint8, boxes ``(N, 4)`` xyxy in pixels of the input, labels from 1.
+    """
+    (height, width), size = sample.size, spec.input_size
+    boxes, labels = torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels) + 1
+    left, top, canvas = 0, 0, (height, width)
+    if torch.rand(()) < ZOOM_OUT.p:
+        left, top, right, bottom = ZOOM_OUT.make_params([image])['padding']
+        canvas = (height + top + bottom, width + left + right)
+    shifted = tv_tensors.BoundingBoxes(
+        boxes + torch.tensor((left, top, left, top)), format='XYXY', canvas_size=canvas
+    )
+    crop = {'top': 0, 'left': 0, 'height': canvas[0], 'width': canvas[1]}
+    if drawn := IOU_CROP.make_params([shifted]):
+        inside = drawn.pop('is_within_crop_area')
+        shifted, labels, crop = (
+            tv_tensors.wrap(shifted[inside], like=shifted),
+            labels[inside],
+            drawn,
+        )
+    # The part of the window that shows the image, and where it comes to lie in the input.
+    window = np.array((crop['top'] - top, crop['left'] - left), np.float64)
+    window_size = np.array((crop['height'], crop['width']))
+    scale = np.array(size) / window_size
+    low, high = np.maximum(window, 0), np.minimum(window + window_size, (height, width))
+    y1, x1 = np.rint((low - window) * scale).astype(int).tolist()
+    y2, x2 = np.rint((high - window) * scale).astype(int).tolist()
+    mean = torch.tensor(spec.normalisation.mean)[:, None, None]
+    picture = (mean * 255).to(torch.uint8).expand(3, *size).contiguous()
+    if y2 > y1 and x2 > x1:
+        (upper, first), (lower, last) = (edge.astype(int).tolist() for edge in (low, high))
+        part = image[:, upper:lower, first:last]
+        picture[:, y1:y2, x1:x2] = v2.functional.resize(part, [y2 - y1, x2 - x1], antialias=True)
+    moved = v2.functional.crop(shifted, **crop)
+    target = {'boxes': v2.functional.resize(moved, list(size)), 'labels': labels}
+    seen = tv_tensors.Image(picture)
+    if torch.rand(()) < 0.5:
+        seen = v2.functional.horizontal_flip(seen)
+        target['boxes'] = v2.functional.horizontal_flip(target['boxes'])
+    seen, target = SANITIZE(tv_tensors.Image(_distort(seen)), target)
+    plain = target['boxes'].as_subclass(torch.Tensor)
+    return seen.as_subclass(torch.Tensor), plain, target['labels']
+
+
+def _distort(image: torch.Tensor) -> torch.Tensor:
+    """Do what ``v2.RandomPhotometricDistort`` does to a uint8 image."""
+    params = DISTORT.make_params([image])
+    hue, order = params['hue_factor'], params['channel_permutation']
+    contrast = params['contrast_factor']
+    if params['brightness_factor'] is not None:
+        image = v2.functional.adjust_brightness(image, params['brightness_factor'])
+    if contrast is not None and params['contrast_before']:
+        image = v2.functional.adjust_contrast(image, contrast)
+    if params['saturation_factor'] is not None:
+        image = v2.functional.adjust_saturation(image, params['saturation_factor'])
+    if hue is not None:
+        hsv = cv2.cvtColor(image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2HSV)
+        turned = (np.arange(256) + round(hue * 180)) % 180  # OpenCV's hue is in steps of 2 degrees
+        hsv[..., 0] = cv2.LUT(hsv[..., 0], turned.astype(np.uint8))
+        image = torch.from_numpy(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)).permute(2, 0, 1)
+    if contrast is not None and not params['contrast_before']:
+        image = v2.functional.adjust_contrast(image, contrast)
+    return image if order is None else image[order].contiguous()
+
+
+class _Images(Dataset[Augmented]):
+    """Network inputs with their targets."""
+
+    def __init__(self, samples: Sequence[Sample], spec: ModelSpec, matching: Matching) -> None:
+        height, width = spec.input_size
+        pixels = prior_boxes(spec) * np.array((width, height, width, height), np.float32)
+        self._samples, self._spec, self._matching = samples, spec, matching
+        self._priors = box_convert(torch.from_numpy(pixels), 'cxcywh', 'xyxy')
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Augmented:
+        sample = self._samples[index]
+        image, boxes, labels = augment(decode(sample), sample, self._spec)
+        return image, *reference.match(boxes, labels, self._priors, self._matching)
+
+
+def batches(
+    samples: Sequence[Sample], spec: ModelSpec, matching: Matching, batch_size: int, workers: int
+) -> Iterator[Augmented]:
+    """
+    Make the batches of an epoch.
+
+    :param samples: the training set.
+    :param spec: the network.
+    :param matching: the thresholds.
+    :param batch_size: images a batch.
+    :param workers: processes.
+    :return: images ``(B, 3, H, W)`` uint8, classes ``(B, P)``, offsets ``(B, P, 4)``.
+    """
+    dataset = _Images(samples, spec, matching)
+    yield from DataLoader(
+        dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
+    )
