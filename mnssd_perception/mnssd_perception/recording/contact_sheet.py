@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 from mnssd_perception.errors import RecordingError
 from mnssd_perception.ssd import fit_size, resize_image
-from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,6 @@ Image = NDArray[np.uint8]
 COLUMNS, ROWS = 3, 4
 TILE_WIDTH, MAX_TILE_HEIGHT = 560, 840
 GAP = 8
-MAX_CAPTION = 60  # characters that fit below a tile
 CAPTION_HEIGHT = 26
 PAPER, PRINT = (24, 24, 24), (225, 225, 225)
 
@@ -46,7 +44,7 @@ class ContactSheet:
         """
         if self._seen % self._every == 0:
             size = fit_size(image.shape[:2], (MAX_TILE_HEIGHT, TILE_WIDTH))
-            self._tiles.append((resize_image(image, size), sanitize_text(caption, MAX_CAPTION)))
+            self._tiles.append((resize_image(image, size), caption))
             if len(self._tiles) >= 2 * self._num_tiles:
                 self._tiles = self._tiles[::2]
                 self._every *= 2

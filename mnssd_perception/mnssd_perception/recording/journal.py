@@ -44,8 +44,7 @@ class Journal:
             'detections': [
                 {
                     'class_id': str(label),
-                    # As it is: JSON escapes what a terminal would obey.
-                    'class_name': sighting.class_names.get(label, str(label)),
+                    'class_name': sighting.name(label),
                     'score': round(score, 4),
                     'box_xyxy': [round(side, 2) for side in box],
                 }

@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mnssd_perception.ssd import Detections
-from mnssd_perception.text import sanitize_text
 
 __all__ = ['Sighting']
-
-MAX_NAME = 60  # characters of a class name
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,9 @@ class Sighting:
         Name a class.
 
         :param label: of the class.
-        :return: its name, safe to show, or its number.
+        :return: its name, or its number.
         """
-        return sanitize_text(self.class_names.get(label, label), MAX_NAME)
+        return self.class_names.get(label, str(label))
 
     def counts(self) -> dict[str, int]:
         """

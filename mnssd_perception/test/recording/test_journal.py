@@ -1,5 +1,6 @@
 """Tests of the journal."""
 
+from dataclasses import replace
 import json
 from pathlib import Path
 
@@ -79,3 +80,9 @@ def test_a_full_disk_is_an_error() -> None:
     with pytest.raises(RecordingError, match='No space left'):
         journal.close()
     journal.close()
+
+
+def test_a_long_frame_id_does_not_fill_the_disk(tmp_path: Path) -> None:
+    with Journal(tmp_path / 'found.jsonl') as journal:
+        journal.add(replace(sighting([]), frame_id='c' * 10**6))
+    assert (tmp_path / 'found.jsonl').stat().st_size < 1000
