@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
@@ -61,7 +62,9 @@ def bench_loading(root: Path | None = None, rounds: int = 5, workers: int = 0) -
     :param workers: processes of each loader.
     :raises ConfigError: if there is no such folder.
     """
-    torch.set_num_threads(1)  # as in a worker; small tensors on several cores cost more than gain
+    # As in a worker; small tensors on several cores cost more than they gain.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     samples, spec = _read(root, workers)
     readers: dict[str, Reader] = {
         OURS: _batches,

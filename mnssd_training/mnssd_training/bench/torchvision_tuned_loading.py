@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.io import decode_image, ImageReadMode
-from torchvision.ops import box_convert
+from torchvision.ops import box_convert, box_iou
 from torchvision.transforms import v2
 
 __all__ = ['augment', 'batches', 'decode']
@@ -52,17 +52,10 @@ def augment(image: torch.Tensor, sample: Sample, spec: ModelSpec) -> Augmented:
     if torch.rand(()) < ZOOM_OUT.p:
         left, top, right, bottom = ZOOM_OUT.make_params([image])['padding']
         canvas = (height + top + bottom, width + left + right)
-    shifted = tv_tensors.BoundingBoxes(
-        boxes + torch.tensor((left, top, left, top)), format='XYXY', canvas_size=canvas
-    )
-    crop = {'top': 0, 'left': 0, 'height': canvas[0], 'width': canvas[1]}
-    if drawn := IOU_CROP.make_params([shifted]):
-        inside = drawn.pop('is_within_crop_area')
-        shifted, labels, crop = (
-            tv_tensors.wrap(shifted[inside], like=shifted),
-            labels[inside],
-            drawn,
-        )
+    boxes = boxes + torch.tensor((left, top, left, top))
+    crop, inside = _draw_crop(boxes, canvas)
+    labels = labels[inside]
+    shifted = tv_tensors.BoundingBoxes(boxes[inside], format='XYXY', canvas_size=canvas)
     # The part of the window that shows the image, and where it comes to lie in the input.
     window = np.array((crop['top'] - top, crop['left'] - left), np.float64)
     window_size = np.array((crop['height'], crop['width']))
@@ -85,6 +78,40 @@ def augment(image: torch.Tensor, sample: Sample, spec: ModelSpec) -> Augmented:
     seen, target = SANITIZE(tv_tensors.Image(_distort(seen)), target)
     plain = target['boxes'].as_subclass(torch.Tensor)
     return seen.as_subclass(torch.Tensor), plain, target['labels']
+
+
+def _draw_crop(
+    boxes: torch.Tensor, canvas: tuple[int, int]
+) -> tuple[dict[str, int], torch.Tensor]:
+    """
+    Draw what ``v2.RandomIoUCrop`` draws, but all tries of an option at once.
+
+    :param boxes: ``(N, 4)`` xyxy, pixels of the canvas.
+    :param canvas: (height, width), pixels.
+    :return: the crop, and which boxes have their centres in it.
+    """
+    size = torch.tensor(canvas)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    while len(boxes):
+        least = IOU_CROP.options[int(torch.randint(len(IOU_CROP.options), ()))]
+        if least >= 1:
+            break
+        scales = torch.empty(IOU_CROP.trials, 2).uniform_(IOU_CROP.min_scale, IOU_CROP.max_scale)
+        sizes = (size * scales).long()  # height, width
+        places = ((size - sizes) * torch.rand(IOU_CROP.trials, 2)).long()  # top, left
+        low, high = places.flip(1).float(), (places + sizes).flip(1).float()
+        inside = ((centres > low[:, None]) & (centres < high[:, None])).all(dim=2)
+        ious = box_iou(torch.cat((low, high), dim=1), boxes) * inside
+        aspects = sizes[:, 1] / sizes[:, 0]
+        fits = (aspects >= IOU_CROP.min_aspect_ratio) & (aspects <= IOU_CROP.max_aspect_ratio)
+        fits &= inside.any(dim=1) & (ious.amax(dim=1) >= least)
+        if fits.any():
+            first = int(fits.int().argmax())
+            (top, left), (height, width) = places[first].tolist(), sizes[first].tolist()
+            crop = {'top': top, 'left': left, 'height': height, 'width': width}
+            return crop, inside[first]
+    everything = torch.ones(len(boxes), dtype=torch.bool)
+    return {'top': 0, 'left': 0, 'height': canvas[0], 'width': canvas[1]}, everything
 
 
 def _distort(image: torch.Tensor) -> torch.Tensor:
