@@ -29,12 +29,6 @@ class Mailbox(Generic[T]):
         with self._condition:
             return self._dropped
 
-    @property
-    def closed(self) -> bool:
-        """Say whether the mailbox was closed."""
-        with self._condition:
-            return self._closed
-
     def put(self, item: T) -> None:
         """
         Leave an item for the taker, in place of an older one; never blocks.

@@ -26,6 +26,17 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _forkable() -> None:
+    """
+    Let tests fork processes that train, in whatever order the tests run.
+
+    The first backward pass of a process starts a thread for each kind of device. An export that
+    ran before has registered a made-up GPU, whose thread no forked process would have.
+    """
+    torch.zeros(1, requires_grad=True).sum().backward()
+
+
 @pytest.fixture(scope='session')
 def hit_uav() -> Path:
     return ASSETS / 'hit_uav'

@@ -245,7 +245,9 @@ class DetectorNode(ManagedNode):
         """Sum up how the detector does."""
         snapshot = self._stats.snapshot()
         failure = self._worker.failure if self._worker is not None else None
-        timeout, is_active = self._declared.values.engine_timeout, self._worker is not None
+        timeout = self._declared.values.engine_timeout
+        # A worker that hung while the node was deactivated is still there.
+        is_active = self._worker is not None and self.transition_error is None
         state = state_of(snapshot, failure, timeout, is_active=is_active)
         info = self._engine.info if self._engine is not None else None
         self._status_message = make_status(

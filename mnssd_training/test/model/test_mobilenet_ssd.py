@@ -15,7 +15,8 @@ from mnssd_perception.ssd import (
 )
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import ConfigError
-from mnssd_training.model import build_model, MobileNetSsd
+from mnssd_training.model import build_model, check_grids, MobileNetSsd
+from mnssd_training.priors import spec_at
 import numpy as np
 import pytest
 import torch
@@ -182,3 +183,24 @@ def test_names_of_weights_stay(spec: ModelSpec) -> None:
     backbone = [name for name in names if name.startswith('backbone.features.')]
     assert len(backbone) == 104
     assert names == {*heads, *smooth, *lateral, *backbone}
+
+
+def test_grids_are_checked_at_any_input_size(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build_model(spec, ModelConfig(channels=8)).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    for size in ((64, 96), (97, 131)):
+        check_grids(network, spec_at(spec, size))
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    with pytest.raises(ConfigError, match='expected grids of .* for an input of 64 x 96, the'):
+        check_grids(network, replace(spec, input_size=(64, 96)))
+
+    def refuse(_: torch.Tensor) -> None:
+        raise AssertionError('height 64 must be 224')
+
+    monkeypatch.setattr(network.backbone, 'forward', refuse)
+    with pytest.raises(ConfigError, match='cannot see an input of 64 x 96: height 64 must be 224'):
+        check_grids(network, spec_at(spec, (64, 96)))
+    assert network.training

@@ -9,8 +9,13 @@ from typing import Any
 
 from mnssd_training.config import Experiment, load_experiment
 import pytest
+import torch
 
 KILLS = 3
+
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='autograd on CUDA cannot be forked'
+)
 
 
 @pytest.fixture(scope='module')

@@ -9,6 +9,7 @@ import signal
 from typing import Any
 
 from mnssd_perception.files import write_atomically
+from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from mnssd_training.train import (
@@ -16,6 +17,7 @@ from mnssd_training.train import (
     interruptible,
     load_checkpoint,
     Preempted,
+    state,
     train,
 )
 import pytest
@@ -214,6 +216,18 @@ def test_a_run_folder_that_cannot_be_made(tiny: Make, tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(TrainingError, match='cannot be written'):
         train(tiny(), tmp_path / 'file' / 'run', progress=False)
+
+
+def test_a_training_size_that_the_network_cannot_see_is_told_before_the_run(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_: object, spec: ModelSpec) -> None:
+        raise ConfigError(f'cannot see {spec.input_size}')
+
+    monkeypatch.setattr(state, 'check_grids', refuse)
+    with pytest.raises(ConfigError, match=r'cannot see \(96, 128\)'):
+        train(tiny(**{'training.multi_scale': '[1.5, 1.5]'}), tmp_path / 'run', progress=False)
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_full_disk_is_named_and_keeps_the_last_checkpoint(
