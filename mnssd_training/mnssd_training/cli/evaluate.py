@@ -8,6 +8,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
 from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
@@ -87,7 +88,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     }
     if args.html:
         pictures = draw_failures(samples, found, failures)
-        title = f'{Path(args.model).name} on {Path(config.root).name}'
+        title = mask_secrets(f'{Path(args.model).name} on {Path(config.root).name}')
         write_file(args.html, report_page(report, title, facts, pictures))
     plain = json.dumps(report, indent=2, allow_nan=False)
     if args.json and args.json != '-':
@@ -101,7 +102,7 @@ def _facts(
     """Say what was scored on what."""
     height, width = subject.spec.input_size
     sources = [
-        f'{source.root} ({source.format}, {split or source.val_split})'
+        f'{mask_secrets(source.root)} ({source.format}, {split or source.val_split})'
         for source in (config, *config.more)
     ]
     num_objects = sum(len(sample.boxes) for sample in samples)
