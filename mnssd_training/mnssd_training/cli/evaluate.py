@@ -88,7 +88,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     }
     if args.html:
         pictures = draw_failures(samples, found, failures)
-        title = mask_secrets(f'{Path(args.model).name} on {Path(config.root).name}')
+        title = f'{_last_part(args.model)} on {_last_part(config.root)}'
         write_file(args.html, report_page(report, title, facts, pictures))
     plain = json.dumps(report, indent=2, allow_nan=False)
     if args.json and args.json != '-':
@@ -146,6 +146,11 @@ def _count(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
     return int(text)
+
+
+def _last_part(place: str) -> str:
+    """Name a path or an address by its end, without passwords."""
+    return Path(mask_secrets(place)).name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
