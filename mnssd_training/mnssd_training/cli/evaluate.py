@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from mnssd_perception.ssd import Detections
+from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
 from mnssd_training.cli.subject import open_subject, Subject
 from mnssd_training.cli.verb import run_verb
@@ -100,7 +101,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         )
         page = report_page(
             report,
-            f'{Path(args.model).name} on {Path(config.root).name}',
+            f'{_last_part(args.model)} on {_last_part(config.root)}',
             facts,
             draw_failures(samples, found, evaluation.failures),
             scenes=draw_scenes(samples, models, scenes),
@@ -132,7 +133,7 @@ def _facts(
     """Say what was scored on what."""
     height, width = subject.spec.input_size
     sources = [
-        f'{source.root} ({source.format}, {split or source.val_split})'
+        f'{mask_secrets(source.root)} ({source.format}, {split or source.val_split})'
         for source in (config, *config.more)
     ]
     num_objects = sum(len(sample.boxes) for sample in samples)
@@ -175,6 +176,11 @@ def _count(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
     return int(text)
+
+
+def _last_part(place: str) -> str:
+    """Name a path or an address by its end, without passwords."""
+    return Path(mask_secrets(place)).name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

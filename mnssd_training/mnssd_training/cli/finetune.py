@@ -15,6 +15,7 @@ from pathlib import Path
 import sys
 from typing import NamedTuple
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.train import dry_run, run_training
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import compose, draw, one_line, validate
@@ -151,7 +152,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     tree = compose(EXPERIMENT, [*overrides, *args.set])
     experiment = validate(tree)
     if args.print_config:
-        print(draw(experiment, tree), end='')
+        print(mask_secrets(draw(experiment, tree)), end='')
     elif args.dry_run:
         dry_run(experiment)
     else:

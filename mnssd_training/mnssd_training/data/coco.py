@@ -97,6 +97,8 @@ def _read_json(path: Path) -> Record:
         plain = json.loads(read_text(path, MAX_JSON), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise DatasetError(path, f'not JSON: {error}') from error
+    except MemoryError as error:
+        raise DatasetError(path, 'larger than the memory; split it') from error
     if not isinstance(plain, dict):
         raise DatasetError(path, f'expected a JSON object, got {type(plain).__name__}')
     return plain

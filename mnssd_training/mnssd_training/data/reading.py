@@ -39,6 +39,7 @@ MAX_SIDE = 1 << 16  # pixels
 FLOAT32 = struct.Struct('4f')
 MAX_LIST = 64 << 20  # bytes of a list of images or classes
 MAX_ANNOTATION = 8 << 20  # bytes of the annotation of one image: tens of thousands of objects
+MAX_TAGS = 400_000  # of an XML annotation: 20 an object; a tag takes hundreds of bytes of memory
 DOCUMENT_TYPE = re.compile(r'<!\s*(DOCTYPE|ENTITY)', re.IGNORECASE)
 
 
@@ -236,6 +237,8 @@ def read_xml(path: Path) -> ElementTree.Element:
     :raises DatasetError: if it is missing, too large or not XML.
     """
     text = read_text(path, MAX_ANNOTATION)
+    if text.count('<') > MAX_TAGS:
+        raise DatasetError(path, f'not XML that can be read: expected at most {MAX_TAGS} tags')
     if DOCUMENT_TYPE.search(text):
         raise DatasetError(path, 'not XML that can be read: expected no DOCTYPE and no entities')
     try:

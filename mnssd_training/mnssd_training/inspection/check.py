@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mnssd_perception.errors import MnssdError
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, SourceConfig
 from mnssd_training.data.sample import ShardEntry
 from mnssd_training.data.sources import read_samples
@@ -84,7 +85,7 @@ def check(
         findings += check_boxes(item)
         findings += check_pairs(item, names)
     findings += check_unusual(placed, names)
-    root = ', '.join(source.root for source in sources)
+    root = mask_secrets(', '.join(source.root for source in sources))
     findings += check_classes(placed, names, TRAIN, VAL, root)
     findings += check_empty(placed, root)
     if experiment is not None:

@@ -29,7 +29,7 @@ def check_image(entry: Entry, photograph: Photograph | None) -> Iterator[Finding
         words = f'{width} x {height} pixels, annotated as {entry.size[1]} x {entry.size[0]}'
         yield Finding('size differs', file, '', words)
     if photograph.orientation != 1:
-        words = f'EXIF orientation {photograph.orientation}: readers turn it or do not'
+        words = f'EXIF orientation {photograph.orientation}: the image is turned upright'
         yield Finding('orientation set', file, '', words)
     if not photograph.is_8_bit:
         yield Finding('not 8 bit', file, '', 'a channel has more than 8 bits')

@@ -62,6 +62,8 @@ def _check_nearness(
 ) -> Iterator[Finding]:
     """Find images that look like others."""
     hashes = [photograph.hash for photograph in found if photograph.hash is not None]
+    if not hashes:
+        return
     nearest: dict[tuple[int, bool], tuple[int, int]] = {}
     for one, other, bits in near_pairs(np.array(hashes, np.bool_).reshape(len(hashes), -1)):
         crosses = split_of[found[one].path] != split_of[found[other].path]

@@ -98,7 +98,7 @@ KINDS: dict[str, Kind] = {
     'box small for network': Kind('note', 'use a larger input, or tiles, or leave such boxes out'),
     'box without prior': Kind('note', 'lay priors out for these boxes; see anchors'),
     # --- images ---
-    'orientation set': Kind('warning', 'turn the pixels and remove the EXIF tag'),
+    'orientation set': Kind('note', 'nothing for mnssd, which turns it; other tools may not'),
     'not 8 bit': Kind('warning', 'reduce it to 8 bit the way the camera of the drone does'),
     'grey among colour': Kind('warning', 'look whether these images belong to this data set'),
     'colour among grey': Kind('warning', 'look whether these images belong to this data set'),

@@ -77,7 +77,7 @@ def _read_json(path: Path, findings: list[Finding]) -> dict[str, list[Any]]:
     if text is not None:
         try:
             content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, MemoryError) as error:
             findings.append(Finding('annotation unreadable', str(path), '', f'not JSON: {error}'))
             text = None
     lists = {}

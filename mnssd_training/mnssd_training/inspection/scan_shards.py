@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnssd_training.config.data import SourceConfig
+from mnssd_training.config.data import DataConfig, SourceConfig
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.shards import read_shards
 from mnssd_training.errors import DatasetError
@@ -24,9 +24,10 @@ def scan_shards(source: SourceConfig, splits: Sequence[str]) -> Scan:
     findings: list[Finding] = []
     entries: list[Entry] = []
     classes: dict[str, None] = {}
+    cache = source.cache if isinstance(source, DataConfig) else ''
     for split in splits:
         try:
-            reading = read_shards(source.root, split)
+            reading = read_shards(source.root, split, cache)
         except DatasetError as error:
             words = str(error).removeprefix(f'{error.path}: ')
             findings.append(Finding('list unreadable', str(error.path), split, words))

@@ -175,7 +175,7 @@ def test_models_that_are_none(
     assert 'gone.onnx: cannot read the network' in error('gone.onnx')
     for name in ('text.pt', 'text.onnx'):
         (tmp_path / name).write_text('text')
-    assert 'not a checkpoint' in error(tmp_path / 'text.pt')
+    assert 'damaged: not a file of torch' in error(tmp_path / 'text.pt')
     assert 'text.onnx: not an ONNX network' in error(tmp_path / 'text.onnx')
     (tmp_path / 'cut.mnssd').write_bytes(bundle.read_bytes()[:-300])
     assert 'not a zip archive' in error(tmp_path / 'cut.mnssd')

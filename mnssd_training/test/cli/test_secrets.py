@@ -8,7 +8,7 @@ from pathlib import Path
 import threading
 import zipfile
 
-from mnssd_training.cli import evaluate, export, train
+from mnssd_training.cli import dataset, evaluate, export, train
 from mnssd_training.data import Sample
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 import pytest
@@ -84,7 +84,9 @@ def test_a_password_is_left_nowhere(
     step = str(next((run / 'checkpoints').glob('step-*.pt')))
     names = ['--name', 'tiny', '--version', '1', '--output', str(out)]
     assert export.main([step, *names]) == 0
-    assert evaluate.main([step, '--quiet', '--limit', '1']) == 0
+    report = ['--json', str(out / 'report.json'), '--html', str(out / 'report.html')]
+    assert evaluate.main([step, '--quiet', *report]) == 0
+    assert dataset.main(['check', *arguments[:-2], '--quiet', '--workers', '1']) == 0
     server.shutdown()
     server.server_close()
     monkeypatch.setattr('mnssd_training.data.remote.FIRST_WAIT', 0)

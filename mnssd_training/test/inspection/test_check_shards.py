@@ -47,6 +47,12 @@ def test_shards_whose_bytes_were_changed(shards: Path) -> None:
     assert kinds(run(shards)) == {'image unreadable'}
 
 
+def test_no_image_that_can_be_read(shards: Path) -> None:
+    for tar in shards.glob('*.tar'):
+        tar.unlink()
+    assert kinds(run(shards)) == {'image unreadable'}
+
+
 def test_shards_without_an_index(shards: Path) -> None:
     (shards / index_name('val')).unlink()
     assert kinds(run(shards)) == {'list unreadable'}

@@ -66,8 +66,14 @@ def test_nothing_to_normalise(images: torch.Tensor) -> None:
     'keys',
     [
         {'shared_head': True},
-        {'pyramid': 'plain', 'head': 'plain', 'head_channels': 8, 'tap': 'block'},
-        {'pyramid': 'plain', 'head': 'ssdlite', 'extra': 'depthwise', 'extra_channels': (32,)},
+        {
+            'pyramid': 'plain',
+            'extra': 'depthwise',
+            'extra_channels': (32,),
+            'head': 'plain',
+            'head_channels': 8,
+            'tap': 'block',
+        },
     ],
 )
 def test_networks_of_other_kinds(keys: dict[str, object], images: torch.Tensor) -> None:
