@@ -33,6 +33,7 @@ from mnssd_perception.ros.labels import label_info, vision_info
 from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
+from mnssd_perception.ros.transport import TransportMonitor
 from mnssd_perception.self_test import run_self_test
 from mnssd_perception.ssd import Detections
 from mnssd_perception.text import sanitize_text
@@ -150,11 +151,12 @@ class DetectorNode(ManagedNode):
             max_age=lambda: self._declared.values.max_age_ms / 1000,
         )
         if self._subscribe:
+            self._transport = TransportMonitor(self._topic)
             with qos.named_overrides(self, 'image', 'subscription'):
                 self._images = self.create_subscription(
                     Image,
                     'image',
-                    self.offer,
+                    self._on_image,
                     qos.image_in(),
                     qos_overriding_options=qos.overridable(),
                 )
@@ -230,6 +232,11 @@ class DetectorNode(ManagedNode):
             drawn = draw_detections(image, detections, names)
             self._overlay.publish(from_array(drawn, 'rgb8', msg.header))
 
+    def _on_image(self, msg: Image) -> None:
+        """Take an image from DDS."""
+        self._transport.add(msg)
+        self.offer(msg)
+
     def _watch(self) -> None:
         """Report at once that the worker has died or hangs, or hangs no longer."""
         is_hung = self._stats.frame_age() > self._declared.values.engine_timeout
@@ -258,6 +265,8 @@ class DetectorNode(ManagedNode):
         ]
         if self._images is not None:
             conditions += check_subscription(self, 'image', self._images)
+            is_drawing = self._overlay.get_subscription_count() > 0
+            conditions += self._transport.conditions(is_republished=is_drawing)
         if self._detector is not None:
             conditions += check_publisher(self, 'detections', self._detections)
         return make_report(self._status_message, conditions)

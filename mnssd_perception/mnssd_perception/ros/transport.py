@@ -18,6 +18,8 @@ import time
 
 from mnssd_perception.ros.diagnostics import Condition, WARN
 import numpy as np
+from rclpy.utilities import get_rmw_implementation_identifier
+from sensor_msgs.msg import Image
 
 __all__ = [
     'LostImages',
@@ -26,6 +28,7 @@ __all__ = [
     'PROFILES',
     'shared_memory_conditions',
     'SharedMemory',
+    'TransportMonitor',
 ]
 
 # The only middleware that is set up by our profiles.
@@ -223,6 +226,41 @@ class LostImages:
             '(--shm-size, --ipc=host), or ask for reliable'
         )
         return [Condition('lost_images', WARN, message)]
+
+
+class TransportMonitor:
+    """
+    Watches whether the images that a node subscribes to arrive.
+
+    :param topic: of the images, for messages.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._lost_images = LostImages(topic)
+        self._image_bytes = 0
+
+    def add(self, msg: Image) -> None:
+        """
+        Note an image that has arrived.
+
+        :param msg: the image.
+        """
+        self._lost_images.add(msg.header.stamp.sec * NS + msg.header.stamp.nanosec)
+        self._image_bytes = len(msg.data)
+
+    def conditions(self, *, is_republished: bool) -> list[Condition]:
+        """
+        Report what keeps images from arriving.
+
+        :param is_republished: whether the node publishes images of the same size.
+        :return: what is wrong with the shared memory, and images that were lost.
+        """
+        memory = read_shared_memory(get_rmw_implementation_identifier())
+        sent_bytes = self._image_bytes if is_republished else 0
+        return [
+            *shared_memory_conditions(memory, sent_bytes, self._image_bytes),
+            *self._lost_images.conditions(),
+        ]
 
 
 def _is_unlocked(path: Path) -> bool:

@@ -429,6 +429,15 @@ def test_compressed_images_are_reported(rig):
     rig.report(lambda status: 'CompressedImage' not in status.message)
 
 
+def test_lost_images_are_reported(rig):
+    """A camera of 10 Hz of which four images arrive and the next six do not."""
+    for index in (number for number in range(80) if number % 10 < 4):
+        rig.look(BLANK, stamp=Stamp(sec=1 + index // 10, nanosec=index % 10 * 10**8))
+    status = rig.status(lambda msg: msg.conditions)
+    assert len(status.conditions) == 1
+    assert 'do not arrive' in status.conditions[0]
+
+
 def test_a_subscriber_that_hears_nothing_is_reported(rig):
     rig.graph.node.create_subscription(
         Detection2DArray, 'detections', lambda _: None, qos.latched()

@@ -19,8 +19,10 @@ from mnssd_perception.ros.transport import (
     remove_dead_segments,
     shared_memory_conditions,
     SharedMemory,
+    TransportMonitor,
     WINDOW,
 )
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
@@ -248,3 +250,16 @@ def test_a_clip_that_starts_over_is_no_loss(gap):
     stamps = [index * 66.7 for index in range(40)]
     again = [stamps[-1] + gap + stamp for stamp in stamps]
     assert watch([*stamps, *again, *again]).estimate_loss() == 0.0
+
+
+def test_the_monitor_reports_nothing_before_an_image_came(shm):
+    assert TransportMonitor('/image').conditions(is_republished=True) == []
+
+
+def test_the_monitor_reports_missing_shared_memory_once_images_are_large(shm):
+    monitor = TransportMonitor('/image')
+    monitor.add(Image(data=bytes(100)))
+    assert monitor.conditions(is_republished=False) == []
+    monitor.add(Image(data=bytes(2**17)))
+    (condition,) = monitor.conditions(is_republished=False)
+    assert condition.key == 'shared_memory'
