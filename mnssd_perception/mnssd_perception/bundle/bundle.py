@@ -18,9 +18,11 @@ from mnssd_perception.bundle.manifest import (
 )
 from mnssd_perception.bundle.storage import open_storage, Storage
 from mnssd_perception.errors import BundleError, MnssdError
+from mnssd_perception.text import sanitize_text
 
 __all__ = ['Bundle', 'open_bundle', 'shipped_bundle_path']
 
+MAX_REASON = 500  # characters; a message may quote what somebody else has written
 MAX_MANIFEST = 1 << 20  # bytes; parsed, it takes up to 50 times as much memory
 
 
@@ -140,9 +142,11 @@ def _parse(place: Path, content: bytes) -> Manifest:
         )
         return read_manifest(plain)
     except (ValueError, RecursionError) as error:
-        raise BundleError(place, f'{MANIFEST} is not JSON: {error}') from error
+        reason = sanitize_text(error, MAX_REASON)
+        raise BundleError(place, f'{MANIFEST} is not JSON: {reason}') from error
     except MnssdError as error:
-        raise BundleError(place, f'{MANIFEST}: {error}') from error
+        reason = sanitize_text(error, MAX_REASON)
+        raise BundleError(place, f'{MANIFEST}: {reason}') from error
 
 
 def _refuse_constant(name: str) -> float:

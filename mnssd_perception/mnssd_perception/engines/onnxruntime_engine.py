@@ -132,7 +132,8 @@ def _check_contract(session: Any, spec: ModelSpec) -> None:
     found = {item.name: (item.shape, item.type) for item in session.get_inputs()}
     found |= {item.name: (item.shape, item.type) for item in session.get_outputs()}
     if found != expected:
-        raise EngineError(f'expected a network with {expected}, got {found}')
+        got = sanitize_text(found, 500)
+        raise EngineError(f'expected a network with {expected}, got {got}')
 
 
 def _too_new(versions: OnnxVersions, runtime: str) -> str:

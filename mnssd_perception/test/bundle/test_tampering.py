@@ -144,6 +144,14 @@ def test_manifests_with_one_thing_changed(store, members, old, new, message):
     refused(store(members), message)
 
 
+def test_a_long_value_does_not_make_a_long_message(store, members, plain):
+    frame = plain['golden'][0]
+    plain['thresholds']['max_detections'] = 2000
+    frame.update(boxes=[[1, 2, 3, 4]] * 999, scores=[0.5] * 999, labels=[7] * 999)
+    members['manifest.json'] = json.dumps(plain).encode()
+    assert len(refused(store(members), 'labels of 0 to 1')) < 700
+
+
 def test_a_file_of_a_gigabyte_is_not_believed(store, members, plain):
     for entry in plain['files']:
         if entry['path'] == 'card.md':

@@ -153,6 +153,7 @@ FLOAT, INT8, FLOAT16 = 1, 3, 10
             r"'logits': \(\[12, 8\]",
         ),
         ({'third_output': True}, "'gate'"),
+        ({'logits': 'l' * 10**5}, r"'l{200,}\.\.\.$"),
     ],
 )
 def test_networks_that_break_the_contract_are_refused(network, spec, changes, found):
