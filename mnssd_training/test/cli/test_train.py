@@ -149,7 +149,7 @@ def test_errors_of_the_run(run: Path, hit_uav: Path, tmp_path: Path, capsys: Cap
     broken.parent.mkdir()
     broken.write_bytes(b'half')
     resumed = fails(train.main, [*data, '--run', tmp_path, '--resume'], capsys)
-    assert 'no checkpoint can be read' in resumed
+    assert 'all checkpoints are damaged' in resumed
     gone = [*data, '--run', tmp_path / 'new', '--resume', 'gone.pt']
     assert 'gone.pt: no such checkpoint' in fails(train.main, gone, capsys)
 
