@@ -18,7 +18,10 @@ import tempfile
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ('mnssd_perception/test',)
-TOOLS = ('hypothesis', 'packaging', 'pillow', 'pytest', 'pytest-timeout', 'pytest-xdist', 'pyyaml')
+TOOLS = (
+    'hypothesis', 'packaging', 'pillow', 'pytest', 'pytest-timeout', 'pytest-xdist', 'pyyaml',
+    'setuptools',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
