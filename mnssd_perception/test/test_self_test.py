@@ -117,6 +117,12 @@ def make(tmp_path):
     return make
 
 
+@pytest.fixture(autouse=True)
+def _an_installed_version(monkeypatch):
+    """Cache as an installation does, also where tests run from a source tree alone."""
+    monkeypatch.setattr('mnssd_perception.self_test.version', lambda name: '1.0')
+
+
 @pytest.fixture
 def bundle(make):
     """Make a bundle with a frame of nothing and one of two objects."""
