@@ -16,10 +16,11 @@ FUZZ_TESTS = mnssd_perception/test/fuzz mnssd_perception/test/nodes/fuzz \
 	$(if $(WITHOUT_TRAINING),,mnssd_training/test/fuzz)
 COUNT ?= 2000
 ARGS ?=
+# Three workers keep two cores busy: tests of nodes mostly wait.
 # Only our own plugins: those of a ROS 2 installation are written for its older pytest. No restarts:
 # after one, xdist waits without end for the rest of the file.
 PYTEST = PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(WORKSPACE) run python -m pytest --strict-config \
-	-p xdist -p timeout -p hypothesispytest -n 2 --dist loadfile --max-worker-restart 0
+	-p xdist -p timeout -p hypothesispytest -n 3 --dist loadfile --max-worker-restart 0
 
 .PHONY: help setup demo test test-all test-matrix fuzz lint bench lock licenses clean
 

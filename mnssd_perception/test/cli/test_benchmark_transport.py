@@ -65,6 +65,7 @@ def test_a_missing_profile_does_not_pass_for_a_measurement(
 
 @pytest.mark.ros
 @pytest.mark.skipif(find_spec('rclpy') is None, reason='needs rclpy')
+@pytest.mark.slow
 def test_profiles_and_defaults_are_measured() -> None:
     words = ['--size', '320x240', '--rate', '20', '--seconds', '1']
     ran = subprocess.run(

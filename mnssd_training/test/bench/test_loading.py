@@ -114,6 +114,7 @@ def test_it_prints_ratios_and_the_tuned_peer_first(
     assert all(line.endswith(' x our CPU time') for line in rates)
 
 
+@pytest.mark.slow
 def test_it_needs_no_data_of_the_repository(tmp_path: Path) -> None:
     """The package is imported from where nothing but the package lies, as installed."""
     site = tmp_path / 'site-packages'

@@ -94,4 +94,4 @@ def test_usage(arguments: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
-    assert 'usage: config' in capsys.readouterr().err
+    assert 'usage: mnssd config' in capsys.readouterr().err

@@ -62,6 +62,7 @@ def stored_root(run: Path) -> str:
     return str(json.loads((run / 'config.json').read_text())['data']['root'])
 
 
+@pytest.mark.slow
 def test_a_password_is_left_nowhere(
     server: ThreadingHTTPServer,
     tmp_path: Path,
