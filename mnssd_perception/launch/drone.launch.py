@@ -24,6 +24,7 @@ ARGUMENTS = (
     ('rate', '0.0', "frames a second; 0 for the camera's own", None),
     ('loop', 'false', 'whether a folder or a video starts over', ('true', 'false')),
     ('bundle', '', 'path of the model bundle; empty for the one that is shipped', None),
+    ('bundle_digest', '', 'sha256:... that the bundle must have; empty for any', None),
     ('engine', 'auto', 'inference engine', ('auto', 'onnxruntime')),
     ('params_file', '', 'parameter file; empty for config/drone.param.yaml', None),
     ('namespace', '', 'namespace of all nodes', None),
@@ -78,7 +79,7 @@ def _nodes(context: LaunchContext) -> list:
         **given(float, rate='rate'),
         **given(bool, loop='loop'),
     }
-    detector = given(str, bundle='bundle', engine='engine')
+    detector = given(str, bundle='bundle', bundle_digest='bundle_digest', engine='engine')
     has_respawn = values['respawn'] == 'true'
     camera_has_respawn = has_respawn or (values['respawn'] == 'auto' and is_live(values['camera']))
 

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, replace
 import hashlib
 from importlib.metadata import PackageNotFoundError, version
 import json
-import os
 from pathlib import Path
-import tempfile
 
 from mnssd_perception.bundle import Bundle, GoldenFrame
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, MnssdError, SelfTestError
+from mnssd_perception.files import write_atomically
 from mnssd_perception.image_file import decode_image, read_image_size
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import Detections
@@ -194,15 +193,7 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file of the cache in one step; where that fails, the test runs again next time."""
-    temporary = None
-    try:
+    """Write a file of the cache; where that fails, the test runs again next time."""
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except OSError:
-        if temporary is not None:
-            with suppress(OSError):
-                Path(temporary).unlink()
+        write_atomically(path, text.encode())

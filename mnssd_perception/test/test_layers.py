@@ -56,7 +56,7 @@ LAYERS = {
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
         'sources': {'errors', 'image_file', 'ssd', 'text'},
-        'self_test': {'bundle', 'detector', 'engines', 'errors', 'image_file', 'ssd'},
+        'self_test': {'bundle', 'detector', 'engines', 'errors', 'files', 'image_file', 'ssd'},
         'ssd': {'errors', 'plain'},
         'text': set(),
         'thermal': set(),

@@ -91,13 +91,20 @@ def test_a_camera_is_a_word_whatever_it_looks_like(start, camera, composed):
 
 def test_arguments_become_parameters(start):
     context, nodes = start(
-        camera='clip', rate='5', loop='true', bundle='1', engine='onnxruntime', composed='true'
+        camera='clip',
+        rate='5',
+        loop='true',
+        bundle='1',
+        bundle_digest='2',
+        engine='onnxruntime',
+        composed='true',
     )
     assert parameters(context, nodes['drone_node']) == {
         'source': 'clip',
         'rate': 5.0,
         'loop': True,
         'bundle': '1',
+        'bundle_digest': '2',
         'engine': 'onnxruntime',
     }
 
