@@ -1,6 +1,8 @@
 """Real photographs and small networks that many tests need."""
 
 from collections.abc import Callable
+import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,12 @@ def _forkable() -> None:
 
     The first backward pass of a process starts a thread for each kind of device. An export that
     ran before has registered a made-up GPU, whose thread no forked process would have.
+
+    Garbage of other tests, such as sessions of ONNX Runtime and ROS nodes, stays out of the forked
+    process: its destructors need threads that are not there, and crash.
     """
     torch.zeros(1, requires_grad=True).sum().backward()
+    os.register_at_fork(before=gc.freeze, after_in_parent=gc.unfreeze)
 
 
 @pytest.fixture(scope='session')
