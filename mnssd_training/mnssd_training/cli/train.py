@@ -62,12 +62,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     if args.print_config:
         print(yaml.safe_dump(to_stored(experiment), sort_keys=False), end='')
     elif args.dry_run:
-        from mnssd_training.train import is_first_process  # torch takes seconds: after parsing
-        from mnssd_training.train.rehearsal import rehearse
-
-        for line in rehearse(experiment):
-            if is_first_process():
-                print(line)
+        dry_run(experiment)
     else:
         given = list(sys.argv[1:] if arguments is None else arguments)
         run_training(
@@ -77,15 +72,17 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
 def dry_run(experiment: Experiment) -> None:
     """
-    Build everything, look at one batch, and say what a run would be.
+    Build everything, look at one batch, and say in the first process what a run would be.
 
     :param experiment: what would be trained.
     :raises MnssdError: naming the file or the key that is wrong.
     """
-    from mnssd_training.train.rehearsal import rehearse  # torch takes seconds: after parsing
+    from mnssd_training.train import is_first_process  # torch takes seconds: after parsing
+    from mnssd_training.train.rehearsal import rehearse
 
     for line in rehearse(experiment):
-        print(line)
+        if is_first_process():
+            print(line)
 
 
 def run_training(

@@ -23,7 +23,7 @@ from mnssd_training.data.reading import (
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError
 
-__all__ = ['find_image', 'image_folders', 'MAX_JSON', 'read_coco_source']
+__all__ = ['find_image', 'find_json', 'image_folders', 'MAX_JSON', 'read_coco_source']
 
 Record = dict[str, Any]
 NUMBERS = frozenset({int, float})
@@ -40,13 +40,12 @@ def read_coco_source(source: SourceConfig, split: str) -> Reading:
     outside is an error. Photographs without objects are kept. No photograph is opened.
 
     :param source: the data set.
-    :param split: a JSON file, as a path or as ``train`` for ``annotations/instances_train.json``
-        or ``instances_train2017.json``.
+    :param split: see :func:`find_json`.
     :return: what the split holds.
     :raises DatasetError: naming the file and the annotation, image or category that is wrong.
     """
     root = Path(source.root).expanduser()
-    path = _find_json(root, split)
+    path = find_json(root, split)
     plain = _read_json(path)
     categories = _categories(path, plain)
     images = _images(path, plain)
@@ -70,8 +69,17 @@ def read_coco_source(source: SourceConfig, split: str) -> Reading:
     return Reading(tuple(categories.values()), samples, ids=categories, notes=tally.notes())
 
 
-def _find_json(root: Path, split: str) -> Path:
-    """Find the annotation file of a split."""
+def find_json(root: Path, split: str) -> Path:
+    """
+    Find the annotation file of a split.
+
+    :param root: of the data set.
+    :param split: a JSON file, as a path or as ``train`` for ``instances_train.json``,
+        ``instances_train2017.json`` or ``train.json`` in ``annotations``, ``train.json``, or
+        ``train/_annotations.coco.json``.
+    :return: its path; there is such a file.
+    :raises DatasetError: if there is none.
+    """
     names = (f'instances_{split}.json', f'instances_{split}2017.json', f'{split}.json')
     places = [
         *(root / 'annotations' / name for name in names),

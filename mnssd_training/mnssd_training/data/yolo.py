@@ -11,7 +11,7 @@ An image with an empty label file or none shows no object, as Ultralytics has it
 with lines of which none is valid tells nothing, and its image is not trained on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import math
 from pathlib import Path
 import re
@@ -37,16 +37,18 @@ from mnssd_training.errors import ConfigError, DatasetError
 __all__ = [
     'find_label',
     'find_split',
+    'keypoint_columns',
     'label_paths',
     'list_images',
     'parse_label',
     'read_class_names',
     'read_yolo_source',
-    'SPLIT_NAMES',
     'splits_in_yaml',
+    'usual_splits',
 ]
 
 BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
+ROUNDING = 0.01  # of the image, that a corner of a polygon may be outside
 SHOWN = 3  # missing files that an error names
 MAX_YAML = 256 << 10  # bytes; the 1 203 names of LVIS take 30 000
 
@@ -67,7 +69,7 @@ def read_yolo_source(
 
     Lines that are no label, class ids beyond the class list and boxes of which nothing is inside
     the image are skipped and counted, or refused with ``strict_labels``. Boxes are cut at the
-    edges of the image. Polygons become the boxes around them.
+    edges of the image. Polygons become the boxes around them; of pose labels the boxes are read.
 
     :param source: the data set.
     :param split: see :func:`find_split`.
@@ -78,6 +80,7 @@ def read_yolo_source(
     """
     root = Path(source.root).expanduser()
     classes = read_class_names(root, known)
+    num_keypoint_columns = keypoint_columns(root)
     folders = Folders()
     places = find_split(root, split)
     images = _existing(root, places, folders)
@@ -90,7 +93,9 @@ def read_yolo_source(
         if label is None:
             unlabelled.append(image)
         else:
-            num_lines = _read_label(label, root, (height, width), len(classes), regions, tally)
+            num_lines = _read_label(
+                label, root, (height, width), len(classes), num_keypoint_columns, regions, tally
+            )
         if training and num_lines and not len(regions):
             invalid.append(name)
         else:
@@ -186,12 +191,12 @@ def find_split(root: Path, split: str) -> list[Path]:
     :return: lists and folders.
     :raises DatasetError: if there is none.
     """
-    own = root / 'splits' / f'{split}.txt'
-    if _exists(own):
+    names = SPLIT_NAMES.get(split, (split,))
+    lists = [root / 'splits' / f'{name}.txt' for name in names]
+    if own := next(filter(_exists, lists), None):
         return [own]
     if places := _split_in_yaml(root / 'data.yaml', split):
         return places
-    names = SPLIT_NAMES.get(split, (split,))
     for place in (
         *(root / f'{name}.txt' for name in names),
         *(root / 'images' / name for name in names),
@@ -201,7 +206,7 @@ def find_split(root: Path, split: str) -> list[Path]:
         if _exists(place):
             return [place]
     raise DatasetError(
-        own,
+        lists[0],
         f'no such file, nor a folder images/{split}; set data.train_split and data.val_split '
         f'to a list of image paths',
     )
@@ -218,11 +223,20 @@ def splits_in_yaml(root: Path) -> list[str]:
         keys = _read_yaml(root / 'data.yaml')
     except DatasetError:
         return []
-    wanted = {name: SPLIT_NAMES.get(name, (name,)) for name in ('train', 'val', 'test')}
+    return usual_splits([key for key, node in keys.items() if node.value is not None])
+
+
+def usual_splits(names: Collection[str]) -> list[str]:
+    """
+    Choose the splits of usual names.
+
+    :param names: of lists, folders or keys.
+    :return: of ``train``, ``val`` and ``test``, those that :func:`find_split` finds among them.
+    """
     return [
-        name
-        for name, others in wanted.items()
-        if any(other in keys and keys[other].value is not None for other in others)
+        split
+        for split in ('train', 'val', 'test')
+        if any(name in names for name in SPLIT_NAMES.get(split, (split,)))
     ]
 
 
@@ -356,26 +370,56 @@ def find_label(root: Path, image: Path, folders: Folders) -> Path | None:
     return next((path for path in label_paths(root, image) if folders.has(path)), None)
 
 
-def parse_label(line: str) -> tuple[int, Edges] | None:
+def keypoint_columns(root: Path) -> int:
+    """
+    Count the columns of keypoints that pose labels have after the box.
+
+    :param root: of the data set.
+    :return: the product of ``kpt_shape`` in ``data.yaml``; 0 without one.
+    :raises DatasetError: if the file or its ``kpt_shape`` is wrong.
+    """
+    path = root / 'data.yaml'
+    node = _read_yaml(path).get('kpt_shape') if path.exists() else None
+    if node is None or node.value is None:
+        return 0
+    match [part.value for part in node.value] if isinstance(node.value, tuple) else None:
+        case [int(num), int(columns)] if num > 0 and columns in (2, 3):
+            return num * columns
+    raise DatasetError(path, 'kpt_shape: expected [number of keypoints, 2 or 3]')
+
+
+def parse_label(line: str, num_keypoint_columns: int = 0) -> tuple[int, Edges]:
     """
     Read a line of a label file.
 
-    :param line: ``class x y width height``, with a confidence or without, or ``class x1 y1 x2 y2
-        x3 y3 ...``, the corners of a polygon, which becomes the box around them. Coordinates are
-        parts of the image.
-    :return: class id, and xyxy as parts of the image, not cut; None if it is no label.
+    :param line: ``class x y width height``, with a confidence or without, or with keypoints, which
+        are not read; or without those ``class x1 y1 x2 y2 x3 y3 ...``, the corners of a polygon,
+        which becomes the box around them. Coordinates are parts of the image.
+    :param num_keypoint_columns: see :func:`keypoint_columns`.
+    :return: class id, and xyxy as parts of the image, not cut.
+    :raises ValueError: saying why it is no label.
     """
-    fields = line.split()
-    is_polygon = len(fields) > max(BOX_COLUMNS) and len(fields) % 2 == 1
-    if len(fields) not in BOX_COLUMNS and not is_polygon:
-        return None
+    fields, shown = line.split(), repr(line.strip()[:60])
+    others = 'the corners of a polygon'
+    if num_keypoint_columns:
+        others = f'a box and {num_keypoint_columns} columns of keypoints (kpt_shape in data.yaml)'
+    words = f'expected class, x, y, width and height, or {others}, got {shown}'
+    is_box = len(fields) in (*BOX_COLUMNS, 5 + num_keypoint_columns)
+    is_polygon = not (is_box or num_keypoint_columns) and len(fields) % 2 == 1 and len(fields) > 5
+    if not (is_box or is_polygon):
+        raise ValueError(words)
     try:
         label, *values = map(float, fields if is_polygon else fields[:5])
     except ValueError:
-        return None
+        raise ValueError(words) from None
     if not (label.is_integer() and all(map(math.isfinite, values))):
-        return None
+        raise ValueError(words)
     if is_polygon:
+        if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
+            raise ValueError(
+                f'expected the corners of a polygon as parts of the image, 0 to 1, got {shown}; '
+                f'if these are keypoints, write their kpt_shape in data.yaml'
+            )
         xs, ys = values[::2], values[1::2]
         return int(label), (min(xs), min(ys), max(xs), max(ys))
     x, y, wide, high = values
@@ -387,6 +431,7 @@ def _read_label(
     root: Path,
     size: tuple[int, int],
     num_classes: int,
+    num_keypoint_columns: int,
     regions: Regions,
     tally: Tally,
 ) -> int:
@@ -398,16 +443,11 @@ def _read_label(
             continue
         num += 1
         where = f'{short}:{number}'
-        parsed = parse_label(line)
-        if parsed is None:
-            tally.skip(
-                'lines that are no label',
-                where,
-                f'expected class, x, y, width and height, or the corners of a polygon, '
-                f'got {line.strip()[:60]!r}',
-            )
+        try:
+            label, edges = parse_label(line, num_keypoint_columns)
+        except ValueError as error:
+            tally.skip('lines that are no label', where, str(error))
             continue
-        label, edges = parsed
         if label not in range(num_classes):
             tally.skip(
                 'objects of unknown classes',

@@ -56,8 +56,9 @@ def precision_recall_envelope(
     Reduce a precision-recall curve to the corners of its envelope.
 
     The envelope is the best precision at this recall or a higher one, whose area is the average
-    precision. It is a staircase, so its corners say all of it; of more corners than a plot can
-    show, the last in each thousandth of recall is kept.
+    precision: like that, it ranks detections of equal scores one after the other. It is a
+    staircase, so its corners say all of it; of more corners than a plot can show, the last in
+    each thousandth of recall is kept.
 
     :param recall: ``(D,)`` rising, after each detection.
     :param precision: ``(D,)``.
@@ -75,7 +76,9 @@ def precision_recall_envelope(
 def _curve(result: ClassResult) -> dict[str, Any]:
     """Compute the curves of one class and the best point."""
     recall, precision = precision_recall_envelope(result.recall, result.precision)
-    f1 = _f1(result.precision, result.recall)
+    # A threshold takes all detections of a score or none of them.
+    is_last = np.append(np.diff(result.scores) != 0, True)[: len(result.scores)]
+    f1 = np.where(is_last, _f1(result.precision, result.recall), 0.0)
     best = None
     if f1.any():
         top = int(f1.argmax())

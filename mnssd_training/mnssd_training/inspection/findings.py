@@ -88,15 +88,17 @@ KINDS: dict[str, Kind] = {
     'box twice': Kind('warning', 'remove one of the two'),
     'two classes': Kind('warning', 'decide what the object is and remove the other box'),
     'box hidden': Kind('note', 'remove the box or make the ignore region smaller'),
-    'size unusual': Kind('warning', 'look at the object with dataset look; it may be mislabelled'),
-    'shape unusual': Kind('warning', 'look at the object with dataset look'),
+    'size unusual': Kind(
+        'warning', 'look at the object with mnssd dataset look; it may be mislabelled'
+    ),
+    'shape unusual': Kind('warning', 'look at the object with mnssd dataset look'),
     'most boxes without prior': Kind(
         'error',
         'enlarge input.size, add a finer stride to priors.strides, or lay priors out for these '
-        'boxes: python -m mnssd_training anchors EXPERIMENT prints a section to paste',
+        'boxes: mnssd anchors EXPERIMENT prints a section to paste',
     ),
     'box small for network': Kind('note', 'use a larger input, or tiles, or leave such boxes out'),
-    'box without prior': Kind('note', 'lay priors out for these boxes; see anchors'),
+    'box without prior': Kind('note', 'lay priors out for these boxes; see mnssd anchors'),
     # --- images ---
     'orientation set': Kind('note', 'nothing for mnssd, which turns it; other tools may not'),
     'not 8 bit': Kind('warning', 'reduce it to 8 bit the way the camera of the drone does'),

@@ -46,6 +46,8 @@ def guess_format(root: Path) -> Format:
         return 'visdrone'
     if any(root.glob('*.tar')):
         return 'shards'
+    if coco_splits(root):
+        return 'coco'
     raise DatasetError(root, 'cannot tell its format by its folders; say it with --format')
 
 

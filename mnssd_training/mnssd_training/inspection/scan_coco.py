@@ -2,42 +2,58 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 import json
 from pathlib import Path
 from typing import Any
 
-from mnssd_training.data.coco import find_image, image_folders, MAX_JSON
+from mnssd_training.data.coco import find_image, find_json, image_folders, MAX_JSON
 from mnssd_training.data.reading import Folders
+from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.findings import Finding
-from mnssd_training.inspection.reading import image_files, read_numbers, read_text
+from mnssd_training.inspection.reading import attempt, image_files, read_numbers, read_text
 from mnssd_training.inspection.records import Entry, RawBox, Scan
 
 __all__ = ['coco_splits', 'scan_coco']
 
 LISTS = ('images', 'annotations', 'categories')
+SPLITS = ('train', 'val', 'valid', 'test')
 
 
 def coco_splits(root: Path) -> list[str]:
-    """List the splits of a COCO folder."""
+    """List the splits of a COCO folder: those of usual names, or those in ``annotations``."""
     found = (root / 'annotations').glob('instances_*.json')
     names = sorted(path.stem.removeprefix('instances_') for path in found)
-    return [name for name in ('train', 'val', 'test') if name in names] or names
+    return [name for name in SPLITS if _is_there(root, name)] or names
+
+
+def _is_there(root: Path, split: str) -> bool:
+    """Tell whether training finds a split."""
+    try:
+        find_json(root, split)
+    except DatasetError:
+        return False
+    return True
 
 
 def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
     """
     Read everything in a COCO folder.
 
-    :param root: folder with ``annotations/instances_SPLIT.json`` and ``images``.
-    :param splits: names of the splits, or paths of JSON files.
+    :param root: of the data set.
+    :param splits: see :func:`mnssd_training.data.coco.find_json`.
     :return: what was read; the class names are those of the categories by rising id.
     """
     findings: list[Finding] = []
     entries: list[Entry] = []
     categories: dict[int, str] = {}
     folders = Folders()
+    read: set[Path] = set()
     for split in splits:
-        path = _json_path(root, split)
+        path = attempt(partial(find_json, root, split), root, 'list unreadable', findings)
+        if path is None:
+            continue
+        read.add(path)
         content = _read_json(path, findings)
         own = _categories(path, content['categories'], findings)
         for key, name in own.items():
@@ -48,7 +64,7 @@ def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
         places = image_folders(root, path, split)
         entries += _images(path, split, content['images'], boxes, places, folders, findings)
     known = {entry.image for entry in entries}
-    if set(splits) >= set(coco_splits(root)):
+    if read >= {find_json(root, split) for split in coco_splits(root)}:
         words = 'no annotation file names it'
         findings += [
             Finding('image without annotation', str(path), '', words)
@@ -59,21 +75,10 @@ def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
     return Scan(classes, tuple(entries), tuple(findings))
 
 
-def _json_path(root: Path, split: str) -> Path:
-    """Find the annotation file of a split."""
-    given = Path(split)
-    if given.suffix == '.json':
-        return root / given if (root / given).is_file() else given.expanduser()
-    names = (f'instances_{split}.json', f'instances_{split}2017.json', f'{split}.json')
-    places = [root / 'annotations' / name for name in names]
-    return next((place for place in places if place.is_file()), places[0])
-
-
 def _read_json(path: Path, findings: list[Finding]) -> dict[str, list[Any]]:
     """Read the three lists of an annotation file; what is no list is empty."""
     content: Any = {}
-    kind = 'annotation unreadable' if path.exists() else 'list unreadable'
-    text = read_text(path, kind, findings, MAX_JSON)
+    text = read_text(path, 'annotation unreadable', findings, MAX_JSON)
     if text is not None:
         try:
             content = json.loads(text)

@@ -7,11 +7,13 @@ from mnssd_training.data.reading import Folders
 from mnssd_training.data.yolo import (
     find_label,
     find_split,
+    keypoint_columns,
     label_paths,
     list_images,
     parse_label,
     read_class_names,
     splits_in_yaml,
+    usual_splits,
 )
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.reading import (
@@ -35,7 +37,7 @@ def yolo_splits(root: Path) -> list[str]:
     names = sorted(path.stem for path in (root / LISTS).glob('*.txt'))
     names = names or splits_in_yaml(root)
     names = names or sorted(path.name for path in (root / 'images').glob('*') if path.is_dir())
-    return [name for name in ('train', 'val', 'test') if name in names] or names
+    return usual_splits(names) or names
 
 
 def scan_yolo(root: Path, splits: Sequence[str], class_names: Sequence[str] = ()) -> Scan:
@@ -50,11 +52,14 @@ def scan_yolo(root: Path, splits: Sequence[str], class_names: Sequence[str] = ()
     """
     findings: list[Finding] = []
     classes = _classes(root, class_names, findings)
+    keypoints = attempt(lambda: keypoint_columns(root), root, 'annotation unreadable', findings)
     folders = Folders()
     entries = []
     for split in splits:
         for image in _images(root, split, folders, findings):
-            entries.append(_scan_file(root, image, split, classes, folders, findings))
+            entries.append(
+                _scan_file(root, image, split, classes, keypoints or 0, folders, findings)
+            )
     labels = sorted((root / 'labels').rglob('*.txt'))
     findings += strays(entries, image_files(root / 'images'), labels, _listed(root))
     return Scan(classes, tuple(entries), tuple(findings))
@@ -103,6 +108,7 @@ def _scan_file(
     image: Path,
     split: str,
     classes: Sequence[str],
+    num_keypoint_columns: int,
     folders: Folders,
     findings: list[Finding],
 ) -> Entry:
@@ -117,24 +123,26 @@ def _scan_file(
         text = read_text(path, 'annotation unreadable', findings) or ''
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
-                boxes += _scan_line(path, line, f'line {number}', classes, findings)
+                where = f'line {number}'
+                boxes += _scan_line(path, line, where, classes, num_keypoint_columns, findings)
     return Entry(image.stem, split, image, path, None, tuple(boxes), is_fraction=True)
 
 
 def _scan_line(
-    path: Path, line: str, where: str, classes: Sequence[str], findings: list[Finding]
+    path: Path,
+    line: str,
+    where: str,
+    classes: Sequence[str],
+    num_keypoint_columns: int,
+    findings: list[Finding],
 ) -> list[RawBox]:
     """Read one line: one box, or none."""
-    parsed = parse_label(line)
-    if parsed is None:
+    try:
+        label, edges = parse_label(line, num_keypoint_columns)
+    except ValueError as error:
         if read_numbers(line.split(), path, where, findings) is not None:
-            words = (
-                'expected a class id, centre x, centre y, width, height, or the corners of a '
-                f'polygon; got {line.strip()[:60]!r}'
-            )
-            findings.append(Finding('bad value', str(path), where, words))
+            findings.append(Finding('bad value', str(path), where, str(error)))
         return []
-    label, edges = parsed
     if label < 0:
         words = f'expected a class id from 0, got {label}'
         findings.append(Finding('bad value', str(path), where, words))

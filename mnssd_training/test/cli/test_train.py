@@ -1,14 +1,14 @@
 """The verbs that train, as a user meets them: results, and errors of one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import io
 from pathlib import Path
 import sys
 from typing import Any
 
 import cv2
-from mnssd_training.cli import find_batch_size, find_lr, train
-from mnssd_training.config import load_experiment
+from mnssd_training.cli import find_batch_size, find_lr, finetune, train
+from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.train import default_folder, load_checkpoint, Preempted
 import pytest
 import yaml
@@ -99,6 +99,24 @@ def test_dry_run_looks_at_a_batch_and_leaves_nothing(
     ):
         assert words in out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('is_first', [True, False])
+def test_one_process_tells_of_a_dry_run(
+    is_first: bool, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def rehearse(experiment: Experiment) -> Iterator[str]:
+        yield 'all is well'
+        looked.append(experiment)
+
+    monkeypatch.setattr('mnssd_training.train.rehearsal.rehearse', rehearse)
+    monkeypatch.setattr('mnssd_training.train.is_first_process', lambda: is_first)
+    assert train.main(['smoke', '--dry-run']) == 0
+    assert finetune.main(['--dry-run']) == 0
+    assert len(looked) == 2  # every process takes part
+    assert capsys.readouterr().out == 'all is well\n' * 2 * is_first
 
 
 def test_find_lr_suggests_and_plots(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:

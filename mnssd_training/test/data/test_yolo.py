@@ -132,6 +132,7 @@ def test_labels_beside_nested_images(root: Path) -> None:
 
 
 def test_folders_instead_of_lists_and_names_in_yaml(root: Path) -> None:
+    shutil.rmtree(root / 'splits')
     for kind in ('images', 'labels'):
         (root / kind).rename(root / 'moved')
         (root / kind).mkdir()
@@ -218,12 +219,41 @@ def test_a_split_that_data_yaml_names_and_is_not_there(root: Path) -> None:
         ('1 0.375 0.25 0.625 0.25 0.5 0.75', BOX),
         ('1 0.375 0.25 0.625 0.25 0.625 0.75 0.375 0.75', BOX),
         ('1 0.5 0.75 0.375 0.5 0.5 0.25 0.625 0.5 0.5 0.75', BOX),
-        ('1 -0.5 0.5 0.5 -0.5 0.25 1.5', [0, 0, 320, 512]),
+        ('1 -0.001 0.5 0.5 -0.001 0.25 1.001', [0, 0, 320, 512]),
     ],
 )
 def test_polygons_become_boxes(root: Path, line: str, box: list[int]) -> None:
     label(root, line)
     assert read(root, strict_labels=True).samples[0].boxes.tolist() == [box]
+
+
+@pytest.mark.parametrize(
+    ('shape', 'keypoints'),
+    [('[1, 2]', '0.1 0.1'), ('[2, 3]', '0.1 0.1 2 0.9 0.9 1'), ('[3, 3]', '0 0 0 ' * 3), ('', '')],
+)
+def test_the_boxes_of_pose_labels_are_read(root: Path, shape: str, keypoints: str) -> None:
+    (root / 'data.yaml').write_text(f'kpt_shape: {shape}\n')
+    label(root, f'{GOOD.strip()} {keypoints}\n{GOOD}')
+    assert read(root, strict_labels=True).samples[0].boxes.tolist() == [BOX, BOX]
+    label(root, f'{GOOD.strip()} {keypoints} 0.3 0.3 0.5')
+    words = '6 columns of keypoints' if '2, 3' in shape else 'got'
+    with pytest.raises(DatasetError, match=rf'{NAMES[0]}\.txt:1: expected .*{words}'):
+        read(root, strict_labels=True)
+
+
+@pytest.mark.parametrize('shape', ['17', '[17]', '[17, 4]', '[0, 3]', '[a, 3]', '{0: 17}'])
+def test_a_wrong_shape_of_keypoints(root: Path, shape: str) -> None:
+    (root / 'data.yaml').write_text(f'kpt_shape: {shape}\n')
+    with pytest.raises(DatasetError, match=r'data\.yaml: kpt_shape: expected \[number'):
+        read(root)
+
+
+def test_a_list_may_be_called_valid(root: Path) -> None:
+    for name in ('valid', 'validation'):
+        (root / 'splits' / 'val.txt').rename(root / 'splits' / f'{name}.txt')
+        assert len(read(root, 'val').samples) == 3
+        (root / 'splits' / f'{name}.txt').rename(root / 'splits' / 'val.txt')
+    assert len(read(root, 'valid').samples) == 3
 
 
 @pytest.mark.parametrize(
@@ -239,7 +269,10 @@ def test_polygons_become_boxes(root: Path, line: str, box: list[int]) -> None:
         ('\0', 'lines that are no label'),
         ('0 0.1 0.1 0.2 0.1 0.2 0.2 0.1', 'lines that are no label'),  # a corner has no y
         ('0 0.1 0.1 0.2 0.1 nan 0.2', 'lines that are no label'),
-        ('0 1.1 0.1 1.2 0.1 1.2 0.2', 'boxes without area'),
+        ('0 1.1 0.1 1.2 0.1 1.2 0.2', 'parts of the image, 0 to 1'),
+        ('0 0.5 0.5 0.1 0.1 0.5 0.5 2 0.4 0.4 0', 'if these are keypoints, write their kpt_shape'),
+        ('0 -0.1 0.1 0.2 0.1 0.2 0.2', 'lines that are no label'),
+        ('0 1.001 0.1 1.002 0.1 1.002 0.2', 'boxes without area'),
         ('2 0.5 0.5 0.1 0.1', 'class id 2 is not one of 0 to 1'),
         ('-1 0.5 0.5 0.1 0.1', 'class id -1 is not one of 0 to 1'),
         ('1e30 0.5 0.5 0.1 0.1', 'objects of unknown classes'),

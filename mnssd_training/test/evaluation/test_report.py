@@ -126,6 +126,26 @@ def test_the_best_threshold(make_sample: Make, found: Make) -> None:
     assert list(every['classes']) == ['a']  # there is no object of the other
 
 
+def test_the_best_threshold_lies_between_scores_that_differ(
+    make_sample: Make, found: Make
+) -> None:
+    """No threshold keeps the hits and drops the misses of one score."""
+    sample = make_sample([A, B, (300, 0, 400, 100)], [0, 0, 0])
+    wild = [(500, 0, 540, 40), (500, 100, 540, 140)]
+    detections = found([A, B, (300, 0, 400, 100), *wild], [0.75, 0.5, 0.5, 0.5, 0.5])
+    every = curves([sample], [detections], ['a'])
+    one = every['classes']['a']
+    assert one['best'] == {
+        'f1': pytest.approx(0.75),
+        'score': 0.5,
+        'precision': pytest.approx(0.6),
+        'recall': 1.0,
+    }
+    at = every['confidence'].index(0.5)
+    assert one['by_confidence']['f1'][at] == pytest.approx(0.75)
+    assert every['mean']['best']['f1'] == pytest.approx(0.75)
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_an_envelope_has_the_area_of_its_curve(crowded: Make, seed: int) -> None:
     samples, found = crowded(seed)

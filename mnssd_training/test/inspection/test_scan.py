@@ -177,6 +177,76 @@ def test_polygons_and_data_yaml_are_read_as_in_training(tmp_path: Path) -> None:
     assert boxes == [(0.25, 0.25, 0.75, 0.75)] * 2
 
 
+def test_pose_labels_are_read_as_in_training(tmp_path: Path) -> None:
+    for kind in ('images', 'labels'):
+        (tmp_path / kind / 'train').mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / 'images' / 'train' / 'a.png'), np.zeros((8, 8, 3), np.uint8))
+    line = '0 0.5 0.5 0.5 0.5 0.3 0.3 2 0.4 0.4 1\n'
+    (tmp_path / 'labels' / 'train' / 'a.txt').write_text(line)
+    source = SourceConfig(format='yolo', root=str(tmp_path))
+
+    def scanned(yaml: str) -> tuple[list[tuple[float, ...]], list[tuple[str, str]]]:
+        (tmp_path / 'data.yaml').write_text(f'train: images/train\nnames: [car]\n{yaml}')
+        found = scan(source, ['train'])
+        boxes = [box.edges for entry in found.entries for box in entry.boxes]
+        return boxes, [(finding.kind, finding.words) for finding in found.findings]
+
+    assert scanned('kpt_shape: [2, 3]') == ([(0.25, 0.25, 0.75, 0.75)], [])
+    boxes, ((kind, words),) = scanned('')
+    assert (boxes, kind) == ([], 'bad value')
+    assert 'kpt_shape' in words
+    _, ((kind, words), _) = scanned('kpt_shape: 2')
+    assert (kind, words) == (
+        'annotation unreadable', 'kpt_shape: expected [number of keypoints, 2 or 3]'
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize('place', ['{}.json', '{}/_annotations.coco.json'])
+@pytest.mark.parametrize('val', ['val', 'valid'])
+def test_coco_files_are_found_as_in_training(tmp_path: Path, place: str, val: str) -> None:
+    for split, side in (('train', 8), (val, 16)):
+        (tmp_path / split).mkdir()
+        cv2.imwrite(str(tmp_path / split / 'a.png'), np.zeros((side, side, 3), np.uint8))
+        write_one(tmp_path, 'coco', split, side)
+        written = tmp_path / 'annotations' / f'instances_{split}.json'
+        written.rename(tmp_path / place.format(split))
+    (tmp_path / 'annotations').rmdir()
+    assert guess_format(tmp_path) == 'coco'
+    assert splits_of(tmp_path, 'coco') == ['train', val]
+    source = SourceConfig(format='coco', root=str(tmp_path))
+    found = scan(source, ['train', val])
+    assert found.findings == ()
+    for entry in found.entries:
+        (sample,) = read_samples(source, entry.split, ('car',))
+        assert (entry.image, len(entry.boxes)) == (sample.path, len(sample.boxes))
+    cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((8, 8, 3), np.uint8))
+    paths = [str(tmp_path / place.format(split)) for split in ('train', val)]
+    (finding,) = scan(source, paths).findings
+    assert finding.kind == 'image without annotation'
+
+
+@pytest.mark.parametrize('val', ['val', 'valid', 'validation'])
+@pytest.mark.parametrize('place', ['images/{}', 'splits/{}.txt'])
+def test_the_validation_split_of_yolo_has_other_names(
+    tmp_path: Path, place: str, val: str
+) -> None:
+    for split in ('train', val):
+        (tmp_path / 'images' / split).mkdir(parents=True)
+        path = tmp_path / 'images' / split / f'{split}.png'
+        cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+        write_one(tmp_path, 'yolo', split, 8)
+        (tmp_path / 'labels' / split / 'a.txt').rename(
+            tmp_path / 'labels' / split / f'{split}.txt'
+        )
+        if place.startswith('splits'):
+            (tmp_path / 'splits').mkdir(exist_ok=True)
+            (tmp_path / place.format(split)).write_text(f'images/{split}/{split}.png\n')
+    assert splits_of(tmp_path, 'yolo') == ['train', 'val']
+    found = scan(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'], ('car',))
+    assert found.findings == ()
+    assert [entry.name for entry in found.entries] == ['train', val]
+
+
 def empty_one(root: Path, form: Format) -> None:
     """Take the objects of an image of the training set away."""
     path = root / FILES[form]

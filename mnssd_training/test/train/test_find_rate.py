@@ -63,7 +63,9 @@ def test_a_flat_loss_is_a_warning(
         monkeypatch.setattr(find_lr, 'find_rate', lambda *_, test=test, **__: test)
         arguments = ['smoke', f'data.root={hit_uav}', '--output', str(tmp_path / 'plot.png')]
         assert find_lr.main(arguments) == 0
-        assert ('warning: the loss hardly falls' in capsys.readouterr().err) == flat
+        err = capsys.readouterr().err
+        assert ('warning: the loss hardly falls' in err) == flat
+        assert ('(mnssd dataset look ' in err) == flat
 
 
 def test_a_run_raises_the_rate_until_the_end(tiny: Make) -> None:
