@@ -42,6 +42,9 @@ __all__ = ['main', 'RecorderNode']
 WATCH_PERIOD = 0.25
 LAST_FRAMES = 1.0
 
+# Without a publisher of each of them nothing more comes.
+ENDING_TOPICS = ('image', 'detections')
+
 # Every frame belongs into the video, also when encoding falls behind for a moment.
 VIDEO_DEPTH = 20
 
@@ -82,6 +85,7 @@ class RecorderNode(Node):
         self._last_detections = self._last_overlay = 0  # stamps [ns]; 0 is that of no frame
         self._recorded = self.create_publisher(Detection2DArray, 'recorded', qos.detections())
         self._started = self._heard = monotonic()
+        self._published: set[str] = set()  # of ENDING_TOPICS, those that had a publisher
         self._closed = False
         frames = qos.detections()
         frames.depth = VIDEO_DEPTH
@@ -184,10 +188,16 @@ class RecorderNode(Node):
                     )
                 )
             return
-        topics = ('image', 'detections')
-        gone = not all(self.count_publishers(self.resolve_topic_name(name)) for name in topics)
-        if silence > (LAST_FRAMES if gone else self._values.idle_timeout):
+        # On a busy machine detections can arrive before their camera is discovered.
+        published = {topic for topic in ENDING_TOPICS if self._has_publisher(topic)}
+        has_gone = bool(self._published - published)
+        self._published |= published
+        if silence > (LAST_FRAMES if has_gone else self._values.idle_timeout):
             self._done.set_result(None)
+
+    def _has_publisher(self, topic: str) -> bool:
+        """Tell whether a publisher of a topic is known."""
+        return self.count_publishers(self.resolve_topic_name(topic)) > 0
 
     def _close(self) -> list[str]:
         """Finish each file, once, and return what went wrong."""

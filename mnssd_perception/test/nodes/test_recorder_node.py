@@ -18,6 +18,7 @@ pytest.importorskip('rclpy', reason='needs rclpy')
 pytest.importorskip('vision_msgs', reason='needs the built messages')
 
 from builtin_interfaces.msg import Time as Stamp
+from mnssd_perception.nodes.recorder_node import LAST_FRAMES
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_message
 from mnssd_perception.ros.images import from_array
@@ -161,6 +162,18 @@ def test_it_ends_soon_after_the_camera_has_gone(tmp_path: Path, graph: Graph) ->
         graph.node.destroy_publisher(graph.image)
         assert process.wait(20) == 0
     assert len(lines(tmp_path)) == 3
+
+
+def test_a_camera_that_is_not_discovered_yet_has_not_gone(tmp_path: Path, graph: Graph) -> None:
+    graph.node.destroy_publisher(graph.image)
+    with recorder(tmp_path, idle_timeout=3600.0) as process:
+        graph.wait_for_recorder(process)
+        graph.play([1])
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2 * LAST_FRAMES)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert len(lines(tmp_path)) == 1
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
