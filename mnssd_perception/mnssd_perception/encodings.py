@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import cv2
 from mnssd_perception.errors import ImageError
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_perception.text import sanitize_text
 from mnssd_perception.thermal import to_8bit
 import numpy as np
@@ -25,9 +26,6 @@ __all__ = [
     'MAX_PIXELS',
     'shown_encoding',
 ]
-
-# Above this side OpenCV's remapping overflows; no camera reaches it.
-MAX_SIDE = 32766
 
 # Half as much again as the largest drone camera takes (45 Mpx); 0.2 GB of RGB. Larger images are
 # scaled or tiled before anybody looks for objects of some pixels in them.
@@ -185,9 +183,9 @@ def shown_encoding(msg: ImageMessage) -> str:
 def _check_layout(msg: ImageMessage, encoding: Encoding) -> None:
     """Refuse a message whose numbers do not fit together."""
     height, width, length = msg.height, msg.width, len(msg.data)
-    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+    if not (0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE):
         raise ImageError(
-            f'expected an image of 1 to {MAX_SIDE} pixels a side, got {width}x{height}'
+            f'expected an image of 1 to {MAX_IMAGE_SIDE} pixels a side, got {width}x{height}'
         )
     if width * height > MAX_PIXELS:
         raise ImageError(f'expected an image of at most {MAX_PIXELS} pixels, got {width}x{height}')

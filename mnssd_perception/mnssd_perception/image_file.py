@@ -7,15 +7,18 @@ allocates; OpenCV decodes pixels, which is faster. The EXIF orientation is appli
 OpenCV below 4.11 applies it to JPEG and TIFF only, and later versions to PNG and WebP as well.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 import struct
+from typing import Any, IO
 import warnings
 
 import cv2
 from mnssd_perception.encodings import array_to_rgb, MAX_PIXELS
 from mnssd_perception.errors import ImageFileError
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -40,6 +43,10 @@ FORMATS = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 JPEG_FORMATS, JPEG_END = ('JPEG', 'MPO'), b'\xff\xd9'
 PNG_SIGNATURE_BYTES, PNG_CHUNK_BYTES, PNG_END = 8, 12, b'IEND'  # of a chunk without content
 TIFF_WIDTH, TIFF_HEIGHT, EXIF_ORIENTATION = 0x0100, 0x0101, 0x0112
+TIFF_CHANNELS, TIFF_TILE_SIDES = 0x0115, (0x0142, 0x0143)
+MAX_TIFF_TAGS = 2**16  # a classic TIFF can have no more
+MAX_CHANNELS = 8  # of a TIFF, with those that are dropped
+MAX_TILE = 2**22  # pixels of a tile of a small TIFF
 QUARTER_TURNS = range(5, 9)  # orientations that swap width and height
 
 
@@ -201,6 +208,7 @@ def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
                     tags = image.tag_v2
                     width, height = tags[TIFF_WIDTH], tags[TIFF_HEIGHT]
                     orientation = tags.get(EXIF_ORIENTATION, 1)
+                    _check_tiff_layout(tags, image.fp, name)
                 else:
                     orientation = _exif_orientation(image.info.get('exif'))
                 file_format, scan_offset = str(image.format), image.fp.tell()
@@ -225,8 +233,53 @@ def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
         raise ImageFileError(
             name, f'expected 1 to {MAX_PIXELS} pixels, got {width}x{height}; scale or tile it'
         )
+    if max(width, height) > MAX_IMAGE_SIDE:
+        raise ImageFileError(
+            name,
+            f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {width}x{height}; '
+            'scale or tile it',
+        )
     size = (height, width) if orientation in QUARTER_TURNS else (width, height)
     return ImageHeader(file_format, size, orientation), scan_offset
+
+
+def _check_tiff_layout(tags: Mapping[int, Any], file: IO[bytes], name: str) -> None:
+    """
+    Refuse a TIFF whose tiles are far larger than the image, or that has very many channels.
+
+    OpenCV allocates a whole tile, up to 1 GB. Strips are no higher than the image.
+    """
+    stored = _tiff_tags(file)
+    # Which one counts depends on the version of Pillow, and may be another in OpenCV.
+    once = (TIFF_WIDTH, TIFF_HEIGHT, TIFF_CHANNELS, *TIFF_TILE_SIDES)
+    if any(stored.count(tag) > 1 for tag in once):
+        raise ImageFileError(name, 'a TIFF that gives its size twice')
+    if (num_channels := tags.get(TIFF_CHANNELS, 1)) > MAX_CHANNELS:
+        raise ImageFileError(
+            name, f'expected a TIFF of 1 to {MAX_CHANNELS} channels, got {num_channels}'
+        )
+    if not set(TIFF_TILE_SIDES).isdisjoint(stored):
+        width, height = (int(tags[tag]) for tag in TIFF_TILE_SIDES)
+        most = max(MAX_TILE, 2 * tags[TIFF_WIDTH] * tags[TIFF_HEIGHT])
+        if width < 1 or height < 1 or width * height > most:
+            raise ImageFileError(
+                name, f'expected TIFF tiles of 1 to {most} pixels, got {width}x{height}'
+            )
+
+
+def _tiff_tags(file: IO[bytes]) -> list[int]:
+    """List the tags of the first image of a TIFF or BigTIFF (TIFF 6.0, section 2)."""
+    file.seek(0)
+    start = file.read(16)
+    order = '<' if start[:2] == b'II' else '>'
+    if 43 in start[2:4]:  # BigTIFF
+        where, offset, count, entry_bytes = 8, f'{order}Q', f'{order}Q', 20
+    else:
+        where, offset, count, entry_bytes = 4, f'{order}I', f'{order}H', 12
+    file.seek(*struct.unpack_from(offset, start, where))
+    (num,) = struct.unpack(count, file.read(struct.calcsize(count)))
+    entries = file.read(min(num, MAX_TIFF_TAGS) * entry_bytes)
+    return [tag for (tag,) in struct.iter_unpack(f'{order}H{entry_bytes - 2}x', entries)]
 
 
 def _exif_orientation(content: bytes | None) -> int:

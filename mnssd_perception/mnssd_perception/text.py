@@ -7,12 +7,6 @@ __all__ = ['mask_secrets', 'sanitize_text']
 # Lengths are bounded wherever a pattern could otherwise start at each character of a long text
 # and run to its end.
 SECRETS = (
-    # //user:password@host; a password may hold @, and even a slash after what is no port
-    (
-        r'(//[^\s/?#@:]{0,200}:)'
-        r'(?:[^\s/?#]{1,200}@|(?!\d*(?:[/?#]|\s|$))\S{1,200}@)',
-        r'\1***@',
-    ),
     # //token@host: a user name is shorter
     (r'(//)[^\s/?#@:]{20,200}@', r'\1***@'),
     # ?key=value and &sig=value of an address
@@ -32,6 +26,8 @@ SECRETS = (
     # Authorization: Bearer value
     (r'(authorization[\'"]?\s?[=:]\s?[\'"]?(?:\w{1,20}\s)?)[^\s\'"]+', r'\1***'),
 )
+WORD = re.compile(r'\S+')
+USER = re.compile(r'//[^/?#:]*:')  # of an address, within a word
 COMPILED = tuple((re.compile(pattern, re.IGNORECASE), shown) for pattern, shown in SECRETS)
 
 
@@ -47,9 +43,22 @@ def mask_secrets(text: str) -> str:
     :param text: an address, a command line, a message.
     :return: the same with ``***`` in place of each secret.
     """
+    text = WORD.sub(lambda word: _mask_password(word[0]), text)
     for pattern, shown in COMPILED:
         text = pattern.sub(shown, text)
     return text
+
+
+def _mask_password(word: str) -> str:
+    """
+    Hide the password of ``//user:password@host``.
+
+    A password may hold any character, so it is taken to reach to the last ``@``. What follows
+    ``host:`` is hidden as well where the path has an ``@``: better too much than too little.
+    """
+    user = USER.search(word)
+    end = word.rfind('@', user.end()) if user else -1
+    return word if user is None or end < 0 else f'{word[: user.end()]}***{word[end:]}'
 
 
 def sanitize_text(text: object, max_chars: int = 200) -> str:

@@ -7,12 +7,14 @@ import cv2
 from mnssd_perception.encodings import MAX_PIXELS
 from mnssd_perception.errors import ImageError, ImageFileError
 from mnssd_perception.image_file import (
+    _check_tiff_layout,
     decode_image,
     decode_stored,
     read_image,
     read_image_header,
     read_image_size,
 )
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_perception.thermal import to_8bit
 import numpy as np
 from PIL import Image
@@ -242,6 +244,75 @@ def test_png_chunks_longer_than_the_file_are_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr('cv2.imdecode', lambda *_: pytest.fail('OpenCV 5 allocates 2 GB'))
     with pytest.raises(ImageFileError, match='damaged chunk'):
         decode_image(bytes(encoded), 'bomb.png')
+
+
+def tiff(*extra: tuple[int, int], width: int = 64, height: int = 48) -> bytes:
+    """A grey TIFF of 9s, in one strip unless tiles are asked for."""
+    entries = [
+        (0x100, width), (0x101, height), (0x102, 8), (0x103, 1), (0x106, 1),
+        (0x115, 1), *extra,
+    ]  # fmt: skip
+    tags = [tag for tag, _ in entries]
+    where, size = (0x144, 0x145) if 0x142 in tags else (0x111, 0x117)
+    num_bytes = width * height
+    entries = sorted([*entries, (where, 8), (size, num_bytes)], key=lambda entry: entry[0])
+    fields = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in entries)
+    start = struct.pack('<2sHI', b'II', 42, 8 + num_bytes)
+    return start + b'\t' * num_bytes + struct.pack('<H', len(entries)) + fields + bytes(4)
+
+
+@pytest.mark.parametrize(
+    'extra', [(), [(0x116, 48)], [(0x116, 2**32 - 1)], [(0x142, 64), (0x143, 48)]]
+)
+def test_strips_and_tiles_of_tiff(extra):
+    np.testing.assert_array_equal(decode_image(tiff(*extra), 'a.tif'), np.full((48, 64, 3), 9))
+
+
+@pytest.mark.parametrize(
+    ('extra', 'words'),
+    [
+        ([(0x142, 16000), (0x143, 16000)], 'expected TIFF tiles of 1 to .* got 16000x16000'),
+        ([(0x142, 64), (0x143, 2**30)], 'expected TIFF tiles of 1 to .* got 64x1073741824'),
+        ([(0x142, 0), (0x143, 16)], 'expected TIFF tiles of 1 to .* got 0x16'),
+        ([(0x142, 16000)], 'header is damaged'),
+        ([(0x142, 64), (0x143, 48), (0x143, 16000)], 'gives its size twice'),
+        ([(0x100, 16000)], 'gives its size twice'),
+    ],
+    ids=['square', 'high', 'empty', 'no height', 'two heights', 'two widths'],
+)
+def test_tiff_tiles_far_larger_than_the_image_are_refused(extra, words, monkeypatch):
+    monkeypatch.setattr('cv2.imdecode', lambda *_: pytest.fail('OpenCV allocates up to 1 GB'))
+    with pytest.raises(ImageFileError, match=words):
+        read_image_size(tiff(*extra), 'bomb.tif')
+    with pytest.raises(ImageFileError, match=words):
+        decode_image(tiff(*extra), 'bomb.tif')
+
+
+def test_tiff_of_very_many_channels_is_refused():
+    image = Image.open(BytesIO(encode(GREY, 'TIFF')))
+    tags = dict(image.tag_v2) | {0x115: 9}
+    with pytest.raises(ImageFileError, match='expected a TIFF of 1 to 8 channels, got 9'):
+        _check_tiff_layout(tags, BytesIO(encode(GREY, 'TIFF')), 'a.tif')
+
+
+@pytest.mark.parametrize('big', [False, True])
+def test_tiff_of_pillow_is_read_in_every_version(big):
+    encoded = encode(COLOURS, 'TIFF', big_tiff=big)
+    np.testing.assert_array_equal(decode_image(encoded, 'a.tif'), COLOURS)
+
+
+@pytest.mark.parametrize('size', [(MAX_IMAGE_SIDE + 1, 2), (2, MAX_IMAGE_SIDE + 1)])
+def test_sides_that_the_detector_refuses_are_refused_by_the_header(size):
+    words = 'expected sides of 1 to {} pixels, got {}x{}'.format(MAX_IMAGE_SIDE, *size)
+    with pytest.raises(ImageFileError, match=words):
+        read_image_size(png_header(*size), 'long.png')
+    with pytest.raises(ImageFileError, match=words):
+        decode_image(encode(np.zeros(size[::-1], np.uint8)), 'long.png')
+
+
+def test_the_longest_side():
+    longest = np.zeros((2, MAX_IMAGE_SIDE), np.uint8)
+    assert decode_image(encode(longest), 'long.png').shape == (2, MAX_IMAGE_SIDE, 3)
 
 
 def test_bytes_after_the_end_of_a_png_do_not_matter():

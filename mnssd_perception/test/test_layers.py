@@ -29,11 +29,11 @@ LAYERS = {
         },
         'commands': set(),
         'detector': {'bundle', 'engines', 'errors', 'ssd'},
-        'encodings': {'errors', 'text', 'thermal'},
+        'encodings': {'errors', 'ssd', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd', 'text'},
         'errors': {'text'},
         'files': set(),
-        'image_file': {'encodings', 'errors'},
+        'image_file': {'encodings', 'errors', 'ssd'},
         'latency': set(),
         'mailbox': set(),
         'nodes': {

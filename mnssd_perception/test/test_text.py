@@ -3,6 +3,10 @@ from hypothesis import strategies as st
 from mnssd_perception.text import mask_secrets, sanitize_text
 import pytest
 
+PASSWORDS = st.text(st.characters(), min_size=1).filter(
+    lambda text: text.isprintable() and not any(char.isspace() for char in text)
+) | st.from_regex(r'[0-9]{0,5}[/?#:@][!-~]{1,300}', fullmatch=True)
+
 
 @pytest.mark.parametrize(
     ('text', 'expected'),
@@ -41,7 +45,13 @@ def test_result_is_printable_and_bounded(text, max_chars):
         ('rtsp://user:secret@camera:554/stream', 'rtsp://user:***@camera:554/stream'),
         ('rtsp://user:se/c@ret@camera/s', 'rtsp://user:***@camera/s'),
         ('rtsp://:secret@camera/s', 'rtsp://:***@camera/s'),
-        ('http://camera:8080/x@2.jpg', 'http://camera:8080/x@2.jpg'),
+        ('rtsp://user:123#s3cret@host:1/x', 'rtsp://user:***@host:1/x'),
+        ('rtsp://user:123/s3cret@host:1/x', 'rtsp://user:***@host:1/x'),
+        ('rtsp://user:123?s3cret@host:1/x', 'rtsp://user:***@host:1/x'),
+        ('rtsp://user:p@ss/w@host/x', 'rtsp://user:***@host/x'),
+        ('rtsp://me@work:p@ss@host/x', 'rtsp://me@work:***@host/x'),
+        ('http://camera:8080/x.jpg to a@b', 'http://camera:8080/x.jpg to a@b'),
+        ('http://camera:8080/x@2.jpg', 'http://camera:***@2.jpg'),  # might be a password
         ('https://ghp_0123456789abcdefghij@host/x', 'https://***@host/x'),
         ('http://h/v?user=a&password=b&c=d', 'http://h/v?user=a&password=***&c=d'),
         ('https://h/t.tar?X-Amz-Signature=0a&y=1', 'https://h/t.tar?X-Amz-Signature=***&y=1'),
@@ -62,6 +72,12 @@ def test_secrets_are_masked(text, expected):
 @given(st.text('ab:/@?&=.token '), st.sampled_from(['://u:{}@h', '?token={}', ' user-pw={} ']))
 def test_secrets_are_masked_in_any_text(text, place):
     assert 'Hunter2' not in mask_secrets(text + place.format('Hunter2') + text)
+
+
+@given(PASSWORDS, st.sampled_from(['', '/path', ':554/path', '/a b@c']))
+def test_any_password_of_an_address_is_masked(password, path):
+    shown = mask_secrets(f'lost rtsp://user:{password}@host{path}')
+    assert shown == f'lost rtsp://user:***@host{path}'
 
 
 @pytest.mark.parametrize('piece', ['a', '/', '//', '://a:', '?', 'token', 'token=', '//a:b/', '@'])

@@ -53,8 +53,8 @@ class CameraNode(Node):
     :param sink: is handed every message; where given, DDS carries images only to others who
         subscribe.
     :param options: of :class:`rclpy.node.Node`.
-    :raises MnssdError: when the source cannot be opened; a camera or stream that is missing is
-        tried again instead.
+    :raises MnssdError: when a parameter cannot be used or the source cannot be opened; a camera or
+        stream that is missing is tried again instead.
     """
 
     def __init__(
@@ -63,9 +63,10 @@ class CameraNode(Node):
         super().__init__('camera', **options)
         self._done, self._sink = done, sink
         self._values = Parameters(self, CameraParameters, known_names=PARAMETER_NAMES).values
-        self._publisher = self.create_publisher(
-            Image, 'image', qos.image_out(), qos_overriding_options=qos.overridable()
-        )
+        with qos.named_overrides(self, 'image', 'publisher'):
+            self._publisher = self.create_publisher(
+                Image, 'image', qos.image_out(), qos_overriding_options=qos.overridable()
+            )
         self._closing = Event()
         self._source = self._open()
         self._lockstep = self._start_lockstep() if self._values.lockstep else None
@@ -163,6 +164,7 @@ class CameraNode(Node):
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._values.frame_id)
         is_wanted = self._sink is not None or self._publisher.get_subscription_count() > 0
         if not (is_wanted or self._lockstep):
+            self._sent_bytes = 0
             return
         msg = from_bgr(frame.image, header, self._values.encoding)
         if self._lockstep is None:

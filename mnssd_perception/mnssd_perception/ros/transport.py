@@ -8,6 +8,7 @@ into the segment. Measurements: docs/transport.md.
 """
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 import fcntl
@@ -53,7 +54,8 @@ LOCKING_TIME = 5.0
 MB = 10**6
 NS = 10**9
 
-# Stamps further apart mean a camera that was stopped and started [s].
+# Stamps further apart mean a camera that was stopped and started, silence for as long one that
+# was stopped [s].
 LONGEST_GAP = 10.0
 
 # The loss is judged on this many intervals; fewer intervals or lost images than the second tell
@@ -173,10 +175,12 @@ class LostImages:
     like a loss.
 
     :param topic: of the images, for messages.
+    :param clock: monotonic time [s].
     """
 
-    def __init__(self, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._topic, self._clock = topic, clock
+        self._heard = clock()
         self._stamps_ns: deque[int] = deque(maxlen=WINDOW + 1)
 
     def add(self, stamp_ns: int) -> None:
@@ -189,6 +193,7 @@ class LostImages:
         if self._stamps_ns and not 0 < stamp_ns - self._stamps_ns[-1] < LONGEST_GAP * NS:
             self._stamps_ns.clear()
         self._stamps_ns.append(stamp_ns)
+        self._heard = self._clock()
 
     def estimate_loss(self) -> float:
         """
@@ -213,10 +218,12 @@ class LostImages:
 
     def conditions(self) -> list[Condition]:
         """
-        Report a loss that is worth a word.
+        Report a loss that is worth a word, and forget it once no image comes any more.
 
         :return: no condition, or one that names the loss and what cures it.
         """
+        if self._clock() - self._heard > LONGEST_GAP:
+            self._stamps_ns.clear()
         loss = self.estimate_loss()
         if loss <= TOLERATED_LOSS:
             return []

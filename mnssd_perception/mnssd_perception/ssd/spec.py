@@ -18,7 +18,7 @@ __all__ = ['FeatureMap', 'ModelSpec', 'Normalisation', 'feature_map']
 MAX_SIDE = 8192  # pixels; beyond it is a mistake, not a network input
 MAX_PIXELS = 2**24  # of a network input: 50 MB, and as much again inside the engine
 MAX_LOGITS = 2**25  # 130 MB
-MAX_IMAGE_SIDE = 32768  # pixels; OpenCV resizes no larger image
+MAX_IMAGE_SIDE = 32766  # pixels; above it OpenCV's remapping overflows
 MAX_PRIORS = 1_000_000
 
 

@@ -5,7 +5,7 @@ import signal
 from threading import Event
 
 import cv2
-from mnssd_perception.errors import MnssdError, SourceError
+from mnssd_perception.errors import MnssdError, SettingsError, SourceError
 import numpy as np
 import pytest
 
@@ -15,8 +15,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from mnssd_perception.nodes import camera_node, lockstep
 from mnssd_perception.nodes.camera_node import CameraNode
 from mnssd_perception.ros import qos
-from mnssd_perception.ros.diagnostics import ERROR, OK
+from mnssd_perception.ros.diagnostics import ERROR, OK, WARN
 from mnssd_perception.ros.images import to_bgr, to_rgb
+from mnssd_perception.ros.transport import SharedMemory
 from mnssd_perception.sources import Frame, FrameSource
 from rclpy.time import Time
 from sensor_msgs.msg import Image
@@ -69,6 +70,12 @@ class GatedSource(FrameSource):
 def test_a_source_that_cannot_be_opened(graph, source):
     with pytest.raises(SourceError):
         graph.start(CameraNode, source=source)
+
+
+def test_a_bad_override_of_the_quality_of_service_is_refused_by_name(graph):
+    name = f'qos_overrides.{graph.namespace}/image.publisher.reliability'
+    with pytest.raises(SettingsError, match=f'{name}:=foo'):
+        graph.start(CameraNode, **{name: 'foo'})
 
 
 def test_plays_the_whole_source_and_is_done(graph, folder):
@@ -181,6 +188,17 @@ def test_a_camera_that_plays_is_fine(graph):
     graph.start(CameraNode, source='synthetic:width=64,height=48')
     graph.wait(lambda: health() and health()[-1].message != '0.0 frames/s')
     assert (health()[-1].level, health()[-1].message[-8:]) == (OK, 'frames/s')
+
+
+def test_the_warning_of_missing_shared_memory_goes_with_the_subscriber(graph, monkeypatch):
+    monkeypatch.setattr(camera_node, 'read_shared_memory', lambda _: SharedMemory(0, 0))
+    health = listen_to_health(graph)
+    subscription = graph.node.create_subscription(Image, 'image', lambda _: None, qos.detections())
+    graph.start(CameraNode, source='synthetic:width=320,height=240')
+    graph.wait(lambda: health() and health()[-1].level == WARN)
+    assert 'shared memory' in health()[-1].message
+    graph.node.destroy_subscription(subscription)
+    graph.wait(lambda: health()[-1].level == OK)
 
 
 def test_a_camera_that_hangs_is_left_behind(graph, monkeypatch):

@@ -245,6 +245,17 @@ def test_the_loss_is_cleared_when_images_arrive_again():
     assert images.conditions() == []
 
 
+def test_the_loss_is_forgotten_when_no_image_comes_any_more():
+    now = [0.0]
+    images = LostImages('/image', clock=lambda: now[0])
+    for stamp in lost_every(3):
+        images.add(round(stamp * MS))
+    now[0] = transport.LONGEST_GAP
+    assert images.conditions()
+    now[0] += 0.1
+    assert images.conditions() == []
+
+
 @pytest.mark.parametrize('gap', [-1000, 0, 60_000], ids=['back', 'same', 'pause'])
 def test_a_clip_that_starts_over_is_no_loss(gap):
     stamps = [index * 66.7 for index in range(40)]

@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.reading import (
     Folders,
-    MAX_SIDE,
     read_text,
     Reading,
     Regions,
@@ -170,10 +170,10 @@ def _images(path: Path, plain: Record) -> dict[int, Record]:
             raise DatasetError(path, f'{where}: {name} is the file of another image too')
         for side in ('width', 'height'):
             value = record.get(side)
-            if type(value) is not int or not 1 <= value <= MAX_SIDE:
+            if type(value) is not int or not 1 <= value <= MAX_IMAGE_SIDE:
                 raise DatasetError(
                     path,
-                    f'{where}: {side}: expected a whole number of 1 to {MAX_SIDE}, '
+                    f'{where}: {side}: expected a whole number of 1 to {MAX_IMAGE_SIDE}, '
                     f'got {_short(value)}',
                 )
         names.add(name)

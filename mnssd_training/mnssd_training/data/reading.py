@@ -23,7 +23,6 @@ __all__ = [
     'IMAGE_SUFFIXES',
     'MAX_ANNOTATION',
     'MAX_LIST',
-    'MAX_SIDE',
     'read_classes',
     'read_text',
     'read_xml',
@@ -35,7 +34,6 @@ __all__ = [
 
 IGNORE_NAMES = frozenset({'dontcare', 'ignore', 'ignored', 'ignored regions', 'misc'})
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-MAX_SIDE = 1 << 16  # pixels
 FLOAT32 = struct.Struct('4f')
 MAX_LIST = 64 << 20  # bytes of a list of images or classes
 MAX_ANNOTATION = 8 << 20  # bytes of the annotation of one image: tens of thousands of objects
@@ -274,8 +272,6 @@ def header_size(path: Path) -> tuple[int, int]:
         width, height = read_image_size(path)
     except ImageFileError as error:
         raise DatasetError(path, error.reason) from error
-    if max(width, height) > MAX_SIDE:
-        raise DatasetError(path, f'expected sides of 1 to {MAX_SIDE}, got {width} x {height}')
     return height, width
 
 

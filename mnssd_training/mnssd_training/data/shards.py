@@ -10,7 +10,8 @@ and resumed at any of them, wherever the tars are.
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from mnssd_training.data.reading import MAX_SIDE, Reading, Regions
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
+from mnssd_training.data.reading import Reading, Regions
 from mnssd_training.data.remote import is_remote, read_url, Shard, ShardEntry
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError
@@ -33,7 +34,7 @@ MAX_IMAGE = 512 << 20  # bytes of an encoded image
 MAX_SHARD = 1 << 50  # bytes of a tar
 
 Box = tuple[float, float, float, float]
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Side = Annotated[int, Field(ge=1, le=MAX_IMAGE_SIDE)]
 
 
 class _Record(BaseModel):

@@ -13,11 +13,11 @@ import math
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.reading import (
     IGNORE_NAMES,
     IMAGE_SUFFIXES,
-    MAX_SIDE,
     read_classes,
     read_text,
     read_xml,
@@ -153,8 +153,10 @@ def _parse(path: Path) -> _Annotation:
     """Read an XML file."""
     tree = read_xml(path)
     size = (_number(path, tree, 'size/height'), _number(path, tree, 'size/width'))
-    if not all(side.is_integer() and 1 <= side <= MAX_SIDE for side in size):
-        raise DatasetError(path, f'expected sides of 1 to {MAX_SIDE} whole pixels, got {size}')
+    if not all(side.is_integer() and 1 <= side <= MAX_IMAGE_SIDE for side in size):
+        raise DatasetError(
+            path, f'expected sides of 1 to {MAX_IMAGE_SIDE} whole pixels, got {size}'
+        )
     objects = (
         _read_object(path, element, index) for index, element in enumerate(tree.iter('object'))
     )

@@ -158,7 +158,7 @@ def category(**keys: Any) -> Change:
         (annotation(id='6'), r"annotations\[1\]: id: expected a whole number, got '6'"),
         (annotation(id=True), r'annotations\[1\]: id: expected a whole number, got True'),
         (image(id=70), 'image 70 is there more than once'),
-        (image(width=0), 'image 7: width: expected a whole number of 1 to 65536, got 0'),
+        (image(width=0), 'image 7: width: expected a whole number of 1 to 32766, got 0'),
         (image(height=-1), 'image 7: height: expected'),
         (image(height=512.0), 'image 7: height: expected'),
         (image(height=10**30), 'image 7: height: expected'),

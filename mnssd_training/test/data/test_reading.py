@@ -206,8 +206,8 @@ def png(width: int, height: int) -> bytes:
         (b'\0' * 50, 'not an image'),
         (b'\xff\xd8\xff\xe0', 'not an image'),
         (png(1_000_000, 1_000_000), r'expected at most \d+ pixels|expected 1 to'),
-        (png(100_000, 1), 'expected sides of 1 to 65536, got 100000 x 1'),
-        (png(0, 5), 'expected sides of 1 to 65536, got 0 x 5|not an image'),
+        (png(100_000, 1), 'expected sides of 1 to 32766 pixels, got 100000x1'),
+        (png(0, 5), 'expected 1 to .* pixels, got 0x5|not an image'),
     ],
     ids=['missing', 'empty', 'zeros', 'cut', 'bomb', 'wide', 'no width'],
 )
