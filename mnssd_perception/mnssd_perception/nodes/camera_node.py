@@ -169,7 +169,11 @@ class CameraNode(Node):
             self._send(msg)
         else:
             self._waiting = f'the detections of {frame.name}'
-            self._lockstep.send(lambda: self._send(msg), header.stamp, frame.name)
+            if not self._lockstep.send(lambda: self._send(msg), header.stamp, frame.name):
+                self._warn(
+                    f'no detections of {frame.name}; the detector could not use it, see its '
+                    'diagnostics'
+                )
             self._waiting = ''
 
     def _send(self, msg: Image) -> None:

@@ -241,6 +241,30 @@ def test_a_camera_in_lockstep_is_destroyed_while_it_waits(graph, folder):
     assert not graph.done.done()
 
 
+def test_lockstep_names_a_frame_without_detections_and_goes_on(graph, folder, monkeypatch, capfd):
+    monkeypatch.setattr(lockstep, 'RESEND_AFTER', 0.05)
+    publisher = graph.node.create_publisher(Detection2DArray, 'detections', qos.detections())
+    stamps = []
+
+    def detect(msg):
+        """Refuse the second frame."""
+        stamp = Time.from_msg(msg.header.stamp).nanoseconds
+        if stamp not in stamps:
+            stamps.append(stamp)
+        patience = 0.1 if len(stamps) == 1 else 100.0  # for the next frame
+        monkeypatch.setattr(lockstep, 'SKIP_AFTER', patience)
+        if len(stamps) != 2:
+            publisher.publish(Detection2DArray(header=msg.header))
+
+    graph.start(CameraNode, source=folder, rate=1000.0, lockstep=True, sink=detect)
+    graph.wait(graph.done.done)
+    assert graph.done.result() is None
+    assert len(stamps) == NUM_FRAMES
+    logged = capfd.readouterr().err
+    assert 'no detections of 1.png; the detector could not use it' in logged
+    assert logged.count('no detections of') == 1
+
+
 def test_the_process_ends_with_its_source(process, folder):
     child = process('camera_node', '-p', f'source:={folder}', '-p', 'rate:=200.0')
     output, _ = child.communicate(timeout=60)
