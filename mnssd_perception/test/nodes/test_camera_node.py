@@ -199,6 +199,16 @@ def test_a_camera_that_hangs_is_left_behind(graph, monkeypatch):
     assert not graph.done.done()
 
 
+def test_an_override_without_effect_is_reported(graph):
+    health = listen_to_health(graph)
+    name = f'qos_overrides.{graph.namespace}/imagee.publisher.depth'
+    others = f'qos_overrides.{graph.namespace}/image.subscription.depth'
+    graph.start(CameraNode, **{name: 3, others: 3})
+    graph.wait(health)
+    assert f"'{name}' has no effect; did you mean" in health()[0].message
+    assert health()[0].message.count('no effect') == 1
+
+
 def test_lockstep_waits_for_the_detections_of_each_frame(graph, folder):
     inbox = listen(graph)
     publisher = graph.node.create_publisher(Detection2DArray, 'detections', qos.detections())
@@ -231,16 +241,6 @@ def test_lockstep_without_a_detector_is_an_error_that_names_it(graph, folder, mo
         graph.done.result()
 
 
-def test_a_camera_in_lockstep_is_destroyed_while_it_waits(graph, folder):
-    frames = []
-    node = graph.start(CameraNode, source=folder, lockstep=True, sink=frames.append)
-    graph.wait(lambda: frames)
-    node.destroy_node()
-    node._thread.join(20)
-    assert not node._thread.is_alive()
-    assert not graph.done.done()
-
-
 def test_lockstep_names_a_frame_without_detections_and_goes_on(graph, folder, monkeypatch, capfd):
     monkeypatch.setattr(lockstep, 'RESEND_AFTER', 0.05)
     publisher = graph.node.create_publisher(Detection2DArray, 'detections', qos.detections())
@@ -263,6 +263,16 @@ def test_lockstep_names_a_frame_without_detections_and_goes_on(graph, folder, mo
     logged = capfd.readouterr().err
     assert 'no detections of 1.png; the detector could not use it' in logged
     assert logged.count('no detections of') == 1
+
+
+def test_a_camera_in_lockstep_is_destroyed_while_it_waits(graph, folder):
+    frames = []
+    node = graph.start(CameraNode, source=folder, lockstep=True, sink=frames.append)
+    graph.wait(lambda: frames)
+    node.destroy_node()
+    node._thread.join(20)
+    assert not node._thread.is_alive()
+    assert not graph.done.done()
 
 
 def test_the_process_ends_with_its_source(process, folder):
