@@ -155,6 +155,7 @@ FOREIGN = {
         'mnssd_perception.cli',
         'mnssd_perception.encodings',
         'mnssd_perception.image_file',
+        'mnssd_perception.nodes',  # an exception of OpenCV's
         'mnssd_perception.overlay',
         'mnssd_perception.recording',
         'mnssd_perception.ros',

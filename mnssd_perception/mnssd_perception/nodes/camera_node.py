@@ -10,9 +10,10 @@ from mnssd_perception.errors import MnssdError
 from mnssd_perception.nodes.camera_parameters import CameraParameters
 from mnssd_perception.nodes.camera_report import camera_report, CameraSnapshot
 from mnssd_perception.nodes.lockstep import Lockstep
-from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
+from mnssd_perception.nodes.parameter_names import OVERRIDABLE, PARAMETER_NAMES
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.diagnostics import Diagnostics, Report
+from mnssd_perception.ros.endpoints import check_overrides
 from mnssd_perception.ros.images import from_bgr
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
@@ -171,7 +172,11 @@ class CameraNode(Node):
             self._send(msg)
         else:
             self._waiting = f'the detections of {frame.name}'
-            self._lockstep.send(lambda: self._send(msg), header.stamp, frame.name)
+            if not self._lockstep.send(lambda: self._send(msg), header.stamp, frame.name):
+                self._warn(
+                    f'no detections of {frame.name}; the detector could not use it, see its '
+                    'diagnostics'
+                )
             self._waiting = ''
 
     def _send(self, msg: Image) -> None:
@@ -199,7 +204,8 @@ class CameraNode(Node):
         )
         self._reported, self._num_reported = now, num_frames
         memory = read_shared_memory(get_rmw_implementation_identifier())
-        return camera_report(snapshot, shared_memory_conditions(memory, self._sent_bytes))
+        transport = shared_memory_conditions(memory, self._sent_bytes)
+        return camera_report(snapshot, [*transport, *check_overrides(self, OVERRIDABLE)])
 
 
 def build(done: Future) -> list[Node]:

@@ -44,5 +44,8 @@ class CameraParameters:
     )  # fmt: skip
     lockstep: bool = parameter(
         False, 'play the next frame only when the detections of the last one have arrived: a slow '
-        'detector sees every frame of a file', read_only=True,
+        'detector sees every frame of a file. A frame without detections is sent again and, after '
+        '30 s, skipped with a warning; the third in a row is an error, as is the first of all '
+        'after 60 s',
+        read_only=True,
     )  # fmt: skip

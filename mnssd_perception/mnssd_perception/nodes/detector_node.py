@@ -22,12 +22,16 @@ from mnssd_perception.nodes.detector_report import (
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
-from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
+from mnssd_perception.nodes.parameter_names import OVERRIDABLE, PARAMETER_NAMES
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_message
 from mnssd_perception.ros.diagnostics import Diagnostics, Report
-from mnssd_perception.ros.endpoints import check_publisher, check_subscription
+from mnssd_perception.ros.endpoints import (
+    check_overrides,
+    check_publisher,
+    check_subscription,
+)
 from mnssd_perception.ros.images import from_array
 from mnssd_perception.ros.labels import label_info, vision_info
 from mnssd_perception.ros.lifecycle import ManagedNode
@@ -143,15 +147,16 @@ class DetectorNode(ManagedNode):
         """Begin to look at images."""
         assert self._detector is not None  # configuring comes before activating
         self._announce()
+        self._transport = TransportMonitor(self._topic)
         self._worker = DetectorWorker(
             self._detector,
             self._publish,
+            self._draw,
             self._stats,
             clock=self.get_clock(),
             max_age=lambda: self._declared.values.max_age_ms / 1000,
         )
         if self._subscribe:
-            self._transport = TransportMonitor(self._topic)
             with qos.named_overrides(self, 'image', 'subscription'):
                 self._images = self.create_subscription(
                     Image,
@@ -223,14 +228,20 @@ class DetectorNode(ManagedNode):
             self._detector.configure(thresholds_of(values), values.class_filter)
             self._announce()
 
-    def _publish(self, msg: Image, image: NDArray[np.uint8], detections: Detections) -> None:
+    def _publish(self, msg: Image, detections: Detections) -> None:
         """Publish what was found in an image; called by the worker."""
         self._detections.publish(to_message(detections, msg.header))
+
+    def _draw(self, msg: Image, image: NDArray[np.uint8], detections: Detections) -> None:
+        """Publish the overlay, if anybody wants it; called by the worker."""
+        sent_bytes = 0
         if self._overlay.get_subscription_count():
             assert self._bundle is not None  # not released before the worker has ended
             names = self._bundle.manifest.spec.class_names
-            drawn = draw_detections(image, detections, names)
-            self._overlay.publish(from_array(drawn, 'rgb8', msg.header))
+            overlay = from_array(draw_detections(image, detections, names), 'rgb8', msg.header)
+            self._overlay.publish(overlay)
+            sent_bytes = len(overlay.data)
+        self._transport.sent_bytes = sent_bytes
 
     def _on_image(self, msg: Image) -> None:
         """Take an image from DDS."""
@@ -265,10 +276,11 @@ class DetectorNode(ManagedNode):
         ]
         if self._images is not None:
             conditions += check_subscription(self, 'image', self._images)
-            is_drawing = self._overlay.get_subscription_count() > 0
-            conditions += self._transport.conditions(is_republished=is_drawing)
+        if self._worker is not None:
+            conditions += self._transport.conditions()
         if self._detector is not None:
             conditions += check_publisher(self, 'detections', self._detections)
+        conditions += check_overrides(self, OVERRIDABLE)
         return make_report(self._status_message, conditions)
 
     def _publish_status(self, conditions: list[str]) -> None:

@@ -17,6 +17,12 @@ STALLED_AFTER = 2.0
 
 MS = 1000
 
+FAILURES = {
+    'image': 'bad frames',
+    'engine': 'frames that the engine fails on',
+    'overlay': 'frames without an overlay',
+}
+
 
 def state_of(
     snapshot: Snapshot, failure: Exception | None, engine_timeout: float, *, is_active: bool
@@ -142,8 +148,7 @@ def find_conditions(
         yield Condition('transition', ERROR, str(transition_error))
     for cause, failed in snapshot.failures.items():
         is_lasting = cause == 'engine' and not failed.has_passed
-        what = 'bad frames' if cause == 'image' else 'frames that the engine fails on'
-        message = f'{what}, {failed.num} so far: {failed.error}'
+        message = f'{FAILURES[cause]}, {failed.num} so far: {failed.error}'
         yield Condition(f'failed by {cause}', ERROR if is_lasting else WARN, message)
     if state == 'inactive':
         yield Condition('inactive', WARN, 'not active; a lifecycle manager has to activate it')

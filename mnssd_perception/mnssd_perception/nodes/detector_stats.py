@@ -14,7 +14,7 @@ __all__ = ['DetectorStats', 'FailedFrames', 'Snapshot']
 @dataclass(frozen=True)
 class FailedFrames:
     """
-    Frames that failed for one cause, as long as that is news.
+    Frames, or their overlays, that failed for one cause, as long as that is news.
 
     :ivar num: how many, since the last frame before them that went well.
     :ivar error: why the latest of them failed.
@@ -37,7 +37,8 @@ class Snapshot:
     :ivar busy: frames dropped because a newer one came while the detector was busy.
     :ivar failed: frames that could not be read or processed.
     :ivar new_stale: of them, since the last snapshot.
-    :ivar failures: by cause, ``image`` or ``engine``; a cause that has passed is listed once more.
+    :ivar failures: by cause, ``image``, ``engine`` or ``overlay``, which costs no frame; a cause
+        that has passed is listed once more.
     :ivar rate: frames processed [Hz].
     :ivar latency_p50: from the stamp of the image to the publication of its detections [s].
     :ivar latency_p95: the same [s].
@@ -125,17 +126,22 @@ class DetectorStats:
         with self._lock:
             self._began = None
             self._failed += 1
-            before = self._failures.get(cause)
-            num = before.num if before is not None else 0
-            self._failures[cause] = FailedFrames(num + 1, error)
+            self._note_failure(cause, error)
 
-    def process(self, timings: StageTimings, convert: float, latency: float | None) -> None:
+    def process(
+        self,
+        timings: StageTimings,
+        convert: float,
+        latency: float | None,
+        overlay_error: str = '',
+    ) -> None:
         """
         Count the frame in work, whose detections were published.
 
         :param timings: of the stages of the detector.
         :param convert: from message to RGB image [s].
         :param latency: since its stamp [s]; None where the stamp is of another clock.
+        :param overlay_error: why it has no overlay, in words; '' if it has one or nobody wants it.
         """
         with self._lock:
             self._began = None
@@ -147,6 +153,8 @@ class DetectorStats:
                 self._latencies.add(latency)
             for cause, failed in self._failures.items():
                 self._failures[cause] = replace(failed, has_passed=True)
+            if overlay_error:
+                self._note_failure('overlay', overlay_error)
 
     def forget_failures(self) -> None:
         """Drop the reasons of failed frames; they stay counted."""
@@ -185,3 +193,9 @@ class DetectorStats:
             for window in (self._latencies, *self._stages.values()):
                 window.clear()
             return snapshot
+
+    def _note_failure(self, cause: str, error: str) -> None:
+        """Count one more failure of a cause; the lock is held."""
+        before = self._failures.get(cause)
+        num = before.num if before is not None else 0
+        self._failures[cause] = FailedFrames(num + 1, error)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from threading import Lock, Thread
 from time import perf_counter
 
+import cv2
 from mnssd_perception.detector import Detector
 from mnssd_perception.errors import EngineError, HungError, ImageError
 from mnssd_perception.mailbox import Mailbox
@@ -24,7 +25,8 @@ FOREIGN_CLOCK = 3600.0
 # Between the last line of a thread and its end [s].
 LEAST_WAIT = 0.5
 
-Publish = Callable[[Image, NDArray[np.uint8], Detections], None]
+Publish = Callable[[Image, Detections], None]
+Draw = Callable[[Image, NDArray[np.uint8], Detections], None]
 
 
 class DetectorWorker:
@@ -35,7 +37,9 @@ class DetectorWorker:
     ``rclpy.shutdown()`` destroys the node, which waits for this thread.
 
     :param detector: is used by this thread alone.
-    :param publish: is called with a message, its image (RGB) and what was found in it.
+    :param publish: is called with a message and what was found in it.
+    :param draw: publishes the overlay; is called afterwards with the message, its image (RGB) and
+        what was found in it. Too little memory for it costs the overlay alone.
     :param stats: is told what happens to each frame.
     :param clock: of the node, to tell the age of a frame.
     :param max_age: gives the age above which a frame is dropped [s]; 0 drops none.
@@ -46,13 +50,15 @@ class DetectorWorker:
         self,
         detector: Detector,
         publish: Publish,
+        draw: Draw,
         stats: DetectorStats,
         *,
         clock: Clock,
         max_age: Callable[[], float],
     ) -> None:
         self.failure: Exception | None = None
-        self._detector, self._publish, self._stats = detector, publish, stats
+        self._detector, self._stats = detector, stats
+        self._publish, self._draw = publish, draw
         self._clock, self._max_age = clock, max_age
         self._mailbox: Mailbox[Image] = Mailbox()
         self._counted, self._counting = 0, Lock()
@@ -115,16 +121,28 @@ class DetectorWorker:
             image = to_rgb(msg)
             convert = perf_counter() - started
             detections, timings = self._detector.detect_timed(image)
+            if not self._is_abandoned:
+                self._publish(msg, detections)
+            latency = self._age(msg)
         except ImageError as error:
             self._stats.fail('image', str(error))
         except EngineError as error:
             self._stats.fail('engine', str(error))
-        except MemoryError as error:
-            self._stats.fail('engine', f'not enough memory for the frame: {error}')
+        except (MemoryError, cv2.error) as error:
+            self._stats.fail('engine', _explain('the frame', error))
         else:
-            if not self._is_abandoned:
-                self._publish(msg, image, detections)
-            self._stats.process(timings, convert, self._age(msg))
+            overlay_error = self._try_to_draw(msg, image, detections)
+            self._stats.process(timings, convert, latency, overlay_error)
+
+    def _try_to_draw(self, msg: Image, image: NDArray[np.uint8], detections: Detections) -> str:
+        """Publish the overlay, whose detections are out; return why that failed, '' if not."""
+        if self._is_abandoned:
+            return ''
+        try:
+            self._draw(msg, image, detections)
+        except (MemoryError, cv2.error) as error:
+            return _explain('the overlay', error)
+        return ''
 
     def _age(self, msg: Image) -> float | None:
         """Measure the time since the stamp [s]; None for one of another clock."""
@@ -133,3 +151,10 @@ class DetectorWorker:
         stamp = Time.from_msg(msg.header.stamp, clock_type=self._clock.clock_type)
         age = (self._clock.now() - stamp).nanoseconds / 1e9
         return age if abs(age) < FOREIGN_CLOCK else None
+
+
+def _explain(what: str, error: Exception) -> str:
+    """Say what there was no memory for; OpenCV has an exception of its own."""
+    if isinstance(error, MemoryError):
+        return f'not enough memory for {what}: {error}'
+    return f'OpenCV fails on {what}: {error}'

@@ -1,9 +1,12 @@
 """Find out from the publishers and subscribers of a topic why messages do not arrive."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
+from mnssd_perception.ros import qos
 from mnssd_perception.ros.diagnostics import Condition, WARN
+from mnssd_perception.ros.parameters import QOS_OVERRIDES
 from mnssd_perception.text import sanitize_text
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -11,6 +14,7 @@ from rclpy.qos import LivelinessPolicy, qos_check_compatible, QoSCompatibility, 
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 __all__ = [
+    'check_overrides',
     'check_publisher',
     'check_publishers',
     'check_sole_publisher',
@@ -61,6 +65,33 @@ def check_publisher(node: Node, topic: str, publisher: Any) -> list[Condition]:
         *check_sole_publisher(name, node.get_publishers_info_by_topic(topic)),
         *check_subscribers(name, subscribers, publisher.qos_profile),
     ]
+
+
+def check_overrides(node: Node, overridable: Iterable[tuple[str, str]]) -> Iterator[Condition]:
+    """
+    Find QoS overrides that change nothing, most likely as they are misspelt.
+
+    :param node: was started with them.
+    :param overridable: what can be overridden in this node and in others that share its
+        parameters: topics as they are given to the nodes, each with ``publisher`` or
+        ``subscription``.
+    """
+    # rclpy has no public way to ask what was given at the start.
+    given = [name for name in node._parameter_overrides if name.startswith(QOS_OVERRIDES)]
+    if not given:
+        return
+    known = [
+        f'{QOS_OVERRIDES}{node.resolve_topic_name(topic)}.{endpoint}.{policy.name.lower()}'
+        for topic, endpoint in overridable
+        for policy in qos.overridable().policy_kinds
+    ]
+    for name in given:
+        if name in known or node.has_parameter(name):
+            continue
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ''
+        message = f"'{sanitize_text(name, MAX_NAMES_CHARS)}' has no effect{hint}"
+        yield Condition(f'override {name}', WARN, message)
 
 
 def check_publishers(

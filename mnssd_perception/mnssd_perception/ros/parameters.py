@@ -18,7 +18,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-__all__ = ['parameter', 'Parameters']
+__all__ = ['parameter', 'Parameters', 'QOS_OVERRIDES']
 
 T = TypeVar('T')
 

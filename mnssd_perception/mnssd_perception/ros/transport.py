@@ -237,14 +237,16 @@ class LostImages:
 
 class TransportMonitor:
     """
-    Watches whether the images that a node subscribes to arrive.
+    Watches whether the images that a node subscribes to, and those that it publishes, arrive.
 
-    :param topic: of the images, for messages.
+    :param topic: of the images that it subscribes to, for messages.
+    :ivar sent_bytes: size of the last image that it published; 0 while nobody wants any.
     """
 
     def __init__(self, topic: str) -> None:
         self._lost_images = LostImages(topic)
-        self._image_bytes = 0
+        self._received_bytes = 0
+        self.sent_bytes = 0
 
     def add(self, msg: Image) -> None:
         """
@@ -253,19 +255,17 @@ class TransportMonitor:
         :param msg: the image.
         """
         self._lost_images.add(msg.header.stamp.sec * NS + msg.header.stamp.nanosec)
-        self._image_bytes = len(msg.data)
+        self._received_bytes = len(msg.data)
 
-    def conditions(self, *, is_republished: bool) -> list[Condition]:
+    def conditions(self) -> list[Condition]:
         """
         Report what keeps images from arriving.
 
-        :param is_republished: whether the node publishes images of the same size.
         :return: what is wrong with the shared memory, and images that were lost.
         """
         memory = read_shared_memory(get_rmw_implementation_identifier())
-        sent_bytes = self._image_bytes if is_republished else 0
         return [
-            *shared_memory_conditions(memory, sent_bytes, self._image_bytes),
+            *shared_memory_conditions(memory, self.sent_bytes, self._received_bytes),
             *self._lost_images.conditions(),
         ]
 

@@ -217,6 +217,16 @@ def test_a_camera_that_hangs_is_left_behind(graph, monkeypatch):
     assert not graph.done.done()
 
 
+def test_an_override_without_effect_is_reported(graph):
+    health = listen_to_health(graph)
+    name = f'qos_overrides.{graph.namespace}/imagee.publisher.depth'
+    others = f'qos_overrides.{graph.namespace}/image.subscription.depth'
+    graph.start(CameraNode, **{name: 3, others: 3})
+    graph.wait(health)
+    assert f"'{name}' has no effect; did you mean" in health()[0].message
+    assert health()[0].message.count('no effect') == 1
+
+
 def test_lockstep_waits_for_the_detections_of_each_frame(graph, folder):
     inbox = listen(graph)
     publisher = graph.node.create_publisher(Detection2DArray, 'detections', qos.detections())
@@ -247,6 +257,30 @@ def test_lockstep_without_a_detector_is_an_error_that_names_it(graph, folder, mo
     graph.wait(graph.done.done)
     with pytest.raises(MnssdError, match=rf'0\.png on {graph.namespace}/detections'):
         graph.done.result()
+
+
+def test_lockstep_names_a_frame_without_detections_and_goes_on(graph, folder, monkeypatch, capfd):
+    monkeypatch.setattr(lockstep, 'RESEND_AFTER', 0.05)
+    publisher = graph.node.create_publisher(Detection2DArray, 'detections', qos.detections())
+    stamps = []
+
+    def detect(msg):
+        """Refuse the second frame."""
+        stamp = Time.from_msg(msg.header.stamp).nanoseconds
+        if stamp not in stamps:
+            stamps.append(stamp)
+        patience = 0.1 if len(stamps) == 1 else 100.0  # for the next frame
+        monkeypatch.setattr(lockstep, 'SKIP_AFTER', patience)
+        if len(stamps) != 2:
+            publisher.publish(Detection2DArray(header=msg.header))
+
+    graph.start(CameraNode, source=folder, rate=1000.0, lockstep=True, sink=detect)
+    graph.wait(graph.done.done)
+    assert graph.done.result() is None
+    assert len(stamps) == NUM_FRAMES
+    logged = capfd.readouterr().err
+    assert 'no detections of 1.png; the detector could not use it' in logged
+    assert logged.count('no detections of') == 1
 
 
 def test_a_camera_in_lockstep_is_destroyed_while_it_waits(graph, folder):

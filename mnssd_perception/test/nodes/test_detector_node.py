@@ -27,7 +27,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.nodes import detector_node, detector_worker
 from mnssd_perception.nodes.detector_node import DetectorNode
-from mnssd_perception.ros import qos
+from mnssd_perception.ros import qos, transport
 from mnssd_perception.ros.detections import from_message
 from mnssd_perception.ros.diagnostics import ERROR, OK, STALE, WARN
 from mnssd_perception.ros.images import from_array
@@ -438,6 +438,48 @@ def test_lost_images_are_reported(rig):
     assert 'do not arrive' in status.conditions[0]
 
 
+def test_an_overlay_without_shared_memory_is_reported_where_images_come_in_memory(
+    graph, monkeypatch
+):
+    memory = transport.SharedMemory(segment=0, free=0)
+    monkeypatch.setattr(transport, 'read_shared_memory', lambda _: memory)
+    image = from_array(np.zeros((200, 200, 3), np.uint8), 'rgb8', Header())
+    statuses = graph.listen(DetectorStatus, 'detector/status', qos.detections())
+    detector = partial(DetectorNode, subscribe=False)
+    node = graph.start(detector, warmup=0, diagnostics_period=0.1)
+
+    def conditions_after(num_frames):
+        node.offer(image)
+        graph.wait(lambda: any(msg.frames_processed == num_frames for msg in statuses))
+        statuses.clear()
+        graph.wait(lambda: statuses)
+        return statuses[0].conditions
+
+    assert conditions_after(1) == []
+    listener = graph.node.create_subscription(Image, 'overlay', lambda _: None, qos.detections())
+    graph.wait(node._overlay.get_subscription_count)
+    (condition,) = conditions_after(2)
+    assert 'no shared memory' in condition
+    graph.node.destroy_subscription(listener)
+    graph.wait(lambda: not node._overlay.get_subscription_count())
+    assert conditions_after(3) == []
+
+
+def test_an_override_without_effect_is_reported_by_name(graph):
+    name = f'qos_overrides.{graph.namespace}/imagee.subscription.reliability'
+    rig = Rig(graph, **{name: 'reliable', name.replace('imagee', 'image'): 'reliable'})
+    report = rig.report(lambda status: 'has no effect' in status.message)
+    assert f"'{name}' has no effect; did you mean" in report.message
+    assert report.message.count('no effect') == 1
+
+
+def test_an_override_of_the_camera_is_left_alone(graph):
+    # One section of a parameter file, or one process, may hold both nodes.
+    rig = Rig(graph, **{f'qos_overrides.{graph.namespace}/image.publisher.depth': 3})
+    rig.look(BLANK)
+    assert rig.report_of_now().level == OK
+
+
 def test_a_subscriber_that_hears_nothing_is_reported(rig):
     rig.graph.node.create_subscription(
         Detection2DArray, 'detections', lambda _: None, qos.latched()
@@ -482,6 +524,39 @@ def test_too_little_memory_for_an_image_is_a_failed_frame(rig, monkeypatch):
         rig.show(from_array(BLANK, 'rgb8', Header()))
         assert 'memory' in rig.status(lambda msg: msg.frames_failed).last_error
     rig.look(BLANK)
+
+
+def test_too_little_memory_for_the_detections_is_a_failed_frame(rig, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(detector_node, 'to_message', lambda *_: bytearray(2**62))
+        rig.show(from_array(BLANK, 'rgb8', Header()))
+        status = rig.status(lambda msg: msg.frames_failed)
+        assert 'not enough memory for the frame' in status.last_error
+        assert status.frames_processed == 0
+    rig.look(BLANK)
+
+
+@pytest.mark.parametrize(
+    'draw',
+    [lambda *_: bytearray(2**62), lambda *_: cv2.cvtColor(BLANK, -1)],
+    ids=['memory', 'OpenCV'],
+)
+def test_an_overlay_that_fails_costs_no_detections(rig, monkeypatch, draw):
+    overlays = rig.graph.listen(Image, 'overlay', qos.detections())
+    rig.graph.wait(rig.node._overlay.get_subscription_count)
+    with monkeypatch.context() as patch:
+        patch.setattr(detector_node, 'draw_detections', draw)
+        for _ in range(2):
+            rig.look(BLANK)
+        report = rig.report(lambda status: 'without an overlay, 2 so far' in status.message)
+        assert report.level == WARN
+    status = rig.status(lambda msg: msg.conditions)
+    assert (status.state, status.frames_processed, status.frames_failed) == ('running', 2, 0)
+    assert not overlays
+    rig.look(BLANK)
+    rig.graph.wait(lambda: overlays)
+    rig.status(lambda msg: msg.frames_processed == 3 and not msg.conditions)
+    assert rig.report_of_now().level == OK
 
 
 @pytest.fixture

@@ -60,6 +60,19 @@ def test_totals_stay_and_periods_begin_anew():
     assert second.stages.total == second.convert == 0.0
 
 
+def test_an_overlay_that_fails_costs_no_frame_and_lasts_until_another_succeeds():
+    stats = DetectorStats()
+    stats.process(TIMINGS, 0.004, None, 'first')
+    stats.process(TIMINGS, 0.004, None, 'second')
+    for _ in range(2):
+        snapshot = stats.snapshot()
+        assert snapshot.failures == {'overlay': FailedFrames(2, 'second')}
+        assert (snapshot.processed, snapshot.failed) == (2, 0)
+    stats.process(TIMINGS, 0.004, None)
+    assert stats.snapshot().failures['overlay'].has_passed
+    assert stats.snapshot().failures == {}
+
+
 def test_a_failure_lasts_until_a_frame_goes_well_and_is_listed_once_more():
     stats = DetectorStats()
     stats.fail('image', 'first')
@@ -137,6 +150,7 @@ def judge():
 
 BAD_IMAGE = FailedFrames(2, 'bad step')
 BAD_HEADS = FailedFrames(9, 'heads are not finite')
+NO_MEMORY = FailedFrames(4, 'not enough memory')
 
 
 @pytest.mark.parametrize(
@@ -171,6 +185,11 @@ BAD_HEADS = FailedFrames(9, 'heads are not finite')
             {'failures': {'image': BAD_IMAGE, 'engine': BAD_HEADS}},
             'running',
             [(WARN, 'bad step'), (ERROR, 'fails on, 9 so far: heads are not finite')],
+        ),
+        (
+            {'failures': {'overlay': NO_MEMORY}},
+            'running',
+            [(WARN, 'without an overlay, 4 so far: not enough memory')],
         ),
         ({'new_stale': 3}, 'running', [(WARN, '3 frames were too old')]),
         (

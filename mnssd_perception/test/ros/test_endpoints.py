@@ -10,10 +10,12 @@ rclpy = pytest.importorskip('rclpy')
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.diagnostics import WARN
 from mnssd_perception.ros.endpoints import (
+    check_overrides,
     check_publishers,
     check_sole_publisher,
     check_subscribers,
 )
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
@@ -114,3 +116,71 @@ def test_many_names_are_cut():
     message = conditions(check_sole_publisher('/image', found))
     assert 'got 1000' in message['publishers of /image']
     assert len(message['publishers of /image']) < 400
+
+
+# Overrides that were given.
+
+
+@pytest.fixture
+def started_with():
+    """Start a node with some parameters, whose images are remapped."""
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, domain_id=DOMAIN)
+    nodes = []
+
+    def started_with(*names):
+        nodes.append(
+            rclpy.create_node(
+                'camera',
+                context=context,
+                cli_args=['--ros-args', '-r', 'image:=/front/image'],
+                parameter_overrides=[Parameter(name, value='reliable') for name in names],
+            )
+        )
+        return nodes[-1]
+
+    yield started_with
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+PREFIX = 'qos_overrides./front/image.subscription.'
+
+
+def test_no_overrides(started_with):
+    assert conditions(check_overrides(started_with(), [])) == {}
+    assert conditions(check_overrides(started_with('rate'), [('image', 'subscription')])) == {}
+
+
+def test_overrides_of_this_node_and_of_its_neighbours_have_an_effect(started_with):
+    names = ['reliability', 'depth', 'history']
+    node = started_with(*(PREFIX + name for name in names))
+    assert conditions(check_overrides(node, [('image', 'subscription')])) == {}
+
+
+def test_overrides_that_were_declared_have_an_effect(started_with):
+    node = started_with(f'{PREFIX}durability')
+    node.declare_parameter(f'{PREFIX}durability', 'volatile')
+    assert conditions(check_overrides(node, [])) == {}
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        (
+            'qos_overrides./front/imagee.subscription.reliability',
+            f"; did you mean '{PREFIX}reliability'?",
+        ),
+        (f'{PREFIX}reliabilty', f"; did you mean '{PREFIX}reliability'?"),
+        (
+            'qos_overrides./front/image.publisher.reliability',
+            f"; did you mean '{PREFIX}reliability'?",
+        ),
+        ('qos_overrides.' + 'x' * 40, ''),
+    ],
+)
+def test_an_override_without_effect_is_reported_with_a_suggestion(started_with, name, hint):
+    node = started_with(name, f'{PREFIX}depth')
+    found = conditions(check_overrides(node, [('image', 'subscription')]))
+    assert found == {f'override {name}': f"'{name}' has no effect{hint}"}

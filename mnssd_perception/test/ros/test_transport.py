@@ -264,13 +264,22 @@ def test_a_clip_that_starts_over_is_no_loss(gap):
 
 
 def test_the_monitor_reports_nothing_before_an_image_came(shm):
-    assert TransportMonitor('/image').conditions(is_republished=True) == []
+    assert TransportMonitor('/image').conditions() == []
 
 
 def test_the_monitor_reports_missing_shared_memory_once_images_are_large(shm):
     monitor = TransportMonitor('/image')
     monitor.add(Image(data=bytes(100)))
-    assert monitor.conditions(is_republished=False) == []
+    assert monitor.conditions() == []
     monitor.add(Image(data=bytes(2**17)))
-    (condition,) = monitor.conditions(is_republished=False)
+    (condition,) = monitor.conditions()
     assert condition.key == 'shared_memory'
+
+
+def test_the_monitor_judges_the_images_that_are_sent_by_themselves(shm):
+    monitor = TransportMonitor('/image')
+    monitor.sent_bytes = 2**17
+    (condition,) = monitor.conditions()
+    assert condition.key == 'shared_memory'
+    monitor.sent_bytes = 0
+    assert monitor.conditions() == []
