@@ -14,7 +14,12 @@ from setuptools import find_packages, setup
 
 NAME = 'mnssd_perception'
 FOR_PIP = not {'bdist_wheel', 'dist_info', 'editable_wheel'}.isdisjoint(sys.argv)
-REQUIREMENTS = ['numpy>=1.21', 'onnxruntime>=1.18', 'opencv-python-headless>=4.5.4']
+REQUIREMENTS = [
+    'numpy>=1.21',
+    'onnxruntime>=1.18',
+    'opencv-python-headless>=4.5.4',
+    'pillow>=9.0',
+]
 
 
 def files(pattern, folder='.'):

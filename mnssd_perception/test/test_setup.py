@@ -1,5 +1,6 @@
 """What the setup scripts declare to colcon and to pip."""
 
+import ast
 from functools import cache
 import json
 from pathlib import Path
@@ -19,6 +20,8 @@ for command in sys.argv[1:]:
     runpy.run_path('setup.py')
 """
 COLCON = ('--dry-run', 'develop', 'install', 'egg_info')
+WITH_ROS = ('cli', 'nodes', 'ros')
+DISTRIBUTIONS = {'cv2': 'opencv-python-headless', 'PIL': 'pillow'}  # others are called as imported
 PIP = ('dist_info', 'bdist_wheel', 'editable_wheel')
 
 
@@ -48,6 +51,33 @@ def test_colcon_leaves_requirements_to_rosdep(package: str, command: str) -> Non
 def test_wheels_name_their_requirements(package: str, command: str) -> None:
     requirements = declared(package, command)['install_requires']
     assert {'numpy', 'opencv-python-headless'} <= {one.split('>')[0] for one in requirements}
+
+
+def imported_by(path: Path) -> set[str]:
+    """List the packages that a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition('.')[0] for name in names}
+
+
+def test_the_wheel_requires_what_it_imports_without_ros() -> None:
+    folder = ROOT / 'mnssd_perception' / 'mnssd_perception'
+    found = {
+        name
+        for path in folder.rglob('*.py')
+        if path.relative_to(folder).parts[0] not in WITH_ROS
+        for name in imported_by(path)
+    }
+    foreign = found - sys.stdlib_module_names - {'mnssd_perception'}
+    requirements = declared('mnssd_perception', 'bdist_wheel')['install_requires']
+    required = {one.split('>')[0] for one in requirements}
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign} == required
+
+
+def test_both_wheels_require_the_same_versions() -> None:
+    one, other = (set(declared(name, 'bdist_wheel')['install_requires']) for name in PACKAGES)
+    assert one - other == {'onnxruntime>=1.18'}  # which training gets with perception
 
 
 def test_pip_adds_no_common_word_to_the_path() -> None:

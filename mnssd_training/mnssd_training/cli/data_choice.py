@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+import os
 from pathlib import Path
 
 from mnssd_training.cli.data_arguments import FORMATS
@@ -67,7 +68,8 @@ def choose(args: Namespace) -> DataChoice:
     :raises ConfigError: if the arguments contradict each other.
     """
     folder = Path(args.source).expanduser()
-    if not (folder.is_dir() or args.format):
+    # pathlib raises for a path that may not be looked at
+    if not (os.path.isdir(folder) or args.format):  # noqa: PTH112
         experiment = load_experiment(args.source, args.overrides)
         return DataChoice(experiment.data, tuple(args.split), experiment)
     if args.overrides:

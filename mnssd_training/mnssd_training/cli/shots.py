@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 import itertools
+import os
 from pathlib import Path, PurePosixPath
 import re
 import time
@@ -73,7 +74,8 @@ def open_shots(place: str, topic: str | None, report: Report) -> Shots:
     :raises MnssdError: if there is nothing to look at.
     """
     path = Path(place)
-    if '://' not in place and path.exists() and is_bag(path):
+    # pathlib raises for a path that may not be looked at
+    if '://' not in place and os.path.exists(place) and is_bag(path):  # noqa: PTH110
         images = (
             Shot(str(number), image, stamp)
             for number, (stamp, image, _) in enumerate(read_bag_images(path, topic), start=1)

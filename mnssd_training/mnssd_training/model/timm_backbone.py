@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
+import os
 from pathlib import Path
 import re
 import textwrap
@@ -120,7 +121,8 @@ class TimmBackbone(Backbone):
         if source == 'imagenet':
             self.body.load_state_dict(self._published(timm))
             return
-        if not Path(source).is_file():
+        # pathlib raises for a path that may not be looked at
+        if not os.path.isfile(source):  # noqa: PTH113
             raise CheckpointError(f'{source}: no such file of backbone weights')
         try:
             check_integrity(Path(source).read_bytes(), source)

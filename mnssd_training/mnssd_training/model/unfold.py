@@ -12,6 +12,7 @@ statistics of real images.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mnssd_perception.text import sanitize_text
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model.mobilenet_ssd import MobileNetSsd
 import torch
@@ -27,18 +28,22 @@ def recover_weights(model: MobileNetSsd, network: bytes) -> dict[str, torch.Tens
     Recover the weights of an exported network.
 
     :param model: a network of the same specification and configuration; not changed.
-    :param network: the ONNX file.
+    :param network: the ONNX file, which an engine has checked: an external tensor would be read.
     :return: a state dict, by which the model computes what the file does, in evaluation.
-    :raises CheckpointError: if it is the file of another network.
+    :raises CheckpointError: if it cannot be read, or is the file of another network.
     """
     import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load_from_string(network).graph
-    tensors = {
-        item.name: torch.from_numpy(numpy_helper.to_array(item).copy())
-        for item in graph.initializer
-    }
+    try:
+        graph = onnx.load_from_string(network).graph
+        tensors = {
+            item.name: torch.from_numpy(numpy_helper.to_array(item).copy())
+            for item in graph.initializer
+        }
+    except Exception as error:  # Protocol Buffers, onnx and PyTorch raise their own kinds
+        reason = sanitize_text(error)
+        raise CheckpointError(f'expected an ONNX network with whole tensors: {reason}') from error
     nodes = [node for node in graph.node if node.op_type in ('Conv', 'BatchNormalization')]
     state = model.state_dict()
     found = {key: tensors.get(f'{PREFIX}{key}', value) for key, value in state.items()}

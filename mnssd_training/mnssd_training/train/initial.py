@@ -1,11 +1,11 @@
 """A checkpoint or a bundle to the weights that a run begins with."""
 
 from dataclasses import dataclass
-from pathlib import Path
+import os
 
 from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.engines import open_engine
-from mnssd_perception.errors import MnssdError
+from mnssd_perception.errors import EngineError, MnssdError
 from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError
@@ -45,15 +45,16 @@ def read_initial(source: str) -> InitialWeights:
     :return: the weights.
     :raises CheckpointError: naming the file and what is wrong with it.
     """
-    if not (source.endswith('.mnssd') or Path(source).is_dir()):
+    # pathlib raises for a path that may not be looked at
+    if not (source.endswith('.mnssd') or os.path.isdir(source)):  # noqa: PTH112
         checkpoint = load_checkpoint(source)
         return InitialWeights(checkpoint.spec, checkpoint.weights, is_unfolded=False)
     try:
         bundle = open_bundle(source)
         return InitialWeights(bundle.manifest.spec, _recover(bundle), is_unfolded=True)
-    except CheckpointError as error:
+    except (CheckpointError, EngineError) as error:
         raise CheckpointError(f'{source}: {error}') from error
-    except MnssdError as error:  # of the bundle or the engine, which names the file
+    except MnssdError as error:  # of the bundle, which names the file
         raise CheckpointError(str(error)) from error
 
 
@@ -69,11 +70,11 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
             'the manifest does not tell what the network is made of (provenance.experiment.model)'
         ) from error
     model = build_model(bundle.manifest.spec, config)
-    weights = recover_weights(model, bundle.read(artefact.path))
-    model.load_state_dict(weights)
     image = np.random.default_rng(0).integers(0, 256, (*model.spec.input_size, 3), np.uint8)
-    engine = open_engine(bundle, ENGINE)
+    engine = open_engine(bundle, ENGINE)  # first: it checks the file before anybody parses it
     try:
+        weights = recover_weights(model, bundle.read(artefact.path))
+        model.load_state_dict(weights)
         wanted, got = engine.infer(image), model.infer(image)
     finally:
         engine.close()

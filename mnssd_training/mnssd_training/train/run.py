@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 import json
+import os
 from pathlib import Path
 import re
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from mnssd_training.train.progress import Progress
 __all__ = ['default_folder', 'Found', 'RunFolder', 'Status']
 
 SCHEMA = 1
-ROWS = 'metrics.jsonl'
+ROWS, BEST = 'metrics.jsonl', 'best.pt'
 STEP_NAME = re.compile(r'step-(\d{8,})\.pt')
 
 Status = Literal['initialized', 'running', 'success', 'failed', 'preempted']
@@ -95,12 +96,14 @@ class RunFolder:
         :param done: how far the run is.
         :param found: what it goes on from; None for a fresh start.
         :return: what was damaged or is no longer part of the run, and the new names; a line each.
+        :raises CheckpointError: if the best checkpoint cannot be read now.
         :raises TrainingError: if the folder cannot be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
         warnings: list[str] = []
         with _written(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            why_not_best = self._why_not_best(done)  # before anything is renamed
             for partial in self.checkpoints.glob('*.partial'):  # of a process that was killed
                 partial.unlink(missing_ok=True)
             for damage in found.damaged if found else ():
@@ -113,6 +116,10 @@ class RunFolder:
                     warnings.append(
                         f'{path}: newer than step {done.step}; renamed to {renamed.name}'
                     )
+            if why_not_best:
+                reason, why = why_not_best
+                renamed = _set_aside(self.checkpoints / BEST, why)
+                warnings.append(f'{reason}; renamed to {renamed.name}')
             starts = self._read_json('args.json', list, warnings) or [] if done.step else []
             shown = [mask_secrets(text) for text in arguments]
             starts.append({'started': now, 'from_step': done.step, 'arguments': shown})
@@ -191,7 +198,7 @@ class RunFolder:
         :param checkpoint: what to write.
         :raises CheckpointError: if it cannot be written; the one before is still there.
         """
-        save_checkpoint(self.checkpoints / 'best.pt', checkpoint)
+        save_checkpoint(self.checkpoints / BEST, checkpoint)
 
     def newest(self) -> Found | None:
         """
@@ -222,7 +229,8 @@ class RunFolder:
     def _find_at(self, place: str) -> Found:
         """Read a checkpoint at a path, in a folder or at a URL."""
         folder = RunFolder(Path(place))
-        if folder.path.is_dir():
+        # pathlib raises for a path that may not be looked at
+        if os.path.isdir(folder.path):  # noqa: PTH112
             found = folder.newest()
             if not found:
                 raise CheckpointError(f'{place}: there is no checkpoint in this folder')
@@ -235,10 +243,7 @@ class RunFolder:
     def _refuse_another(self) -> None:
         """Refuse to train from the beginning in a folder that holds the results of a run."""
         names = self._names()
-        rows = self.path / ROWS
-        if any(STEP_NAME.fullmatch(name) for name in names) or (
-            not names and rows.exists() and rows.stat().st_size
-        ):
+        if any(STEP_NAME.fullmatch(name) for name in names) or (not names and self._has_rows()):
             raise CheckpointError(
                 f'{self.path}: holds a run already; go on with --resume, or choose another folder '
                 f'with --run'
@@ -249,11 +254,34 @@ class RunFolder:
                 f'folder with --run{self._hint_for_best(names)}'
             )
 
+    def _has_rows(self) -> bool:
+        """Tell whether anything was written to ``metrics.jsonl``."""
+        path = self.path / ROWS
+        try:
+            return path.stat().st_size > 0
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise CheckpointError(_unreadable(path, error)) from error
+
+    def _why_not_best(self, done: Progress) -> tuple[str, str] | None:
+        """Say what is wrong with the best checkpoint, and in a word; None if nothing is."""
+        if BEST not in self._names():
+            return None
+        path = self.checkpoints / BEST
+        try:
+            step = load_checkpoint(path).step
+        except DamagedCheckpointError as error:
+            return str(error), 'damaged'
+        if step <= done.step:
+            return None
+        return f'{path}: of step {step}, newer than step {done.step}', 'superseded'
+
     def _hint_for_best(self, names: Sequence[str]) -> str:
         """Say how to keep the weights of the best checkpoint, if there is one."""
-        if 'best.pt' not in names:
+        if BEST not in names:
             return ''
-        return f'; initial.checkpoint={self.checkpoints / "best.pt"} begins with its weights'
+        return f'; initial.checkpoint={self.checkpoints / BEST} begins with its weights'
 
     def _cut_rows(self, done: Progress, warnings: list[str]) -> None:
         """Take back the rows of steps and epochs that are not done."""
@@ -283,9 +311,7 @@ class RunFolder:
         except FileNotFoundError:
             return []
         except OSError as error:  # a folder that cannot be read is not an empty one
-            raise CheckpointError(
-                f'{self.checkpoints}: cannot be read: {error.strerror}; nothing was changed'
-            ) from error
+            raise CheckpointError(_unreadable(self.checkpoints, error)) from error
         return [name for name in names if not name.endswith('.partial')]
 
     def _steps(self) -> dict[int, Path]:
@@ -320,9 +346,12 @@ def _read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TrainingError(
-            f'{path}: cannot be read: {error.strerror}; nothing was changed'
-        ) from error
+        raise TrainingError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    """Say that what is there cannot be read now."""
+    return f'{path}: cannot be read: {error.strerror}; nothing was changed'
 
 
 def _set_aside(path: Path, why: str) -> Path:

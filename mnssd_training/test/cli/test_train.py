@@ -58,6 +58,12 @@ def test_a_change_after_resume_is_no_checkpoint(run: Path, hit_uav: Path) -> Non
     assert train.main(arguments) == 0
 
 
+def test_a_change_after_resume_may_be_longer_than_a_name(capsys: Capture) -> None:
+    root = 'x' * 300
+    assert train.main(['smoke', '--print-config', '--resume', f'data.root={root}']) == 0
+    assert yaml.safe_load(capsys.readouterr().out)['data']['root'] == root
+
+
 def test_a_run_has_a_place_of_its_own(
     hit_uav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

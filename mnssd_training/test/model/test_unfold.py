@@ -93,6 +93,12 @@ def test_networks_of_other_kinds(keys: dict[str, object], images: torch.Tensor) 
     assert difference(model, other, images) < 1e-3
 
 
+@pytest.mark.parametrize('network', [b'garbage', b'\x3a\x7f'])
+def test_a_file_that_is_no_network(model: MobileNetSsd, network: bytes) -> None:
+    with pytest.raises(CheckpointError, match='expected an ONNX network with whole tensors: '):
+        recover_weights(model, network)
+
+
 @pytest.mark.parametrize('keys', [{'channels': 16}, {'pyramid': 'lateral', 'channels': 32}])
 def test_the_file_of_another_network(
     spec: ModelSpec, exported: bytes, keys: dict[str, object]

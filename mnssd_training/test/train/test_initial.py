@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+import errno
+import os
 from pathlib import Path
 
-from mnssd_perception.bundle import open_bundle, shipped_bundle_path, write_bundle
+from mnssd_perception.bundle import file_entries, open_bundle, shipped_bundle_path, write_bundle
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import resize_frame, resizing
 from mnssd_training.cli import train as train_verb
@@ -14,6 +16,7 @@ from mnssd_training.errors import CheckpointError
 from mnssd_training.train.initial import read_initial
 from mnssd_training.train.prepare import prepare
 import numpy as np
+import onnx
 import pytest
 
 SHIPPED = str(shipped_bundle_path())
@@ -99,3 +102,65 @@ def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
         read_initial(str(tmp_path / 'none.mnssd'))
     with pytest.raises(CheckpointError, match=r'gone\.mnssd.*no such file'):
         read_initial(str(tmp_path / 'gone.mnssd'))
+
+
+def with_network(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    """Write a sound bundle of a network that is not."""
+    bundle = open_bundle(SHIPPED)
+    artefact = bundle.artefact('onnxruntime')
+    assert artefact
+    files = {entry.path: bundle.read(entry.path) for entry in bundle.manifest.files}
+    files[artefact.path] = change(files[artefact.path])
+    write_bundle(path, replace(bundle.manifest, files=file_entries(files)), files)
+    return path
+
+
+def cut_tensor(network: bytes) -> bytes:
+    model = onnx.load_from_string(network)
+    tensor = model.graph.initializer[0]
+    tensor.raw_data = tensor.raw_data[:-1]
+    return bytes(model.SerializeToString())
+
+
+def external_tensor(network: bytes) -> bytes:
+    model = onnx.load_from_string(network)
+    tensor = model.graph.initializer[0]
+    (Path() / 'weights.bin').write_bytes(tensor.raw_data)
+    tensor.ClearField('raw_data')
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key='location', value='weights.bin')
+    return bytes(model.SerializeToString())
+
+
+def text_tensor(network: bytes) -> bytes:
+    model = onnx.load_from_string(network)
+    text = onnx.helper.make_tensor('text', onnx.TensorProto.STRING, (1,), [b'a'])
+    model.graph.initializer.append(text)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda _: b'', 'not an ONNX network that can be loaded'),
+        (lambda _: b'garbage', 'not an ONNX network, or damaged'),
+        (cut_tensor, 'not an ONNX network that can be loaded'),
+        (external_tensor, 'expected all weights inside the ONNX file'),
+        (text_tensor, 'expected an ONNX network with whole tensors'),
+    ],
+    ids=['empty', 'garbage', 'cut', 'external', 'text'],
+)
+def test_a_bundle_whose_network_is_damaged(
+    change: Callable[[bytes], bytes], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = with_network(tmp_path / 'changed.mnssd', change)
+    with pytest.raises(CheckpointError) as caught:
+        read_initial(str(path))
+    assert str(caught.value).startswith(f'{path}: {reason}')
+
+
+@pytest.mark.parametrize('suffix', ['', '.mnssd'])
+def test_a_path_that_may_not_be_looked_at(suffix: str) -> None:
+    with pytest.raises(CheckpointError, match=os.strerror(errno.ENAMETOOLONG)):
+        read_initial('x' * 5000 + suffix)

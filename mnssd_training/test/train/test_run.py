@@ -184,6 +184,65 @@ def test_to_go_back_sets_newer_ones_aside(run: RunFolder, tiny: Callable[..., Ex
     assert newest.checkpoint.step == 2
 
 
+def test_to_go_back_sets_a_newer_best_one_aside(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
+    for step in (2, 4):
+        run.save(at(step), keep=2)
+    run.save_best(at(4))
+    assert run.begin(tiny(), [], Progress(step=4), run.find(True)) == []
+    assert 'best.pt' in names(run)  # of the step that the run goes on from
+    found = run.find(str(run.checkpoints / 'step-00000002.pt'))
+    warnings = run.begin(tiny(), [], Progress(step=2), found)
+    assert warnings[-1] == (
+        f'{run.checkpoints / "best.pt"}: of step 4, newer than step 2; '
+        f'renamed to best.pt.superseded'
+    )
+    assert names(run) == [
+        'best.pt.superseded', 'step-00000002.pt', 'step-00000004.pt.superseded'
+    ]  # fmt: skip
+
+
+def test_a_best_one_that_is_damaged_is_set_aside(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
+    (run.checkpoints / 'best.pt').write_bytes(b'half')
+    (warning,) = run.begin(tiny(), [], Progress(step=2))
+    assert 'best.pt: damaged: ' in warning
+    assert names(run) == ['best.pt.damaged']
+
+
+def test_a_best_one_that_cannot_be_read_now_stops_and_changes_nothing(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
+    for step in (2, 4):
+        run.save(at(step), keep=2)
+    (run.checkpoints / 'best.pt').mkdir()
+    with pytest.raises(CheckpointError, match=r'best\.pt: cannot be read: Is a directory'):
+        run.begin(tiny(), [], Progress(step=2))
+    assert names(run) == ['best.pt', 'step-00000002.pt', 'step-00000004.pt']
+
+
+def test_a_path_that_may_not_be_looked_at(run: RunFolder) -> None:
+    with pytest.raises(CheckpointError, match=os.strerror(errno.ENAMETOOLONG)):
+        run.find('x' * 5000)
+
+
+def test_rows_that_may_not_be_looked_at_are_not_none(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = Path.stat
+
+    def fail(path: Path, **options: Any) -> os.stat_result:
+        if path.name == 'metrics.jsonl':
+            raise OSError(errno.EACCES, 'Permission denied', str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, 'stat', fail)
+    with pytest.raises(CheckpointError, match=r'metrics\.jsonl: cannot be read: Permission'):
+        run.find(False)
+
+
 def test_what_is_left_of_a_run_is_not_trained_over(run: RunFolder, tmp_path: Path) -> None:
     run.save_best(at(4))
     hint = rf'initial\.checkpoint={run.checkpoints}/best\.pt begins with its weights'
