@@ -100,7 +100,7 @@ def test_a_password_is_left_nowhere(
         *(train.main([*arguments, text, '--dry-run']) for text in wrong),
     ]
     monkeypatch.delenv('TOKEN')
-    errors.append(evaluate.main([step, '--quiet', *named]))
+    errors.append(evaluate.main([step, '--quiet', '--experiment', 'smoke', *data]))
     assert errors == [1] * 5
     shown = ''.join(capfd.readouterr())
     assert 'data.root: the environment variable TOKEN is not set' in shown
