@@ -31,7 +31,7 @@ USER = re.compile(r'//[^/?#:]*:')  # of an address, within a word
 COMPILED = tuple((re.compile(pattern, re.IGNORECASE), shown) for pattern, shown in SECRETS)
 
 
-def mask_secrets(text: str) -> str:
+def mask_secrets(text: str, placeholder: str | None = None) -> str:
     """
     Hide passwords and tokens.
 
@@ -41,11 +41,19 @@ def mask_secrets(text: str) -> str:
     long enough to be a token.
 
     :param text: an address, a command line, a message.
+    :param placeholder: regular expression of what stands for a secret, and stays.
     :return: the same with ``***`` in place of each secret.
     """
     text = WORD.sub(lambda word: _mask_password(word[0]), text)
     for pattern, shown in COMPILED:
-        text = pattern.sub(shown, text)
+        parts = []
+        end = 0
+        for found in pattern.finditer(text):
+            secret = found.string[found.end(1) : found.end()].strip('@"\'')
+            is_kept = placeholder is not None and re.fullmatch(placeholder, secret)
+            parts += [text[end : found.start()], found.group() if is_kept else found.expand(shown)]
+            end = found.end()
+        text = ''.join([*parts, text[end:]])
     return text
 
 

@@ -121,7 +121,9 @@ def _stored(plain: Any) -> DataConfig:
     try:
         return DataConfig.model_validate(expand_stored({'data': plain}, os.environ)['data'])
     except ConfigError as error:
-        raise ConfigError(f'in the checkpoint: {error}, or name the folder of the data') from error
+        raise ConfigError(
+            f'in the checkpoint: {error}; name the data set or --experiment instead'
+        ) from error
     except ValueError as error:
         words = textwrap.shorten(str(error), 200)
         raise ConfigError(

@@ -11,7 +11,7 @@ from mnssd_training.config.network import InitialConfig, InputConfig, ModelConfi
 from mnssd_training.config.schema import json_schema
 from mnssd_training.config.shipped import purpose, shipped_experiments
 from mnssd_training.config.show import draw, one_line, origins
-from mnssd_training.config.stored import expand_stored, to_stored
+from mnssd_training.config.stored import expand_stored, read_stored, to_stored
 from mnssd_training.config.training import (
     CheckpointConfig,
     EvaluationConfig,
@@ -46,6 +46,7 @@ __all__ = [
     'PriorsConfig',
     'problems',
     'purpose',
+    'read_stored',
     'SchedulerConfig',
     'shipped_experiments',
     'SourceConfig',

@@ -12,10 +12,11 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config.experiment import Experiment
 from pydantic_core import to_jsonable_python
 
-__all__ = ['fingerprint', 'NEUTRAL', 'what_counts']
+__all__ = ['fingerprint', 'NEUTRAL', 'reduce_location', 'what_counts']
 
 # The meaning of the hash: another number when the same keys come to mean something else.
 VERSION = 1
@@ -39,9 +40,9 @@ NEUTRAL = (
     'logging',
 )
 
-# Keys that came later count where they are not at the value that says what was always done, so
-# that older experiments keep their fingerprints.
-ADDED = {'data.use_background': True, 'data.more.*.use_background': True}
+# Background images were left out of YOLO data sets before there was a key for them, and used in
+# all others.
+USE_BACKGROUND = ('data.use_background', 'data.more.*.use_background')
 
 # A split counts by its name, wherever the list of that name lies.
 SPLITS = ('train_split', 'val_split')
@@ -62,29 +63,40 @@ def fingerprint(experiment: Experiment) -> str:
 
 def what_counts(experiment: Experiment) -> dict[str, Any]:
     """List the keys that change the result, as plain data."""
-    counted = _counted(to_jsonable_python(experiment), '')
-    weights = experiment.initial.backbone_weights
-    counted['initial'] = {
-        'backbone_weights': weights if weights in ('', 'imagenet') else 'given',
-        'checkpoint': 'given' if experiment.initial.checkpoint else '',
-    }
-    return dict(counted)
+    return dict(_counted(to_jsonable_python(experiment), ''))
+
+
+def reduce_location(key: str, text: str) -> str:
+    """
+    Reduce the text of a location to the part that changes the result.
+
+    :param key: dotted path of the key, with any numbers of list items.
+    :param text: a path, an address or the name of a split.
+    :return: the name of a split, whether and which initial weights are given, else nothing.
+    """
+    section, _, name = key.rpartition('.')
+    if name in SPLITS:
+        path = PurePosixPath(mask_secrets(text))
+        return path.name.removesuffix('.txt').removesuffix('.json')
+    if section != 'initial' or not text:
+        return ''
+    return text if (name, text) == ('backbone_weights', 'imagenet') else 'given'
 
 
 def _counted(value: Any, path: str) -> Any:
     """Leave out what is neutral; -0.0 is 0.0."""
     if isinstance(value, Mapping):
         return {
-            key: _split_name(child) if key in SPLITS else _counted(child, inner)
+            key: (
+                reduce_location(inner, child)
+                if key in SPLITS or path == 'initial'
+                else _counted(child, inner)
+            )
             for key, child in value.items()
             if (inner := f'{path}.{key}' if path else key) not in NEUTRAL
-            and not (inner in ADDED and child == ADDED[inner])
+            # Only the other value counts, so that older experiments keep their fingerprints.
+            and not (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
         }
     if isinstance(value, list):
         return [_counted(child, f'{path}.*') for child in value]
     return value + 0.0 if isinstance(value, float) else value
-
-
-def _split_name(split: str) -> str:
-    """Name a split that may be given as the path of its list."""
-    return PurePosixPath(split).name.removesuffix('.txt').removesuffix('.json')

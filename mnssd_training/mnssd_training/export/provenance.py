@@ -10,7 +10,7 @@ import subprocess
 from typing import Any, get_args
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, read_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.config.section import Section
 from mnssd_training.data.sample import Sample
@@ -49,7 +49,7 @@ def told_experiment(experiment: dict[str, Any]) -> dict[str, Any]:
     told = {key: value for key, value in experiment.items() if key != 'logging'}
     told = _without_folders(Experiment, told)
     try:
-        whole = Experiment.model_validate_json(json.dumps(experiment))
+        whole = read_stored(experiment)
     except (TypeError, ValueError):  # of a network that was not trained here
         return told
     return {'fingerprint': fingerprint(whole), **told}

@@ -6,7 +6,7 @@ from typing import Any
 import warnings
 
 from lightning_fabric import Fabric
-from mnssd_training.config import Experiment, to_stored
+from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import what_counts
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import check_grids, MobileNetSsd
@@ -112,7 +112,7 @@ class State:
     def _check(self, checkpoint: Checkpoint, name: object) -> None:
         """Refuse a checkpoint of another experiment."""
         try:
-            before = what_counts(Experiment.model_validate(checkpoint.experiment))
+            before = what_counts(read_stored(checkpoint.experiment))
         except ValidationError as error:
             words = textwrap.shorten(str(error), 200)
             raise CheckpointError(

@@ -84,9 +84,11 @@ def test_a_password_is_left_nowhere(
     assert train.main([*arguments, '--print-config']) == 0
     step = str(next((run / 'checkpoints').glob('step-*.pt')))
     names = ['--name', 'tiny', '--version', '1', '--output', str(out)]
-    assert export.main([step, *names]) == 0
+    named = ['--experiment', *arguments[:-2]]
+    assert export.main([step, *names, *named]) == 0
     report = ['--json', str(out / 'report.json'), '--html', str(out / 'report.html')]
-    assert evaluate.main([step, '--quiet', *report]) == 0
+    assert evaluate.main([step, '--quiet', *report, *named]) == 0
+    assert evaluate.main([step, '--quiet']) == 1  # the checkpoint may be anybody's
     assert dataset.main(['check', *arguments[:-2], '--quiet', '--workers', '1']) == 0
     server.shutdown()
     server.server_close()
@@ -94,14 +96,15 @@ def test_a_password_is_left_nowhere(
     wrong = [f'initial.checkpoint=http://h.invalid/a.pt?token={SECRET}', f'x=ftp://a:{SECRET}@h']
     errors = [
         train.main([*arguments[:-1], str(tmp_path / 'other')]),
-        evaluate.main([step, '--quiet']),
+        evaluate.main([step, '--quiet', *named]),
         *(train.main([*arguments, text, '--dry-run']) for text in wrong),
     ]
     monkeypatch.delenv('TOKEN')
-    errors.append(evaluate.main([step, '--quiet']))
+    errors.append(evaluate.main([step, '--quiet', '--experiment', 'smoke', *data]))
     assert errors == [1] * 5
     shown = ''.join(capfd.readouterr())
     assert 'data.root: the environment variable TOKEN is not set' in shown
+    assert 'in the checkpoint: data.root: expected an address without environment' in shown
     assert SECRET not in shown
     assert holders(run) == []
     assert holders(out) == []

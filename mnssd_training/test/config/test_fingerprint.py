@@ -90,6 +90,18 @@ def test_where_several_data_sets_lie_is_left_out() -> None:
     assert of('data.more=[{root: a}]') != of('data.more=[{root: a}, {root: a}]')
 
 
+def test_only_images_of_yolo_without_objects_were_left_out_by_older_versions() -> None:
+    def counted(*overrides: str) -> dict[str, Any]:
+        return dict(what_counts(load_experiment('smoke', overrides, {}))['data'])
+
+    assert 'use_background' not in counted()
+    assert counted('data.use_background=false')['use_background'] is False
+    yolo = ('data.format=yolo', 'data.more=[{root: a, format: yolo}, {root: b}]')
+    assert counted(*yolo)['use_background'] is True
+    assert [source.get('use_background') for source in counted(*yolo)['more']] == [True, None]
+    assert 'use_background' not in counted(*yolo, 'data.use_background=false')
+
+
 def test_every_path_is_left_out() -> None:
     assert {'data.root', 'data.more.*.root', 'logging.root'} <= set(path_keys())
     for key in path_keys():

@@ -8,8 +8,10 @@ from mnssd_training.config import (
     Experiment,
     fingerprint,
     load_experiment,
+    read_stored,
     to_stored,
 )
+from mnssd_training.config.fingerprint import what_counts
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -48,9 +50,48 @@ def test_a_location_is_stored_as_it_was_written(tmp_path: Path, root: str) -> No
     assert 'hunter2' not in json.dumps(stored)
     assert stored['data']['root'] == stored['data']['more'][0]['root'] == root
     assert stored['logging']['mlflow'] == stored['initial']['checkpoint'] == root
-    again = Experiment.model_validate(expand_stored(stored, ENVIRONMENT))
-    assert again == experiment
-    assert fingerprint(Experiment.model_validate(stored)) == fingerprint(experiment)
+    assert fingerprint(read_stored(stored)) == fingerprint(experiment)
+    if '://' not in root:
+        assert Experiment.model_validate(expand_stored(stored, ENVIRONMENT)) == experiment
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'reference'),
+    [
+        ('data.train_split', 'trainval', '${V}'),
+        ('data.val_split', '', '${V:-}'),
+        ('data.val_split', '/lists/val.txt', '${V}'),
+        ('evaluation.monitor', 'ap', '${V}'),
+        ('experiment.id', 'other', '${V}'),
+        ('initial.backbone_weights', '', '${V:-}'),
+        ('initial.backbone_weights', 'imagenet', '${V}'),
+        ('initial.backbone_weights', 'a.pth', '${V}'),
+        ('initial.checkpoint', '', '${V:-}'),
+        ('initial.checkpoint', 'a.pt', '${V:-b.pt}'),
+        ('model.backbone', 'timm/resnet18', '${V}'),
+        ('training.accelerator', 'cpu', '${V}'),
+    ],
+)
+def test_stored_experiment_counts_as_the_original(key: str, value: str, reference: str) -> None:
+    experiment = load_experiment('smoke', [f'{key}={reference}'], {'V': value})
+    literal = load_experiment('smoke', [f'{key}="{value}"'], {})
+    assert experiment == literal
+    stored = json.loads(json.dumps(to_stored(experiment)))
+    assert what_counts(read_stored(stored)) == what_counts(literal)
+
+
+def test_yolo_experiment_of_an_older_version_left_background_out() -> None:
+    stored = to_stored(
+        load_experiment('smoke', ['data.format=yolo', 'data.more=[{root: a, format: yolo}]'], {})
+    )
+    for source in (stored['data'], *stored['data']['more']):
+        del source['use_background']
+    data = read_stored(stored).data
+    assert not data.use_background
+    assert not data.more[0].use_background
+    assert expand_stored(stored, {})['data'] == data.model_dump(mode='json')
+    stored['data']['format'] = 'voc'
+    assert read_stored(stored).data.use_background
 
 
 def test_what_changes_the_result_is_stored_by_value(tmp_path: Path) -> None:
@@ -68,6 +109,29 @@ def test_a_literal_password_is_masked(tmp_path: Path) -> None:
     assert to_stored(experiment)['data']['root'] == 'https://me:***@host/a?sig=***'
 
 
+@pytest.mark.parametrize(
+    ('text', 'masked'),
+    [
+        ('${DATA:-https://user:hush@h/d}', '${DATA}'),
+        ('${DATA:-/data}/d', '${DATA:-/data}/d'),
+        ('https://user:${PW:-hush}@h/${DIR:-d}', 'https://user:${PW}@h/${DIR:-d}'),
+        ('https://${WHO:-user:}${PW:-hush}@h', 'https://${WHO:-user:}${PW}@h'),
+        ('https://u:hush@h/${DIR}?token=${T}', 'https://u:***@h/${DIR}?token=${T}'),
+        ('https://u:hush${PW}@h', 'https://u:***@h'),
+        ('https://h/d?token=${T:-hush}', 'https://h/d?token=${T}'),
+    ],
+)
+def test_a_literal_password_beside_references_is_masked(text: str, masked: str) -> None:
+    environment = dict.fromkeys(('DATA', 'DIR', 'PW', 'T', 'WHO'), 'x')
+    keys = ('data.root', 'data.train_split', 'data.val_split', 'initial.checkpoint')
+    overrides = [f"{key}='{text}'" for key in keys]
+    experiment = load_experiment('smoke', overrides, environment)
+    stored = to_stored(experiment)
+    assert 'hush' not in json.dumps(stored)
+    assert stored['data']['root'] == masked
+    assert fingerprint(read_stored(stored)) == fingerprint(experiment)
+
+
 def test_a_value_that_was_changed_since_is_stored_as_it_is(tmp_path: Path) -> None:
     experiment = load(tmp_path, 'data: {root: "/a/${TOKEN}"}')
     data = experiment.data.model_copy(update={'root': '/else'})
@@ -80,6 +144,31 @@ def test_a_missing_variable_is_named(tmp_path: Path) -> None:
         ConfigError, match=r'data\.root: the environment variable TOKEN is not set'
     ):
         expand_stored({'data': stored['data']}, {})
+
+
+@pytest.mark.parametrize(
+    ('key', 'source'),
+    [
+        ('root', {'root': 'https://evil.invalid/${TOKEN}'}),
+        ('root', {'root': 'https:/${NOTHING:-}/evil.invalid/${TOKEN}'}),
+        ('root', {'root': '${ADDRESS}/${TOKEN}'}),
+        ('train_split', {'root': 'https://evil.invalid', 'train_split': '${TOKEN}'}),
+        ('more.0.val_split', {'root': 'a', 'more': [{'root': 's3://b', 'val_split': '${TOKEN}'}]}),
+    ],
+)
+def test_no_variable_is_put_into_an_address(key: str, source: dict[str, object]) -> None:
+    environment = {**ENVIRONMENT, 'ADDRESS': 'https://host.invalid'}
+    with pytest.raises(
+        ConfigError, match=rf'data\.{key}: expected an address without environment variables, got '
+    ) as caught:
+        expand_stored({'data': source}, environment)
+    assert '${TOKEN}' in str(caught.value)
+    assert 'hunter2' not in str(caught.value)
+
+
+def test_a_variable_may_choose_the_cache_of_an_address() -> None:
+    stored = {'data': {'root': 'https://host.invalid/a', 'cache': '/tmp/${PIN}'}}
+    assert expand_stored(stored, ENVIRONMENT)['data']['cache'] == '/tmp/1234'
 
 
 def test_a_plain_dollar_survives(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 import subprocess
 
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, load_experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.data import Sample
 from mnssd_training.export.provenance import dataset_digest, git_commit, told_experiment
@@ -37,6 +37,12 @@ def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) ->
     assert told['model']['backbone'] == 'timm/mobilenetv3_large_100'  # a name, not a path
     assert told['fingerprint'] == fingerprint(whole)
     assert 'logging' not in told
+
+
+def test_fingerprint_of_an_experiment_with_variables() -> None:
+    overrides = ('training.accelerator=${ACC}', 'initial.backbone_weights=${WEIGHTS}')
+    whole = load_experiment('smoke', overrides, {'ACC': 'cpu', 'WEIGHTS': 'imagenet'})
+    assert told_experiment(to_stored(whole))['fingerprint'] == fingerprint(whole)
 
 
 def test_further_data_sets_and_other_computers() -> None:

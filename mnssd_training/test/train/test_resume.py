@@ -154,6 +154,25 @@ def test_a_finished_run_is_resumed_to_itself(tiny: Make, finished: Path) -> None
     assert status(finished)['status'] == 'success'
 
 
+def test_a_run_with_variables_is_resumed(
+    tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {'ACC': 'cpu', 'MON': 'ap', 'RID': 'mine', 'SPLIT': 'train'}.items():
+        monkeypatch.setenv(name, value)
+    wanted = tiny(
+        **{
+            'data.train_split': '${SPLIT}',
+            'evaluation.monitor': '${MON}',
+            'experiment.id': '${RID}',
+            'initial.checkpoint': '${CK:-}',
+            'training.accelerator': '${ACC}',
+            'training.epochs': 1,
+        }
+    )
+    train(wanted, tmp_path / 'run', progress=False)
+    assert train(wanted, tmp_path / 'run', resume=True, progress=False).step == 2
+
+
 def test_a_checkpoint_goes_on_in_another_folder(
     tiny: Make, finished: Path, tmp_path: Path
 ) -> None:
