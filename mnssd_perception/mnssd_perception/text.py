@@ -44,7 +44,7 @@ def mask_secrets(text: str, placeholder: str | None = None) -> str:
     :param placeholder: regular expression of what stands for a secret, and stays.
     :return: the same with ``***`` in place of each secret.
     """
-    text = WORD.sub(lambda word: _mask_password(word[0]), text)
+    text = WORD.sub(lambda word: _mask_password(word[0], placeholder), text)
     for pattern, shown in COMPILED:
         parts = []
         end = 0
@@ -57,7 +57,7 @@ def mask_secrets(text: str, placeholder: str | None = None) -> str:
     return text
 
 
-def _mask_password(word: str) -> str:
+def _mask_password(word: str, placeholder: str | None) -> str:
     """
     Hide the password of ``//user:password@host``.
 
@@ -66,7 +66,11 @@ def _mask_password(word: str) -> str:
     """
     user = USER.search(word)
     end = word.rfind('@', user.end()) if user else -1
-    return word if user is None or end < 0 else f'{word[: user.end()]}***{word[end:]}'
+    if user is None or end < 0:
+        return word
+    if placeholder is not None and re.fullmatch(placeholder, word[user.end() : end]):
+        return word
+    return f'{word[: user.end()]}***{word[end:]}'
 
 
 def sanitize_text(text: object, max_chars: int = 200) -> str:

@@ -91,7 +91,6 @@ def test_plays_the_whole_source_and_is_done(graph, folder):
     assert stamps == sorted(set(stamps))
     assert started.nanoseconds <= stamps[0]
     assert stamps[-1] <= graph.node.get_clock().now().nanoseconds
-    assert stamps[-1] - stamps[0] >= 0.9 * (NUM_FRAMES - 1) / 50 * 1e9
 
 
 @pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'mono8'])
