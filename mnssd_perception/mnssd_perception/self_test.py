@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import json
 from pathlib import Path
 
+import cv2
 from mnssd_perception.bundle import Bundle, GoldenFrame
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     'compare_detections',
+    'count_clear',
     'MAX_GOLDEN_PIXELS',
     'run_self_test',
     'Tolerance',
@@ -33,6 +35,11 @@ __all__ = [
 ]
 
 MAX_GOLDEN_PIXELS = 2**25  # of a golden frame: 100 MB of RGB
+
+# What stands between an image and its detections, and decides whether they are the same.
+PACKAGE = Path(__file__).parent
+SOURCES = ('ssd/*.py', 'engines/*.py', 'detector.py', 'image_file.py', 'self_test.py')
+CPU_INFO = Path('/proc/cpuinfo')
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ TOLERANCES = {
 }
 
 
-def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> None:
+def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> int:
     """
     Run the golden frames of a bundle and compare what is found with what is expected.
 
@@ -72,13 +79,17 @@ def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> 
     :param engine: that runs its network here.
     :param cache: folder that remembers which tests were passed; None runs the test in any case. A
         folder that cannot be read or written counts as an empty one.
+    :return: how many detections had to be found. Where there are none, an engine that finds
+        nothing passes too, and nothing is remembered.
     :raises SelfTestError: naming the first frame that differs, and how.
     """
-    path = _cache_path(bundle, engine, cache)
-    passed = json.dumps(_identity(bundle, engine), indent=1)
-    if path is not None and _read(path) == passed:
-        return
     tolerance = TOLERANCES.get(engine.info.precision, TOLERANCES['fp32'])
+    num_clear = sum(count_clear(frame, tolerance) for frame in bundle.manifest.golden)
+    identity = _identity(bundle, engine)
+    path = _cache_path(identity, cache) if num_clear else None
+    passed = json.dumps(identity, indent=1)
+    if path is not None and _read(path) == passed:
+        return num_clear
     for frame in bundle.manifest.golden:
         try:
             found = _detect(bundle, engine, frame)
@@ -87,8 +98,20 @@ def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> 
         limit = bundle.manifest.thresholds.max_detections
         if difference := compare_detections(frame, found, tolerance, limit):
             raise _failure(bundle, engine, frame, difference)
-    if path is not None and bundle.manifest.golden:
+    if path is not None:
         _write(path, passed)
+    return num_clear
+
+
+def count_clear(frame: GoldenFrame, tolerance: Tolerance) -> int:
+    """
+    Count the expected detections that an engine must find.
+
+    :param frame: the expected detections.
+    :param tolerance: how far scores may differ.
+    :return: how many are so far above the threshold that none may be missing.
+    """
+    return sum(score >= frame.score_threshold + tolerance.score for score in frame.scores)
 
 
 def compare_detections(
@@ -166,25 +189,51 @@ def _failure(bundle: Bundle, engine: Engine, frame: GoldenFrame, reason: str) ->
 
 
 def _identity(bundle: Bundle, engine: Engine) -> dict[str, str]:
-    """Name everything that decides what is found."""
+    """Name everything that decides what is found; empty where it cannot be told."""
     try:
         own_version = version('mnssd_perception')
     except PackageNotFoundError:  # run from a source tree that nobody installed
         own_version = ''
-    return {'bundle': bundle.digest, 'mnssd': own_version, **asdict(engine.info)}
+    return {
+        'bundle': bundle.digest,
+        'mnssd': own_version,
+        'source': _source_digest(PACKAGE),
+        'processor': _processor(CPU_INFO),
+        'numpy': np.__version__,
+        'opencv': cv2.__version__,
+        **asdict(engine.info),
+    }
 
 
-def _cache_path(bundle: Bundle, engine: Engine, cache: Path | None) -> Path | None:
+def _source_digest(package: Path) -> str:
+    """Compute the SHA-256 of the source between an image and its detections."""
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(path for pattern in SOURCES for path in package.glob(pattern)):
+            digest.update(f'{path.relative_to(package)}\n'.encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    except OSError:
+        return ''
+    return digest.hexdigest()
+
+
+def _processor(cpu_info: Path) -> str:
+    """Name the models of the processor's cores, as Linux does on x86 and on Arm."""
+    lines = (_read(cpu_info) or '').splitlines()
+    keys = ('model name', 'CPU implementer', 'CPU part')
+    return '; '.join(sorted({' '.join(line.split()) for line in lines if line.startswith(keys)}))
+
+
+def _cache_path(identity: dict[str, str], cache: Path | None) -> Path | None:
     """Name the file that says that a test was passed."""
-    identity = _identity(bundle, engine)
-    if cache is None or not identity['mnssd']:
+    if cache is None or not (identity['mnssd'] and identity['source']):
         return None
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return cache / 'self_test' / f'{key}.json'
 
 
 def _read(path: Path) -> str | None:
-    """Read a file of the cache; None where that fails."""
+    """Read the beginning of a text file; None where that fails."""
     try:
         with path.open(encoding='utf-8') as file:
             return file.read(1 << 16)

@@ -159,6 +159,7 @@ FOREIGN = {
         'mnssd_perception.overlay',
         'mnssd_perception.recording',
         'mnssd_perception.ros',
+        'mnssd_perception.self_test',
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
         'mnssd_perception.thermal',

@@ -1,8 +1,10 @@
 """Tests of the self-test on golden frames, with an engine that is wrong in chosen ways."""
 
 from dataclasses import replace
+import shutil
 
 import cv2
+from mnssd_perception import self_test
 from mnssd_perception.bundle import (
     Artefact,
     file_entries,
@@ -160,14 +162,33 @@ def add_bus(array):
 
 def test_without_golden_frames_nothing_runs(make):
     engine = QuartersEngine()
-    run_self_test(make({}), engine)
+    assert run_self_test(make({}), engine) == 0
     assert engine.num_runs == 0
 
 
 def test_a_sound_engine_passes(bundle):
     engine = QuartersEngine()
-    run_self_test(bundle, engine)
+    assert run_self_test(bundle, engine) == 2
     assert engine.num_runs == 2
+
+
+@pytest.mark.parametrize('colour', [BLACK, (118, 0, 0)])  # nothing, and a car close to 0.4
+def test_a_test_that_proves_nothing_tells_so_and_is_not_remembered(make, tmp_path, colour):
+    bundle = make({'golden/dull.png': png(colour, BLACK, BLACK, BLACK)})
+    assert sum(len(frame.scores) for frame in bundle.manifest.golden) == int(colour != BLACK)
+    for _ in range(2):
+        blind = QuartersEngine(logits(nothing_is_anything))
+        assert run_self_test(bundle, blind, tmp_path / 'cache') == 0
+        assert blind.num_runs == 1
+    assert not (tmp_path / 'cache').exists()
+
+
+@pytest.mark.parametrize(('precision', 'num_clear'), [('fp32', 2), ('int8', 1)])
+def test_only_detections_that_must_be_found_count(make, precision, num_clear):
+    # Two scores: 0.94 and 0.55.
+    bundle = make({'golden/two.png': png(RED, BLACK, BLACK, (135, 0, 0))})
+    engine = QuartersEngine(precision=precision)
+    assert run_self_test(bundle, engine) == num_clear
 
 
 @pytest.mark.parametrize(
@@ -320,7 +341,7 @@ def test_a_full_set_tells_nothing_of_what_is_worse():
 def test_a_passed_test_is_not_run_again(bundle, tmp_path):
     for num_runs in (2, 0):
         engine = QuartersEngine()
-        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert run_self_test(bundle, engine, tmp_path / 'cache') == 2
         assert engine.num_runs == num_runs
 
 
@@ -347,6 +368,66 @@ def test_another_version_of_mnssd_tests_anew(bundle, tmp_path, monkeypatch):
     engine = QuartersEngine()
     run_self_test(bundle, engine, tmp_path)
     assert engine.num_runs == 2
+
+
+ARM = 'processor : 0\nCPU implementer : 0x41\nCPU part\t: 0xd4{}\nBogoMIPS : {}\n'
+
+
+@pytest.mark.parametrize(
+    ('before', 'after'),
+    [
+        (ARM.format('1', '38.4'), ARM.format('2', '38.4')),
+        ('model name\t: Intel N100\ncpu MHz : 1\n', 'model name\t: Intel N200\ncpu MHz : 1\n'),
+        ('model name\t: Intel N100\n', None),
+    ],
+)
+def test_another_processor_tests_anew(bundle, tmp_path, monkeypatch, before, after):
+    cpu_info = tmp_path / 'cpuinfo'
+    monkeypatch.setattr('mnssd_perception.self_test.CPU_INFO', cpu_info)
+    for content, num_runs in ((before, 2), (before, 0), (after, 2), (after, 0)):
+        cpu_info.unlink(missing_ok=True)
+        if content is not None:
+            cpu_info.write_text(content)
+        engine = QuartersEngine()
+        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert engine.num_runs == num_runs
+
+
+def test_the_same_processor_at_another_clock_does_not(bundle, tmp_path, monkeypatch):
+    cpu_info = tmp_path / 'cpuinfo'
+    monkeypatch.setattr('mnssd_perception.self_test.CPU_INFO', cpu_info)
+    for clock, num_runs in (('38.4', 2), ('19.2', 0)):
+        cpu_info.write_text(ARM.format('1', clock) * 4)
+        engine = QuartersEngine()
+        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert engine.num_runs == num_runs
+
+
+@pytest.mark.parametrize('library', ['numpy', 'cv2'])
+def test_another_version_of_a_library_tests_anew(bundle, tmp_path, monkeypatch, library):
+    run_self_test(bundle, QuartersEngine(), tmp_path / 'cache')
+    monkeypatch.setattr(f'{library}.__version__', '99.0')
+    engine = QuartersEngine()
+    run_self_test(bundle, engine, tmp_path / 'cache')
+    assert engine.num_runs == 2
+
+
+@pytest.mark.parametrize(
+    'name', ['ssd/nms.py', 'engines/open.py', 'image_file.py', 'detector.py', 'self_test.py']
+)
+def test_another_source_of_the_same_version_tests_anew(bundle, tmp_path, monkeypatch, name):
+    package = tmp_path / 'package'
+    shutil.copytree(self_test.PACKAGE / 'ssd', package / 'ssd')
+    shutil.copytree(self_test.PACKAGE / 'engines', package / 'engines')
+    for file in ('image_file.py', 'detector.py', 'self_test.py', 'text.py'):
+        shutil.copy(self_test.PACKAGE / file, package)
+    monkeypatch.setattr('mnssd_perception.self_test.PACKAGE', package)
+    for changed, num_runs in ((None, 2), ('text.py', 0), (name, 2), (None, 0)):
+        if changed:
+            (package / changed).write_text('# rebuilt\n')
+        engine = QuartersEngine()
+        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert engine.num_runs == num_runs
 
 
 def test_a_failed_test_is_run_again(bundle, tmp_path):

@@ -118,6 +118,9 @@ def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
     session.add_session_config_entry('session.intra_op.allow_spinning', spinning)
     # Else content that looks like ONNX Runtime's own format, which nobody has checked, is read so.
     session.add_session_config_entry('session.load_model_format', 'ONNX')
+    # Else a shape that the file declares and that is not the true one is only a warning, and
+    # onnx_check knows nothing of what a node allocates.
+    session.add_session_config_entry('session.strict_shape_type_inference', '1')
     session.log_severity_level = 3
     return session
 

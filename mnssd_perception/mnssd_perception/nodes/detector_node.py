@@ -128,10 +128,10 @@ class DetectorNode(ManagedNode):
         blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
         for _ in range(values.warmup):
             self._engine.infer(blank)
-        run_self_test(self._bundle, self._engine, cache_folder())
-        if not self._bundle.manifest.golden:
+        if not run_self_test(self._bundle, self._engine, cache_folder()):
             self.get_logger().warning(
-                'the bundle has no golden frames: nobody has checked what it finds on this machine'
+                'the bundle has no golden frames with clear detections: nobody has checked what '
+                'it finds on this machine'
             )
         self._detections = self._create(Detection2DArray, 'detections', qos.detections())
         self._overlay = self._create(Image, 'overlay', qos.image_out())

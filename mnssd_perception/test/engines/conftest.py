@@ -65,7 +65,7 @@ class Network:
             _value(self.offsets, FLOAT, self.offsets_shape),
         ]
         if self.third_output:
-            nodes.append(_node('Neg', ['columns'], ['gate']))
+            nodes.append(_node('Relu', ['columns'], ['gate']))
             outputs.append(_value('gate', FLOAT, self.offsets_shape))
         graph = b''.join(_field(1, node) for node in nodes) + _text(2, 'tiny')
         graph += _field(5, _tensor('shape', INT64, shape))
@@ -78,6 +78,9 @@ class Network:
             graph += _field(5, _tensor('factors', FLOAT, factors))
         graph += _field(11, _value(self.image, self.image_type, self.image_shape))
         graph += b''.join(_field(12, output) for output in outputs)
+        sides = tuple(side if isinstance(side, int) else 4 for side in self.image_shape)
+        graph += _field(13, _value('numbers', FLOAT, sides))
+        graph += _field(13, _value('columns', FLOAT, self.logits_shape))
         return _number(1, self.ir_version) + _field(8, _number(2, 13)) + _field(7, graph)
 
 

@@ -45,7 +45,7 @@ def model(made=None, **changes):
 
 
 def node_with(**attributes):
-    return helper.make_node('Some', ['a'], ['b'], **attributes)
+    return helper.make_node('Constant', [], ['b'], **attributes)
 
 
 def sparse(values=None):
@@ -157,8 +157,7 @@ def test_dims_are_read_packed_and_unpacked():
     for content, declared in ((packed, 2048 * 4), (unpacked, 2048 * 2048 * 8)):
         assert TensorProto.FromString(content).dims
         made = b'\x2a' + bytes([len(content)]) + content  # initializer
-        made *= 1 + (2 << 20) // declared
-        refused(model().SerializeToString() + b'\x3a' + varint(len(made)) + made, 'declares')
+        refused(field(7, made * (1 + (2 << 20) // declared)), 'declares')
 
 
 def varint(number):
@@ -171,8 +170,7 @@ def varint(number):
 
 def test_a_number_in_place_of_a_domain_is_no_length():
     # bytes(2 ** 62) would ask for as much memory.
-    content = field(8, b'\x08' + varint(1 << 62) + b'\x10\x12')
-    assert check_onnx(content) == OnnxVersions(0, 18)
+    refused(field(8, b'\x08' + varint(1 << 62) + b'\x10\x12'), 'unknown field 1 of wire type 0')
 
 
 @pytest.mark.parametrize(
@@ -180,8 +178,10 @@ def test_a_number_in_place_of_a_domain_is_no_length():
     [
         (b'\x08', 'index'),
         (b'\x3a\x05\0', 'cut short'),
-        (b'\x0d\0', 'cut short'),
+        (b'\x0d\0', 'unknown field 1 of wire type 5'),
+        (b'\x3a\x03\x0a\x02\x2a', 'cut short'),
         (b'\x0b', 'wire type 3'),
+        (field(7, b'') * 2, 'two graphs'),
         (b'\0' * 1000, 'the number 0'),
         (b'\x08' + b'\xff' * 11, 'more than 10 bytes'),
         (b'not ONNX', 'wire type|cut short'),
@@ -192,6 +192,142 @@ def test_a_number_in_place_of_a_domain_is_no_length():
 )
 def test_damaged_files_are_refused(content, reason):
     refused(content, f'not an ONNX network, or damaged: .*{reason}')
+
+
+# Field numbers, as a parser reads them.
+
+
+@pytest.mark.parametrize(
+    'key',
+    [
+        b'\xba\x80\x80\x80\x10',  # 7 to a parser, which reads 32 bits; 536870919 to others
+        b'\xba\x80\x80\x80\x80\x00',
+        b'\xba\x80\x80\x80\x80\x80\x80\x80\x80\x01',
+        b'\xba\x00',
+    ],
+    ids=bytes.hex,
+)
+def test_field_numbers_of_other_lengths_are_refused(key):
+    content = graph(external(location='w.bin')).SerializeToString()
+    made = key + varint(len(content)) + content
+    with suppress(DecodeError):
+        assert onnx.ModelProto.FromString(made).graph.initializer or key[-1] == 1
+    refused(made, 'a field number is longer than it should be')
+
+
+def dimension(content):
+    """Make a model whose only declared shape has one dimension."""
+    info = field(1, b'a') + field(2, field(1, b'\x08\x01' + field(2, field(1, content))))
+    return field(7, field(13, info))
+
+
+@pytest.mark.parametrize(
+    'made',
+    [
+        field(30, b''),
+        field(7, field(30, b'')),
+        field(7, field(1, field(30, b''))),
+        field(7, field(1, field(5, field(30, b'')))),
+        field(7, field(5, field(30, b''))),
+        field(7, field(13, field(30, b''))),
+        field(7, field(13, field(2, field(30, b'')))),
+        dimension(field(30, b'')),
+        field(8, field(30, b'')),
+    ],
+    ids=bytes.hex,
+)
+def test_unknown_fields_of_every_message_are_refused(made):
+    onnx.ModelProto.FromString(made)
+    refused(made, 'unknown field 30')
+
+
+# What operators make.
+
+
+def network(nodes, *initializers, shapes=None, opset=18, given=()):
+    """Make a network whose tensors have shapes."""
+    made = graph(*initializers, nodes=nodes)
+    for name, sides in (shapes or {}).items():
+        made.value_info.append(helper.make_tensor_value_info(name, FLOAT, sides))
+    made.input.extend(helper.make_tensor_value_info(name, FLOAT, [1]) for name in given)
+    return model(made, opset_imports=[helper.make_opsetid('', opset)])
+
+
+RELU = helper.make_node('Relu', ['a'], ['b'])
+
+
+def test_operators_of_detectors_pass():
+    made = network([RELU], shapes={'b': [2, 3]})
+    assert check_onnx(made.SerializeToString()) == OnnxVersions(8, 18)
+
+
+@pytest.mark.parametrize(
+    'operator', ['ConstantOfShape', 'NonZero', 'Tile', 'Range', 'OneHot', 'Upsample', 'Loop', '']
+)
+def test_other_operators_are_refused_by_name(operator):
+    made = network([helper.make_node(operator, ['a'], ['b'])], shapes={'b': [1]})
+    hint = r'supported are Add, .*, Unsqueeze; export the network with mnssd'
+    refused(made, f"op type '{operator}' is not supported in a bundle; {hint}")
+
+
+def test_operators_of_other_domains_are_refused():
+    node = helper.make_node('Relu', ['a'], ['b'], domain='com.example')
+    refused(network([node], shapes={'b': [1]}), "operators of 'com.example'")
+
+
+@pytest.mark.parametrize('sides', [None, [None], ['height'], [1, 'height']])
+def test_tensors_without_a_shape_are_refused(sides):
+    shapes = {} if sides is None else {'b': sides}
+    refused(network([RELU], shapes=shapes), "the shapes of all tensors .*, 'b' has none; export")
+
+
+def test_two_shapes_of_one_tensor_are_refused():
+    made = network([RELU], shapes={'b': [1]})
+    made.graph.output.append(helper.make_tensor_value_info('b', FLOAT, [2]))
+    refused(made, "'b' has two shapes")
+
+
+def test_a_shape_that_a_parser_would_merge_is_no_shape():
+    made = network([RELU], shapes={'b': [1]})
+    shape = made.graph.value_info[0].type.tensor_type.shape
+    merged = made.SerializeToString()
+    shape.dim[0].ClearField('dim_value')
+    shape.dim[0].dim_param = 'n'
+    assert len(shape.dim) == 1
+    both = field(1, b'\x08\x01' + field(2, b'n'))  # the later one counts
+    info = field(1, b'b') + field(2, field(1, b'\x08\x01' + field(2, both)))
+    rest = made.graph
+    del rest.value_info[:]
+    content = rest.SerializeToString() + field(13, info)
+    opset = field(8, b'\x10\x12')
+    refused(opset + field(7, content), "'b' has none")
+    check_onnx(merged)
+
+
+@pytest.mark.parametrize('sides', [[1 << 40], [1 << 15, 1 << 16], [-1]], ids=str)
+def test_operators_that_make_too_much_are_refused(sides):
+    refused(network([RELU], shapes={'b': sides}), 'operators that make at most 1073741824 values')
+
+
+def test_shapes_must_be_constant():
+    node = helper.make_node('Reshape', ['a', 'shape'], ['b'])
+    shape = helper.make_tensor('shape', TensorProto.INT64, [1], [6])
+    words = "expected constant shapes, an operator 'Reshape'"
+    check_onnx(network([node], shape, shapes={'b': [6]}).SerializeToString())
+    constant = helper.make_node('Constant', [], ['shape'], value=shape)
+    check_onnx(network([constant, node], shapes={'b': [6]}).SerializeToString())
+    refused(network([node], shapes={'b': [6]}), words)
+    refused(network([node], shape, shapes={'b': [6]}, given=['shape']), words)
+    computed = helper.make_node('Relu', ['a'], ['shape'])
+    refused(network([computed, node], shapes={'b': [6], 'shape': [1]}), words)
+
+
+def test_old_operators_whose_shapes_cannot_be_inferred_are_refused():
+    check_onnx(network([RELU], shapes={'b': [1]}, opset=13).SerializeToString())
+    refused(network([RELU], shapes={'b': [1]}, opset=12), 'opset 13 or later, got 12')
+    made = network([RELU], shapes={'b': [1]})
+    made.opset_import.add(version=1)
+    refused(made, 'got 1')
 
 
 # The same as the onnx package sees it.

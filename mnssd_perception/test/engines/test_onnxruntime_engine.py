@@ -193,6 +193,13 @@ def test_weights_in_the_working_directory_are_refused(
         OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
 
 
+def test_a_shape_that_is_not_the_true_one_is_refused(network, spec):
+    # It is what onnx_check adds up; a runtime that only warns would allocate something else.
+    model = network(offsets_shape=(24, 1)).serialise()
+    with pytest.raises(EngineError, match='that can be loaded: .*Inferred=4 Declared=1'):
+        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+
+
 def test_a_network_that_is_too_new_names_its_version_and_the_cure(network, spec):
     with pytest.raises(EngineError, match=r'ONNX IR version 99 \(opset 13\).*install a newer'):
         OnnxRuntimeEngine(network(ir_version=99).serialise(), spec, 'fp32', EngineOptions())

@@ -21,7 +21,13 @@ from mnssd_perception.bundle.manifest import SCORE_DIGITS
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.plain import to_plain
-from mnssd_perception.self_test import MAX_GOLDEN_PIXELS, run_self_test
+from mnssd_perception.self_test import (
+    count_clear,
+    MAX_GOLDEN_PIXELS,
+    run_self_test,
+    Tolerance,
+    TOLERANCES,
+)
 from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import evaluate_detector, SCORING
@@ -38,6 +44,8 @@ from mnssd_training.train.checkpoint import Checkpoint
 __all__ = ['bundle_path', 'package', 'PackageNotes']
 
 NETWORK, SUFFIX = 'network.onnx', '.mnssd'
+
+GOLDEN_CANDIDATES = 10  # photographs looked at for each golden frame
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,8 @@ def package(
     :param validation: what it is scored on.
     :param path: of the bundle.
     :param notes: name, version, licence and so on.
-    :param num_golden: validation photographs to put in for the self-test.
+    :param num_golden: validation photographs to put in for the self-test: of ten times as many,
+        those with the most clear detections.
     :param num_parity: validation photographs to compare on.
     :return: the manifest.
     :raises ExportError: if the exported network is not the trained one.
@@ -137,18 +146,15 @@ def package(
         scores = evaluate_detector(Detector(bundle, engine, everything), validation)
         detector = Detector(bundle, engine)
         small = [sample for sample in validation if prod(sample.size) <= MAX_GOLDEN_PIXELS]
-        golden_samples = _spread(small, num_golden)
-        golden = [
-            _golden(detector, sample, number) for number, sample in enumerate(golden_samples, 1)
-        ]
+        golden = _choose_golden(detector, small, num_golden, TOLERANCES[engine.info.precision])
         metrics = _metrics(scores, parity, validation, engine)
-        for frame, sample in zip(golden, golden_samples):
+        for frame, sample in golden:
             files[frame.path] = read_encoded(sample.path)
         manifest = replace(
             manifest,
             files=file_entries(files),
             artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
-            golden=tuple(golden),
+            golden=tuple(frame for frame, _ in golden),
         )
         write_bundle(draft, manifest, files)
         run_self_test(open_bundle(draft), engine)
@@ -157,12 +163,24 @@ def package(
     return open_bundle(path).manifest
 
 
-def _golden(detector: Detector, sample: Sample, number: int) -> GoldenFrame:
+def _choose_golden(
+    detector: Detector, samples: Sequence[Sample], num: int, tolerance: Tolerance
+) -> list[tuple[GoldenFrame, Sample]]:
+    """Choose the photographs with the most detections that an engine must find."""
+    candidates = _spread(samples, num * GOLDEN_CANDIDATES)
+    frames = [(_golden(detector, sample), sample) for sample in candidates]
+    frames.sort(key=lambda frame: -count_clear(frame[0], tolerance))
+    return [
+        (replace(frame, path=f'golden/{number}_{frame.path}'), sample)
+        for number, (frame, sample) in enumerate(frames[:num], 1)
+    ]
+
+
+def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
     """Record what is found in a photograph."""
     found = detector.detect(load_image(sample))
-    name = re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name)
     return GoldenFrame(
-        f'golden/{number}_{name}',
+        re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name),
         detector.thresholds.score,
         tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
         tuple(round(float(score), SCORE_DIGITS) for score in found.scores),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import json
 from pathlib import Path
 import sys
+from typing import Any
 import zipfile
 
 import cv2
@@ -13,14 +14,15 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, open_engine
 from mnssd_perception.errors import BundleError, SelfTestError, SpecError
 from mnssd_perception.plain import to_plain
-from mnssd_perception.self_test import run_self_test
-from mnssd_perception.ssd import RawHeads, Thresholds
+from mnssd_perception.self_test import count_clear, run_self_test, TOLERANCES
+from mnssd_perception.ssd import Detections, RawHeads, Thresholds
 from mnssd_training.config import ModelConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
 from mnssd_training.errors import ExportError
 from mnssd_training.evaluation import evaluate_detector
 from mnssd_training.export import bundle_path, check_parity, package, PackageNotes
+from mnssd_training.export.package import _choose_golden
 from mnssd_training.export.provenance import dataset_digest
 from mnssd_training.model import MobileNetSsd
 from mnssd_training.train import Checkpoint
@@ -186,6 +188,36 @@ def test_metrics_are_those_of_the_engine(
 def test_a_bundle_passes_its_own_self_test(bundle: Bundle, engine: Engine) -> None:
     assert len(bundle.manifest.golden) == 3
     run_self_test(bundle, engine)
+
+
+class Counting:
+    """A detector that finds some objects clearly, and always five close to the threshold."""
+
+    thresholds = Thresholds(0.3)
+
+    def __init__(self, counts: list[int]) -> None:
+        self._counts = iter(counts)
+
+    def detect(self, image: np.ndarray) -> Detections:
+        scores = np.array([0.9] * next(self._counts) + [0.31] * 5, np.float32)
+        boxes = np.tile(np.float32([0, 0, 9, 9]), (len(scores), 1))
+        return Detections(boxes, scores, np.zeros(len(scores), np.int64))
+
+
+@pytest.mark.parametrize(
+    ('counts', 'chosen'), [([], []), ([0, 2, 1, 3], [3, 1]), ([1, 1, 0, 1], [0, 1]), ([4], [0])]
+)
+def test_golden_frames_are_those_with_the_most_clear_detections(
+    train_samples: list[Sample], counts: list[int], chosen: list[int]
+) -> None:
+    samples = [sample for sample in train_samples if len(sample.boxes)] * 2
+    samples, tolerance = samples[: len(counts)], TOLERANCES['fp32']
+    detector: Any = Counting(counts)
+    golden = _choose_golden(detector, samples, 2, tolerance)
+    assert [count_clear(frame, tolerance) for frame, _ in golden] == [counts[i] for i in chosen]
+    for number, ((frame, sample), index) in enumerate(zip(golden, chosen, strict=True), 1):
+        assert sample is samples[index]
+        assert frame.path == f'golden/{number}_{sample.path.name}'
 
 
 def test_a_bundle_that_fails_its_self_test_is_not_put_in_its_place(

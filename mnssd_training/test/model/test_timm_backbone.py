@@ -3,11 +3,13 @@
 from pathlib import Path
 import sys
 
-from mnssd_perception.ssd import feature_map, ModelSpec
+from mnssd_perception.engines import EngineOptions
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.ssd import feature_map, ModelSpec, RawHeads
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError, ConfigError
 from mnssd_training.export import export_onnx
-from mnssd_training.model import build_model
+from mnssd_training.model import build_model, MobileNetSsd
 from mnssd_training.model.timm_backbone import TimmBackbone
 import numpy as np
 import pytest
@@ -58,18 +60,27 @@ def test_a_backbone_of_a_fixed_size_is_built_for_the_padded_input() -> None:
     assert [tuple(x.shape[-2:]) for x in maps] == [(13, 15), (7, 8), (4, 4)]
 
 
+def flown(model: MobileNetSsd, image: np.ndarray) -> RawHeads:
+    """Run a network as the drone does, with all that it refuses."""
+    network = export_onnx(model)
+    engine = OnnxRuntimeEngine(network, model.spec, 'fp32', EngineOptions(threads=1))
+    found = engine.infer(image)
+    engine.close()
+    return RawHeads(found.logits.copy(), found.offsets.copy())
+
+
 def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
-    session = pytest.importorskip('onnxruntime').InferenceSession
+    pytest.importorskip('onnxruntime')
     size = (50, 70)
     spec = ModelSpec(size, ('a',), (feature_map(size, 16, ((9.0, 9.0),)),))
     torch.manual_seed(0)
     model = build_model(spec, ModelConfig(backbone='timm/convnext_atto', channels=8))
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    logits, offsets = session(export_onnx(model)).run(None, {'image': image})
+    found = flown(model, image)
     heads = model.infer(image)
     assert len(heads.logits) == 4 * 5
-    np.testing.assert_allclose(logits, heads.logits, atol=1e-4)
-    np.testing.assert_allclose(offsets, heads.offsets, atol=1e-4)
+    np.testing.assert_allclose(found.logits, heads.logits, atol=1e-4)
+    np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)
 
 
 def test_what_is_not_needed_is_cut_off() -> None:
@@ -182,7 +193,7 @@ def test_a_backbone_without_published_weights() -> None:
 
 
 def test_the_exported_network_computes_the_same() -> None:
-    session = pytest.importorskip('onnxruntime').InferenceSession
+    pytest.importorskip('onnxruntime')
     size = (64, 96)
     levels = (feature_map(size, 16, ((9.0, 9.0),)),)
     torch.manual_seed(0)
@@ -192,8 +203,8 @@ def test_the_exported_network_computes_the_same() -> None:
         for layer in head.predictions():
             torch.nn.init.normal_(layer.weight, std=100.0)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    logits, offsets = session(export_onnx(model)).run(None, {'image': image})
+    found = flown(model, image)
     heads = model.infer(image)
     assert heads.offsets.std() > 0.1
-    np.testing.assert_allclose(logits, heads.logits, atol=1e-4)
-    np.testing.assert_allclose(offsets, heads.offsets, atol=1e-4)
+    np.testing.assert_allclose(found.logits, heads.logits, atol=1e-4)
+    np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)
