@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+import signal
 import textwrap
+from threading import current_thread, main_thread
 
 from mnssd_perception.errors import MnssdError
 from mnssd_training.errors import TrainingError
@@ -37,6 +39,7 @@ def told(folder: RunFolder | None, done: Progress, stop: Stop) -> Iterator[None]
         _tell(folder, 'failed', done, str(error))
         raise
     except RuntimeError as error:
+        _ignore_workers()
         words = _in_words(error)
         _tell(folder, 'failed', done, words or f'{type(error).__name__}: {error}')
         if not words:
@@ -53,6 +56,17 @@ def _tell(folder: RunFolder | None, status: Status, done: Progress, reason: str 
     with suppress(*([MnssdError] if reason else [])):
         if folder:
             folder.tell(status, done, reason)
+
+
+def _ignore_workers() -> None:
+    """
+    Keep torch from raising again.
+
+    Its handler of SIGCHLD raises wherever the program is, for each loader's worker that ends after
+    one was killed; that would tear the writing of the status apart.
+    """
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _in_words(error: RuntimeError) -> str:

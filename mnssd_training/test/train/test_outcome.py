@@ -1,0 +1,39 @@
+"""The status of a run that fails."""
+
+import json
+import os
+from pathlib import Path
+import signal
+
+from mnssd_training.errors import TrainingError
+from mnssd_training.train import RunFolder
+from mnssd_training.train.interrupt import Stop
+from mnssd_training.train.outcome import told
+from mnssd_training.train.progress import Progress
+import pytest
+
+
+def test_workers_that_end_do_not_keep_the_status_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError('DataLoader worker (pid 2) is killed by signal: Killed. ')
+
+    folder = RunFolder(tmp_path)
+    write = folder.tell
+
+    def write_while_a_worker_ends(*args: object) -> None:
+        if args[0] == 'failed':
+            os.kill(os.getpid(), signal.SIGCHLD)
+        write(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folder, 'tell', write_while_a_worker_ends)
+    before = signal.signal(signal.SIGCHLD, fail)
+    try:
+        with pytest.raises(TrainingError, match='has died'), told(folder, Progress(), Stop()):
+            raise RuntimeError('DataLoader worker (pid 1) exited unexpectedly')
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    status = json.loads((tmp_path / 'status.json').read_text())
+    assert status['status'] == 'failed'
+    assert 'pid 1' in status['reason']
