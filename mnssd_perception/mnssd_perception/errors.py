@@ -7,6 +7,9 @@ thing that was wrong, what was expected and, where there is one, the way out.
 
 from mnssd_perception.text import mask_secrets, sanitize_text
 
+# Names and reasons in messages can come from a damaged file.
+MAX_CHARS = 500
+
 
 class MnssdError(Exception):
     """Any error that mnssd raises on purpose; passwords and tokens in its words are masked."""
@@ -49,7 +52,9 @@ class BundleError(MnssdError):
     """
 
     def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f"bundle '{path}': {reason}")
+        super().__init__(
+            f"bundle '{sanitize_text(path, MAX_CHARS)}': {sanitize_text(reason, MAX_CHARS)}"
+        )
         self.path = path
 
 

@@ -533,3 +533,9 @@ def test_a_forger_who_reseals_is_told_by_the_digest(store, members, resealed, fi
     forged = resealed(files)
     assert open_bundle(store(forged)).digest
     assert forged['manifest.json'] != members['manifest.json']
+
+
+def test_messages_stay_short_whatever_a_damaged_file_holds():
+    message = str(BundleError('x.mnssd', 'no such member: ' + 'a\n' * 50_000))
+    assert len(message) < 1000
+    assert message.isprintable()
