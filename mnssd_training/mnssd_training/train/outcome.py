@@ -15,6 +15,9 @@ import torch
 
 __all__ = ['told']
 
+# What a loader's worker that is killed while it hands a batch over raises in the main process.
+DEAD_WORKER = (ConnectionError, EOFError)
+
 
 @contextmanager
 def told(folder: RunFolder | None, done: Progress, stop: Stop) -> Iterator[None]:
@@ -38,7 +41,7 @@ def told(folder: RunFolder | None, done: Progress, stop: Stop) -> Iterator[None]
     except MnssdError as error:
         _tell(folder, 'failed', done, str(error))
         raise
-    except RuntimeError as error:
+    except (RuntimeError, *DEAD_WORKER) as error:
         _ignore_workers()
         words = _in_words(error)
         _tell(folder, 'failed', done, words or f'{type(error).__name__}: {error}')
@@ -69,10 +72,10 @@ def _ignore_workers() -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
-def _in_words(error: RuntimeError) -> str:
+def _in_words(error: Exception) -> str:
     """Say what went wrong around the run and not in it; empty for anything else."""
     first = textwrap.shorten(str(error), 200)
-    if 'DataLoader worker' in first:
+    if 'DataLoader worker' in first or isinstance(error, DEAD_WORKER):
         return (
             f'a process that loads photographs has died: {first}; it may have run out of memory: '
             f'lower training.workers, or see the system log'

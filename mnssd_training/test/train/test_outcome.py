@@ -13,8 +13,17 @@ from mnssd_training.train.progress import Progress
 import pytest
 
 
+@pytest.mark.parametrize(
+    'error',
+    [
+        RuntimeError('DataLoader worker (pid 1) exited unexpectedly'),
+        ConnectionResetError(104, 'pid 1 has reset the connection'),
+        EOFError('nothing from pid 1'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_workers_that_end_do_not_keep_the_status_from_being_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError('DataLoader worker (pid 2) is killed by signal: Killed. ')
@@ -31,7 +40,7 @@ def test_workers_that_end_do_not_keep_the_status_from_being_written(
     before = signal.signal(signal.SIGCHLD, fail)
     try:
         with pytest.raises(TrainingError, match='has died'), told(folder, Progress(), Stop()):
-            raise RuntimeError('DataLoader worker (pid 1) exited unexpectedly')
+            raise error
     finally:
         signal.signal(signal.SIGCHLD, before)
     status = json.loads((tmp_path / 'status.json').read_text())
