@@ -60,8 +60,8 @@ test-matrix:
 fuzz: setup
 	@FUZZ_COUNT=$(COUNT) $(PYTEST) --timeout 7200 $(FUZZ_TESTS) $(ARGS)
 
-lint:
-	@$(WORKSPACE) setup --without-training
+# mypy reads the types of the training's libraries too.
+lint: setup
 	@$(WORKSPACE) run ruff check .
 	@$(WORKSPACE) run ruff format --check .
 	@$(WORKSPACE) run mypy
