@@ -14,8 +14,6 @@ from xml.etree import ElementTree
 
 from mnssd_workspace.pins import read_pins
 
-__all__ = ['is_refused', 'main', 'read_license']
-
 WORKSPACE = Path(__file__).resolve().parent / 'workspace'
 # Of distributions whose metadata do not say it; from the LICENSE files in their wheels or sources.
 KNOWN = {
