@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
             'bundle',
             'detector',
@@ -52,12 +52,12 @@ LAYERS = {
             'text',
         },
         'overlay': {'ssd'},
-        'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
         'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'serialization': {'errors'},
         'self_test': {'bundle', 'detector', 'engines', 'errors', 'files', 'image_file', 'ssd'},
-        'ssd': {'errors', 'plain'},
+        'ssd': {'errors', 'serialization'},
         'text': set(),
         'thermal': set(),
     },
@@ -124,7 +124,7 @@ SHARED = {
     'errors',
     'files',
     'image_file',
-    'plain',
+    'serialization',
     'ssd',
     'text',
 }

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from mnssd_perception.errors import SettingsError, SpecError
-from mnssd_perception.plain import from_plain
+from mnssd_perception.serialization import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 

@@ -11,7 +11,7 @@ import zipfile
 from mnssd_perception.bundle.manifest import FileEntry, MANIFEST, Manifest
 from mnssd_perception.errors import BundleError
 from mnssd_perception.files import explain_write_error, write_atomically
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 
 # One date for all members, so that equal content makes an equal archive.
 EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -20,7 +20,6 @@ from mnssd_perception.bundle import (
 from mnssd_perception.bundle.manifest import SCORE_DIGITS
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
-from mnssd_perception.plain import to_plain
 from mnssd_perception.self_test import (
     count_clear,
     MAX_GOLDEN_PIXELS,
@@ -28,6 +27,7 @@ from mnssd_perception.self_test import (
     Tolerance,
     TOLERANCES,
 )
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import detect_samples, evaluate_detections, SCORING

@@ -13,8 +13,8 @@ from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, open_engine
 from mnssd_perception.errors import BundleError, SelfTestError, SpecError
-from mnssd_perception.plain import to_plain
 from mnssd_perception.self_test import count_clear, run_self_test, TOLERANCES
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections, RawHeads, Thresholds
 from mnssd_training.config import ModelConfig
 from mnssd_training.data import Sample
