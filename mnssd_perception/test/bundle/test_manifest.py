@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mnssd_perception.bundle import FileEntry, GoldenFrame
 from mnssd_perception.bundle.manifest import MAX_BYTES, read_manifest
 from mnssd_perception.errors import MnssdError, SpecError
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Thresholds
 import pytest
 

@@ -182,7 +182,7 @@ def test_a_number_in_place_of_a_domain_is_no_length():
         (b'\x3a\x03\x0a\x02\x2a', 'cut short'),
         (b'\x0b', 'wire type 3'),
         (field(7, b'') * 2, 'two graphs'),
-        (b'\0' * 1000, 'the number 0'),
+        (b'\0' * 1000, 'unknown field 0'),
         (b'\x08' + b'\xff' * 11, 'more than 10 bytes'),
         (b'not ONNX', 'wire type|cut short'),
         (b'\x08\x08' * MAX_FIELDS + b'\x08\x08', 'more than 200000 fields'),
