@@ -1,4 +1,4 @@
-"""Commands that end with whoever holds their leash, children and all."""
+"""Commands that end with the process that started them, children and all."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 
-from mnssd_workspace import leash
+from mnssd_workspace import supervise
 import pytest
 
-FAMILY = """
+PARENT = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
 print(child.pid, flush=True)
@@ -20,7 +20,7 @@ time.sleep(60)
 
 def start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, leash.__file__, *words],
+        [sys.executable, supervise.__file__, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -36,18 +36,18 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize('status', [0, 3])
-def test_the_status_is_the_commands(status: int) -> None:
+def test_status_of_the_command_is_returned(status: int) -> None:
     with start(sys.executable, '-c', f'raise SystemExit({status})') as process:
         assert process.wait() == status
 
 
-def test_a_signal_is_reported_as_a_shell_does() -> None:
+def test_signal_is_reported_as_a_shell_does() -> None:
     with start('/bin/sh', '-c', 'kill -KILL $$') as process:
         assert process.wait() == 128 + signal.SIGKILL
 
 
-def test_let_go_it_kills_children_and_all() -> None:
-    with start(sys.executable, '-c', FAMILY) as process:
+def test_closed_pipe_kills_the_command_and_its_children() -> None:
+    with start(sys.executable, '-c', PARENT) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         child = int(process.stdout.readline())
@@ -60,7 +60,7 @@ def test_let_go_it_kills_children_and_all() -> None:
     assert not is_running(child)
 
 
-def test_ctrl_c_is_the_holders_to_answer() -> None:
+def test_interrupt_does_not_end_the_command() -> None:
     script = "import time; print('up', flush=True); time.sleep(0.3); raise SystemExit(5)"
     with start(sys.executable, '-c', script) as process:
         assert process.stdout is not None
