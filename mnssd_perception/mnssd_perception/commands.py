@@ -11,8 +11,6 @@ from difflib import get_close_matches
 from importlib import import_module, metadata
 import sys
 
-__all__ = ['Command', 'installed_commands', 'run_command']
-
 ENTRY_POINT_GROUP = 'mnssd.commands'
 
 

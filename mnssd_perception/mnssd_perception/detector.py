@@ -1,4 +1,4 @@
-"""Photographs to detections: resize, infer, post-process."""
+"""Images to detections: resize, infer, post-process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,16 @@ from time import perf_counter
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, SettingsError
-from mnssd_perception.ssd import Detections, postprocess, resize_frame, resizing, Thresholds
+from mnssd_perception.ssd import (
+    Detections,
+    postprocess,
+    resize_frame,
+    resize_transform,
+    Thresholds,
+)
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['Detector', 'find_labels', 'StageTimings']
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Detector:
         _check(image)
         thresholds, labels = self._selection
         started = perf_counter()
-        plan = resizing(image.shape[:2], self._spec.input_size, self._spec.resize)
+        plan = resize_transform(image.shape[:2], self._spec.input_size, self._spec.resize)
         resize_frame(image, plan, self._buffer)
         resized = perf_counter()
         heads = self._engine.infer(self._buffer)
@@ -133,7 +137,7 @@ def find_labels(class_names: Sequence[str], class_filter: Sequence[str]) -> tupl
 
 
 def _check(image: NDArray[np.uint8]) -> None:
-    """Refuse what is not a photograph."""
+    """Refuse what is not an image."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = getattr(image, 'dtype', type(image).__name__)
         raise ImageError(f'expected an array of uint8, got {kind}')

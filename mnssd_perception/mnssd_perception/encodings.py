@@ -16,17 +16,6 @@ from mnssd_perception.thermal import to_8bit
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    'array_encoding',
-    'array_to_rgb',
-    'convert',
-    'ENCODINGS',
-    'image_view',
-    'ImageMessage',
-    'MAX_PIXELS',
-    'shown_encoding',
-]
-
 # Half as much again as the largest drone camera takes (45 Mpx); 0.2 GB of RGB. Larger images are
 # scaled or tiled before anybody looks for objects of some pixels in them.
 MAX_PIXELS = 2**26

@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 import shutil
 
-__all__ = ['explain_write_error', 'sync_folder', 'write_atomically']
-
 MEGA = 1e6
 
 

@@ -23,19 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-__all__ = [
-    'decode_image',
-    'decode_pixels',
-    'decode_stored',
-    'drop_extras',
-    'IMAGE_SUFFIXES',
-    'ImageHeader',
-    'read_encoded',
-    'read_image',
-    'read_image_header',
-    'read_image_size',
-]
-
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 MAX_BYTES = 8 * MAX_PIXELS + 2**20  # of an image in four channels of 16 bits, not compressed
 FORMATS = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')

@@ -4,8 +4,6 @@ from collections import deque
 
 import numpy as np
 
-__all__ = ['LatencyWindow']
-
 
 class LatencyWindow:
     """

@@ -3,8 +3,6 @@
 from threading import Condition
 from typing import Generic, TypeVar
 
-__all__ = ['Mailbox']
-
 T = TypeVar('T')
 
 

@@ -8,8 +8,6 @@ from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['class_colour', 'draw_detections']
-
 # Hues that people with any colour vision tell apart (after Okabe and Ito, Color Universal
 # Design, 2008), lightened where needed to stand out on dark thermal frames; RGB.
 PALETTE = (

@@ -12,8 +12,6 @@ from typing import Any, get_args, get_origin, get_type_hints, Literal, TypeVar, 
 
 from mnssd_perception.errors import MnssdError
 
-__all__ = ['from_plain', 'to_plain']
-
 T = TypeVar('T')
 
 

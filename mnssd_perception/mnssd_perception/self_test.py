@@ -25,15 +25,6 @@ from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    'compare_detections',
-    'count_clear',
-    'MAX_GOLDEN_PIXELS',
-    'run_self_test',
-    'Tolerance',
-    'TOLERANCES',
-]
-
 MAX_GOLDEN_PIXELS = 2**25  # of a golden frame: 100 MB of RGB
 
 # What stands between an image and its detections, and decides whether they are the same.
@@ -157,7 +148,7 @@ def compare_detections(
 
 def _pair(expected: Detections, found: Detections, tolerance: Tolerance) -> NDArray[np.int64]:
     """Pair detections greedily, best expected first: ``(N, 2)`` indices into both."""
-    overlap = boxes_of.iou(expected.boxes, found.boxes)
+    overlap = boxes_of.box_iou(expected.boxes, found.boxes)
     overlap[expected.labels[:, None] != found.labels] = 0
     overlap[np.abs(expected.scores[:, None] - found.scores) > tolerance.score] = 0
     pairs = []

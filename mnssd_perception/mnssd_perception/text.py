@@ -2,8 +2,6 @@
 
 import re
 
-__all__ = ['mask_secrets', 'sanitize_text']
-
 # Lengths are bounded wherever a pattern could otherwise start at each character of a long text
 # and run to its end.
 SECRETS = (

@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['to_8bit']
-
 # Share of the pixels cut off at either end: a hot engine or a dead pixel shall not take the
 # whole range of greys and leave the ground black.
 CLIPPED_SHARE = 0.001

@@ -69,12 +69,12 @@ def detector(bundle):
 
 
 def black(height=100, width=200):
-    """Make a picture of nothing."""
+    """Make an image of nothing."""
     return np.zeros((height, width, 3), np.uint8)
 
 
 def scene():
-    """Make a picture with a red upper left quarter and a blue lower right one."""
+    """Make an image with a red upper left quarter and a blue lower right one."""
     image = black()
     image[:50, :100, 0] = 255
     image[50:, 100:, 2] = 255

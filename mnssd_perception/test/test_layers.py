@@ -136,7 +136,7 @@ SHARED_BESIDES = {
     'train': {'overlay'},
 }
 
-# The others do without it, so that an experiment or a data set is looked at in no time.
+# The others do without it, so that an experiment or a dataset is looked at in no time.
 WITH_TORCH = (
     'bench',
     'cli',
@@ -312,7 +312,7 @@ def test_a_breach_is_noticed() -> None:
     assert complaint('mnssd_perception', 'cli', 'mnssd_perception.nodes.camera_node.main')
     assert complaint('mnssd_perception', 'detector', 'mnssd_training.model')
     assert complaint('mnssd_training', 'train', 'mnssd_perception.nodes')
-    assert complaint('mnssd_training', 'train', 'mnssd_perception.ssd.decode') is None
+    assert complaint('mnssd_training', 'train', 'mnssd_perception.ssd.decode_boxes') is None
 
 
 def test_the_table_has_no_circles() -> None:

@@ -10,10 +10,10 @@ _GROUPS = {
         'config': 'show, check and describe experiments',
     },
     'data': {
-        'dataset': 'check a data set, count it, look at it',
-        'anchors': 'find priors that suit the boxes of a data set',
+        'dataset': 'check a dataset, count it, look at it',
+        'anchors': 'find priors that suit the boxes of a dataset',
         'bags-to-dataset': 'turn frames of a ROS 2 bag into images with first labels',
-        'shard': 'write a data set as shards that stream from a disk or a bucket',
+        'shard': 'write a dataset as shards that stream from a disk or a bucket',
     },
     'training': {
         'train': 'train an experiment',

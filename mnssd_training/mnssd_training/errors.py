@@ -3,15 +3,6 @@
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.text import mask_secrets
 
-__all__ = [
-    'CheckpointError',
-    'ConfigError',
-    'DamagedCheckpointError',
-    'DatasetError',
-    'ExportError',
-    'TrainingError',
-]
-
 
 class ConfigError(MnssdError):
     """An experiment file or an override is wrong."""
@@ -19,7 +10,7 @@ class ConfigError(MnssdError):
 
 class DatasetError(MnssdError):
     """
-    A data set cannot be read.
+    A dataset cannot be read.
 
     :ivar path: the file that is wrong.
     """

@@ -15,8 +15,6 @@ from mnssd_training.priors import clustered_feature_maps, network_sizes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['levels_of', 'PUBLISHED', 'spec_of']
-
 PUBLISHED = {
     'original': original_feature_maps,
     'finetune': finetune_feature_maps,
@@ -55,5 +53,7 @@ def levels_of(
     :return: the levels.
     """
     if priors.layout == 'clustered':
-        return clustered_feature_maps(boxes, size.size, priors.strides, priors.a_cell, seed)
+        return clustered_feature_maps(
+            boxes, size.size, priors.strides, priors.priors_per_cell, seed
+        )
     return PUBLISHED[priors.layout](size.size)

@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    'Bars',
-    'COLOURS',
-    'HeatMap',
-    'Line',
-    'line_style',
-    'Lines',
-    'Plot',
-    'plot_data_uri',
-]
-
 # People with any colour vision tell these apart (Okabe and Ito, Color Universal Design, 2008).
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c6d1f', '#7f7f7f')
 DASHES = ('solid', 'dashed', 'dotted')

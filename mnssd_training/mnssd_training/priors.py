@@ -12,17 +12,9 @@ import math
 from typing import Literal, Protocol
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import feature_map, FeatureMap, ModelSpec, resizing
+from mnssd_perception.ssd import feature_map, FeatureMap, ModelSpec, resize_transform
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = [
-    'best_possible_recall',
-    'cluster_sizes',
-    'clustered_feature_maps',
-    'network_sizes',
-    'spec_at',
-]
 
 # A level answers for boxes of up to this many cells, by the root of the area.
 CELLS = 4.0
@@ -52,10 +44,10 @@ def network_sizes(
 
     :param samples: the training set.
     :param input_size: (height, width) of the network input, pixels.
-    :param resize: how photographs are brought to that size.
+    :param resize: how images are brought to that size.
     :return: ``(N, 2)`` (width, height), pixels of the input.
     """
-    plans = [resizing(sample.size, input_size, resize) for sample in samples]
+    plans = [resize_transform(sample.size, input_size, resize) for sample in samples]
     sizes = [
         (sample.boxes[:, 2:] - sample.boxes[:, :2])
         * (plan.content_size[1] / sample.size[1], plan.content_size[0] / sample.size[0])
@@ -68,7 +60,7 @@ def clustered_feature_maps(
     sizes: NDArray[np.float64],
     input_size: tuple[int, int],
     strides: Sequence[int],
-    priors_a_cell: Sequence[int],
+    priors_per_cell: Sequence[int],
     seed: int,
 ) -> tuple[FeatureMap, ...]:
     """
@@ -86,7 +78,7 @@ def clustered_feature_maps(
     root_area = np.sqrt(sizes.prod(axis=1))
     limits = [0.0, *(stride * CELLS for stride in strides[:-1]), np.inf]
     levels = []
-    for stride, num, low, high in zip(strides, priors_a_cell, limits, limits[1:]):
+    for stride, num, low, high in zip(strides, priors_per_cell, limits, limits[1:]):
         own = sizes[(root_area >= low) & (root_area < high)]
         if len(own) >= 10 * num:
             clusters = cluster_sizes(own, num, np.random.default_rng(seed))
@@ -184,6 +176,6 @@ def _grid(size: tuple[int, int], stride: tuple[float, float]) -> tuple[int, int]
 
 def _centred_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> boxes_of.Boxes:
     """Compare boxes that share their centre, ``(N, M)``."""
-    return boxes_of.iou(
+    return boxes_of.box_iou(
         np.concatenate((-sizes, sizes), axis=1), np.concatenate((-others, others), axis=1)
     )

@@ -19,8 +19,6 @@ from mnssd_perception.text import sanitize_text
 from mnssd_training.errors import CheckpointError, DamagedCheckpointError
 import torch
 
-__all__ = ['check_integrity', 'dump_torch', 'load_torch', 'read_torch']
-
 COMMENT = b'mnssd sha256:'
 COMMENT_SIZE = len(COMMENT) + 2 * hashlib.sha256().digest_size
 START, END = b'PK\x03\x04', b'PK\x05\x06'  # of a zip archive; the record at its end has 22 bytes

@@ -1,4 +1,4 @@
-"""Real photographs and small networks that many tests need."""
+"""Real images and small networks that many tests need."""
 
 from collections.abc import Callable
 import gc
@@ -23,7 +23,7 @@ SHARED = Path(__file__).parents[2].parent / 'shared'
 
 @pytest.fixture(autouse=True, scope='session')
 def _one_thread() -> None:
-    """Two test processes share the machine; the pictures and networks here are small."""
+    """Two test processes share the machine; the images and networks here are small."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -106,7 +106,7 @@ def exported(model: MobileNetSsd) -> bytes:
 
 @pytest.fixture
 def experiment(hit_uav: Path) -> Callable[..., Experiment]:
-    """Make a tiny experiment on the real photographs, with changes."""
+    """Make a tiny experiment on the real images, with changes."""
 
     def make(**changes: Any) -> Experiment:
         small = {

@@ -75,7 +75,7 @@ def test_an_error_is_one_line_and_no_traceback(start: Start) -> None:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert out == ''
-    assert err == 'error: gone: no such folder; set data.root to that of the data set\n'
+    assert err == 'error: gone: no such folder; set data.root to that of the dataset\n'
 
 
 @pytest.mark.slow

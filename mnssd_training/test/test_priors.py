@@ -6,10 +6,10 @@ from mnssd_perception.ssd import (
     feature_map,
     FeatureMap,
     finetune_feature_maps,
+    generate_priors,
     ModelSpec,
     original_feature_maps,
-    prior_boxes,
-    resizing,
+    resize_transform,
 )
 from mnssd_training.data import Sample
 from mnssd_training.priors import (
@@ -76,7 +76,7 @@ def test_sizes_are_those_that_the_network_sees(
     sizes = network_sizes(samples, (320, 320), resize)
     wanted = []
     for sample in samples:
-        boxes = resizing(sample.size, (320, 320), resize).to_input(sample.boxes) * 320
+        boxes = resize_transform(sample.size, (320, 320), resize).to_input(sample.boxes) * 320
         wanted.append(boxes[:, 2:] - boxes[:, :2])
     np.testing.assert_allclose(sizes, np.concatenate(wanted), rtol=1e-4)
     assert sizes.shape == (3, 2)
@@ -155,7 +155,7 @@ def test_the_priors_at_another_size_are_those_of_a_window() -> None:
 
     def pixels(one: ModelSpec) -> set[tuple[float, ...]]:
         height, width = one.input_size
-        scaled = prior_boxes(one) * np.array((width, height) * 2)
+        scaled = generate_priors(one) * np.array((width, height) * 2)
         return {tuple(row) for row in scaled.round(2).tolist()}
 
     assert pixels(inner) <= pixels(spec)

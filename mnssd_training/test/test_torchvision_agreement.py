@@ -4,16 +4,16 @@ from mnssd_perception.ssd import (
     boxes as geometry,
 )
 from mnssd_perception.ssd import (
-    decode,
-    encode,
+    decode_boxes,
+    encode_boxes,
     finetune_feature_maps,
+    generate_priors,
     ModelSpec,
+    nms,
     postprocess,
-    prior_boxes,
     RawHeads,
-    resizing,
+    resize_transform,
     ssdlite_feature_maps,
-    suppress,
     Thresholds,
 )
 import numpy as np
@@ -42,7 +42,9 @@ def spec(height=320, width=320):
 def numpy_priors(made):
     """Compute the priors as edges in pixels."""
     height, width = made.input_size
-    return geometry.cxcywh_to_xyxy(prior_boxes(made)) * np.float32((width, height, width, height))
+    return geometry.cxcywh_to_xyxy(generate_priors(made)) * np.float32(
+        (width, height, width, height)
+    )
 
 
 def random_boxes(generator, num, side=320.0):
@@ -78,7 +80,7 @@ def test_priors_of_ssdlite(size, num):
 
 def test_no_boxes():
     empty = torch.zeros(0, 4)
-    assert encode(empty.numpy(), empty.numpy(), VARIANCES).shape == (0, 4)
+    assert encode_boxes(empty.numpy(), empty.numpy(), VARIANCES).shape == (0, 4)
     assert CODER.encode_single(empty, empty).shape == (0, 4)
 
 
@@ -87,20 +89,22 @@ def test_encode_and_decode():
     edges = numpy_priors(spec())[generator.choice(9602, 500)]
     priors = geometry.xyxy_to_cxcywh(edges)
     boxes = random_boxes(generator, 500)
-    offsets = encode(boxes, priors, VARIANCES)
+    offsets = encode_boxes(boxes, priors, VARIANCES)
     expected = CODER.encode_single(torch.tensor(boxes), torch.tensor(edges))
     np.testing.assert_allclose(offsets, expected.numpy(), atol=2e-4)
     # Offsets up to the limit of torchvision's coder, which is below that of mnssd.
     offsets = generator.uniform(-15, 15, (500, 4)).astype(np.float32)
     expected = CODER.decode_single(torch.tensor(offsets), torch.tensor(edges))
-    np.testing.assert_allclose(decode(offsets, priors, VARIANCES), expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(
+        decode_boxes(offsets, priors, VARIANCES), expected, rtol=1e-4, atol=1e-2
+    )
 
 
 def test_iou():
     generator = np.random.default_rng(1)
     boxes, others = random_boxes(generator, 60), random_boxes(generator, 40)
     expected = box_iou(torch.tensor(boxes), torch.tensor(others))
-    np.testing.assert_allclose(geometry.iou(boxes, others), expected, atol=1e-6)
+    np.testing.assert_allclose(geometry.box_iou(boxes, others), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize('threshold', [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -116,7 +120,7 @@ def test_nms_on_a_grid(seed, threshold):
         kept = batched_nms(
             torch.tensor(boxes), torch.tensor(scores), torch.tensor(labels), threshold
         )
-        found = np.flatnonzero(suppress(boxes, labels, threshold))
+        found = np.flatnonzero(nms(boxes, labels, threshold))
         np.testing.assert_array_equal(found, np.sort(kept.numpy()))
 
 
@@ -128,7 +132,7 @@ def test_whole_post_process(seed, threshold):
     logits = generator.normal(0, 1.2, (9602, 5)).astype(np.float32)
     logits[:, 0] += 6  # mostly background
     offsets = generator.normal(0, 1, (9602, 4)).astype(np.float32)
-    plan = resizing((480, 640), made.input_size, 'stretch')
+    plan = resize_transform((480, 640), made.input_size, 'stretch')
     thresholds = Thresholds(threshold, 0.5, 200)
     found = postprocess(RawHeads(logits, offsets), made, plan, thresholds)
 

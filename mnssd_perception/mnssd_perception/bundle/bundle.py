@@ -20,8 +20,6 @@ from mnssd_perception.bundle.storage import open_storage, Storage
 from mnssd_perception.errors import BundleError, MnssdError
 from mnssd_perception.text import sanitize_text
 
-__all__ = ['Bundle', 'open_bundle', 'shipped_bundle_path']
-
 MAX_REASON = 500  # characters; a message may quote what somebody else has written
 MAX_MANIFEST = 1 << 20  # bytes; parsed, it takes up to 50 times as much memory
 

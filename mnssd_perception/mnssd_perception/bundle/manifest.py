@@ -15,16 +15,6 @@ from mnssd_perception.plain import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 
-__all__ = [
-    'Artefact',
-    'FileEntry',
-    'GoldenFrame',
-    'Manifest',
-    'MANIFEST',
-    'Provenance',
-    'read_manifest',
-]
-
 MANIFEST = 'manifest.json'
 SCHEMA = 1
 MAX_BYTES = 1 << 30  # of all files together; a network for a drone is a thousandth of it
@@ -93,7 +83,7 @@ class Provenance:
     """
     Where a model comes from.
 
-    :ivar dataset: name of the data set.
+    :ivar dataset: name of the dataset.
     :ivar dataset_digest: over the list of training samples and their annotations.
     :ivar licence: of the data.
     :ivar attribution: the credit that the licence asks for.
@@ -112,7 +102,7 @@ class Provenance:
 @dataclass(frozen=True)
 class GoldenFrame:
     """
-    A photograph and what must be found in it, for a self-test on the device.
+    An image and what must be found in it, for a self-test on the device.
 
     :ivar path: of the image in the bundle.
     :ivar score_threshold: under which the detections were made.
@@ -170,7 +160,7 @@ class Manifest:
     :ivar artefacts: networks, for one engine each.
     :ivar thresholds: the default settings.
     :ivar provenance: where the model comes from.
-    :ivar golden: photographs for the self-test.
+    :ivar golden: images for the self-test.
     """
 
     schema: int

@@ -21,8 +21,6 @@ import zlib
 from mnssd_perception.bundle.manifest import MAX_BYTES
 from mnssd_perception.errors import BundleError
 
-__all__ = ['open_storage', 'Storage']
-
 MAX_MEMBERS = 256  # files and folders
 MAX_DIRECTORY = 64 << 10  # bytes of the central directory of an archive: 256 for each member
 

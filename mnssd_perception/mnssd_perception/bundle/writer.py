@@ -13,8 +13,6 @@ from mnssd_perception.errors import BundleError
 from mnssd_perception.files import explain_write_error, write_atomically
 from mnssd_perception.plain import to_plain
 
-__all__ = ['file_entries', 'write_bundle']
-
 # One date for all members, so that equal content makes an equal archive.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 

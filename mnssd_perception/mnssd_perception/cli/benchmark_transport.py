@@ -17,8 +17,6 @@ from mnssd_perception.cli.graph import isolated_environ, profile_path, PROFILE_V
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.latency import LatencyWindow
 
-__all__ = ['main', 'measure', 'sum_up', 'TransportFigures']
-
 # The time that the nodes get to start, beyond the time that the camera plays [s].
 START_TIMEOUT = 60.0
 

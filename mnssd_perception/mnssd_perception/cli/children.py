@@ -10,8 +10,6 @@ import subprocess
 import sys
 from types import MappingProxyType, TracebackType
 
-__all__ = ['Child', 'Children']
-
 # From Linux's prctl.h.
 PR_SET_PDEATHSIG = 1
 

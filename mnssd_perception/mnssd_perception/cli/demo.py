@@ -20,8 +20,6 @@ from mnssd_perception.errors import MnssdError, SourceError
 from mnssd_perception.sources import is_live
 from mnssd_perception.text import mask_secrets
 
-__all__ = ['main']
-
 POLL = 0.05  # s
 
 # Until the model is loaded on a slow machine [s].

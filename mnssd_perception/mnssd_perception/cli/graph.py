@@ -6,8 +6,6 @@ from pathlib import Path
 import random
 import socket
 
-__all__ = ['isolated_environ', 'profile_path']
-
 # Fast DDS 3 (Kilted and later) and Fast DDS 2 (Humble, Jazzy); each reads one of them only.
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 

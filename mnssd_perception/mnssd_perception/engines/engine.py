@@ -10,8 +10,6 @@ from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Engine', 'EngineInfo', 'EngineOptions']
-
 
 @dataclass(frozen=True)
 class EngineOptions:

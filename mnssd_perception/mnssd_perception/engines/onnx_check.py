@@ -24,8 +24,6 @@ from math import prod
 from mnssd_perception.errors import EngineError
 from mnssd_perception.text import sanitize_text
 
-__all__ = ['check_onnx', 'OnnxVersions']
-
 MAX_FIELDS = 200_000  # the shipped network has 10,000
 MAX_VARINT, MAX_KEY = 10, 5  # bytes
 MAX_RANK = 64

@@ -13,8 +13,6 @@ from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['OnnxRuntimeEngine']
-
 NAME = 'onnxruntime'
 INPUT, OUTPUTS = 'image', ('logits', 'offsets')
 

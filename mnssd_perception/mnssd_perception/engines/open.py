@@ -5,8 +5,6 @@ from mnssd_perception.engines.engine import Engine, EngineOptions
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, EngineUnavailableError, SettingsError
 
-__all__ = ['ENGINES', 'open_engine']
-
 # In the order in which 'auto' tries them.
 ENGINES: dict[str, type[Engine]] = {'onnxruntime': OnnxRuntimeEngine}
 

@@ -27,8 +27,6 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
-__all__ = ['CameraNode', 'main']
-
 SUBSCRIBER_POLL = 0.05  # s
 
 # A subscriber that we know may not know us yet, and would miss the first frame [s].

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from mnssd_perception.ros.parameters import parameter
 
-__all__ = ['CameraParameters']
-
 
 @dataclass(frozen=True)
 class CameraParameters:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE
 
-__all__ = ['camera_report', 'CameraSnapshot']
-
 # A camera that is silent for longer has failed, although its read has not returned yet [s].
 SILENT_AFTER = 3.0
 

@@ -50,8 +50,6 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
-__all__ = ['DetectorNode', 'main']
-
 # Between two looks at the worker, so that a hung engine is not reported a whole period late [s].
 WATCH_PERIOD = 0.2
 
@@ -67,7 +65,7 @@ class DetectorNode(ManagedNode):
     ``autostart`` it does both by itself.
 
     :param done: ends the process; gets the exception of the worker when that dies.
-    :param subscribe: False where frames are handed to :meth:`offer` instead.
+    :param subscribe: False where frames are handed to :meth:`submit` instead.
     :param options: of :class:`rclpy.node.Node`.
     :raises MnssdError: with ``autostart``, when bundle, engine or parameters cannot be used.
     """
@@ -103,7 +101,7 @@ class DetectorNode(ManagedNode):
                 self.destroy_node()
                 raise
 
-    def offer(self, msg: Image) -> None:
+    def submit(self, msg: Image) -> None:
         """
         Look at an image next, in place of one that waits; ignored while the node is not active.
 
@@ -111,7 +109,7 @@ class DetectorNode(ManagedNode):
         """
         worker = self._worker  # may be taken away by another thread
         if worker is not None:
-            worker.offer(msg)
+            worker.submit(msg)
 
     def configure(self) -> None:
         """Load bundle and engine, and create the publishers."""
@@ -246,7 +244,7 @@ class DetectorNode(ManagedNode):
     def _on_image(self, msg: Image) -> None:
         """Take an image from DDS."""
         self._transport.add(msg)
-        self.offer(msg)
+        self.submit(msg)
 
     def _watch(self) -> None:
         """Report at once that the worker has died or hangs, or hangs no longer."""

@@ -7,8 +7,6 @@ from mnssd_perception.ros.parameters import parameter
 from mnssd_perception.ssd import Thresholds
 from mnssd_perception.ssd.thresholds import MAX_CANDIDATES
 
-__all__ = ['DetectorParameters', 'parameters_of', 'thresholds_of']
-
 
 @dataclass(frozen=True)
 class DetectorParameters:

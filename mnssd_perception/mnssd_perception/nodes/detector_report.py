@@ -10,8 +10,6 @@ from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WA
 from mnssd_perception.text import sanitize_text
 from std_msgs.msg import Header
 
-__all__ = ['find_conditions', 'make_report', 'make_status', 'state_of']
-
 # Without an image for longer, the camera has stopped [s].
 STALLED_AFTER = 2.0
 

@@ -8,8 +8,6 @@ from time import monotonic
 from mnssd_perception.detector import StageTimings
 from mnssd_perception.latency import LatencyWindow
 
-__all__ = ['DetectorStats', 'FailedFrames', 'Snapshot']
-
 
 @dataclass(frozen=True)
 class FailedFrames:

@@ -17,8 +17,6 @@ from rclpy.clock import Clock
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 
-__all__ = ['DetectorWorker']
-
 # An image that seems older, or newer by as much, was stamped by a clock that is not ours [s].
 FOREIGN_CLOCK = 3600.0
 
@@ -66,7 +64,7 @@ class DetectorWorker:
         self._thread = Thread(target=self._work, name='detector', daemon=True)
         self._thread.start()
 
-    def offer(self, msg: Image) -> None:
+    def submit(self, msg: Image) -> None:
         """
         Leave a frame, in place of one that was not taken yet; never blocks.
 

@@ -13,13 +13,11 @@ from mnssd_perception.ros.spin import run
 from rclpy.node import Node
 from rclpy.task import Future
 
-__all__ = ['main']
-
 
 def build(done: Future) -> list[Node]:
     """Make the nodes of this executable."""
     detector = DetectorNode(done, subscribe=False)
-    return [detector, CameraNode(done, sink=detector.offer)]
+    return [detector, CameraNode(done, sink=detector.submit)]
 
 
 def main(args: Sequence[str] | None = None) -> int:

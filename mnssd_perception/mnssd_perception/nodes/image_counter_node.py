@@ -12,8 +12,6 @@ from rclpy.task import Future
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 
-__all__ = ['ImageCounterNode', 'main']
-
 
 class ImageCounterNode(Node):
     """

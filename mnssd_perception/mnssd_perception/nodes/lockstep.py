@@ -7,8 +7,6 @@ from time import monotonic
 from builtin_interfaces.msg import Time
 from mnssd_perception.errors import MnssdError
 
-__all__ = ['Lockstep']
-
 # A frame without detections is sent again after this time [s]. A frame that was only slow is then
 # detected twice, under the same stamp.
 RESEND_AFTER = 5.0

@@ -6,8 +6,6 @@ from mnssd_perception.nodes.camera_parameters import CameraParameters
 from mnssd_perception.nodes.detector_parameters import DetectorParameters
 from mnssd_perception.nodes.recorder_parameters import RecorderParameters
 
-__all__ = ['OVERRIDABLE', 'PARAMETER_NAMES']
-
 PARAMETER_NAMES = frozenset(
     entry.name
     for kind in (CameraParameters, DetectorParameters, RecorderParameters)

@@ -13,9 +13,9 @@ from mnssd_perception.nodes.parameter_names import PARAMETER_NAMES
 from mnssd_perception.nodes.recorder_parameters import RecorderParameters
 from mnssd_perception.recording import (
     ContactSheet,
+    FrameResult,
     Journal,
     prepare_folder,
-    Sighting,
     Table,
     VideoRecorder,
 )
@@ -34,8 +34,6 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
-
-__all__ = ['main', 'RecorderNode']
 
 # How often it looks whether the camera is still there, and how long frames that are on their way
 # when it goes may take [s].
@@ -137,7 +135,7 @@ class RecorderNode(Node):
     def _record(self, msg: Detection2DArray, stamp_ns: int) -> None:
         """Count a frame, and pass it to journal and table."""
         latency = (self.get_clock().now().nanoseconds - stamp_ns) / NS
-        sighting = Sighting(
+        sighting = FrameResult(
             index=self._num_frames,
             stamp_ns=stamp_ns,
             frame_id=msg.header.frame_id,

@@ -1,4 +1,4 @@
-"""A clip to one picture of some of its frames."""
+"""A clip to one image of some of its frames."""
 
 from math import ceil
 from pathlib import Path
@@ -8,8 +8,6 @@ from mnssd_perception.errors import RecordingError
 from mnssd_perception.ssd import fit_size, resize_image
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['ContactSheet']
 
 Image = NDArray[np.uint8]
 

@@ -6,8 +6,6 @@ import tempfile
 
 from mnssd_perception.errors import RecordingError
 
-__all__ = ['check_space', 'prepare_folder']
-
 # Below this the disk counts as full, so that others can still write [bytes].
 LEAST_FREE = 64 * 2**20
 

@@ -5,10 +5,8 @@ from pathlib import Path
 from types import TracebackType
 
 from mnssd_perception.errors import RecordingError
-from mnssd_perception.recording.sighting import Sighting
+from mnssd_perception.recording.sighting import FrameResult
 from mnssd_perception.text import sanitize_text
-
-__all__ = ['Journal']
 
 NS = 10**9
 
@@ -28,7 +26,7 @@ class Journal:
         except OSError as error:
             raise RecordingError(f"cannot write '{path}': {error.strerror}") from error
 
-    def add(self, sighting: Sighting) -> None:
+    def add(self, sighting: FrameResult) -> None:
         """
         Write a line.
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from mnssd_perception.ssd import Detections
 
-__all__ = ['Sighting']
-
 
 @dataclass(frozen=True)
-class Sighting:
+class FrameResult:
     """
     One frame that was looked at.
 

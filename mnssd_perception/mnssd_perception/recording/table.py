@@ -6,9 +6,7 @@ from typing import TextIO
 
 from mnssd_perception.latency import LatencyWindow
 from mnssd_perception.overlay import class_colour
-from mnssd_perception.recording.sighting import Sighting
-
-__all__ = ['Table']
+from mnssd_perception.recording.sighting import FrameResult
 
 NS = 10**9
 MS = 1000
@@ -37,7 +35,7 @@ class Table:
         self._next_line_ns = 0
         self._height = 0
 
-    def show(self, sighting: Sighting) -> None:
+    def show(self, sighting: FrameResult) -> None:
         """
         Show a frame.
 
@@ -65,7 +63,7 @@ class Table:
         p50, p95 = (self._latencies.percentile(percent) * MS for percent in (50, 95))
         return f'latency p50 {p50:.0f} ms, p95 {p95:.0f} ms'
 
-    def _line(self, sighting: Sighting) -> str:
+    def _line(self, sighting: FrameResult) -> str:
         """Write a frame as one line."""
         counts = ', '.join(f'{num} {name}' for name, num in sighting.counts().items())
         return (
@@ -73,7 +71,7 @@ class Table:
             f'{_latency(sighting)}  {counts or "nothing"}'
         )
 
-    def _block(self, sighting: Sighting) -> list[str]:
+    def _block(self, sighting: FrameResult) -> list[str]:
         """Write a frame as a table."""
         found = sighting.detections
         counts = '  '.join(f'{name} {num}' for name, num in sighting.counts().items())
@@ -111,12 +109,12 @@ class Table:
         self._stream.flush()
         self._height = len(lines)
 
-    def _seconds(self, sighting: Sighting) -> float:
+    def _seconds(self, sighting: FrameResult) -> float:
         """Measure the time since the first frame."""
         return (sighting.stamp_ns - (self._first_ns or 0)) / NS
 
 
-def _latency(sighting: Sighting) -> str:
+def _latency(sighting: FrameResult) -> str:
     """Write the latency of a frame."""
     if sighting.latency is None:
         return 'latency unknown'

@@ -11,8 +11,6 @@ from mnssd_perception.ssd import fit_size, resize_image
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['VideoRecorder']
-
 NS = 10**9
 
 # The rate is measured on this many frames, which are held back until then.

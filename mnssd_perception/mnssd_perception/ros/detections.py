@@ -5,8 +5,6 @@ import numpy as np
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-__all__ = ['from_message', 'to_message']
-
 # Of a label; floating point is exact up to here.
 MAX_DIGITS = 15
 

@@ -9,17 +9,6 @@ from mnssd_perception.text import sanitize_text
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-__all__ = [
-    'Condition',
-    'ConditionTracker',
-    'Diagnostics',
-    'ERROR',
-    'OK',
-    'Report',
-    'STALE',
-    'WARN',
-]
-
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
 ERROR = DiagnosticStatus.ERROR

@@ -13,15 +13,6 @@ from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, qos_check_compatible, QoSCompatibility, QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-__all__ = [
-    'check_overrides',
-    'check_publisher',
-    'check_publishers',
-    'check_sole_publisher',
-    'check_subscribers',
-    'check_subscription',
-]
-
 UNKNOWN = '_NODE_NAME_UNKNOWN_'
 
 MAX_NAMES_CHARS = 120

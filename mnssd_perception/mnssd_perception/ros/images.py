@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-__all__ = ['from_array', 'from_bgr', 'to_bgr', 'to_rgb']
-
 
 def to_rgb(msg: Image) -> NDArray[np.uint8]:
     """

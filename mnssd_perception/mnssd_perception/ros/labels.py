@@ -6,8 +6,6 @@ from mnssd_perception.text import sanitize_text
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
-__all__ = ['class_names', 'label_info', 'vision_info']
-
 MAX_NAME_CHARS = 64
 
 

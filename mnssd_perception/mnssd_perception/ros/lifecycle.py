@@ -11,8 +11,6 @@ from mnssd_perception.text import sanitize_text
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-__all__ = ['ManagedNode']
-
 Step = Callable[[], object]
 
 

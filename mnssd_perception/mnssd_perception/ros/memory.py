@@ -2,8 +2,6 @@
 
 import ctypes
 
-__all__ = ['keep_freed_blocks']
-
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3

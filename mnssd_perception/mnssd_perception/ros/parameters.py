@@ -18,8 +18,6 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-__all__ = ['parameter', 'Parameters', 'QOS_OVERRIDES']
-
 T = TypeVar('T')
 
 QOS_OVERRIDES = 'qos_overrides.'  # declared by rclpy once a topic is created

@@ -10,15 +10,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-__all__ = [
-    'detections',
-    'image_in',
-    'image_out',
-    'latched',
-    'named_overrides',
-    'overridable',
-]
-
 
 def _keep_last(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
     """Make a volatile profile."""

@@ -21,8 +21,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
-__all__ = ['run']
-
 LONGEST_SLEEP = 0.5  # s
 
 # Without a terminal, launch passes on a Ctrl-C that its nodes have had themselves [s].

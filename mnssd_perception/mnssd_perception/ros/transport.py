@@ -22,16 +22,6 @@ import numpy as np
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import Image
 
-__all__ = [
-    'LostImages',
-    'read_shared_memory',
-    'remove_dead_segments',
-    'PROFILES',
-    'shared_memory_conditions',
-    'SharedMemory',
-    'TransportMonitor',
-]
-
 # The only middleware that is set up by our profiles.
 FAST_DDS = 'rmw_fastrtps'
 

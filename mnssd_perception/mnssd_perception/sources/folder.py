@@ -8,9 +8,7 @@ from mnssd_perception.errors import ImageFileError, SourceError
 from mnssd_perception.image_file import decode_stored, IMAGE_SUFFIXES, read_encoded
 from mnssd_perception.sources.source import Frame, FrameSource
 
-__all__ = ['FolderSource']
-
-# A pace at which a person can follow photographs [Hz].
+# A pace at which a person can follow images [Hz].
 PHOTO_RATE = 10.0
 
 

@@ -11,8 +11,6 @@ import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 
-__all__ = ['DeviceSource', 'LiveSource', 'PipelineSource', 'StreamSource']
-
 # Waits between attempts to reopen a lost stream [s]: the first, and the longest.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0

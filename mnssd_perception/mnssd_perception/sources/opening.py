@@ -17,8 +17,6 @@ from mnssd_perception.sources.source import FrameSource
 from mnssd_perception.sources.synthetic import SyntheticOptions, SyntheticSource
 from mnssd_perception.sources.video import VIDEO_SUFFIXES, VideoSource
 
-__all__ = ['is_live', 'open_source']
-
 STREAM_SCHEMES = ('http', 'https', 'rtmp', 'rtp', 'rtsp', 'rtsps', 'srt', 'tcp', 'udp')
 
 KNOWN = (

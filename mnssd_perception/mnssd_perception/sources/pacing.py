@@ -3,8 +3,6 @@
 from threading import Event
 import time
 
-__all__ = ['Pacer']
-
 
 class Pacer:
     """

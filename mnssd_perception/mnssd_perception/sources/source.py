@@ -10,8 +10,6 @@ from mnssd_perception.ssd import Detections
 from mnssd_perception.text import mask_secrets
 from numpy.typing import NDArray
 
-__all__ = ['Frame', 'FrameSource']
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -25,7 +23,7 @@ class Frame:
 
     image: NDArray
     name: str
-    truth: Detections | None = None
+    ground_truth: Detections | None = None
 
 
 class FrameSource(ABC):

@@ -10,8 +10,6 @@ from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['SyntheticOptions', 'SyntheticSource']
-
 VIDEO_RATE = 30.0
 MAX_SIDE = 8192
 MAX_DIGITS = 18
@@ -108,8 +106,8 @@ class SyntheticSource(FrameSource):
         while options.frames == 0 or num < options.frames:
             # A path that folds back at the edges is a triangle wave of a straight one.
             centres = half + span - np.abs((start + num * speed) % (2 * span) - span)
-            truth = _boxes_around(centres, half, labels)
-            yield Frame(_draw(noise, truth, colours), str(num), truth)
+            ground_truth = _boxes_around(centres, half, labels)
+            yield Frame(_draw(noise, ground_truth, colours), str(num), ground_truth)
             num += 1
 
 
@@ -122,11 +120,13 @@ def _boxes_around(
 
 
 def _draw(
-    ground: NDArray[np.uint8], truth: Detections, colours: list[list[int]]
+    ground: NDArray[np.uint8], ground_truth: Detections, colours: list[list[int]]
 ) -> NDArray[np.uint8]:
     """Draw the shapes on a copy of the ground; each fills its box exactly."""
     image = ground.copy()
-    for box, label, colour in zip(truth.boxes.astype(int).tolist(), truth.labels, colours):
+    for box, label, colour in zip(
+        ground_truth.boxes.astype(int).tolist(), ground_truth.labels, colours
+    ):
         left, top, right, bottom = box
         if label == 0:
             image[top:bottom, left:right] = colour

@@ -8,8 +8,6 @@ import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource
 
-__all__ = ['VIDEO_SUFFIXES', 'VideoSource']
-
 VIDEO_SUFFIXES = (
     '.avi', '.m4v', '.mjpeg', '.mkv', '.mov', '.mp4', '.mpg', '.mpeg', '.ts', '.webm',
 )  # fmt: skip

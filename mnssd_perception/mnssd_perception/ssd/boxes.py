@@ -8,12 +8,10 @@ functions work in any unit and on N = 0.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['area', 'clip', 'cxcywh_to_xyxy', 'intersection', 'iou', 'overlap', 'xyxy_to_cxcywh']
-
 Boxes = NDArray[np.floating]
 
 
-def area(boxes: Boxes) -> Boxes:
+def box_area(boxes: Boxes) -> Boxes:
     """
     Measure boxes; a box turned inside out has no area.
 
@@ -24,7 +22,7 @@ def area(boxes: Boxes) -> Boxes:
     return sides[:, 0] * sides[:, 1]
 
 
-def clip(boxes: Boxes, width: float, height: float) -> Boxes:
+def clip_boxes(boxes: Boxes, width: float, height: float) -> Boxes:
     """
     Cut boxes at the edges of an image.
 
@@ -59,7 +57,7 @@ def xyxy_to_cxcywh(boxes: Boxes) -> Boxes:
     return np.concatenate(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), axis=1)
 
 
-def intersection(boxes: Boxes, others: Boxes) -> Boxes:
+def box_intersection(boxes: Boxes, others: Boxes) -> Boxes:
     """
     Measure what each box shares with each other one.
 
@@ -76,7 +74,7 @@ def intersection(boxes: Boxes, others: Boxes) -> Boxes:
     return np.maximum(wide, 0) * np.maximum(high, 0)
 
 
-def iou(boxes: Boxes, others: Boxes) -> Boxes:
+def box_iou(boxes: Boxes, others: Boxes) -> Boxes:
     """
     Compare each box with each other one: intersection over union.
 
@@ -84,12 +82,12 @@ def iou(boxes: Boxes, others: Boxes) -> Boxes:
     :param others: ``(M, 4)`` xyxy.
     :return: ``(N, M)`` in [0, 1]; 0 where both are empty.
     """
-    shared = intersection(boxes, others)
-    union = area(boxes)[:, None] + area(others) - shared
+    shared = box_intersection(boxes, others)
+    union = box_area(boxes)[:, None] + box_area(others) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def overlap(boxes: Boxes, regions: Boxes) -> Boxes:
+def box_ioa(boxes: Boxes, regions: Boxes) -> Boxes:
     """
     Tell what part of each box lies inside each region: intersection over the area of the box.
 
@@ -97,6 +95,6 @@ def overlap(boxes: Boxes, regions: Boxes) -> Boxes:
     :param regions: ``(M, 4)`` xyxy.
     :return: ``(N, M)`` in [0, 1]; 0 for an empty box.
     """
-    shared = intersection(boxes, regions)
-    own = np.broadcast_to(area(boxes)[:, None], shared.shape)
+    shared = box_intersection(boxes, regions)
+    own = np.broadcast_to(box_area(boxes)[:, None], shared.shape)
     return np.divide(shared, own, out=np.zeros_like(shared), where=own > 0)

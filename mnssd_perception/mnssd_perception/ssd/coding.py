@@ -9,13 +9,11 @@ from mnssd_perception.ssd.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['decode', 'encode']
-
 # A network that diverged must not overflow: exp of this is 1000 prior sizes.
 MAX_LOG_RATIO = float(np.log(1000.0))
 
 
-def encode(
+def encode_boxes(
     boxes: NDArray[np.floating],
     priors: NDArray[np.floating],
     variances: tuple[float, float],
@@ -34,7 +32,7 @@ def encode(
     return np.concatenate((centre, size), axis=1).astype(np.float32)
 
 
-def decode(
+def decode_boxes(
     offsets: NDArray[np.float32],
     priors: NDArray[np.float32],
     variances: tuple[float, float],

@@ -9,20 +9,18 @@ priors inside ignore regions, are left out of the loss.
 from dataclasses import dataclass
 
 from mnssd_perception.errors import SettingsError
-from mnssd_perception.ssd.boxes import area, cxcywh_to_xyxy
-from mnssd_perception.ssd.coding import encode
+from mnssd_perception.ssd.boxes import box_area, cxcywh_to_xyxy
+from mnssd_perception.ssd.coding import encode_boxes
 from mnssd_perception.ssd.nearby import BLOCK, Nearby, nearby, strongest
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['BACKGROUND', 'IGNORED', 'match', 'Matching', 'Targets', 'targets']
 
 BACKGROUND = 0
 IGNORED = -1
 
 
 @dataclass(frozen=True)
-class Matching:
+class MatchingConfig:
     """
     The thresholds of matching.
 
@@ -61,11 +59,11 @@ class Targets:
     offsets: NDArray[np.float32]
 
 
-def match(
+def match_priors(
     priors_xyxy: NDArray[np.floating],
     boxes: NDArray[np.floating],
     ignore: NDArray[np.floating],
-    matching: Matching,
+    matching: MatchingConfig,
 ) -> NDArray[np.int64]:
     """
     Find the object of each prior.
@@ -87,7 +85,7 @@ def match(
     if not len(boxes):
         return found
     pairs = nearby(priors_xyxy, boxes)
-    union = pairs.area + area(boxes)[pairs.box, None] - pairs.shared
+    union = pairs.area + box_area(boxes)[pairs.box, None] - pairs.shared
     ious = _ratio(pairs.shared, union)
     best_iou, best = strongest(pairs, ious)
     found[best_iou >= matching.negative_iou] = -2
@@ -126,13 +124,13 @@ def _force_best(
             taken.add(int(priors[at]))
 
 
-def targets(
+def encode_targets(
     boxes: NDArray[np.floating],
     labels: NDArray[np.integer],
     ignore: NDArray[np.floating],
     priors: NDArray[np.float32],
     variances: tuple[float, float],
-    matching: Matching,
+    matching: MatchingConfig,
 ) -> Targets:
     """
     Turn the ground truth of one image into training targets.
@@ -140,15 +138,15 @@ def targets(
     :param boxes: ``(N, 4)`` xyxy, fractions of the network input, sides greater than 0.
     :param labels: ``(N,)`` from 0.
     :param ignore: ``(M, 4)`` xyxy ignore regions, fractions of the network input.
-    :param priors: ``(P, 4)`` cxcywh from :func:`mnssd_perception.ssd.prior_boxes`.
+    :param priors: ``(P, 4)`` cxcywh from :func:`mnssd_perception.ssd.generate_priors`.
     :param variances: (centre, size).
     :param matching: the thresholds.
     :return: the targets of the P priors.
     """
-    found = match(cxcywh_to_xyxy(priors), boxes, ignore, matching)
+    found = match_priors(cxcywh_to_xyxy(priors), boxes, ignore, matching)
     classes = np.where(found == -2, IGNORED, BACKGROUND).astype(np.int64)
     offsets = np.zeros((len(priors), 4), np.float32)
     positive = np.flatnonzero(found >= 0)
     classes[positive] = np.asarray(labels, np.int64)[found[positive]] + 1
-    offsets[positive] = encode(boxes[found[positive]], priors[positive], variances)
+    offsets[positive] = encode_boxes(boxes[found[positive]], priors[positive], variances)
     return Targets(classes, offsets)

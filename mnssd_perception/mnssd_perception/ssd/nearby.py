@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['BLOCK', 'Nearby', 'nearby', 'strongest']
-
 BLOCK = 32  # of 16 to 256 the fastest, for 12 000 priors and 1 to 150 objects
 
 

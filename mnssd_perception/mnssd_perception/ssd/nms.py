@@ -7,14 +7,12 @@ until nothing changes. Box i is right after at most as many rounds as the longes
 boxes above it, so the result is the one that the loop over boxes finds.
 """
 
-from mnssd_perception.ssd.boxes import area
+from mnssd_perception.ssd.boxes import box_area
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['suppress']
 
-
-def suppress(
+def nms(
     boxes: NDArray[np.float32], labels: NDArray[np.int64], iou_threshold: float
 ) -> NDArray[np.bool_]:
     """
@@ -62,6 +60,6 @@ def _overlapping(
     first, second, wide = first[near], second[near], wide[near]
     high = np.minimum(bottom[first], bottom[second]) - np.maximum(top[first], top[second])
     shared = wide * np.maximum(high, 0)
-    areas = area(boxes)
+    areas = box_area(boxes)
     above = shared > iou_threshold * (areas[first] + areas[second] - shared)
     return first[above], second[above]

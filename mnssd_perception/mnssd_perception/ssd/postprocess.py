@@ -9,18 +9,16 @@ survivors; softmax, threshold, decoding and suppression see only those.
 from collections.abc import Sequence
 import math
 
-from mnssd_perception.ssd.coding import decode
+from mnssd_perception.ssd.coding import decode_boxes
 from mnssd_perception.ssd.detections import Detections
 from mnssd_perception.ssd.heads import RawHeads
-from mnssd_perception.ssd.nms import suppress
-from mnssd_perception.ssd.priors import prior_boxes
-from mnssd_perception.ssd.resize import Resizing
+from mnssd_perception.ssd.nms import nms
+from mnssd_perception.ssd.priors import generate_priors
+from mnssd_perception.ssd.resize import ResizeTransform
 from mnssd_perception.ssd.spec import ModelSpec
 from mnssd_perception.ssd.thresholds import MAX_CANDIDATES, Thresholds
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['postprocess']
 
 # The gate is computed in float32: it opens this much too early rather than a rounding too late.
 GATE_SLACK = 1e-4
@@ -29,7 +27,7 @@ GATE_SLACK = 1e-4
 def postprocess(
     heads: RawHeads,
     spec: ModelSpec,
-    plan: Resizing,
+    plan: ResizeTransform,
     thresholds: Thresholds,
     labels: Sequence[int] | None = None,
     *,
@@ -50,12 +48,12 @@ def postprocess(
     """
     with np.errstate(invalid='ignore', over='ignore'):  # a network that diverged
         prior, label, score = _candidates(heads.logits, thresholds.score, labels, max_candidates)
-        boxes = decode(heads.offsets[prior], prior_boxes(spec)[prior], spec.variances)
+        boxes = decode_boxes(heads.offsets[prior], generate_priors(spec)[prior], spec.variances)
         boxes = plan.to_source(boxes)
     sides = boxes[:, 2:] - boxes[:, :2]
     seen = (sides > 0).all(axis=1)
     boxes, label, score = boxes[seen], label[seen], score[seen]
-    best = np.flatnonzero(suppress(boxes, label, thresholds.iou))
+    best = np.flatnonzero(nms(boxes, label, thresholds.iou))
     best = best[: thresholds.max_detections]
     return Detections(boxes[best], score[best], label[best])
 

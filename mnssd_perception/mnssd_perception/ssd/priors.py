@@ -14,18 +14,9 @@ from mnssd_perception.ssd.spec import feature_map, FeatureMap, ModelSpec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    'finetune_feature_maps',
-    'original_feature_maps',
-    'prior_boxes',
-    'prior_digest',
-    'scale_sizes',
-    'ssdlite_feature_maps',
-]
-
 
 @lru_cache(maxsize=64)  # as many input sizes as a training may draw from
-def prior_boxes(spec: ModelSpec) -> NDArray[np.float32]:
+def generate_priors(spec: ModelSpec) -> NDArray[np.float32]:
     """
     Compute the priors of a model.
 
@@ -61,7 +52,7 @@ def prior_digest(spec: ModelSpec) -> str:
     :param spec: the specification.
     :return: ``sha256:`` and 64 hexadecimal digits, over the little-endian float32 array.
     """
-    return f'sha256:{hashlib.sha256(prior_boxes(spec).astype("<f4").tobytes()).hexdigest()}'
+    return f'sha256:{hashlib.sha256(generate_priors(spec).astype("<f4").tobytes()).hexdigest()}'
 
 
 def scale_sizes(

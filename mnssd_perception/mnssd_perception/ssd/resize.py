@@ -12,14 +12,12 @@ from mnssd_perception.errors import ImageError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['fit_size', 'resize_frame', 'resize_image', 'Resizing', 'resizing']
-
 # Grey of the padding, mid-range so that it is nearly zero after normalisation.
 PADDING = 114
 
 
 @dataclass(frozen=True)
-class Resizing:
+class ResizeTransform:
     """
     How a frame lies in the network input, pixels of the input.
 
@@ -65,11 +63,11 @@ class Resizing:
         return scale.astype(np.float32), (origin / size).astype(np.float32)
 
 
-def resizing(
+def resize_transform(
     source_size: tuple[int, int],
     input_size: tuple[int, int],
     mode: Literal['stretch', 'letterbox'],
-) -> Resizing:
+) -> ResizeTransform:
     """
     Plan how a frame is brought to the size of the network input.
 
@@ -79,10 +77,10 @@ def resizing(
     :return: the plan.
     """
     if mode == 'stretch':
-        return Resizing(input_size, input_size, (0, 0), source_size)
+        return ResizeTransform(input_size, input_size, (0, 0), source_size)
     height, width = fit_size(source_size, input_size)
     origin = ((input_size[0] - height) // 2, (input_size[1] - width) // 2)
-    return Resizing(input_size, (height, width), origin, source_size)
+    return ResizeTransform(input_size, (height, width), origin, source_size)
 
 
 def fit_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
@@ -99,7 +97,7 @@ def fit_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
 
 
 def resize_frame(
-    image: NDArray[np.uint8], plan: Resizing, out: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8], plan: ResizeTransform, out: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
     """
     Bring a frame to the size of the network input.

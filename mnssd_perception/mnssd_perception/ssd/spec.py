@@ -13,8 +13,6 @@ from typing import Any, Literal
 from mnssd_perception.errors import SpecError
 from mnssd_perception.plain import from_plain, to_plain
 
-__all__ = ['FeatureMap', 'ModelSpec', 'Normalisation', 'feature_map']
-
 MAX_SIDE = 8192  # pixels; beyond it is a mistake, not a network input
 MAX_PIXELS = 2**24  # of a network input: 50 MB, and as much again inside the engine
 MAX_LOGITS = 2**25  # 130 MB

@@ -5,8 +5,6 @@ from numbers import Integral, Real
 
 from mnssd_perception.errors import SettingsError
 
-__all__ = ['MAX_CANDIDATES', 'Thresholds']
-
 MAX_CANDIDATES = 2000  # detections of one image that go into NMS, best first
 
 

@@ -48,9 +48,7 @@ def manifest(files: dict[str, bytes]) -> Manifest:
         files=file_entries(files),
         artefacts=(Artefact('network.onnx', 'onnxruntime', 'fp32', {'onnx': '1.2'}),),
         thresholds=Thresholds(0.4, 0.6, 50),
-        provenance=Provenance(
-            'some photographs', licence='CC-BY-4.0', experiment={'a': [1, None]}
-        ),
+        provenance=Provenance('some images', licence='CC-BY-4.0', experiment={'a': [1, None]}),
         golden=(GoldenFrame('golden/one.jpg', 0.4, ((1.0, 2.0, 3.5, 4.0),), (0.9,), (1,)),),
     )
 

@@ -22,16 +22,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from mnssd_perception.errors import MnssdError
 
-__all__ = [
-    'attempt',
-    'changed_data',
-    'damaged_bytes',
-    'damaged_text',
-    'fuzz_settings',
-    'REFUSED',
-    'write_files',
-]
-
 T = TypeVar('T')
 
 COUNT = int(os.environ.get('FUZZ_COUNT', '0'))

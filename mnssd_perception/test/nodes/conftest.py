@@ -142,7 +142,7 @@ def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
 
 @pytest.fixture(scope='session')
 def clip() -> list[Path]:
-    """List the thermal photographs that are shipped."""
+    """List the thermal images that are shipped."""
     import mnssd_perception
 
     return sorted(Path(mnssd_perception.__file__).parent.glob('assets/clips/hit_uav/*.jpg'))

@@ -60,7 +60,7 @@ def bundle():
 
 @pytest.fixture(scope='module')
 def photo(bundle, clip):
-    """Pick a photograph with a good and a bad detection: its pixels, and what is found in it."""
+    """Pick an image with a good and a bad detection: its pixels, and what is found in it."""
     engine = open_engine(bundle)
     detector = Detector(bundle, engine)
     for path in clip:
@@ -69,7 +69,7 @@ def photo(bundle, clip):
         if len(found) and found.scores.min() < 0.55 and found.scores.max() > 0.65:
             engine.close()
             return image, found
-    return pytest.fail('no photograph of the clip has such detections')
+    return pytest.fail('no image of the clip has such detections')
 
 
 class Rig:
@@ -449,7 +449,7 @@ def test_an_overlay_without_shared_memory_is_reported_where_images_come_in_memor
     node = graph.start(detector, warmup=0, diagnostics_period=0.1)
 
     def conditions_after(num_frames):
-        node.offer(image)
+        node.submit(image)
         graph.wait(lambda: any(msg.frames_processed == num_frames for msg in statuses))
         statuses.clear()
         graph.wait(lambda: statuses)
@@ -627,7 +627,7 @@ def test_the_node_is_destroyed_while_the_lock_of_the_context_is_held(context, mo
     monkeypatch.setattr(engine, '_run', lambda image: entered.set() or RUN(engine, image))
     monkeypatch.setattr(context, '_lock', RLock())
     with context._lock:
-        node.offer(from_array(BLANK, 'rgb8', Header()))
+        node.submit(from_array(BLANK, 'rgb8', Header()))
         entered.wait()
         node.destroy_node()
     executor.shutdown(timeout_sec=1.0)
@@ -643,7 +643,7 @@ def test_lifecycle(graph, photo):
     assert rig.state() == 'inactive'
     graph.wait(lambda: not graph.node.count_subscribers('image'))
     num = len(rig.detections)
-    rig.node.offer(from_array(image, 'rgb8', Header()))  # is ignored
+    rig.node.submit(from_array(image, 'rgb8', Header()))  # is ignored
     assert rig.set('score_threshold', 0.6).successful
     assert rig.change(Transition.TRANSITION_CLEANUP)
     assert rig.state() == 'unconfigured'
@@ -781,7 +781,7 @@ def test_a_worker_that_fails_after_shutdown_fails_nothing(bundle, monkeypatch):
     rclpy.shutdown(context=context)
     worker = node._worker
     monkeypatch.setattr(node._detections, 'publish', lambda _: 1 / 0)  # as an invalid context does
-    node.offer(from_array(BLANK, 'rgb8', Header()))
+    node.submit(from_array(BLANK, 'rgb8', Header()))
     worker._thread.join()
     assert isinstance(worker.failure, ZeroDivisionError)
     assert not done.done()

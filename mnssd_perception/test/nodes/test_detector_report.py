@@ -127,7 +127,7 @@ def test_threads_count_every_frame():
 
 
 @pytest.fixture
-def judge():
+def match_detections():
     """Judge a running detector after some changes to its figures."""
     bundle = open_bundle(shipped_bundle_path())
     stats = DetectorStats()
@@ -135,7 +135,7 @@ def judge():
     stats.process(TIMINGS, 0.004, 0.05)
     running = stats.snapshot()
 
-    def judge(*, failure=None, transition_error=None, is_active=True, **changes):
+    def match_detections(*, failure=None, transition_error=None, is_active=True, **changes):
         snapshot = replace(running, **changes)
         state = state_of(snapshot, failure, 1.0, is_active=is_active)
         status = make_status(snapshot, state, Header(), ENGINE, bundle, failure)
@@ -145,7 +145,7 @@ def judge():
         assert made.summary.endswith('frames/s')
         return state, [(condition.level, condition.message) for condition in made.conditions]
 
-    return judge
+    return match_detections
 
 
 BAD_IMAGE = FailedFrames(2, 'bad step')
@@ -205,8 +205,8 @@ NO_MEMORY = FailedFrames(4, 'not enough memory')
         ),
     ],
 )
-def test_everything_that_is_wrong_is_listed(judge, changes, state, conditions):
-    found_state, found = judge(**changes)
+def test_everything_that_is_wrong_is_listed(match_detections, changes, state, conditions):
+    found_state, found = match_detections(**changes)
     assert found_state == state
     assert [level for level, _ in found] == [level for level, _ in conditions]
     for (_, message), (_, part) in zip(found, conditions):

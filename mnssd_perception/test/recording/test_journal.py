@@ -5,17 +5,17 @@ import json
 from pathlib import Path
 
 from mnssd_perception.errors import RecordingError
-from mnssd_perception.recording import Journal, Sighting
+from mnssd_perception.recording import FrameResult, Journal
 from mnssd_perception.ssd import Detections
 import numpy as np
 import pytest
 
 
-def sighting(labels: list[int], names: dict[int, str] | None = None) -> Sighting:
+def sighting(labels: list[int], names: dict[int, str] | None = None) -> FrameResult:
     num = len(labels)
     boxes = np.tile(np.array([1, 2.5, 30, 40], np.float32), (num, 1))
     scores = np.full(num, 0.75, np.float32)
-    return Sighting(
+    return FrameResult(
         index=3,
         stamp_ns=12_000_000_034,
         frame_id='camera',

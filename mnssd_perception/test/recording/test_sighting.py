@@ -1,14 +1,14 @@
 """Tests of the sighting."""
 
-from mnssd_perception.recording import Sighting
+from mnssd_perception.recording import FrameResult
 from mnssd_perception.ssd import Detections
 import numpy as np
 
 
-def sighting(labels: list[int]) -> Sighting:
+def sighting(labels: list[int]) -> FrameResult:
     boxes, scores = np.zeros((len(labels), 4), np.float32), np.ones(len(labels), np.float32)
     found = Detections(boxes, scores, np.array(labels, np.int64))
-    return Sighting(0, 0, 'camera', None, found, {0: 'Person', 1: 'Car'})
+    return FrameResult(0, 0, 'camera', None, found, {0: 'Person', 1: 'Car'})
 
 
 def test_nothing_found_counts_nothing() -> None:

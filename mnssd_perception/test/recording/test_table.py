@@ -4,7 +4,7 @@ import io
 import os
 import re
 
-from mnssd_perception.recording import Sighting, Table, table
+from mnssd_perception.recording import FrameResult, Table, table
 from mnssd_perception.ssd import Detections
 import numpy as np
 import pytest
@@ -20,12 +20,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def sighting(index: int, num: int = 2, latency: float | None = 0.02) -> Sighting:
+def sighting(index: int, num: int = 2, latency: float | None = 0.02) -> FrameResult:
     boxes = np.tile(np.array([10, 20, 60, 90], np.float32), (num, 1))
     scores = np.linspace(0.9, 0.5, num, dtype=np.float32)
     found = Detections(boxes, scores, np.arange(num, dtype=np.int64) % 2)
     names = {0: 'Person', 1: 'a class with a long name'}
-    return Sighting(index, index * NS // 10, 'camera', latency, found, names)
+    return FrameResult(index, index * NS // 10, 'camera', latency, found, names)
 
 
 def screen(written: str) -> list[str]:

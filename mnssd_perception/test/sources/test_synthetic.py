@@ -15,13 +15,13 @@ def frames(num, **options):
 def test_no_objects():
     (frame,) = frames(1, objects=0)
     assert frame.image.shape == (512, 640, 3)
-    assert len(frame.truth) == 0
+    assert len(frame.ground_truth) == 0
     assert frame.image.max() < 80
 
 
 def test_objects_fill_their_boxes_and_stay_inside():
     for frame in frames(40, width=320, height=200, objects=8):
-        boxes = frame.truth.boxes
+        boxes = frame.ground_truth.boxes
         assert (boxes[:, :2] >= 0).all()
         assert (boxes[:, 2:] <= (320, 200)).all()
         assert (boxes[:, 2:] > boxes[:, :2]).all()
@@ -43,8 +43,8 @@ def test_the_same_seed_gives_the_same_frames():
 
 def test_objects_move():
     first, *_, last = frames(10)
-    assert (first.truth.boxes != last.truth.boxes).any()
-    np.testing.assert_array_equal(first.truth.labels, [0, 1, 0, 1, 0, 1])
+    assert (first.ground_truth.boxes != last.ground_truth.boxes).any()
+    np.testing.assert_array_equal(first.ground_truth.labels, [0, 1, 0, 1, 0, 1])
 
 
 def test_ends_after_the_frames_asked_for():

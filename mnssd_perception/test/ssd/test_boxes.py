@@ -31,7 +31,7 @@ def ordered(boxes):
     ids=['empty', 'box', 'line', 'inside out'],
 )
 def test_area(boxes, areas):
-    found = geometry.area(np.array(boxes, np.float32))
+    found = geometry.box_area(np.array(boxes, np.float32))
     np.testing.assert_array_equal(found, np.array(areas, np.float32))
     assert found.dtype == np.float32
 
@@ -49,7 +49,7 @@ def test_area(boxes, areas):
 def test_clip(boxes, clipped):
     boxes = np.array(boxes, np.float32)
     before = boxes.copy()
-    found = geometry.clip(boxes, width=20, height=10)
+    found = geometry.clip_boxes(boxes, width=20, height=10)
     np.testing.assert_array_equal(found, np.array(clipped, np.float32))
     np.testing.assert_array_equal(boxes, before)
     assert found.dtype == np.float32
@@ -97,25 +97,25 @@ ONE = np.array([[0, 0, 4, 4]], np.float32)
 )  # fmt: skip
 def test_pairs(boxes, others, shared, iou, overlap):
     boxes, others = np.array(boxes, np.float32), np.array(others, np.float32)
-    np.testing.assert_array_equal(geometry.intersection(boxes, others), shared)
-    np.testing.assert_allclose(geometry.iou(boxes, others), iou, rtol=1e-6)
-    np.testing.assert_allclose(geometry.overlap(boxes, others), overlap, rtol=1e-6)
+    np.testing.assert_array_equal(geometry.box_intersection(boxes, others), shared)
+    np.testing.assert_allclose(geometry.box_iou(boxes, others), iou, rtol=1e-6)
+    np.testing.assert_allclose(geometry.box_ioa(boxes, others), overlap, rtol=1e-6)
 
 
 @QUICK
 @given(box_arrays, box_arrays)
 def test_iou_is_symmetric_and_within_bounds(first, second):
     first, second = ordered(first), ordered(second)
-    there, back = geometry.iou(first, second), geometry.iou(second, first)
+    there, back = geometry.box_iou(first, second), geometry.box_iou(second, first)
     np.testing.assert_allclose(there, back.T, rtol=1e-5)
     assert (there >= 0).all()
     assert (there <= 1).all()
-    assert (geometry.overlap(first, second) <= 1 + 1e-5).all()
+    assert (geometry.box_ioa(first, second) <= 1 + 1e-5).all()
 
 
 @QUICK
 @given(box_arrays)
 def test_iou_with_itself_is_one(boxes):
     boxes = ordered(boxes)
-    found = np.diagonal(geometry.iou(boxes, boxes))
-    np.testing.assert_array_equal(found, geometry.area(boxes) > 0)
+    found = np.diagonal(geometry.box_iou(boxes, boxes))
+    np.testing.assert_array_equal(found, geometry.box_area(boxes) > 0)

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import boxes as geometry
 from mnssd_perception.ssd import (
-    decode,
-    match,
-    Matching,
+    decode_boxes,
+    encode_targets,
+    generate_priors,
+    match_priors,
+    MatchingConfig,
     ModelSpec,
     original_feature_maps,
-    prior_boxes,
-    targets,
 )
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def matched(boxes, ignore=EMPTY, priors=ROW, **thresholds):
     """Run the function under test on lists."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     ignore = np.array(ignore, np.float32).reshape(-1, 4)
-    return match(priors, boxes, ignore, Matching(**thresholds)).tolist()
+    return match_priors(priors, boxes, ignore, MatchingConfig(**thresholds)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,14 @@ def test_thresholds():
 )
 def test_thresholds_that_are_none(thresholds, words):
     with pytest.raises(SettingsError, match=words):
-        Matching(**thresholds)
+        MatchingConfig(**thresholds)
 
 
 def test_the_ends_of_the_range_are_thresholds():
-    assert Matching(0.0, 0.0, 0.0) == Matching(positive_iou=0, negative_iou=0, ignore_overlap=0)
-    assert Matching(1.0, 1.0, 1.0).negative_iou == 1.0
+    assert MatchingConfig(0.0, 0.0, 0.0) == MatchingConfig(
+        positive_iou=0, negative_iou=0, ignore_overlap=0
+    )
+    assert MatchingConfig(1.0, 1.0, 1.0).negative_iou == 1.0
 
 
 edge = st.integers(0, 24)
@@ -108,9 +110,9 @@ def test_properties(objects, regions, grid):
     boxes, ignore, (rows, columns, size) = xyxy(objects), xyxy(regions), grid
     priors = xyxy([(8 * column, 8 * row, size, size) for row in range(rows)
                    for column in range(columns)])  # fmt: skip
-    matching = Matching()
-    found = match(priors, boxes, ignore, matching)
-    ious = geometry.iou(priors, boxes)
+    matching = MatchingConfig()
+    found = match_priors(priors, boxes, ignore, matching)
+    ious = geometry.box_iou(priors, boxes)
     best = ious.max(axis=1, initial=0)
 
     assert found.shape == (len(priors),)
@@ -128,7 +130,7 @@ def test_properties(objects, regions, grid):
     assert (found[best >= matching.positive_iou] >= 0).all()
     assert (best[found == BACKGROUND] < matching.negative_iou).all()
     # No negative lies in an ignore region; what is left out has a reason.
-    inside = geometry.overlap(priors, ignore).max(axis=1, initial=0) >= matching.ignore_overlap
+    inside = geometry.box_ioa(priors, ignore).max(axis=1, initial=0) >= matching.ignore_overlap
     assert (found[inside] != BACKGROUND).all()
     assert (inside | (best >= matching.negative_iou))[found == LEFT_OUT].all()
 
@@ -137,7 +139,7 @@ PRIORS = np.array([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]], np.float32)
 
 
 def test_targets_of_an_empty_image():
-    found = targets(EMPTY, LABELS, EMPTY, PRIORS, (0.1, 0.2), Matching())
+    found = encode_targets(EMPTY, LABELS, EMPTY, PRIORS, (0.1, 0.2), MatchingConfig())
     assert found.classes.tolist() == [0, 0]
     assert found.classes.dtype == np.int64
     np.testing.assert_array_equal(found.offsets, np.zeros((2, 4), np.float32))
@@ -145,13 +147,13 @@ def test_targets_of_an_empty_image():
 
 def test_targets_of_an_ignore_region_alone():
     region = np.array([[0, 0, 0.5, 1]], np.float32)
-    found = targets(EMPTY, LABELS, region, PRIORS, (0.1, 0.2), Matching())
+    found = encode_targets(EMPTY, LABELS, region, PRIORS, (0.1, 0.2), MatchingConfig())
     assert found.classes.tolist() == [-1, 0]
 
 
 def test_golden_targets():
     boxes = np.array([[0.55, 0.0, 1.0, 1.0]], np.float32)
-    found = targets(boxes, np.array([3]), EMPTY, PRIORS, (0.1, 0.2), Matching())
+    found = encode_targets(boxes, np.array([3]), EMPTY, PRIORS, (0.1, 0.2), MatchingConfig())
     assert found.classes.tolist() == [0, 4]
     golden = [[0, 0, 0, 0], [0.5, 0, np.log(0.9) / 0.2, 0]]
     np.testing.assert_allclose(found.offsets, golden, atol=1e-5)
@@ -166,10 +168,12 @@ def test_targets_decode_to_the_objects():
     corner = generator.uniform(0, 0.7, (12, 2))
     boxes = np.concatenate((corner, corner + generator.uniform(0.02, 0.3, (12, 2))), axis=1)
     labels = generator.integers(0, 4, 12)
-    found = targets(boxes.astype(np.float32), labels, EMPTY, priors, (0.1, 0.2), Matching())
+    found = encode_targets(
+        boxes.astype(np.float32), labels, EMPTY, priors, (0.1, 0.2), MatchingConfig()
+    )
     positive = found.classes > 0
     assert set(found.classes[positive] - 1) == set(labels)
-    decoded = decode(found.offsets[positive], priors[positive], (0.1, 0.2))
+    decoded = decode_boxes(found.offsets[positive], priors[positive], (0.1, 0.2))
     nearest = np.abs(decoded[:, None] - boxes).max(axis=2).argmin(axis=1)
     np.testing.assert_allclose(decoded, boxes[nearest], atol=1e-5)
     np.testing.assert_array_equal(labels[nearest], found.classes[positive] - 1)
@@ -181,11 +185,11 @@ def test_targets_decode_to_the_objects():
 def match_all_with_all(priors_xyxy, boxes, ignore, matching):
     """Match by comparing each prior with each box: what the blocks must not change."""
     found = np.full(len(priors_xyxy), BACKGROUND, np.int64)
-    inside = geometry.overlap(priors_xyxy, ignore).max(axis=1, initial=0)
+    inside = geometry.box_ioa(priors_xyxy, ignore).max(axis=1, initial=0)
     found[inside >= matching.ignore_overlap] = LEFT_OUT
     if not len(boxes):
         return found if len(ignore) else np.full(len(priors_xyxy), BACKGROUND)
-    ious = geometry.iou(priors_xyxy, boxes)
+    ious = geometry.box_iou(priors_xyxy, boxes)
     best, best_iou = ious.argmax(axis=1), ious.max(axis=1, initial=0)
     if not len(ignore):
         found[:] = BACKGROUND
@@ -224,17 +228,19 @@ def test_blocks_change_nothing(num_priors, num_boxes, num_regions, grid, limits,
 
     priors = some(num_priors, 0.0).astype(np.float32)
     boxes, ignore = some(num_boxes, -0.05).astype(dtype), some(num_regions, -0.05).astype(dtype)
-    matching = Matching(max(limits[:2]), min(limits[:2]), limits[2])
+    matching = MatchingConfig(max(limits[:2]), min(limits[:2]), limits[2])
     expected = match_all_with_all(priors, boxes, ignore, matching)
-    np.testing.assert_array_equal(match(priors, boxes, ignore, matching), expected)
+    np.testing.assert_array_equal(match_priors(priors, boxes, ignore, matching), expected)
 
 
 @pytest.mark.parametrize('num_boxes', [1, 150])
 def test_blocks_change_nothing_for_the_priors_of_a_network(num_boxes):
     spec = ModelSpec((300, 300), ('a',), original_feature_maps((300, 300)))
-    priors = geometry.cxcywh_to_xyxy(prior_boxes(spec))
+    priors = geometry.cxcywh_to_xyxy(generate_priors(spec))
     low = np.random.default_rng(1).uniform(0, 0.9, (num_boxes, 2))
     sides = np.random.default_rng(2).uniform(0.01, 0.3, (num_boxes, 2))
     boxes = np.concatenate((low, np.minimum(low + sides, 1)), axis=1).astype(np.float32)
-    expected = match_all_with_all(priors, boxes, boxes[:5] / 2, Matching())
-    np.testing.assert_array_equal(match(priors, boxes, boxes[:5] / 2, Matching()), expected)
+    expected = match_all_with_all(priors, boxes, boxes[:5] / 2, MatchingConfig())
+    np.testing.assert_array_equal(
+        match_priors(priors, boxes, boxes[:5] / 2, MatchingConfig()), expected
+    )

@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.ssd import suppress
+from mnssd_perception.ssd import nms
 import numpy as np
 import pytest
 
@@ -33,7 +33,7 @@ def suppressed(boxes, labels=None, threshold=0.5):
     """Run the function under test on lists."""
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     labels = np.zeros(len(boxes), np.int64) if labels is None else np.array(labels, np.int64)
-    return suppress(boxes, labels, threshold).tolist()
+    return nms(boxes, labels, threshold).tolist()
 
 
 A, NEAR_A, FAR = [0, 0, 10, 10], [0, 0, 10, 9], [50, 50, 60, 60]
@@ -79,7 +79,7 @@ def test_equals_the_loop_on_a_grid(seed):
             boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
         labels = generator.integers(0, 3, num)
         threshold = float(generator.choice([0.0, 0.25, 0.5, 0.75, 1.0]))
-        found = suppress(boxes, labels, threshold)
+        found = nms(boxes, labels, threshold)
         np.testing.assert_array_equal(found, greedy(boxes, labels, threshold))
 
 
@@ -93,7 +93,7 @@ def test_equals_the_loop_in_crowds(seed):
         boxes = np.concatenate((corner, corner + size), axis=1).astype(np.float32)
         labels = generator.integers(0, int(generator.integers(1, 5)), num)
         threshold = float(generator.uniform(0, 1))
-        found = suppress(boxes, labels, threshold)
+        found = nms(boxes, labels, threshold)
         np.testing.assert_array_equal(found, greedy(boxes, labels, threshold))
 
 
@@ -102,7 +102,7 @@ def test_equals_the_loop_on_a_long_chain():
     left = np.arange(300, dtype=np.float32) * 6
     boxes = np.stack((left, left * 0, left + 10, left * 0 + 10), axis=1)
     labels = np.zeros(300, np.int64)
-    found = suppress(boxes, labels, 0.2)
+    found = nms(boxes, labels, 0.2)
     np.testing.assert_array_equal(found, greedy(boxes, labels, 0.2))
     assert found.tolist() == [True, False] * 150
 
@@ -117,7 +117,7 @@ boxes_of_few_edges = st.lists(
 def test_what_stays_stays(rows, threshold):
     boxes = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
     labels = np.array([row[4] for row in rows], np.int64)
-    keep = suppress(boxes, labels, threshold)
+    keep = nms(boxes, labels, threshold)
     np.testing.assert_array_equal(keep, greedy(boxes, labels, threshold))
     assert keep[:1].all()
-    assert suppress(boxes[keep], labels[keep], threshold).all()
+    assert nms(boxes[keep], labels[keep], threshold).all()

@@ -3,13 +3,13 @@
 import warnings
 
 from mnssd_perception.ssd import (
-    decode,
+    decode_boxes,
     FeatureMap,
+    generate_priors,
     ModelSpec,
     postprocess,
-    prior_boxes,
     RawHeads,
-    resizing,
+    resize_transform,
     Thresholds,
 )
 import numpy as np
@@ -17,7 +17,7 @@ import pytest
 
 # Four priors of 8x8 pixels, side by side without overlap, in a network input of 16x16.
 FOUR = ModelSpec((16, 16), ('car', 'van'), (FeatureMap((2, 2), (8.0, 8.0), ((8.0, 8.0),)),))
-STRETCH = resizing((32, 64), (16, 16), 'stretch')  # the frame is 64 wide and 32 high
+STRETCH = resize_transform((32, 64), (16, 16), 'stretch')  # the frame is 64 wide and 32 high
 
 
 def heads_of(spec, probabilities, offsets=None):
@@ -75,14 +75,14 @@ def test_a_prior_may_answer_for_two_classes():
 
 
 def test_letterbox_takes_the_padding_away():
-    plan = resizing((32, 64), (16, 16), 'letterbox')  # 8 of 16 rows are content
+    plan = resize_transform((32, 64), (16, 16), 'letterbox')  # 8 of 16 rows are content
     heads = heads_of(FOUR, {0: (0.1, 0.9, 0), 3: (0.2, 0.8, 0)})
     found = found_in(heads, plan)
     np.testing.assert_allclose(found.boxes, [[0, 0, 32, 16], [32, 16, 64, 32]], atol=1e-4)
 
 
 def test_boxes_in_the_padding_are_none():
-    plan = resizing((16, 64), (16, 16), 'letterbox')  # rows 6 to 10 are content
+    plan = resize_transform((16, 64), (16, 16), 'letterbox')  # rows 6 to 10 are content
     heads = heads_of(FOUR, {0: (0.1, 0.9, 0)}, {0: (0, -5, 0, -3.4657359)})
     assert len(found_in(heads, plan)) == 0
 
@@ -166,7 +166,7 @@ def reference(heads, spec, plan, thresholds, labels, max_candidates):
     with np.errstate(all='ignore'):
         weights = np.exp(heads.logits - heads.logits.max(axis=1, keepdims=True))
         scores = weights / weights.sum(axis=1, keepdims=True)
-        boxes = plan.to_source(decode(heads.offsets, prior_boxes(spec), spec.variances))
+        boxes = plan.to_source(decode_boxes(heads.offsets, generate_priors(spec), spec.variances))
     threshold = np.float32(thresholds.score)
     rows = []
     for prior in range(spec.num_priors):
@@ -234,7 +234,7 @@ def test_equals_the_reference(kind, seed):
         heads = random_heads(generator, kind)
         mode = 'stretch' if generator.random() < 0.5 else 'letterbox'
         frame = (int(generator.integers(1, 900)), int(generator.integers(1, 900)))
-        plan = resizing(frame, DENSE.input_size, mode)
+        plan = resize_transform(frame, DENSE.input_size, mode)
         some = tuple(label for label in range(3) if generator.random() < 0.6)
         thresholds = Thresholds(
             score=float(generator.choice([0.01, 0.05, 0.2, 0.5, 0.9])),

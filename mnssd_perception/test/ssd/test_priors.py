@@ -3,9 +3,9 @@
 from mnssd_perception.ssd import (
     FeatureMap,
     finetune_feature_maps,
+    generate_priors,
     ModelSpec,
     original_feature_maps,
-    prior_boxes,
     prior_digest,
     scale_sizes,
     ssdlite_feature_maps,
@@ -27,7 +27,7 @@ def test_golden_cells_and_sizes():
         [0.75, 0.5, 0.25, 0.25],
         [0.75, 0.5, 0.125, 0.5],
     ]
-    np.testing.assert_array_equal(prior_boxes(made), np.array(golden, np.float32))
+    np.testing.assert_array_equal(generate_priors(made), np.array(golden, np.float32))
 
 
 def test_golden_rows_before_columns_and_levels_in_order():
@@ -43,13 +43,13 @@ def test_golden_rows_before_columns_and_levels_in_order():
         [0.75, 0.75, 0.5, 0.5],
         [0.5, 0.5, 1.0, 0.5],
     ]
-    np.testing.assert_array_equal(prior_boxes(made), np.array(golden, np.float32))
+    np.testing.assert_array_equal(generate_priors(made), np.array(golden, np.float32))
 
 
 def test_golden_strides_of_their_own():
     made = spec((10, 20), FeatureMap((2, 1), (4.0, 12.0), ((20.0, 10.0),)))
     golden = [[0.3, 0.2, 1, 1], [0.3, 0.6, 1, 1]]
-    np.testing.assert_array_equal(prior_boxes(made), np.array(golden, np.float32))
+    np.testing.assert_array_equal(generate_priors(made), np.array(golden, np.float32))
 
 
 def test_clipped_in_centre_form():
@@ -60,14 +60,14 @@ def test_clipped_in_centre_form():
         [0.5, 1, 1, 0.25],
         [1, 1, 1, 0.25],
     ]
-    np.testing.assert_array_equal(prior_boxes(made), np.array(golden, np.float32))
+    np.testing.assert_array_equal(generate_priors(made), np.array(golden, np.float32))
 
 
 def test_shared_and_read_only():
     made = spec((8, 8), FeatureMap((1, 1), (8.0, 8.0), ((4.0, 4.0),)))
-    priors = prior_boxes(made)
+    priors = generate_priors(made)
     assert priors.dtype == np.float32
-    assert prior_boxes(spec((8, 8), FeatureMap((1, 1), (8.0, 8.0), ((4.0, 4.0),)))) is priors
+    assert generate_priors(spec((8, 8), FeatureMap((1, 1), (8.0, 8.0), ((4.0, 4.0),)))) is priors
     with pytest.raises(ValueError, match='read-only'):
         priors[0] = 0
 
@@ -105,7 +105,7 @@ def test_presets(preset, side, counts, digest):
     made = spec((side, side), *preset((side, side)))
     assert tuple(level.num_priors for level in made.feature_maps) == counts
     assert made.num_priors == sum(counts) in (13502, 7280, 9602, 3234)
-    assert prior_boxes(made).shape == (made.num_priors, 4)
+    assert generate_priors(made).shape == (made.num_priors, 4)
     assert prior_digest(made) == digest
 
 

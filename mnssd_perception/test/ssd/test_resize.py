@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.errors import ImageError
-from mnssd_perception.ssd import resize_frame, resize_image, resizing
+from mnssd_perception.ssd import resize_frame, resize_image, resize_transform
 import numpy as np
 import pytest
 
@@ -24,7 +24,7 @@ PADDING = 114
     ],
 )
 def test_plans(source, target, mode, content, origin):
-    plan = resizing(source, target, mode)
+    plan = resize_transform(source, target, mode)
     assert (plan.content_size, plan.origin) == (content, origin)
     assert (plan.source_size, plan.input_size) == (source, target)
 
@@ -40,14 +40,14 @@ GOLDEN = [
 
 @pytest.mark.parametrize(('mode', 'source', 'target', 'frame', 'network'), GOLDEN)
 def test_golden_boxes(mode, source, target, frame, network):
-    plan = resizing(source, target, mode)
+    plan = resize_transform(source, target, mode)
     frame, network = np.array([frame], np.float32), np.array([network], np.float32)
     np.testing.assert_allclose(plan.to_input(frame), network, atol=1e-6)
     np.testing.assert_allclose(plan.to_source(network), frame, atol=1e-3)
 
 
 def test_no_boxes():
-    plan = resizing((480, 640), (300, 300), 'letterbox')
+    plan = resize_transform((480, 640), (300, 300), 'letterbox')
     for found in (
         plan.to_input(np.zeros((0, 4), np.float32)),
         plan.to_source(np.zeros((0, 4), np.float32)),
@@ -57,7 +57,7 @@ def test_no_boxes():
 
 
 def test_boxes_are_cut_at_the_edges_of_the_frame():
-    plan = resizing((480, 640), (300, 300), 'letterbox')
+    plan = resize_transform((480, 640), (300, 300), 'letterbox')
     boxes = np.array([[-1, -1, 2, 2], [0.5, 0, 0.6, 0.05]], np.float32)
     np.testing.assert_array_equal(plan.to_source(boxes)[0], [0, 0, 640, 480])
     # In the padding above the frame: nothing is left of it.
@@ -75,7 +75,7 @@ sides = st.integers(1, 4000)
     st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=5),
 )
 def test_to_source_undoes_to_input(source, target, mode, fractions):
-    plan = resizing(source, target, mode)
+    plan = resize_transform(source, target, mode)
     size = np.array(source[::-1] * 2, np.float64)
     frame = (np.array(fractions).reshape(-1, 4) * size).astype(np.float32)
     inside = plan.to_input(frame)
@@ -87,7 +87,7 @@ def test_to_source_undoes_to_input(source, target, mode, fractions):
 @settings(max_examples=200, deadline=None)
 @given(st.tuples(sides, sides), st.tuples(st.integers(8, 700), st.integers(8, 700)))
 def test_letterbox_keeps_the_aspect_and_touches_two_edges(source, target):
-    plan = resizing(source, target, 'letterbox')
+    plan = resize_transform(source, target, 'letterbox')
     height, width = plan.content_size
     assert height == target[0] or width == target[1]
     assert 1 <= height <= target[0]
@@ -108,7 +108,7 @@ def picture(height, width, seed=0):
 
 def test_a_frame_of_the_right_size_is_copied():
     image = picture(30, 40)
-    found = resize_frame(image, resizing((30, 40), (30, 40), 'stretch'))
+    found = resize_frame(image, resize_transform((30, 40), (30, 40), 'stretch'))
     np.testing.assert_array_equal(found, image)
     assert not np.shares_memory(found, image)
 
@@ -117,7 +117,7 @@ def test_a_frame_of_the_right_size_is_copied():
 @pytest.mark.parametrize('source', [(60, 80), (10, 300), (300, 10), (1, 1), (7, 1), (1, 7)])
 def test_one_colour_stays_one_colour(mode, source):
     image = np.full((*source, 3), (10, 200, 77), np.uint8)
-    plan = resizing(source, (40, 50), mode)
+    plan = resize_transform(source, (40, 50), mode)
     found = resize_frame(image, plan)
     (top, left), (height, width) = plan.origin, plan.content_size
     content = np.zeros((40, 50), bool)
@@ -131,7 +131,7 @@ def test_a_kept_buffer_is_written_whole_each_time(mode):
     buffer = np.full((40, 50, 3), 255, np.uint8)
     for seed, source in enumerate([(10, 300), (300, 10), (60, 80), (40, 50), (10, 300)]):
         image = picture(*source, seed)
-        plan = resizing(source, (40, 50), mode)
+        plan = resize_transform(source, (40, 50), mode)
         found = resize_frame(image, plan, buffer)
         assert found is buffer
         np.testing.assert_array_equal(found, resize_frame(image, plan))
@@ -159,7 +159,7 @@ def test_a_kept_buffer_is_written_whole_each_time(mode):
 def test_views_and_read_only_frames(mode, view):
     frame = view(picture(60, 80)).view()
     frame.flags.writeable = False
-    plan = resizing(frame.shape[:2], (40, 50), mode)
+    plan = resize_transform(frame.shape[:2], (40, 50), mode)
     expected = resize_frame(np.ascontiguousarray(frame).copy(), plan)
     np.testing.assert_array_equal(resize_frame(frame, plan), expected)
 
@@ -167,7 +167,7 @@ def test_views_and_read_only_frames(mode, view):
 def test_rows_that_overlap_in_memory_are_refused():
     frame = np.lib.stride_tricks.as_strided(picture(60, 80), (50, 60, 3), (6, 3, 1))
     with pytest.raises(ImageError, match='cannot resize'):
-        resize_frame(frame, resizing((50, 60), (40, 50), 'stretch'))
+        resize_frame(frame, resize_transform((50, 60), (40, 50), 'stretch'))
 
 
 @pytest.mark.parametrize('source', [(80, 100), (90, 110), (160, 200), (320, 410), (96, 1600)])
@@ -176,7 +176,7 @@ def test_shrinking_averages_what_is_too_fine_to_show(source):
     rows, columns = np.indices(source)
     for pattern in (rows + columns, rows, columns):
         image = np.repeat((pattern % 2 * 200).astype(np.uint8)[..., None], 3, axis=2)
-        found = resize_frame(image, resizing(source, (40, 50), 'stretch'))
+        found = resize_frame(image, resize_transform(source, (40, 50), 'stretch'))
         assert np.abs(found.astype(int) - 100).max() <= 2
 
 

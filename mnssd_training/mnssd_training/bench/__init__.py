@@ -1,3 +1,3 @@
-"""Claims of speed, each measured against a named rival in one run."""
+"""Claims of speed, each measured against a named peer in one run."""
 
 __all__: list[str] = []

@@ -10,8 +10,6 @@ from mnssd_perception.engines import EngineOptions, open_engine
 from mnssd_training.bench.timing import measure
 import numpy as np
 
-__all__ = ['bench_engine']
-
 
 def bench_engine(bundle: Bundle, rounds: int = 50) -> None:
     """

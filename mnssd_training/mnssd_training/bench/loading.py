@@ -18,7 +18,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes, targets
+from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.bench import qfgaohao_loading as qfgaohao
 from mnssd_training.bench import torchvision_loading as reference
 from mnssd_training.bench import torchvision_tuned_loading as tuned
@@ -26,9 +26,9 @@ from mnssd_training.bench.timing import measure
 from mnssd_training.config import AugmentationConfig, LossConfig, ModelConfig
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.dataset import collate, EpochSampler, TrainingSet
+from mnssd_training.data.reading import read_classes
 from mnssd_training.data.sample import load_image, read_image
 from mnssd_training.data.transforms import augment
-from mnssd_training.data.voc import read_classes
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss import count_positives, Criterion
 from mnssd_training.model import build_model
@@ -36,8 +36,6 @@ from mnssd_training.priors import clustered_feature_maps, network_sizes
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-
-__all__ = ['bench_loading']
 
 OURS, TUNED = 'mnssd', 'torchvision v2, tuned'
 REFERENCE, QFGAOHAO = 'torchvision reference', 'pytorch-ssd style'
@@ -49,7 +47,7 @@ STEPS = 2  # of training in a round
 STAGE_ROUNDS = 20  # in a round
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # images, classes, offsets
-Reader = Callable[[Sequence[Sample], ModelSpec, Matching, int, int], Iterator[Batch]]
+Reader = Callable[[Sequence[Sample], ModelSpec, MatchingConfig, int, int], Iterator[Batch]]
 
 
 def bench_loading(root: Path | None = None, rounds: int = 5, workers: int = 0) -> None:
@@ -79,7 +77,7 @@ def bench_loading(root: Path | None = None, rounds: int = 5, workers: int = 0) -
     _compare_stages(samples[0], spec, STAGE_ROUNDS * rounds)
 
     def go_through(reader: Reader) -> None:
-        for _ in reader(samples, spec, Matching(), BATCH_SIZE, workers):
+        for _ in reader(samples, spec, MatchingConfig(), BATCH_SIZE, workers):
             pass
 
     print(f'images to batches: median (best) of {rounds} rounds')
@@ -91,7 +89,7 @@ def bench_loading(root: Path | None = None, rounds: int = 5, workers: int = 0) -
     step, few = _trainer(spec), samples[: STEPS * BATCH_SIZE]
 
     def train(reader: Reader) -> None:
-        for batch in reader(few, spec, Matching(), BATCH_SIZE, workers):
+        for batch in reader(few, spec, MatchingConfig(), BATCH_SIZE, workers):
             step(*batch)
 
     print(f'and to steps of one and the same network: median (best) of {rounds} rounds')
@@ -133,7 +131,11 @@ def _demo_samples() -> tuple[list[Sample], tuple[str, ...]]:
 
 
 def _batches(
-    samples: Sequence[Sample], spec: ModelSpec, matching: Matching, batch_size: int, workers: int
+    samples: Sequence[Sample],
+    spec: ModelSpec,
+    matching: MatchingConfig,
+    batch_size: int,
+    workers: int,
 ) -> Iterator[Batch]:
     """Make the batches of an epoch as our training does."""
     loader = DataLoader(
@@ -151,7 +153,10 @@ def _batches(
 def _trainer(spec: ModelSpec) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]:
     """Make what trains a step, on uint8 images or on floats that are ready."""
     model = build_model(spec, ModelConfig()).train()
-    criterion, priors = Criterion(LossConfig(), spec), torch.from_numpy(prior_boxes(spec).copy())
+    criterion, priors = (
+        Criterion(LossConfig(), spec),
+        torch.from_numpy(generate_priors(spec).copy()),
+    )
     optimizer = torch.optim.SGD(model.parameters(), 1e-6)
 
     def step(images: torch.Tensor, classes: torch.Tensor, offsets: torch.Tensor) -> None:
@@ -176,7 +181,7 @@ def _compare_stages(sample: Sample, spec: ModelSpec, rounds: int) -> None:
     photographs, resize = reference.Photographs([sample], spec), reference.resizer(spec)
     labels = sample.labels + 1
     fractions = (sample.boxes / np.tile(sample.size[::-1], 2)).astype(np.float32)
-    priors = prior_boxes(spec)
+    priors = generate_priors(spec)
     some, columns, ready = (torch.from_numpy(x) for x in (fractions, labels, priors.copy()))
     edges = torch.from_numpy(boxes_of.cxcywh_to_xyxy(priors))
     nothing = np.zeros((0, 4), np.float32)
@@ -207,10 +212,16 @@ def _compare_stages(sample: Sample, spec: ModelSpec, rounds: int) -> None:
         },
         'match priors': {
             OURS: partial(
-                targets, fractions, sample.labels, nothing, priors, spec.variances, Matching()
+                encode_targets,
+                fractions,
+                sample.labels,
+                nothing,
+                priors,
+                spec.variances,
+                MatchingConfig(),
             ),
-            'torchvision, both': partial(reference.match, some, columns, edges, Matching()),
-            QFGAOHAO: partial(qfgaohao.match, some, columns, ready, Matching()),
+            'torchvision, both': partial(reference.match, some, columns, edges, MatchingConfig()),
+            QFGAOHAO: partial(qfgaohao.match, some, columns, ready, MatchingConfig()),
         },
     }
     for stage, functions in stages.items():

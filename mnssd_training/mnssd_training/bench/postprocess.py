@@ -2,7 +2,7 @@
 Post-process of (13502, 21) heads against what people use: per-class NumPy, OpenCV, torchvision.
 
 The input is made up but shaped like a real one: eight objects that some thirty priors see, and a
-haze of doubtful priors. Each rival needs the softmax and the boxes of all priors: from torch for
+haze of doubtful priors. Each peer needs the softmax and the boxes of all priors: from torch for
 torchvision, from NumPy for those that run on a drone without torch. It is timed with that work, as
 we are, and without it, as if it were for nothing.
 """
@@ -14,15 +14,15 @@ from typing import Any
 import cv2
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import (
-    decode,
+    decode_boxes,
     Detections,
-    encode,
+    encode_boxes,
+    generate_priors,
     ModelSpec,
     original_feature_maps,
     postprocess,
-    prior_boxes,
     RawHeads,
-    resizing,
+    resize_transform,
     Thresholds,
 )
 from mnssd_training.bench.timing import measure
@@ -30,8 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torchvision.ops import batched_nms
-
-__all__ = ['bench_postprocess', 'made_up_heads']
 
 CLASSES = tuple(f'class {number}' for number in range(20))
 SIZE, FRAME = (300, 300), (720, 1280)
@@ -50,17 +48,19 @@ def made_up_heads(spec: ModelSpec, seed: int) -> RawHeads:
     :return: the heads.
     """
     generator = np.random.default_rng(seed)
-    priors = prior_boxes(spec)
+    priors = generate_priors(spec)
     logits = generator.normal(0, 0.3, (spec.num_priors, spec.num_classes + 1)).astype(np.float32)
     logits[:, 0] += 9.0
     offsets = generator.normal(0, 0.3, (spec.num_priors, 4)).astype(np.float32)
     centre, half = generator.uniform(0.2, 0.8, (8, 2)), generator.uniform(0.06, 0.2, (8, 2))
     objects = np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
-    ious = boxes_of.iou(boxes_of.cxcywh_to_xyxy(priors), objects)
+    ious = boxes_of.box_iou(boxes_of.cxcywh_to_xyxy(priors), objects)
     for index in range(len(objects)):
         near = np.argsort(-ious[:, index])[:4]
         logits[near, index + 1] = 9.0 + generator.uniform(0.5, 3.0, len(near))
-        wanted = encode(np.repeat(objects[index : index + 1], 4, 0), priors[near], spec.variances)
+        wanted = encode_boxes(
+            np.repeat(objects[index : index + 1], 4, 0), priors[near], spec.variances
+        )
         offsets[near] = wanted + generator.normal(0, 0.2, (4, 4)).astype(np.float32)
     doubtful = generator.choice(spec.num_priors, 1900, replace=False)
     logits[doubtful, generator.integers(1, spec.num_classes + 1, 1900)] = generator.uniform(
@@ -76,7 +76,7 @@ def bench_postprocess(rounds: int = 200) -> None:
     :param rounds: of measuring.
     """
     spec = ModelSpec(SIZE, CLASSES, original_feature_maps(SIZE))
-    heads, plan = made_up_heads(spec, seed=1), resizing(FRAME, SIZE, 'stretch')
+    heads, plan = made_up_heads(spec, seed=1), resize_transform(FRAME, SIZE, 'stretch')
     with_torch, with_numpy = partial(_prepare_torch, heads, spec), partial(_prepare, heads, spec)
     rivals: dict[str, tuple[Callable[[], Prepared], Callable[..., Found]]] = {
         'torchvision batched_nms': (with_torch, _torchvision),
@@ -111,7 +111,7 @@ def bench_postprocess(rounds: int = 200) -> None:
 def _both(
     prepare: Callable[[], Prepared], suppress: Callable[..., Found], threshold: float
 ) -> Found:
-    """Do all of a rival's work."""
+    """Do all of a peer's work."""
     return suppress(prepare(), threshold)
 
 
@@ -119,13 +119,16 @@ def _prepare(heads: RawHeads, spec: ModelSpec) -> Prepared:
     """Compute the softmax and the boxes of all priors in NumPy, pixels of the frame."""
     weights = np.exp(heads.logits - heads.logits.max(axis=1, keepdims=True))
     scores = weights[:, 1:] / weights.sum(axis=1, keepdims=True)
-    boxes = np.clip(decode(heads.offsets, prior_boxes(spec), spec.variances), 0, 1)
+    boxes = np.clip(decode_boxes(heads.offsets, generate_priors(spec), spec.variances), 0, 1)
     return scores, boxes * np.array((FRAME[1], FRAME[0]) * 2, np.float32)
 
 
 def _prepare_torch(heads: RawHeads, spec: ModelSpec) -> Prepared:
     """Do the same in torch, on as many cores as it takes."""
-    priors, offsets = torch.from_numpy(prior_boxes(spec).copy()), torch.from_numpy(heads.offsets)
+    priors, offsets = (
+        torch.from_numpy(generate_priors(spec).copy()),
+        torch.from_numpy(heads.offsets),
+    )
     scores = torch.from_numpy(heads.logits).softmax(dim=1)[:, 1:]
     centre = priors[:, :2] + offsets[:, :2] * spec.variances[0] * priors[:, 2:]
     half = priors[:, 2:] * (offsets[:, 2:] * spec.variances[1]).exp() / 2
@@ -149,7 +152,7 @@ def _per_class(ready: Prepared, threshold: float) -> Found:
         order = order[np.argsort(-score[order])]
         while len(order):
             kept.append(order[0])
-            ious = boxes_of.iou(box[order[:1]], box[order[1:]])[0]
+            ious = boxes_of.box_iou(box[order[:1]], box[order[1:]])[0]
             order = order[1:][ious <= IOU]
     best = np.array(kept, np.int64)
     best = best[np.argsort(-score[best])][:MOST]

@@ -19,7 +19,7 @@ from mnssd_perception.bundle import Bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.encodings import convert
 from mnssd_perception.engines import open_engine
-from mnssd_perception.ssd import Detections, resize_frame, resize_image, resizing
+from mnssd_perception.ssd import Detections, resize_frame, resize_image, resize_transform
 from mnssd_training.bench.timing import measure
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
@@ -27,8 +27,6 @@ from mnssd_training.data.voc import read_voc
 from mnssd_training.evaluation import evaluate_detections, SCORING
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['bench_preprocessing', 'RESIZE_METHODS', 'simulate_sensor', 'stretch_float']
 
 FRAMES = ((720, 1280), (1080, 1920), (2160, 3840))  # (height, width)
 INPUTS = ((512, 640), (320, 320))
@@ -108,7 +106,7 @@ def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
     image = generator.integers(0, 256, (*frame, 3), np.uint8)
     for size in INPUTS:
         for mode in ('stretch', 'letterbox'):
-            plan = resizing(frame, size, mode)
+            plan = resize_transform(frame, size, mode)
             functions: dict[str, Callable[[], object]] = {
                 name: partial(method, image, plan.content_size)
                 for name, method in RESIZE_METHODS.items()

@@ -1,22 +1,20 @@
 """
-The rival: photographs to batches the way the widespread ``pytorch-ssd`` does.
+The peer: images to batches the way the widespread ``pytorch-ssd`` does.
 
 Written from its description: OpenCV decodes, colours change in float32 HSV, an expansion pastes
-the photograph on a larger float canvas, a crop is searched with a loop, the network's size comes
-last; each photograph's priors are matched in torch, in the loader.
+the image on a larger float canvas, a crop is searched with a loop, the network's size comes
+last; each image's priors are matched in torch, in the loader.
 """
 
 from collections.abc import Iterator, Sequence
 
 import cv2
-from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.data import Sample
 import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch.utils.data import DataLoader, Dataset
-
-__all__ = ['augment', 'batches', 'decode', 'match']
 
 Floats = NDArray[np.float32]
 Labelled = tuple[Floats, Floats, NDArray[np.int64]]  # image, boxes, labels
@@ -26,7 +24,7 @@ TRIES = 50
 
 
 def decode(sample: Sample) -> NDArray[np.uint8]:
-    """Read a photograph with OpenCV."""
+    """Read an image with OpenCV."""
     return cv2.cvtColor(cv2.imread(str(sample.path)), cv2.COLOR_BGR2RGB)
 
 
@@ -38,7 +36,7 @@ def augment(
     generator: np.random.Generator,
 ) -> Labelled:
     """
-    Augment a photograph and bring it to the network.
+    Augment an image and bring it to the network.
 
     :param image: ``(height, width, 3)`` uint8 RGB.
     :param boxes: ``(N, 4)`` xyxy, pixels.
@@ -81,7 +79,7 @@ def _distort(image: Floats, generator: np.random.Generator) -> Floats:
 
 
 def _expand(image: Floats, boxes: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
-    """Paste the photograph on a larger canvas."""
+    """Paste the image on a larger canvas."""
     if generator.integers(2):
         return image, boxes
     height, width, depth = image.shape
@@ -125,10 +123,10 @@ def _crop(
 
 
 def match(
-    boxes: torch.Tensor, labels: torch.Tensor, priors: torch.Tensor, matching: Matching
+    boxes: torch.Tensor, labels: torch.Tensor, priors: torch.Tensor, matching: MatchingConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Match one photograph by comparing all priors with all boxes in torch.
+    Match one image by comparing all priors with all boxes in torch.
 
     :param boxes: ``(N, 4)`` xyxy, fractions of the input.
     :param labels: ``(N,)`` from 1.
@@ -151,8 +149,8 @@ def match(
     best[prior_of] = 2.0
     classes = labels[target]
     classes[best < matching.positive_iou] = 0
-    goal = boxes[target]
-    centres, sides = (goal[:, :2] + goal[:, 2:]) / 2, goal[:, 2:] - goal[:, :2]
+    target = boxes[target]
+    centres, sides = (target[:, :2] + target[:, 2:]) / 2, target[:, 2:] - target[:, :2]
     shift = (centres - priors[:, :2]) / priors[:, 2:] / 0.1
     return classes, torch.cat((shift, (sides / priors[:, 2:]).log() / 0.2), dim=1)
 
@@ -160,9 +158,11 @@ def match(
 class _Photographs(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Network inputs with their targets."""
 
-    def __init__(self, samples: Sequence[Sample], spec: ModelSpec, matching: Matching) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], spec: ModelSpec, matching: MatchingConfig
+    ) -> None:
         self._samples, self._spec, self._matching = samples, spec, matching
-        self._priors = torch.from_numpy(prior_boxes(spec).copy())
+        self._priors = torch.from_numpy(generate_priors(spec).copy())
         self._generator = np.random.default_rng(0)
 
     def __len__(self) -> int:
@@ -184,7 +184,11 @@ class _Photographs(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
 
 
 def batches(
-    samples: Sequence[Sample], spec: ModelSpec, matching: Matching, batch_size: int, workers: int
+    samples: Sequence[Sample],
+    spec: ModelSpec,
+    matching: MatchingConfig,
+    batch_size: int,
+    workers: int,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """
     Make the batches of an epoch.
@@ -192,7 +196,7 @@ def batches(
     :param samples: the training set.
     :param spec: the network.
     :param matching: the thresholds.
-    :param batch_size: photographs a batch.
+    :param batch_size: images a batch.
     :param workers: processes.
     :return: images ``(B, 3, H, W)`` float32, classes ``(B, P)``, offsets ``(B, P, 4)``.
     """

@@ -6,8 +6,6 @@ from resource import getrusage, RUSAGE_CHILDREN
 import statistics
 from time import perf_counter, process_time
 
-__all__ = ['measure', 'Timing']
-
 
 @dataclass(frozen=True)
 class Timing:

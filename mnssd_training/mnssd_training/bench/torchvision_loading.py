@@ -1,5 +1,5 @@
 """
-The rival: photographs to batches as torchvision's reference training of detectors makes them.
+The peer: images to batches as torchvision's reference training of detectors makes them.
 
 PIL decodes, transforms v2 of the preset ``ssd`` augment tensors, the loader hands over lists; the
 resize to the network and the matching of priors happen in the model, in the main process.
@@ -7,7 +7,7 @@ resize to the network and the matching of priors happen in the model, in the mai
 
 from collections.abc import Iterator, Sequence
 
-from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.data import Sample
 import numpy as np
 from PIL import Image
@@ -19,13 +19,11 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_convert, box_iou
 from torchvision.transforms import v2
 
-__all__ = ['batches', 'decode', 'match', 'Photographs', 'resizer']
-
 Target = dict[str, torch.Tensor]
 
 
 def decode(sample: Sample) -> Image.Image:
-    """Read a photograph with PIL."""
+    """Read an image with PIL."""
     return Image.open(str(sample.path)).convert('RGB')
 
 
@@ -47,7 +45,7 @@ def _preset(mean: Sequence[float]) -> v2.Transform:
 
 class Photographs(Dataset[tuple[torch.Tensor, Target]]):
     """
-    Augmented photographs of any size.
+    Augmented images of any size.
 
     :param samples: the training set.
     :param spec: the network.
@@ -57,7 +55,7 @@ class Photographs(Dataset[tuple[torch.Tensor, Target]]):
         self._samples, self._preset = samples, _preset(spec.normalisation.mean)
 
     def __len__(self) -> int:
-        """Count the photographs."""
+        """Count the images."""
         return len(self._samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, Target]:
@@ -71,10 +69,10 @@ class Photographs(Dataset[tuple[torch.Tensor, Target]]):
 
 
 def match(
-    boxes: torch.Tensor, labels: torch.Tensor, priors: torch.Tensor, matching: Matching
+    boxes: torch.Tensor, labels: torch.Tensor, priors: torch.Tensor, matching: MatchingConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Match one photograph as torchvision's SSD does.
+    Match one image as torchvision's SSD does.
 
     :param boxes: ``(N, 4)`` xyxy.
     :param labels: ``(N,)`` from 1.
@@ -94,7 +92,7 @@ def match(
 
 
 def resizer(spec: ModelSpec) -> GeneralizedRCNNTransform:
-    """Build what torchvision's models begin with: normalise, resize and stack photographs."""
+    """Build what torchvision's models begin with: normalise, resize and stack images."""
     return GeneralizedRCNNTransform(
         min(spec.input_size),
         max(spec.input_size),
@@ -106,7 +104,11 @@ def resizer(spec: ModelSpec) -> GeneralizedRCNNTransform:
 
 
 def batches(
-    samples: Sequence[Sample], spec: ModelSpec, matching: Matching, batch_size: int, workers: int
+    samples: Sequence[Sample],
+    spec: ModelSpec,
+    matching: MatchingConfig,
+    batch_size: int,
+    workers: int,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """
     Make the batches of an epoch.
@@ -114,13 +116,13 @@ def batches(
     :param samples: the training set.
     :param spec: the network.
     :param matching: the thresholds.
-    :param batch_size: photographs a batch.
+    :param batch_size: images a batch.
     :param workers: processes.
     :return: images ``(B, 3, H, W)`` float32, classes ``(B, P)``, offsets ``(B, P, 4)``.
     """
     height, width = spec.input_size
     resize = resizer(spec)
-    pixels = prior_boxes(spec) * np.array((width, height, width, height), np.float32)
+    pixels = generate_priors(spec) * np.array((width, height, width, height), np.float32)
     priors = box_convert(torch.from_numpy(pixels), 'cxcywh', 'xyxy')
     loader = DataLoader(
         Photographs(samples, spec),

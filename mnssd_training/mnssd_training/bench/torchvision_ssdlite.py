@@ -1,7 +1,7 @@
 """
-The rival: torchvision's ``ssdlite320_mobilenet_v3_large``, trained and scored like our network.
+The peer: torchvision's ``ssdlite320_mobilenet_v3_large``, trained and scored like our network.
 
-It sees the same photographs, augmented by the same transforms and in the same order, for the same
+It sees the same images, augmented by the same transforms and in the same order, for the same
 number of steps with the same optimizer and schedule, and is scored by the same evaluator. Its
 heads are fresh, its input is 320 x 320, its priors are its own; it cannot leave ignore regions out
 of its loss. Frozen blocks and a moving average are things of ours that it does not have.
@@ -21,8 +21,8 @@ from mnssd_perception.ssd import feature_map as level
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.dataset import EpochSampler, seed_of
+from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
-from mnssd_training.data.voc import read_classes
 from mnssd_training.evaluation import detect_all, evaluate_detections
 from mnssd_training.train.schedule import rate_factor
 import numpy as np
@@ -31,8 +31,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import MobileNet_V3_Large_Weights
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-
-__all__ = ['train_rival']
 
 SIDE = 320
 
@@ -61,7 +59,7 @@ def train_rival(
     experiment: Experiment, epochs: int, run: Path, *, pretrained: bool
 ) -> dict[str, Any]:
     """
-    Train and score the rival.
+    Train and score the peer.
 
     :param experiment: data, augmentation and schedule, as for our network.
     :param epochs: passes over the training set.
@@ -87,8 +85,8 @@ def train_rival(
     optimizer = torch.optim.AdamW(
         model.parameters(), rule.learning_rate, weight_decay=rule.weight_decay
     )
-    steps_an_epoch = len(samples) // config.batch_size
-    total, step, started = epochs * steps_an_epoch, 0, time.perf_counter()
+    steps_per_epoch = len(samples) // config.batch_size
+    total, step, started = epochs * steps_per_epoch, 0, time.perf_counter()
     dataset = _Photographs(samples, experiment, classes)
     run.mkdir(parents=True, exist_ok=True)
     for epoch in range(epochs):
@@ -104,7 +102,7 @@ def train_rival(
         )
         mean_loss = 0.0
         for images, targets in loader:
-            factor = rate_factor(step, total, steps_an_epoch, experiment.scheduler)
+            factor = rate_factor(step, total, steps_per_epoch, experiment.scheduler)
             optimizer.param_groups[0]['lr'] = rule.learning_rate * factor
             with torch.autocast('cpu', torch.bfloat16, enabled=config.precision == 'bf16'):
                 loss = sum(model(list(images), list(targets)).values())
@@ -143,7 +141,7 @@ def _score(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the rival from the command line."""
+    """Train the peer from the command line."""
     parser = ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('experiment', help='the experiment of our network')
     parser.add_argument('overrides', nargs='*', metavar='key.path=value')

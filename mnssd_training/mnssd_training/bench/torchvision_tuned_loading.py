@@ -11,7 +11,7 @@ matched in the loader's workers. Nothing is computed on pixels that the network 
 from collections.abc import Iterator, Sequence
 
 import cv2
-from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.bench import torchvision_loading as reference
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import read_encoded
@@ -22,8 +22,6 @@ from torchvision import tv_tensors
 from torchvision.io import decode_image, ImageReadMode
 from torchvision.ops import box_convert, box_iou
 from torchvision.transforms import v2
-
-__all__ = ['augment', 'batches', 'decode']
 
 ZOOM_OUT, IOU_CROP = v2.RandomZoomOut(), v2.RandomIoUCrop()
 DISTORT, SANITIZE = v2.RandomPhotometricDistort(), v2.SanitizeBoundingBoxes()
@@ -138,9 +136,11 @@ def _distort(image: torch.Tensor) -> torch.Tensor:
 class _Images(Dataset[Augmented]):
     """Network inputs with their targets."""
 
-    def __init__(self, samples: Sequence[Sample], spec: ModelSpec, matching: Matching) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], spec: ModelSpec, matching: MatchingConfig
+    ) -> None:
         height, width = spec.input_size
-        pixels = prior_boxes(spec) * np.array((width, height, width, height), np.float32)
+        pixels = generate_priors(spec) * np.array((width, height, width, height), np.float32)
         self._samples, self._spec, self._matching = samples, spec, matching
         self._priors = box_convert(torch.from_numpy(pixels), 'cxcywh', 'xyxy')
 
@@ -154,7 +154,11 @@ class _Images(Dataset[Augmented]):
 
 
 def batches(
-    samples: Sequence[Sample], spec: ModelSpec, matching: Matching, batch_size: int, workers: int
+    samples: Sequence[Sample],
+    spec: ModelSpec,
+    matching: MatchingConfig,
+    batch_size: int,
+    workers: int,
 ) -> Iterator[Augmented]:
     """
     Make the batches of an epoch.

@@ -1,4 +1,4 @@
-"""``anchors``: the boxes of a data set to the priors that fit them."""
+"""``anchors``: the boxes of a dataset to the priors that fit them."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from mnssd_training.inspection.anchors import (
     measure_fit,
     shown_boxes,
     sizes_of,
-    suggest_a_cell,
+    suggest_priors_per_cell,
 )
 from mnssd_training.inspection.drawing import legend_of, sheet, Tile
 from mnssd_training.inspection.look import choose_indices
@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 EPILOG = """\
 examples:
   mnssd anchors hit_uav data.root=DATA/hit_uav
-  mnssd anchors hit_uav data.root=DATA/hit_uav 'priors.a_cell=[6, 5, 3, 3]' --output priors
+  mnssd anchors hit_uav 'priors.priors_per_cell=[6, 5, 3, 3]' data.root=DATA --output priors
 """
 
 
@@ -59,8 +59,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         '--boxes', type=int, default=5000, help='most to compare with all priors (default: 5000)'
     )
-    parser.add_argument('--output', type=Path, metavar='FOLDER', help='write pictures there')
-    parser.add_argument('--num', type=int, default=6, help='photographs (default: 6)')
+    parser.add_argument('--output', type=Path, metavar='FOLDER', help='write images there')
+    parser.add_argument('--num', type=int, default=6, help='images (default: 6)')
     args = parser.parse_intermixed_args(arguments)
     experiment = read_experiment(args)
     splits = read_splits(experiment.data)
@@ -156,13 +156,13 @@ def _details(
 def _yaml(experiment: Experiment, sizes: NDArray[np.float64], largest: int) -> str:
     """Write the section that suits the boxes."""
     strides = experiment.priors.strides
-    a_cell = suggest_a_cell(sizes, strides, largest, experiment.training.seed)
+    priors_per_cell = suggest_priors_per_cell(sizes, strides, largest, experiment.training.seed)
     return (
         '\nTo paste into an experiment:\n\n'
         'priors:\n'
         '  layout: clustered\n'
         f'  strides: {list(strides)}\n'
-        f'  a_cell: {list(a_cell)}'
+        f'  priors_per_cell: {list(priors_per_cell)}'
     )
 
 
@@ -173,7 +173,7 @@ def _draw(
     sizes: NDArray[np.float64],
     labels: NDArray[np.int64],
 ) -> None:
-    """Write the pictures."""
+    """Write the images."""
     levels = [
         (f'stride {level.stride[0]:g}', level_colour(index))
         for index, level in enumerate(spec.feature_maps)
@@ -187,13 +187,13 @@ def _draw(
             [*legend_of(spec.class_names), *levels],
         ),
         'cells.png': sheet(cell_of_each_level(spec, 420), 3, levels),
-        'photographs.png': sheet(
+        'images.png': sheet(
             [priors_on_photograph(samples[index], spec, 560) for index in chosen], 3, levels
         ),
     }
     for name, image in pictures.items():
         write_image(args.output / name, image)
-        print(f'picture: {args.output / name}')
+        print(f'image: {args.output / name}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``bags-to-dataset``: frames of ROS 2 bags to photographs with first labels."""
+"""``bags-to-dataset``: frames of ROS 2 bags to images with first labels."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import Counter
@@ -85,12 +85,12 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     """Parse and refuse what contradicts itself."""
     parser = ArgumentParser(
         'mnssd bags-to-dataset',
-        description='Make a data set of frames of ROS 2 bags, with first labels.',
+        description='Make a dataset of frames of ROS 2 bags, with first labels.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument('bags', type=Path, nargs='+', help='folders, or .db3 or .mcap files')
-    parser.add_argument('--output', type=Path, required=True, help='folder of the new data set')
+    parser.add_argument('--output', type=Path, required=True, help='folder of the new dataset')
     parser.add_argument('--format', choices=('voc', 'coco', 'yolo'), default='voc')
     parser.add_argument('--topic', help='of the images (default: the only one)')
     parser.add_argument(

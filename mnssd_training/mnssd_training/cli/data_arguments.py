@@ -1,4 +1,4 @@
-"""Arguments of the command line to the data sets that they mean."""
+"""Arguments of the command line to the datasets that they mean."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
@@ -13,31 +13,29 @@ from mnssd_training.data import read_samples, Sample
 from mnssd_training.errors import ConfigError
 from mnssd_training.inspection import guess_format
 
-__all__ = ['add_data_arguments', 'choose_data', 'FORMATS', 'read_to_score']
-
 FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
 
 
 def add_data_arguments(parser: ArgumentParser) -> None:
     """
-    Declare where the photographs come from.
+    Declare where the images come from.
 
     :param parser: gets ``data``, ``--format``, ``--rename`` and ``--experiment``.
     """
     parser.add_argument(
         'data',
         nargs='?',
-        help='folder of the data set; without it, the data that a checkpoint was trained on',
+        help='folder of the dataset; without it, the data that a checkpoint was trained on',
     )
     parser.add_argument(
-        '--format', choices=FORMATS, help='of the data set (default: what its folders look like)'
+        '--format', choices=FORMATS, help='of the dataset (default: what its folders look like)'
     )
     parser.add_argument(
         '--rename',
         action='append',
         default=[],
         metavar='A=B',
-        help='class A of the data set is class B of the model; nothing after the = ignores it',
+        help='class A of the dataset is class B of the model; nothing after the = ignores it',
     )
     parser.add_argument(
         '--experiment',
@@ -51,7 +49,7 @@ def choose_data(
     args: Namespace, stored: Mapping[str, Any], class_names: Sequence[str]
 ) -> DataConfig:
     """
-    Find out which data sets are meant.
+    Find out which datasets are meant.
 
     :param args: of the command line, see :func:`add_data_arguments`.
     :param stored: experiment of the checkpoint as plain data; empty for none.
@@ -69,7 +67,7 @@ def choose_data(
     elif 'data' in stored:
         config = _stored(stored['data'])
     else:
-        raise ConfigError('expected the folder of a data set, or --experiment; got neither')
+        raise ConfigError('expected the folder of a dataset, or --experiment; got neither')
     changes = {'classes': tuple(class_names), 'rename': config.rename | _renames(args.rename)}
     return config.model_copy(update=changes)
 
@@ -78,14 +76,14 @@ def read_to_score(
     config: DataConfig, class_names: Sequence[str], split: str | None = None
 ) -> list[Sample]:
     """
-    Read the photographs to score on.
+    Read the images to score on.
 
-    With several data sets, names of samples begin with the number of theirs.
+    With several datasets, names of samples begin with the number of theirs.
 
-    :param config: which data sets.
+    :param config: which datasets.
     :param class_names: of the model.
     :param split: list to read in place of the validation lists.
-    :return: the photographs.
+    :return: the images.
     """
     samples: list[Sample] = []
     for number, source in enumerate((config, *config.more)):
@@ -122,7 +120,7 @@ def _stored(plain: Any) -> DataConfig:
         return DataConfig.model_validate(expand_stored({'data': plain}, os.environ)['data'])
     except ConfigError as error:
         raise ConfigError(
-            f'in the checkpoint: {error}; name the data set or --experiment instead'
+            f'in the checkpoint: {error}; name the dataset or --experiment instead'
         ) from error
     except ValueError as error:
         words = textwrap.shorten(str(error), 200)

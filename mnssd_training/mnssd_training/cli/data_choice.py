@@ -1,4 +1,4 @@
-"""Arguments of the command line to the data sets that they name."""
+"""Arguments of the command line to the datasets that they name."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -18,15 +18,13 @@ from mnssd_training.data.sources import read_samples, read_splits
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import Format, guess_format, splits_of
 
-__all__ = ['add_choice', 'choose', 'DataChoice', 'read_choice']
-
 
 @dataclass(frozen=True)
 class DataChoice:
     """
-    The data sets that a user has named.
+    The datasets that a user has named.
 
-    :ivar config: the data sets as an experiment names them.
+    :ivar config: the datasets as an experiment names them.
     :ivar splits: lists to look at; empty for those that each is trained and scored on.
     :ivar experiment: that names them; None for a folder alone.
     """
@@ -37,15 +35,15 @@ class DataChoice:
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
-        """All data sets."""
+        """All datasets."""
         return (self.config, *self.config.more)
 
 
 def add_choice(parser: ArgumentParser) -> None:
-    """Let a verb name data sets by a folder or by an experiment."""
+    """Let a verb name datasets by a folder or by an experiment."""
     parser.add_argument(
         'source',
-        help='folder of a data set, an experiment file, '
+        help='folder of a dataset, an experiment file, '
         f'or one of: {", ".join(shipped_experiments())}',
     )
     parser.add_argument(
@@ -88,7 +86,7 @@ def choose(args: Namespace) -> DataChoice:
 
 def read_choice(choice: DataChoice) -> tuple[tuple[str, ...], dict[str, list[Sample]]]:
     """
-    Read the data sets.
+    Read the datasets.
 
     :param choice: which.
     :return: class names in the order of their labels; split to samples, where the lists to train

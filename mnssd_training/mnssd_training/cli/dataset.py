@@ -1,4 +1,4 @@
-"""``dataset``: what is in a data set, what is wrong with it, and what it looks like."""
+"""``dataset``: what is in a dataset, what is wrong with it, and what it looks like."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, REMAINDER
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +42,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     """Parse and run one of the three."""
     parser = ArgumentParser(
         'mnssd dataset',
-        description='Look into a data set. Each of the three tells more with --help.',
+        description='Look into a dataset. Each of the three tells more with --help.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -72,7 +72,7 @@ def _add_check(parser: ArgumentParser) -> None:
 
 
 def _check(args: Namespace) -> None:
-    """Find everything that is wrong with a data set; exit with 1 if there is an error."""
+    """Find everything that is wrong with a dataset; exit with 1 if there is an error."""
     choice = choose(args)
 
     def progress(found: Iterator[Photograph], total: int) -> Iterable[Photograph]:
@@ -102,7 +102,7 @@ def _add_stats(parser: ArgumentParser) -> None:
 
 
 def _stats(args: Namespace) -> None:
-    """Count and measure what is in a data set."""
+    """Count and measure what is in a dataset."""
     choice = choose(args)
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
@@ -125,7 +125,7 @@ def _add_look(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--output', type=Path, default=Path('look.jpg'), help='.jpg, .png or .html'
     )
-    parser.add_argument('--num', type=int, default=12, help='pictures (default: 12)')
+    parser.add_argument('--num', type=int, default=12, help='images (default: 12)')
     parser.add_argument('--seed', type=int, default=0, help='of the choice (default: 0)')
     parser.add_argument(
         '--class', dest='classes', action='append', default=[], help='must be shown; repeatable'
@@ -135,12 +135,12 @@ def _add_look(parser: ArgumentParser) -> None:
     parser.add_argument('--matched', action='store_true', help='priors that answer for objects')
     parser.add_argument('--columns', type=int, default=3, help='a row (default: 3)')
     parser.add_argument(
-        '--width', type=int, default=560, help='of a picture, pixels (default: 560)'
+        '--width', type=int, default=560, help='of an image, pixels (default: 560)'
     )
 
 
 def _look(args: Namespace) -> None:
-    """Draw some of a data set with boxes, as it is or as the network sees it."""
+    """Draw some of a dataset with boxes, as it is or as the network sees it."""
     choice = choose(args)
     class_names, samples = read_choice(choice)
     unknown = [name for name in args.classes if name not in class_names]
@@ -168,14 +168,14 @@ def _look(args: Namespace) -> None:
 def _write_tiles(
     path: Path, title: str, tiles: Sequence[Tile], class_names: Sequence[str], columns: int
 ) -> None:
-    """Write pictures as a sheet or as a page."""
+    """Write images as a sheet or as a page."""
     if path.suffix == '.html':
         legend = picture('', sheet((), 1, legend_of(class_names)))
         parts = [picture(tile.caption, tile.image) for tile in tiles]
         write_file(path, page(title, [legend, *parts]))
     else:
         write_image(path, sheet(tiles, columns, legend_of(class_names)))
-    print(f'{len(tiles)} pictures: {path}')
+    print(f'{len(tiles)} images: {path}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

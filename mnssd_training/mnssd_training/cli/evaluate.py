@@ -11,7 +11,7 @@ from typing import Any
 from mnssd_perception.ssd import Detections
 from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
-from mnssd_training.cli.subject import open_subject, Subject
+from mnssd_training.cli.subject import open_predictor, Predictor
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_file
 from mnssd_training.config import DataConfig
@@ -64,13 +64,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
         help="IoU thresholds of VOC's average precision (default: 0.5)",
     )
     parser.add_argument('--json', metavar='FILE', help='write everything there; - prints it')
-    parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with pictures')
+    parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with images')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     args = parser.parse_args(arguments)
 
-    subject = open_subject(args.model, args.engine)
+    subject = open_predictor(args.model, args.engine)
     names = subject.spec.class_names
-    other = open_subject(args.compare, args.engine) if args.compare else None
+    other = open_predictor(args.compare, args.engine) if args.compare else None
     if other and other.spec.class_names != names:
         raise ConfigError(
             f'--compare: expected a model with the classes {", ".join(names)}, '
@@ -115,7 +115,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
 
 def _evaluate(
-    subject: Subject, samples: list[Sample], args: Namespace, threshold: float
+    subject: Predictor, samples: list[Sample], args: Namespace, threshold: float
 ) -> tuple[Evaluation, list[Detections]]:
     """Detect, score and time."""
     with _bar(len(samples), args.quiet) as progress:
@@ -128,7 +128,7 @@ def _evaluate(
 
 
 def _facts(
-    model: str, subject: Subject, config: DataConfig, split: str | None, samples: list[Sample]
+    model: str, subject: Predictor, config: DataConfig, split: str | None, samples: list[Sample]
 ) -> dict[str, str]:
     """Say what was scored on what."""
     height, width = subject.spec.input_size

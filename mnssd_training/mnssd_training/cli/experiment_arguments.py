@@ -4,8 +4,6 @@ from argparse import ArgumentParser, Namespace
 
 from mnssd_training.config import Experiment, load_experiment, shipped_experiments
 
-__all__ = ['add_experiment', 'read_experiment']
-
 
 def add_experiment(parser: ArgumentParser) -> None:
     """

@@ -48,7 +48,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         metavar='HEIGHT,WIDTH',
         help='of the exported network, pixels; the weights fit any (default: as trained)',
     )
-    parser.add_argument('--dataset', default='', help='name of the data set')
+    parser.add_argument('--dataset', default='', help='name of the dataset')
     parser.add_argument('--licence', default='', help='of the data')
     parser.add_argument('--attribution', default='', help='credit that the licence asks for')
     parser.add_argument(
@@ -78,7 +78,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     config = config.model_copy(update={key: name for key, name in splits.items() if name})
     data = read_splits(config)
     if not data.val:
-        raise DatasetError(config.root, 'there is no photograph to score on; name --val-split')
+        raise DatasetError(config.root, 'there is no image to score on; name --val-split')
     path = bundle_path(args.output, args.name, args.version)
     _make(path.parent)
     manifest = package(checkpoint, data.train, data.val, path, notes)
@@ -87,7 +87,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     print(f'bundle: {path}')
     print(f'mean AP@0.5 through the engine: {metrics["scores"]["map50"]:.4f}')
     print(
-        f'largest difference from PyTorch over {parity["num_images"]} photographs: '
+        f'largest difference from PyTorch over {parity["num_images"]} images: '
         f'{parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets, '
         f'{parity["boxes"]:.2g} pixels in boxes'
     )

@@ -30,7 +30,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         measured.append(one)
         print(f'{one.batch_size:>6}{one.images_per_second:>10.1f}{one.memory / MEBI:>8.0f}')
     if not measured:
-        raise TrainingError('memory is full with one photograph; choose a smaller input.size')
+        raise TrainingError('memory is full with one image; choose a smaller input.size')
     print(f'largest that fits: {measured[-1].batch_size}')
     print(f'smallest that is nearly as fast as any: training.batch_size={suggest(measured)}')
 

@@ -3,8 +3,8 @@
 
 The flags and their defaults are those of ``train_mobilenetv2_ssd.py``; each sets one key of the
 experiment ``finetune``, and the rest is the verb ``train``. What is better than it was: validation
-photographs are scored after each epoch, and ``best.pt`` goes by that and not by the loss on the
-training set; a photograph that is missing is told, not passed over; a run goes on in the middle of
+images are scored after each epoch, and ``best.pt`` goes by that and not by the loss on the
+training set; an image that is missing is told, not passed over; a run goes on in the middle of
 an epoch, bit for bit; ``--amp`` needs no loss scale that a resumed run could lack; and
 ``--batch-size`` is that of all GPUs together.
 """
@@ -20,8 +20,6 @@ from mnssd_training.cli.train import dry_run, run_training
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import compose, draw, one_line, validate
 from mnssd_training.config.tree import find, to_plain
-
-__all__ = ['FLAGS', 'main', 'SWITCHES']
 
 EPILOG = """\
 examples:
@@ -75,11 +73,11 @@ FLAGS = {
     '--val-split': Flag('data.val_split', one_line, 'the same, to score on'),
     '--image-size': Flag('input.size', _square, 'side of the network input, pixels'),
     '--epochs': Flag('training.epochs', _as_is, 'passes over the training set'),
-    '--batch-size': Flag('training.batch_size', _as_is, 'photographs a step'),
+    '--batch-size': Flag('training.batch_size', _as_is, 'images a step'),
     '--lr': Flag('optimizer.learning_rate', _as_is, 'a tenth of it after every 20 epochs'),
     '--momentum': Flag('optimizer.momentum', _as_is, 'of SGD'),
     '--weight-decay': Flag('optimizer.weight_decay', _as_is, 'on convolution weights'),
-    '--workers': Flag('training.workers', _as_is, 'processes that load photographs'),
+    '--workers': Flag('training.workers', _as_is, 'processes that load images'),
     '--output-dir': Flag('logging.root', one_line, 'folder of all runs'),
     '--weights-backbone': Flag(
         'initial.backbone_weights', _weights, 'none, imagenet, or a file of weights'

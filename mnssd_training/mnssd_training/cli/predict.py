@@ -16,7 +16,7 @@ from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
 from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.cli.shots import open_shots, Shot, Shots
-from mnssd_training.cli.subject import open_subject, Subject
+from mnssd_training.cli.subject import open_predictor, Predictor
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.errors import DatasetError
 import numpy as np
@@ -24,7 +24,7 @@ import numpy as np
 LINES = 'detections.jsonl'
 EPILOG = """\
 examples:
-  mnssd predict photographs/ one_more.png
+  mnssd predict images/ one_more.png
   mnssd predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output looked_at
   mnssd predict 0 --limit 300                          the first camera, 300 frames
   mnssd predict rtsp://camera/stream --score-threshold 0.5
@@ -67,7 +67,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
     every = [open_shots(place, args.topic, _warn) for place in args.sources]
     _check_names(every, args.output)
-    subject = open_subject(args.model or str(shipped_bundle_path()), args.engine, choose)
+    subject = open_predictor(args.model or str(shipped_bundle_path()), args.engine, choose)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         with (args.output / LINES).open('w', encoding='utf-8') as lines:
@@ -79,7 +79,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
 
 def _look(
-    subject: Subject, shots: Shots, output: Path, lines: TextIO, limit: int | None, draw: bool
+    subject: Predictor, shots: Shots, output: Path, lines: TextIO, limit: int | None, draw: bool
 ) -> None:
     """Look at the images of one source; a video keeps what was seen before it was interrupted."""
     recorder = VideoRecorder(output / f'{shots.stem}.mp4')

@@ -1,4 +1,4 @@
-"""``shard``: the photographs of an experiment to WebDataset shards."""
+"""``shard``: the images of an experiment to WebDataset shards."""
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     """Parse, read and write."""
     parser = ArgumentParser(
         'mnssd shard',
-        description='Write the photographs of an experiment as WebDataset shards.',
+        description='Write the images of an experiment as WebDataset shards.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -38,8 +38,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         '--shard-size',
         default='512MB',
-        help='when a tar is full: a number of photographs, or bytes with KB, MB or GB '
-        '(default: 512MB)',
+        help='when a tar is full: a number of images, or bytes with KB, MB or GB (default: 512MB)',
     )
     args = parser.parse_intermixed_args(arguments)
     limit = _limit(args.shard_size)
@@ -49,7 +48,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     for split, samples in (('train', splits.train), ('val', splits.val)):
         if samples:
             paths = write_shards(samples, splits.class_names, args.output, split, limit)
-            print(f'{split}: {len(samples)} photographs in {len(paths) - 1} shards')
+            print(f'{split}: {len(samples)} images in {len(paths) - 1} shards')
     print(f'shards: {args.output}; read them by data.format=shards data.root={args.output}')
 
 
@@ -58,8 +57,7 @@ def _limit(text: str) -> ShardLimit:
     match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', text.strip(), re.IGNORECASE)
     if not match:
         raise ConfigError(
-            f"--shard-size: expected a number of photographs, or of bytes as in '256MB', "
-            f'got {text!r}'
+            f"--shard-size: expected a number of images, or of bytes as in '256MB', got {text!r}"
         )
     number, unit = int(match[1]), match[2]
     if unit is None:

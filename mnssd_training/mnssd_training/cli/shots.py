@@ -21,8 +21,6 @@ from mnssd_training.data.bags import is_bag, read_bag_images
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['open_shots', 'Shot', 'Shots']
-
 NS = 10**9
 TIMEOUT = 10.0  # seconds, of an address that does not answer
 MOST_BYTES = 256 << 20  # of one image behind an address
@@ -37,7 +35,7 @@ class Shot:
 
     :ivar name: of the file, or the number of the frame.
     :ivar image: ``(H, W, 3)`` uint8 RGB.
-    :ivar stamp_ns: when it was taken, counted from any moment [ns]; None for a still photograph.
+    :ivar stamp_ns: when it was taken, counted from any moment [ns]; None for a still image.
     """
 
     name: str

@@ -23,7 +23,7 @@ from mnssd_perception.ssd import (
     postprocess,
     prior_digest,
     resize_frame,
-    resizing,
+    resize_transform,
     Thresholds,
 )
 from mnssd_training.data import Sample
@@ -38,11 +38,9 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-__all__ = ['for_scoring', 'open_subject', 'Subject']
-
 
 @dataclass(frozen=True)
-class Subject:
+class Predictor:
     """
     Something that finds objects, whatever file it came from.
 
@@ -52,7 +50,7 @@ class Subject:
     :ivar ran_on: what runs the network, for people.
     :ivar experiment: that it was trained by, as plain data; empty where that is not known here.
     :ivar detect: finds the objects in ``(H, W, 3)`` uint8 RGB, and tells how long that took.
-    :ivar detect_samples: finds those of many photographs, as quickly as it can.
+    :ivar detect_samples: finds those of many images, as quickly as it can.
     """
 
     kind: str
@@ -72,7 +70,7 @@ def for_scoring(thresholds: Thresholds) -> Thresholds:
     return replace(SCORING, iou=thresholds.iou)
 
 
-def open_subject(place: str, engine: str = 'auto', choose: Choose = for_scoring) -> Subject:
+def open_predictor(place: str, engine: str = 'auto', choose: Choose = for_scoring) -> Predictor:
     """
     Open what is named on the command line.
 
@@ -93,11 +91,11 @@ def open_subject(place: str, engine: str = 'auto', choose: Choose = for_scoring)
     return _bundle('bundle', bundle, open_engine(bundle, engine), choose)
 
 
-def _bundle(kind: str, bundle: Bundle, engine: Engine, choose: Choose) -> Subject:
+def _bundle(kind: str, bundle: Bundle, engine: Engine, choose: Choose) -> Predictor:
     """Open a bundle as the drone does."""
     manifest, info = bundle.manifest, engine.info
     detector = Detector(bundle, engine, choose(manifest.thresholds))
-    return Subject(
+    return Predictor(
         kind,
         manifest.spec,
         manifest.thresholds,
@@ -108,7 +106,7 @@ def _bundle(kind: str, bundle: Bundle, engine: Engine, choose: Choose) -> Subjec
     )
 
 
-def _lone_network(path: Path, engine: str, choose: Choose) -> Subject:
+def _lone_network(path: Path, engine: str, choose: Choose) -> Predictor:
     """Put an ONNX file into a bundle for the moment: the drone opens nothing else."""
     try:
         network = path.read_bytes()
@@ -132,7 +130,7 @@ def _lone_network(path: Path, engine: str, choose: Choose) -> Subject:
         return _bundle('ONNX file', bundle, open_engine(bundle, engine), choose)
 
 
-def _checkpoint(place: str, choose: Choose) -> Subject:
+def _checkpoint(place: str, choose: Choose) -> Predictor:
     """Run a checkpoint in PyTorch, on a GPU where there is one."""
     checkpoint = load_checkpoint(place)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -140,7 +138,7 @@ def _checkpoint(place: str, choose: Choose) -> Subject:
     thresholds = Thresholds()
     chosen = choose(thresholds)
     name = torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'
-    return Subject(
+    return Predictor(
         'checkpoint',
         model.spec,
         thresholds,
@@ -156,7 +154,7 @@ def _timed(model: MobileNetSsd, thresholds: Thresholds) -> TimedDetect:
 
     def detect(image: NDArray[np.uint8]) -> tuple[Detections, StageTimings]:
         started = perf_counter()
-        plan = resizing(image.shape[:2], model.spec.input_size, model.spec.resize)
+        plan = resize_transform(image.shape[:2], model.spec.input_size, model.spec.resize)
         network_image = resize_frame(image, plan)
         resized = perf_counter()
         heads = model.infer(network_image)

@@ -11,8 +11,6 @@ from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import Experiment, to_stored
 import yaml
 
-__all__ = ['dry_run', 'main', 'run_training']
-
 EPILOG = """\
 examples:
   mnssd train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
@@ -78,11 +76,11 @@ def dry_run(experiment: Experiment) -> None:
     :param experiment: what would be trained.
     :raises MnssdError: naming the file or the key that is wrong.
     """
-    from mnssd_training.train import is_first_process  # torch takes seconds: after parsing
+    from mnssd_training.train import is_rank_zero  # torch takes seconds: after parsing
     from mnssd_training.train.rehearsal import rehearse
 
     for line in rehearse(experiment):
-        if is_first_process():
+        if is_rank_zero():
             print(line)
 
 
@@ -102,17 +100,17 @@ def run_training(
     :param resume: go on from the newest checkpoint of the run, or from this path or URL.
     :param progress: show progress bars and say how it goes.
     :param args: of the command line, to be written down.
-    :raises MnssdError: naming the file, the key or the photographs that are wrong.
+    :raises MnssdError: naming the file, the key or the images that are wrong.
     :raises Preempted: after a signal.
     """
-    from mnssd_training.train import default_folder, interruptible, is_first_process, train
+    from mnssd_training.train import default_folder, interruptible, is_rank_zero, train
 
     run = run or default_folder(experiment)
     with interruptible() as stop:
         last = train(
             experiment, run, resume=resume or False, progress=progress, stop=stop, arguments=args
         )
-    if is_first_process():
+    if is_rank_zero():
         score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
         print(f'trained {last.step} steps{score}')
         print(f'run: {run}')

@@ -8,8 +8,6 @@ import sys
 import cv2
 from mnssd_perception.errors import MnssdError
 
-__all__ = ['run_verb']
-
 
 def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None) -> int:
     """
@@ -19,7 +17,7 @@ def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[s
     :param arguments: of the command line; None for those of the process.
     :return: the exit code: 0, 1 for an error, 128 + n for signal n.
     """
-    cv2.setNumThreads(1)  # photographs are small, and the loaders' workers fill the cores
+    cv2.setNumThreads(1)  # images are small, and the loaders' workers fill the cores
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     try:
         verb(arguments)

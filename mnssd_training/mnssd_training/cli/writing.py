@@ -1,4 +1,4 @@
-"""What verbs write: texts and pictures, with an error of one line where that fails."""
+"""What verbs write: texts and images, with an error of one line where that fails."""
 
 from pathlib import Path
 
@@ -6,8 +6,6 @@ import cv2
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['write_file', 'write_image']
 
 
 def write_file(path: Path, text: str) -> None:
@@ -27,7 +25,7 @@ def write_file(path: Path, text: str) -> None:
 
 def write_image(path: Path, image: NDArray[np.uint8], quality: int = 90) -> None:
     """
-    Write a picture; folders are made.
+    Write an image; folders are made.
 
     :param path: of the file; its suffix says the format.
     :param image: ``(H, W, 3)`` RGB or ``(H, W)`` grey, uint8.

@@ -1,26 +1,24 @@
-"""Keys of ``augmentation``: what may happen to a photograph in training."""
+"""Keys of ``augmentation``: what may happen to an image in training."""
 
 from typing import Annotated
 
 from mnssd_training.config.section import Section
 from pydantic import Field, model_validator, NonNegativeFloat, PositiveFloat
 
-__all__ = ['AugmentationConfig']
-
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentationConfig(Section):
-    """What may happen to a photograph in training; every draw is seeded by its sample."""
+    """What may happen to an image in training; every draw is seeded by its sample."""
 
     zoom_out: Probability = 0.5
-    """Probability of a larger canvas around the photograph."""
+    """Probability of a larger canvas around the image."""
     zoom_out_side: Annotated[float, Field(ge=1)] = 4.0
-    """Largest side of that canvas, in sides of the photograph."""
+    """Largest side of that canvas, in sides of the image."""
     crop: Probability = 0.8
     """Probability of an IoU crop (Liu et al., SSD, section 2.2)."""
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Smallest side of a crop, in sides of the photograph."""
+    """Smallest side of a crop, in sides of the image."""
     crop_ious: tuple[NonNegativeFloat, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
     """A crop must overlap some object by one of these; from 1 on there is no crop."""
     jitter: Probability = 0.0
@@ -30,9 +28,9 @@ class AugmentationConfig(Section):
     jitter_aspect: Annotated[float, Field(ge=1)] = 1.0
     """Largest stretch of one side beside the other in the jitter."""
     mosaic: Probability = 0.0
-    """Probability of four photographs in one (Bochkovskiy et al., YOLOv4, 2020)."""
+    """Probability of four images in one (Bochkovskiy et al., YOLOv4, 2020)."""
     mixup: Probability = 0.0
-    """Probability of a blend with another photograph (Zhang et al., mixup, ICLR 2018)."""
+    """Probability of a blend with another image (Zhang et al., mixup, ICLR 2018)."""
     horizontal_flip: Probability = 0.5
     """Probability."""
     vertical_flip: Probability = 0.0

@@ -29,8 +29,6 @@ from mnssd_training.config.yaml_text import is_text, read_yaml
 from mnssd_training.errors import ConfigError
 from pydantic_core import to_jsonable_python
 
-__all__ = ['compose']
-
 COMMAND_LINE = 'command line'
 MAX_BYTES = 100_000  # of a file; beyond it is no experiment
 

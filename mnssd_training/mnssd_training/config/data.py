@@ -1,26 +1,24 @@
-"""Keys of ``data``: which photographs."""
+"""Keys of ``data``: which images."""
 
 from typing import Literal
 
 from mnssd_training.config.section import Section
 from pydantic import Field, field_validator
 
-__all__ = ['DataConfig', 'SourceConfig']
-
 
 class SourceConfig(Section):
-    """One annotated data set."""
+    """One annotated dataset."""
 
     format: Literal['voc', 'coco', 'yolo', 'visdrone', 'shards'] = 'voc'
     """How it is laid out."""
     root: str = Field(min_length=1, json_schema_extra={'path': True})
     """Its folder; shards may also be at ``s3://`` or ``https://``."""
     train_split: str = 'train'
-    """Its list of photographs to train on, by name or as a path; empty for none."""
+    """Its list of images to train on, by name or as a path; empty for none."""
     val_split: str = 'val'
-    """Its list of photographs to score on, by name or as a path; empty for none."""
+    """Its list of images to score on, by name or as a path; empty for none."""
     rename: dict[str, str] = Field(default_factory=dict)
-    """Class names of the data set to those of the model; an empty name makes ignore regions, and
+    """Class names of the dataset to those of the model; an empty name makes ignore regions, and
     ``*`` stands for all names that are neither here nor in ``classes``."""
     strict_labels: bool = False
     """Refuse what is skipped and counted otherwise: class ids beyond the class list and lines that
@@ -33,12 +31,12 @@ class SourceConfig(Section):
 
 
 class DataConfig(SourceConfig):
-    """The photographs of an experiment: one data set, or several with a joint class list."""
+    """The images of an experiment: one dataset, or several with a joint class list."""
 
     classes: tuple[str, ...] = ()
-    """Classes in the order of their labels; empty to take them from the data sets."""
+    """Classes in the order of their labels; empty to take them from the datasets."""
     more: tuple[SourceConfig, ...] = ()
-    """Further data sets, trained and scored on together with this one."""
+    """Further datasets, trained and scored on together with this one."""
     cache: str = Field(default='', json_schema_extra={'path': True})
     """Folder that keeps remote shards; empty to stream them anew each epoch."""
 

@@ -7,8 +7,6 @@ from mnssd_training.config.tree import Node
 from mnssd_training.config.yaml_text import is_text, to_scalar
 from mnssd_training.errors import ConfigError
 
-__all__ = ['expand', 'fill_in']
-
 PATTERN = re.compile(r'\$\$\{|\$\{[^}]*\}?')
 INSIDE = re.compile(r'\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<or_else>:-(?P<default>[^{}]*))?\}')
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, TypeAlias
 
 from mnssd_perception.errors import SettingsError
-from mnssd_perception.ssd import Matching
+from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config.augmentation import AugmentationConfig
 from mnssd_training.config.data import DataConfig
 from mnssd_training.config.loss import LossConfig
@@ -18,8 +18,6 @@ from mnssd_training.config.training import (
     TrainingConfig,
 )
 from pydantic import Field, PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
-
-__all__ = ['Experiment', 'ExperimentInfo', 'References']
 
 # Path of a key -> its text with ``${VAR}``, and what that came to be.
 References: TypeAlias = dict[tuple[str | int, ...], tuple[str, Any]]
@@ -54,19 +52,19 @@ class Experiment(Section):  # noqa: PLW1641 (Pydantic makes the hash)
     experiment: ExperimentInfo
     """What it is called."""
     data: DataConfig
-    """Which photographs."""
+    """Which images."""
     input: InputConfig = InputConfig()
-    """How photographs reach the network."""
+    """How images reach the network."""
     priors: PriorsConfig = PriorsConfig()
     """How priors are laid out."""
     model: ModelConfig = ModelConfig()
     """What the network is made of."""
     initial: InitialConfig = InitialConfig()
     """What the weights begin with."""
-    matching: Annotated[Matching, WrapValidator(_worded)] = Matching()
+    matching: Annotated[MatchingConfig, WrapValidator(_worded)] = MatchingConfig()
     """Which prior answers for which object."""
     augmentation: AugmentationConfig = AugmentationConfig()
-    """What may happen to a photograph in training."""
+    """What may happen to an image in training."""
     loss: LossConfig = LossConfig()
     """What is minimised."""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -2,7 +2,7 @@
 An experiment to twelve hexadecimal digits that stand for all that changes its result.
 
 Two experiments of one fingerprint train the same network, on whatever machine, by whoever, and
-however their files were written. Where photographs and weights lie is left out, and so is what is
+however their files were written. Where images and weights lie is left out, and so is what is
 kept, logged or scored on the way, and how many processes share the work.
 """
 
@@ -15,8 +15,6 @@ from typing import Any
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config.experiment import Experiment
 from pydantic_core import to_jsonable_python
-
-__all__ = ['fingerprint', 'NEUTRAL', 'reduce_location', 'what_counts']
 
 # The meaning of the hash: another number when the same keys come to mean something else.
 VERSION = 1
@@ -40,7 +38,7 @@ NEUTRAL = (
     'logging',
 )
 
-# Background images were left out of YOLO data sets before there was a key for them, and used in
+# Background images were left out of YOLO datasets before there was a key for them, and used in
 # all others.
 USE_BACKGROUND = ('data.use_background', 'data.more.*.use_background')
 

@@ -8,8 +8,6 @@ from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.section import Section
 from mnssd_training.config.suggest import did_you_mean
 
-__all__ = ['known_keys', 'right_key']
-
 
 def known_keys(kind: Any = Experiment, where: str = '') -> Iterator[str]:
     """Go through all keys below a section, as dotted paths."""

@@ -7,8 +7,6 @@ from mnssd_training.config.compose import compose
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.validate import validate
 
-__all__ = ['load_experiment']
-
 
 def load_experiment(
     source: str | Path,

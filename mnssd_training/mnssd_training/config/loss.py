@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 from mnssd_training.config.section import Section
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-__all__ = ['LossConfig']
-
 
 class LossConfig(Section):
     """What is minimised."""

@@ -7,20 +7,18 @@ from typing import Annotated, Literal
 from mnssd_training.config.section import Section
 from pydantic import Field, model_validator, NonNegativeInt, PositiveFloat, PositiveInt
 
-__all__ = ['InitialConfig', 'InputConfig', 'ModelConfig', 'PriorsConfig']
-
 # Beyond these a number is a slip of the keyboard, and would only exhaust the memory.
 Channels = Annotated[int, Field(ge=1, le=8192)]
 Count = Annotated[int, Field(ge=1, le=100)]
 
 
 class InputConfig(Section):
-    """How photographs reach the network."""
+    """How images reach the network."""
 
     size: tuple[PositiveInt, PositiveInt] = (300, 300)
     """(height, width) of the network input, pixels."""
     resize: Literal['stretch', 'letterbox'] = 'stretch'
-    """How photographs are brought to that size."""
+    """How images are brought to that size."""
     train_size: tuple[PositiveInt, PositiveInt] | None = None
     """(height, width) of what the network sees in training: crops at the scale of ``size``, which
     cost less; null for ``size`` itself."""
@@ -33,7 +31,7 @@ class PriorsConfig(Section):
     """``clustered`` takes sizes from the training boxes; the others are published layouts."""
     strides: tuple[PositiveInt, ...] = (8, 16, 32, 64)
     """Of the levels, for ``clustered``."""
-    a_cell: tuple[Count, ...] = (5, 4, 3, 3)
+    priors_per_cell: tuple[Count, ...] = (5, 4, 3, 3)
     """Priors a cell of each level, for ``clustered``."""
     variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
     """(centre, size) divisors of the box coding."""
@@ -41,10 +39,10 @@ class PriorsConfig(Section):
     @model_validator(mode='after')
     def _fit(self) -> 'PriorsConfig':
         """Refuse levels that are none."""
-        if not self.strides or len(self.strides) != len(self.a_cell):
+        if not self.strides or len(self.strides) != len(self.priors_per_cell):
             raise ValueError(
-                f'a_cell: expected a number for each of the strides {self.strides}, '
-                f'got {self.a_cell}'
+                f'priors_per_cell: expected a number for each of the strides {self.strides}, '
+                f'got {self.priors_per_cell}'
             )
         if any(low >= high for low, high in pairwise(self.strides)):
             raise ValueError(f'strides: expected each larger than the last, got {self.strides}')

@@ -8,8 +8,6 @@ from typing import Any
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.shipped import shipped_components, shipped_experiments
 
-__all__ = ['json_schema']
-
 VARIABLE = {'type': 'string', 'pattern': r'\$\{', 'description': 'An environment variable.'}
 IVAR = re.compile(r':ivar (\w+): (.*?)(?=\n\s*:|\n\s*\n|\Z)', re.DOTALL)
 

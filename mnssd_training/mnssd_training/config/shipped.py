@@ -3,15 +3,6 @@
 from itertools import takewhile
 from pathlib import Path
 
-__all__ = [
-    'COMPONENTS',
-    'EXPERIMENTS',
-    'label',
-    'purpose',
-    'shipped_components',
-    'shipped_experiments',
-]
-
 EXPERIMENTS = Path(__file__).parent / 'experiments'
 COMPONENTS = Path(__file__).parent / 'components'
 

@@ -10,8 +10,6 @@ from mnssd_training.config.tree import DEFAULT, find, Node
 from mnssd_training.config.yaml_text import to_scalar
 from pydantic_core import to_jsonable_python
 
-__all__ = ['draw', 'one_line', 'origins']
-
 WORD = re.compile(r'[A-Za-z0-9_./~][A-Za-z0-9_./~+-]*\Z')  # what YAML takes unquoted anywhere
 COLUMN = 44  # where the comments begin
 

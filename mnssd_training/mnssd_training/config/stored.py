@@ -21,8 +21,6 @@ from mnssd_training.config.experiment import Experiment, References
 from mnssd_training.config.fingerprint import reduce_location
 from mnssd_training.errors import ConfigError
 
-__all__ = ['expand_stored', 'read_stored', 'to_stored']
-
 KEYS = re.compile(
     r'data\.cache|data(\.more\.\d+)?\.(root|train_split|val_split)'
     r'|experiment\.(author|description|name|tags\.\d+)'

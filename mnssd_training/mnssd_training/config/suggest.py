@@ -5,8 +5,6 @@ from difflib import get_close_matches
 import json
 from typing import Any
 
-__all__ = ['did_you_mean', 'shown']
-
 
 def did_you_mean(word: str, known: Iterable[str], prefix: str = '') -> str:
     """

@@ -12,15 +12,6 @@ from pydantic import (
     PositiveInt,
 )
 
-__all__ = [
-    'CheckpointConfig',
-    'EvaluationConfig',
-    'LoggingConfig',
-    'OptimizerConfig',
-    'SchedulerConfig',
-    'TrainingConfig',
-]
-
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -73,9 +64,9 @@ class TrainingConfig(Section):
     epochs: PositiveInt = 50
     """Passes over the training set."""
     batch_size: PositiveInt = 16
-    """Photographs a step, on all devices together."""
-    accumulate: PositiveInt = 1
-    """Parts that the photographs of a step are seen in, one after the other, to save memory."""
+    """Images a step, on all devices together."""
+    grad_accum_steps: PositiveInt = 1
+    """Parts that the images of a step are seen in, one after the other, to save memory."""
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
     """What convolutions compute in; weights and losses are float32."""
     ema_decay: Fraction = 0.999
@@ -100,7 +91,7 @@ class TrainingConfig(Section):
     seed: NonNegativeInt = 1337
     """Of everything random."""
     workers: NonNegativeInt = 2
-    """Processes that load photographs, for each device."""
+    """Processes that load images, for each device."""
     accelerator: Literal['auto', 'cpu', 'gpu'] = 'auto'
     """``auto`` takes GPUs where there are any."""
     devices: NonNegativeInt = 0
@@ -147,7 +138,7 @@ class LoggingConfig(Section):
     tensorboard: bool = True
     """Write TensorBoard events."""
     images: NonNegativeInt = 4
-    """Validation photographs with detections in TensorBoard, at each evaluation."""
+    """Validation images with detections in TensorBoard, at each evaluation."""
     mlflow: str = ''
     """Tracking URI of an MLflow server or folder; empty for none. Needs mlflow."""
     wandb: str = ''

@@ -6,18 +6,6 @@ from typing import Any, TypeAlias
 
 from mnssd_training.errors import ConfigError
 
-__all__ = [
-    'DEFAULT',
-    'find',
-    'from_plain',
-    'MAX_DEPTH',
-    'merge',
-    'Node',
-    'put',
-    'to_plain',
-    'Value',
-]
-
 DEFAULT = 'default'  # the origin of what nobody has set
 MAX_DEPTH = 20  # of keys; a mistake or an attack beyond
 

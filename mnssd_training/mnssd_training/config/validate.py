@@ -12,8 +12,6 @@ from mnssd_training.errors import ConfigError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-__all__ = ['problems', 'validate']
-
 KINDS = {
     'bool_type': 'true or false',
     'dataclass_type': 'keys',

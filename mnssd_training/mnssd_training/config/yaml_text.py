@@ -12,8 +12,6 @@ from mnssd_training.config.tree import MAX_DEPTH, Node
 from mnssd_training.errors import ConfigError
 import yaml
 
-__all__ = ['is_text', 'read_yaml', 'to_scalar']
-
 MAX_VALUES = 10_000  # in a file; aliases of aliases grow without end
 MAX_DIGITS = 18  # what fits 64 bits whatever the digits; longer numbers are text
 TAGS = {f'tag:yaml.org,2002:{name}' for name in ('map', 'seq', 'str')}

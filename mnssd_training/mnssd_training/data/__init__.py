@@ -1,6 +1,7 @@
-"""Annotated photographs: readers, augmentation and batches."""
+"""Annotated images: readers, augmentation and batches."""
 
-from mnssd_training.data.sample import load_image, read_image, Sample, ShardEntry
+from mnssd_training.data.remote import ShardEntry
+from mnssd_training.data.sample import load_image, read_image, Sample
 from mnssd_training.data.sources import read_samples, read_splits, Splits
 from mnssd_training.data.voc import read_voc
 

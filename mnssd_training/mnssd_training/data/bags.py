@@ -13,8 +13,6 @@ from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['image_topics', 'is_bag', 'read_bag_images']
-
 STORAGE_SUFFIXES = ('.db3', '.mcap')
 METADATA = 'metadata.yaml'
 NS = 10**9
@@ -103,8 +101,8 @@ def _choose(path: Path, topic: str | None) -> str:
     known = ', '.join(topics) or 'none'
     if topic is None:
         if len(topics) != 1:
-            way_out = '; name one of them' if topics else ''
-            raise DatasetError(path, f'expected one topic with images, got {known}{way_out}')
+            hint = '; name one of them' if topics else ''
+            raise DatasetError(path, f'expected one topic with images, got {known}{hint}')
         return next(iter(topics))
     if topic not in topics:
         raise DatasetError(path, f'no topic {topic!r} with images; there are: {known}')

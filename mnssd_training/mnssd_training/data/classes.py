@@ -1,7 +1,7 @@
 """
-Class lists of data sets to one class list.
+Class lists of datasets to one class list.
 
-The list of an experiment is what it says under ``classes``, or the union of what its data sets
+The list of an experiment is what it says under ``classes``, or the union of what its datasets
 hold. What cannot be meant is refused; what is odd is noted, with HIGH, MEDIUM or LOW before it.
 """
 
@@ -9,13 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import difflib
 
 from mnssd_training.config.data import SourceConfig
-from mnssd_training.data.reading import Reading
+from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['balance', 'check_ids', 'check_rename', 'join_classes', 'relabel', 'renamed']
 
 OTHERS = '*'  # in ``rename``: all names that it does not name
 HIDDEN = ''  # in ``rename``: an ignore region
@@ -23,10 +21,10 @@ HIDDEN = ''  # in ``rename``: an ignore region
 
 def renamed(name: str, rename: Mapping[str, str], class_names: Sequence[str] = ()) -> str:
     """
-    Give a class of a data set its name in the model.
+    Give a class of a dataset its name in the model.
 
-    :param name: in the data set.
-    :param rename: data set names to model names; ``*`` stands for all others.
+    :param name: in the dataset.
+    :param rename: dataset names to model names; ``*`` stands for all others.
     :param class_names: classes that keep their name beside ``*``.
     :return: the name; empty for an ignore region.
     """
@@ -36,14 +34,14 @@ def renamed(name: str, rename: Mapping[str, str], class_names: Sequence[str] = (
 
 
 def join_classes(
-    sources: Sequence[tuple[SourceConfig, Sequence[Reading]]], wanted: Sequence[str] = ()
+    sources: Sequence[tuple[SourceConfig, Sequence[DatasetSplit]]], wanted: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """
-    Make one class list of all data sets.
+    Make one class list of all datasets.
 
-    :param sources: each data set with what its splits hold.
+    :param sources: each dataset with what its splits hold.
     :param wanted: the list, if the experiment gives it.
-    :return: the classes in the order of their labels: as wanted, or those of the first data set
+    :return: the classes in the order of their labels: as wanted, or those of the first dataset
         first, each in the order of its own list; names only found in annotations by alphabet.
     :raises ConfigError: if names differ too little, or if there is no class.
     """
@@ -59,12 +57,14 @@ def join_classes(
     return tuple(names)
 
 
-def relabel(reading: Reading, source: SourceConfig, class_names: Sequence[str]) -> list[Sample]:
+def relabel(
+    reading: DatasetSplit, source: SourceConfig, class_names: Sequence[str]
+) -> list[Sample]:
     """
-    Count the labels of a data set in the joint class list.
+    Count the labels of a dataset in the joint class list.
 
     :param reading: the samples, labelled in their own class names.
-    :param source: the data set they are of.
+    :param source: the dataset they are of.
     :param class_names: the joint list.
     :return: the samples; objects of a class that is renamed to nothing are ignore regions.
     :raises DatasetError: if there is an object of a class that is not in the list.
@@ -84,11 +84,11 @@ def relabel(reading: Reading, source: SourceConfig, class_names: Sequence[str]) 
     ]
 
 
-def check_rename(source: SourceConfig, readings: Sequence[Reading]) -> None:
+def check_rename(source: SourceConfig, readings: Sequence[DatasetSplit]) -> None:
     """
     Refuse to rename a class that is not there.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param readings: what its splits hold.
     :raises ConfigError: naming the class and the nearest one that is there.
     """
@@ -100,11 +100,11 @@ def check_rename(source: SourceConfig, readings: Sequence[Reading]) -> None:
             raise ConfigError(f'data.rename: {source.root} has no class {name!r}; {hint}')
 
 
-def check_ids(source: SourceConfig, readings: Sequence[Reading]) -> None:
+def check_ids(source: SourceConfig, readings: Sequence[DatasetSplit]) -> None:
     """
-    Refuse splits of one data set that use one number for two classes.
+    Refuse splits of one dataset that use one number for two classes.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param readings: what its splits hold.
     :raises DatasetError: naming the number and both names.
     """
@@ -125,8 +125,8 @@ def balance(
     """
     Note classes that one split lacks.
 
-    :param train: the training photographs; none for no notes.
-    :param val: the validation photographs; none for no notes.
+    :param train: the training images; none for no notes.
+    :param val: the validation images; none for no notes.
     :param class_names: the classes in the order of their labels.
     :return: a line for each such class.
     """
@@ -145,8 +145,8 @@ def balance(
     return tuple(notes)
 
 
-def _names(readings: Sequence[Reading]) -> list[str]:
-    """List the classes of a data set in order."""
+def _names(readings: Sequence[DatasetSplit]) -> list[str]:
+    """List the classes of a dataset in order."""
     if all(reading.declared for reading in readings):
         return list(dict.fromkeys(name for reading in readings for name in reading.class_names))
     return sorted({name for reading in readings for name in reading.class_names})
@@ -167,7 +167,7 @@ def _check_spelling(names: Iterable[str]) -> None:
 
 def _relabelled(
     sample: Sample,
-    reading: Reading,
+    reading: DatasetSplit,
     table: NDArray[np.int64],
     unknown: set[int],
     class_names: Sequence[str],

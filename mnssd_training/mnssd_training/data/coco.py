@@ -14,32 +14,30 @@ from typing import Any, NoReturn
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.reading import (
-    Folders,
+    AnnotationBuilder,
+    DatasetSplit,
+    DirectoryIndex,
     read_text,
-    Reading,
-    Regions,
-    Tally,
+    SkipLog,
 )
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError
 
-__all__ = ['find_image', 'find_json', 'image_folders', 'MAX_JSON', 'read_coco_source']
-
 Record = dict[str, Any]
 NUMBERS = frozenset({int, float})
-FAR = 1e9  # pixels; beyond any photograph
+FAR = 1e9  # pixels; beyond any image
 MAX_JSON = 2 << 30  # bytes of an annotation file; COCO's largest has 0.5 GB
 
 
-def read_coco_source(source: SourceConfig, split: str) -> Reading:
+def read_coco_source(source: SourceConfig, split: str) -> DatasetSplit:
     """
-    Read one split of a data set of COCO layout.
+    Read one split of a dataset of COCO layout.
 
-    Boxes are cut at the edges of the photograph. A box without area, of which COCO 2017 has two,
+    Boxes are cut at the edges of the image. A box without area, of which COCO 2017 has two,
     is skipped and counted, or refused with ``strict_labels``; one with a negative side or wholly
-    outside is an error. Photographs without objects are kept. No photograph is opened.
+    outside is an error. Images without objects are kept. No image is opened.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param split: see :func:`find_json`.
     :return: what the split holds.
     :raises DatasetError: naming the file and the annotation, image or category that is wrong.
@@ -51,9 +49,10 @@ def read_coco_source(source: SourceConfig, split: str) -> Reading:
     images = _images(path, plain)
     labels = {number: label for label, number in enumerate(categories)}
     regions = {
-        number: Regions(image['width'], image['height']) for number, image in images.items()
+        number: AnnotationBuilder(image['width'], image['height'])
+        for number, image in images.items()
     }
-    tally = Tally(source.strict_labels)
+    tally = SkipLog(source.strict_labels)
     _read_annotations(path, plain, labels, regions, tally)
     paths = _find_images(root, path, split, images)
     names = _names(images)
@@ -66,14 +65,14 @@ def read_coco_source(source: SourceConfig, split: str) -> Reading:
         )
         for number, image in images.items()
     ]
-    return Reading(tuple(categories.values()), samples, ids=categories, notes=tally.notes())
+    return DatasetSplit(tuple(categories.values()), samples, ids=categories, notes=tally.notes())
 
 
 def find_json(root: Path, split: str) -> Path:
     """
     Find the annotation file of a split.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param split: a JSON file, as a path or as ``train`` for ``instances_train.json``,
         ``instances_train2017.json`` or ``train.json`` in ``annotations``, ``train.json``, or
         ``train/_annotations.coco.json``.
@@ -158,7 +157,7 @@ def _categories(path: Path, plain: Record) -> dict[int, str]:
 
 
 def _images(path: Path, plain: Record) -> dict[int, Record]:
-    """Read the photographs by their ids."""
+    """Read the images by their ids."""
     images: dict[int, Record] = {}
     names: set[str] = set()
 
@@ -186,9 +185,13 @@ def _images(path: Path, plain: Record) -> dict[int, Record]:
 
 
 def _read_annotations(
-    path: Path, plain: Record, labels: dict[int, int], regions: dict[int, Regions], tally: Tally
+    path: Path,
+    plain: Record,
+    labels: dict[int, int],
+    regions: dict[int, AnnotationBuilder],
+    tally: SkipLog,
 ) -> None:
-    """Read the objects of all photographs."""
+    """Read the objects of all images."""
 
     def check(record: Record, where: str) -> None:
         for key, known, what in (
@@ -248,7 +251,7 @@ def image_folders(root: Path, path: Path, split: str) -> list[Path]:
     """
     List the folders that the images of a split may be in, the likeliest first.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param path: the annotation file.
     :param split: its name, or the path that was given.
     """
@@ -257,7 +260,7 @@ def image_folders(root: Path, path: Path, split: str) -> list[Path]:
     return list(dict.fromkeys([*(root / name for name in near), path.parent]))
 
 
-def find_image(places: Sequence[Path], name: str, folders: Folders) -> Path | None:
+def find_image(places: Sequence[Path], name: str, folders: DirectoryIndex) -> Path | None:
     """
     Find the file of an image.
 
@@ -270,8 +273,8 @@ def find_image(places: Sequence[Path], name: str, folders: Folders) -> Path | No
 
 
 def _find_images(root: Path, path: Path, split: str, images: dict[int, Record]) -> dict[int, Path]:
-    """Find the files of all photographs."""
-    places, folders = image_folders(root, path, split), Folders()
+    """Find the files of all images."""
+    places, folders = image_folders(root, path, split), DirectoryIndex()
     found, missing = {}, []
     for number, image in images.items():
         there = find_image(places, image['file_name'], folders)
@@ -289,7 +292,7 @@ def _find_images(root: Path, path: Path, split: str, images: dict[int, Record]) 
 
 
 def _names(images: dict[int, Record]) -> dict[int, str]:
-    """Name photographs by their files, without suffix unless that makes two the same."""
+    """Name images by their files, without suffix unless that makes two the same."""
     short = {
         number: Path(image['file_name']).with_suffix('').as_posix()
         for number, image in images.items()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import hashlib
 
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes, targets
+from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.config.augmentation import AugmentationConfig
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch.utils.data import Dataset, Sampler
-
-__all__ = ['Batch', 'collate', 'EpochSampler', 'seed_of', 'TrainingSet']
 
 Size = tuple[int, int]  # (height, width) of the network input, pixels
 Key = tuple[int, int, Size]  # (epoch, index of the sample, size)
@@ -85,7 +83,7 @@ class TrainingSet(Dataset[Item]):
     worker makes it, nor when. An item is asked for by (epoch, index, size), the size being the
     (height, width) of the network input of its batch, pixels.
 
-    :param samples: the photographs.
+    :param samples: the images.
     :param spec: the model; its own input size is what scales are relative to.
     :param augmentation: what may happen; None for what the drone sees.
     :param matching: which prior answers for which object.
@@ -97,7 +95,7 @@ class TrainingSet(Dataset[Item]):
         samples: Sequence[Sample],
         spec: ModelSpec,
         augmentation: AugmentationConfig | None,
-        matching: Matching,
+        matching: MatchingConfig,
         seed: int,
     ) -> None:
         self._samples = samples
@@ -128,15 +126,15 @@ class TrainingSet(Dataset[Item]):
         name = self._samples[index].name
         generator = np.random.default_rng(seed_of(self._seed, epoch, name))
         seen = augment(self._samples, index, self._spec, size, self._augmentation, generator)
-        goal = targets(
+        target = encode_targets(
             seen.boxes,
             seen.labels,
             seen.ignore,
-            prior_boxes(spec_at(self._spec, size)),
+            generate_priors(spec_at(self._spec, size)),
             self._spec.variances,
             self._matching,
         )
-        return name, seen.image, goal.classes, goal.offsets
+        return name, seen.image, target.classes, target.offsets
 
 
 def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:

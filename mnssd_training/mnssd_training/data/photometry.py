@@ -1,9 +1,9 @@
 """
-Colours of a photograph to other colours: the photometric distortion of SSD, and thermal tones.
+Colours of an image to other colours: the photometric distortion of SSD, and thermal tones.
 
 Liu et al., SSD, ECCV 2016, section 2.2, after Howard, arXiv:1312.5402. What changes each channel
 by itself is composed to one lookup table; the means and histograms that it needs are those of the
-photograph, seen through the table so far.
+image, seen through the table so far.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,6 @@ from mnssd_training.config.augmentation import AugmentationConfig
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['draw_tones', 'Tones', 'with_tones']
-
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601, of red, green and blue
 PROBABILITY = 0.5  # of each change that is configured
 DEGREES = 360.0  # a turn of the hue
@@ -22,9 +20,9 @@ LEVELS = np.arange(256, dtype=np.float32)[:, None].repeat(3, axis=1)
 
 
 @dataclass(frozen=True)
-class Tones:
+class ColorJitterParams:
     """
-    What happens to the colours of a photograph, in this order.
+    What happens to the colours of an image, in this order.
 
     :ivar invert: make a negative.
     :ivar equalise: spread the histogram of each channel.
@@ -44,9 +42,11 @@ class Tones:
     contrast_last: bool = False
 
 
-def draw_tones(config: AugmentationConfig, generator: np.random.Generator) -> Tones:
+def sample_color_jitter(
+    config: AugmentationConfig, generator: np.random.Generator
+) -> ColorJitterParams:
     """
-    Draw what happens to the colours of a photograph.
+    Draw what happens to the colours of an image.
 
     :param config: what may happen.
     :param generator: of the draw.
@@ -56,7 +56,7 @@ def draw_tones(config: AugmentationConfig, generator: np.random.Generator) -> To
     changes = (config.brightness, config.contrast, config.saturation, config.hue)
     shifts = generator.uniform(-1.0, 1.0, 4) * changes * (np.array(draws) < PROBABILITY)
     brightness, contrast, saturation, hue = shifts.tolist()
-    return Tones(
+    return ColorJitterParams(
         invert=invert < config.invert,
         equalise=equalise < config.equalise,
         brightness=1 + brightness,
@@ -67,9 +67,9 @@ def draw_tones(config: AugmentationConfig, generator: np.random.Generator) -> To
     )
 
 
-def with_tones(image: NDArray[np.uint8], tones: Tones) -> NDArray[np.uint8]:
+def apply_color_jitter(image: NDArray[np.uint8], tones: ColorJitterParams) -> NDArray[np.uint8]:
     """
-    Change the colours of a photograph.
+    Change the colours of an image.
 
     :param image: ``(height, width, 3)`` uint8 RGB.
     :param tones: what happens.
@@ -111,7 +111,7 @@ def _equalised(curve: NDArray[np.float32], histogram: NDArray[np.float32]) -> ND
     Spread the levels of each channel, so that each is met about as often.
 
     :param curve: ``(256, 3)``, whole levels.
-    :param histogram: ``(256, 3)`` of the photograph before the curve.
+    :param histogram: ``(256, 3)`` of the image before the curve.
     :return: ``(256, 3)``.
     """
     spread = np.empty_like(curve)
@@ -133,7 +133,7 @@ def _contrasted(
     Change the distance from the mean grey.
 
     :param curve: ``(256, 3)``.
-    :param histogram: ``(256, 3)`` of the photograph before the curve.
+    :param histogram: ``(256, 3)`` of the image before the curve.
     :param factor: of the distance.
     :return: ``(256, 3)``.
     """

@@ -1,4 +1,4 @@
-"""What a reader of one data set format gives, and what all readers share."""
+"""What a reader of one dataset format gives, and what all readers share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,22 +16,6 @@ from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    'Folders',
-    'header_size',
-    'IGNORE_NAMES',
-    'IMAGE_SUFFIXES',
-    'MAX_ANNOTATION',
-    'MAX_LIST',
-    'read_classes',
-    'read_text',
-    'read_xml',
-    'Reading',
-    'Regions',
-    'Tally',
-    'unique_names',
-]
-
 IGNORE_NAMES = frozenset({'dontcare', 'ignore', 'ignored', 'ignored regions', 'misc'})
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 FLOAT32 = struct.Struct('4f')
@@ -42,14 +26,14 @@ DOCUMENT_TYPE = re.compile(r'<!\s*(DOCTYPE|ENTITY)', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Reading:
+class DatasetSplit:
     """
-    One split of one data set, in its own class names.
+    One split of one dataset, in its own class names.
 
     :ivar class_names: the labels of the samples count in these.
-    :ivar samples: the photographs.
-    :ivar declared: whether the data set lists its classes; else they were found in annotations.
-    :ivar ids: class names by the numbers that the data set gives them, if it does.
+    :ivar samples: the images.
+    :ivar declared: whether the dataset lists its classes; else they were found in annotations.
+    :ivar ids: class names by the numbers that the dataset gives them, if it does.
     :ivar notes: what was skipped, for the user to read.
     """
 
@@ -60,12 +44,12 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-class Regions:
+class AnnotationBuilder:
     """
-    The boxes of one photograph as they are gathered.
+    The boxes of one image as they are gathered.
 
-    :param width: of the photograph, pixels.
-    :param height: of the photograph, pixels.
+    :param width: of the image, pixels.
+    :param height: of the image, pixels.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -81,7 +65,7 @@ class Regions:
 
     def clip(self, box: Sequence[float]) -> tuple[float, ...] | None:
         """
-        Cut a box at the edges of the photograph, as float32, which is what is kept.
+        Cut a box at the edges of the image, as float32, which is what is kept.
 
         :param box: xyxy, pixels.
         :return: xyxy, or None if nothing is left.
@@ -98,7 +82,7 @@ class Regions:
 
     def touches(self, box: Sequence[float]) -> bool:
         """
-        Tell whether a box has a point in common with the photograph.
+        Tell whether a box has a point in common with the image.
 
         :param box: xyxy, pixels.
         :return: whether it is not wholly outside.
@@ -135,7 +119,7 @@ class Regions:
         )
 
 
-class Tally:
+class SkipLog:
     """
     Counts what is skipped, or refuses it.
 
@@ -177,7 +161,7 @@ class Tally:
         )
 
 
-class Folders:
+class DirectoryIndex:
     """Which files are there, by listing each folder once instead of asking for each file."""
 
     def __init__(self) -> None:
@@ -247,7 +231,7 @@ def read_xml(path: Path) -> ElementTree.Element:
 
 def read_classes(root: Path) -> tuple[str, ...]:
     """
-    Read the class list of a data set.
+    Read the class list of a dataset.
 
     :param root: folder with ``classes.txt``, one name a line.
     :return: the names in the order of their labels.
@@ -277,10 +261,10 @@ def header_size(path: Path) -> tuple[int, int]:
 
 def unique_names(paths: Sequence[Path], root: Path) -> list[str]:
     """
-    Name photographs by their files.
+    Name images by their files.
 
     :param paths: the image files.
-    :param root: the folder of the data set.
+    :param root: the folder of the dataset.
     :return: the stems; where two are the same, the paths from the root without suffix; where
         even these are the same, with it.
     """

@@ -17,8 +17,6 @@ from mnssd_perception.files import sync_folder
 from mnssd_perception.text import mask_secrets
 from mnssd_training.errors import DatasetError
 
-__all__ = ['is_remote', 'read_entry', 'read_url', 'Shard', 'ShardEntry']
-
 TRIES = 3
 FIRST_WAIT = 0.5  # seconds before the second try; doubled before each further one
 BLOCK = 1 << 20  # bytes
@@ -28,12 +26,12 @@ T = TypeVar('T')
 @dataclass(frozen=True)
 class Shard:
     """
-    A tar of photographs.
+    A tar of images.
 
     :ivar url: a path, or an address that fsspec knows, such as ``s3://`` and ``https://``.
     :ivar size: bytes.
     :ivar sha256: of the whole tar, hex.
-    :ivar cache: folder that keeps remote tars; empty to read each photograph where it is.
+    :ivar cache: folder that keeps remote tars; empty to read each image where it is.
     """
 
     url: str
@@ -45,7 +43,7 @@ class Shard:
 @dataclass(frozen=True)
 class ShardEntry:
     """
-    The bytes of one photograph in a tar.
+    The bytes of one image in a tar.
 
     :ivar shard: the tar.
     :ivar member: its name in the tar.
@@ -110,7 +108,7 @@ def read_url(
 
 def read_entry(entry: ShardEntry) -> bytes:
     """
-    Read a photograph out of its tar.
+    Read an image out of its tar.
 
     :param entry: which one.
     :return: its bytes.

@@ -1,4 +1,4 @@
-"""One annotated photograph, whatever format it was read from."""
+"""One annotated image, whatever format it was read from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,15 @@ from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['ANY_CLASS', 'load_image', 'read_encoded', 'read_image', 'Sample', 'ShardEntry']
-
 ANY_CLASS = -1  # label of an ignore region that is not of one class
 
 
 @dataclass(frozen=True)
 class Sample:
     """
-    One annotated photograph.
+    One annotated image.
 
-    Whatever a data set marks as not to be learnt and not to be counted becomes an ignore region,
+    Whatever a dataset marks as not to be learnt and not to be counted becomes an ignore region,
     one way for all formats: VOC objects marked difficult, COCO crowds and VisDrone objects of
     score 0 hide their own class; regions of ``DontCare``, VisDrone's ignored regions and others,
     and classes renamed to nothing hide every class (:data:`ANY_CLASS`). Ignore regions are
@@ -48,7 +46,7 @@ class Sample:
 
 def load_image(sample: Sample) -> NDArray[np.uint8]:
     """
-    Read the photograph of a sample.
+    Read the image of a sample.
 
     :param sample: which one.
     :return: ``(height, width, 3)`` uint8 RGB.
@@ -60,7 +58,7 @@ def load_image(sample: Sample) -> NDArray[np.uint8]:
 
 def read_image(path: Path | ShardEntry) -> NDArray[np.uint8]:
     """
-    Read a photograph.
+    Read an image.
 
     :param path: the image file, or its bytes in a shard.
     :return: ``(height, width, 3)`` uint8 RGB.

@@ -1,4 +1,4 @@
-"""Samples to shards: tars of photographs with their annotations, and an index of them."""
+"""Samples to shards: tars of images with their annotations, and an index of them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,6 @@ from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['ShardLimit', 'write_shards']
-
 BLOCK = tarfile.BLOCKSIZE
 
 
@@ -36,8 +34,8 @@ class ShardLimit:
     """
     When a tar is full.
 
-    :ivar images: photographs.
-    :ivar size: bytes; the photograph that reaches it still goes in.
+    :ivar images: images.
+    :ivar size: bytes; the image that reaches it still goes in.
     """
 
     images: int = 10_000
@@ -56,16 +54,16 @@ def write_shards(
 
     The same samples give the same bytes. Files appear when all are written, the index last.
 
-    :param samples: the photographs, copied as they are encoded.
+    :param samples: the images, copied as they are encoded.
     :param class_names: in the order of their labels.
     :param folder: where to; is made if need be.
     :param split: names the files.
     :param limit: when a tar is full.
     :return: the tars and the index.
-    :raises DatasetError: if a photograph cannot be read, or if such shards are there already.
+    :raises DatasetError: if an image cannot be read, or if such shards are there already.
     """
     if not samples:
-        raise DatasetError(folder / index_name(split), 'there is no photograph to write')
+        raise DatasetError(folder / index_name(split), 'there is no image to write')
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = [folder / index_name(split), *sorted(folder.glob(f'{split}-*.tar'))]
@@ -118,7 +116,7 @@ def _write(
 def _add(
     tar: tarfile.TarFile, key: str, sample: Sample, class_names: Sequence[str], shard: int
 ) -> EntryRecord:
-    """Add a photograph and its annotation to a tar."""
+    """Add an image and its annotation to a tar."""
     content = read_encoded(sample.path)
     if not content:
         raise DatasetError(sample.path, 'the image is empty')

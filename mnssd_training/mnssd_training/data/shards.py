@@ -1,9 +1,9 @@
 """
-Shards to samples: photographs in tars, with an index beside them.
+Shards to samples: images in tars, with an index beside them.
 
-``<split>-000000.tar`` and so on hold each photograph and its annotation, as WebDataset has it, so
+``<split>-000000.tar`` and so on hold each image and its annotation, as WebDataset has it, so
 that whatever reads WebDataset reads them. ``<split>.index.json`` says where in which tar each
-photograph is and holds all annotations: samples are shuffled over all tars, read by byte ranges
+image is and holds all annotations: samples are shuffled over all tars, read by byte ranges
 and resumed at any of them, wherever the tars are.
 """
 
@@ -11,22 +11,11 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
-from mnssd_training.data.reading import Reading, Regions
+from mnssd_training.data.reading import AnnotationBuilder, DatasetSplit
 from mnssd_training.data.remote import is_remote, read_url, Shard, ShardEntry
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
-
-__all__ = [
-    'AnnotationRecord',
-    'Box',
-    'EntryRecord',
-    'index_name',
-    'IndexRecord',
-    'read_shards',
-    'shard_name',
-    'ShardRecord',
-]
 
 # Limits on what an index may announce: they are checked before anything is read by it.
 MAX_INDEX = 512 << 20  # bytes; COCO's is 60 MB
@@ -45,7 +34,7 @@ class _Record(BaseModel):
 
 class AnnotationRecord(_Record):
     """
-    What is known of a photograph.
+    What is known of an image.
 
     :ivar name: of the sample.
     :ivar size: (height, width), pixels.
@@ -65,7 +54,7 @@ class AnnotationRecord(_Record):
 
 class EntryRecord(AnnotationRecord):
     """
-    A photograph and where it is.
+    An image and where it is.
 
     :ivar shard: number of the tar, from 0.
     :ivar member: its name in the tar.
@@ -102,7 +91,7 @@ class IndexRecord(_Record):
     :ivar format: of the index.
     :ivar class_names: in the order of their labels.
     :ivar shards: the tars.
-    :ivar samples: the photographs.
+    :ivar samples: the images.
     """
 
     format: Literal['mnssd-shards-1']
@@ -115,7 +104,7 @@ def index_name(split: str) -> str:
     """
     Name the index of a split.
 
-    :param split: of the data set.
+    :param split: of the dataset.
     :return: a file name.
     """
     return f'{split}.index.json'
@@ -125,20 +114,20 @@ def shard_name(split: str, number: int) -> str:
     """
     Name a tar of a split.
 
-    :param split: of the data set.
+    :param split: of the dataset.
     :param number: from 0.
     :return: a file name.
     """
     return f'{split}-{number:06d}.tar'
 
 
-def read_shards(root: str, split: str, cache: str = '') -> Reading:
+def read_shards(root: str, split: str, cache: str = '') -> DatasetSplit:
     """
-    Read one split of a data set in shards. Only the index is read.
+    Read one split of a dataset in shards. Only the index is read.
 
     :param root: folder or address of the index and the tars.
     :param split: name of the split.
-    :param cache: folder that keeps remote tars; empty to read photographs where they are.
+    :param cache: folder that keeps remote tars; empty to read images where they are.
     :return: what the split holds.
     :raises DatasetError: if the index cannot be read or is wrong.
     """
@@ -159,7 +148,7 @@ def read_shards(root: str, split: str, cache: str = '') -> Reading:
     samples = [_sample(url, record, shards, len(names)) for record in index.samples]
     if len({sample.name for sample in samples}) < len(samples):
         raise DatasetError(url, 'two samples have the same name; make the shards anew')
-    return Reading(tuple(index.class_names), samples)
+    return DatasetSplit(tuple(index.class_names), samples)
 
 
 def _parse(url: str, content: bytes) -> IndexRecord:
@@ -186,7 +175,7 @@ def _sample(url: str, record: EntryRecord, shards: list[Shard], num_classes: int
     if record.offset + record.length > shard.size:
         raise wrong(f'ends beyond {shard.url}')
     height, width = record.size
-    regions = Regions(width, height)
+    regions = AnnotationBuilder(width, height)
     for boxes, labels, ignore in (
         (record.boxes, record.labels, False),
         (record.ignore, record.ignore_labels, True),

@@ -1,4 +1,4 @@
-"""The ``data`` section of an experiment to its photographs."""
+"""The ``data`` section of an experiment to its images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from mnssd_training.data.classes import (
     relabel,
 )
 from mnssd_training.data.coco import read_coco_source
-from mnssd_training.data.reading import Reading
+from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.remote import is_remote
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.shards import read_shards
@@ -23,13 +23,11 @@ from mnssd_training.data.voc import read_voc_source
 from mnssd_training.data.yolo import read_yolo_source
 from mnssd_training.errors import ConfigError, DatasetError
 
-__all__ = ['read_samples', 'read_splits', 'Splits']
-
 
 @dataclass(frozen=True)
 class Splits:
     """
-    The photographs of an experiment.
+    The images of an experiment.
 
     :ivar class_names: in the order of their labels.
     :ivar train: to train on.
@@ -45,16 +43,16 @@ class Splits:
 
 def read_splits(config: DataConfig) -> Splits:
     """
-    Read the photographs of an experiment.
+    Read the images of an experiment.
 
-    With several data sets, names of samples begin with the number of theirs.
+    With several datasets, names of samples begin with the number of theirs.
 
-    :param config: which data sets.
+    :param config: which datasets.
     :return: both splits with their joint class list.
     :raises DatasetError: naming the file that is missing or wrong.
     :raises ConfigError: if class lists do not go together.
     """
-    read: list[tuple[SourceConfig, list[Reading], list[Reading]]] = []
+    read: list[tuple[SourceConfig, list[DatasetSplit], list[DatasetSplit]]] = []
     for source in (config, *config.more):
         splits = (source.train_split, source.val_split)
         train, val = (
@@ -86,13 +84,13 @@ def read_samples(
     source: SourceConfig, split: str, class_names: Sequence[str] = ()
 ) -> list[Sample]:
     """
-    Read one split of one data set, to score on.
+    Read one split of one dataset, to score on.
 
-    :param source: the data set.
-    :param split: its list of photographs, by name or as a path.
+    :param source: the dataset.
+    :param split: its list of images, by name or as a path.
     :param class_names: the classes in the order of their labels, as of a model; by default those
-        of the data set.
-    :return: all photographs of the split.
+        of the dataset.
+    :return: all images of the split.
     :raises DatasetError: naming the file that is missing or wrong.
     """
     cache = source.cache if isinstance(source, DataConfig) else ''
@@ -103,7 +101,7 @@ def read_samples(
 
 def _read(
     source: SourceConfig, split: str, training: bool, classes: Sequence[str], cache: str
-) -> Reading:
+) -> DatasetSplit:
     """Read one split by the reader of its format."""
     if source.format != 'shards' and not is_remote(source.root):
         _check_folder(source.root)
@@ -121,7 +119,7 @@ def _read(
     return _background(reader(), source) if training else reader()
 
 
-def _background(reading: Reading, source: SourceConfig) -> Reading:
+def _background(reading: DatasetSplit, source: SourceConfig) -> DatasetSplit:
     """Keep images without objects to train on, or leave them out, whatever the format."""
     shown = [sample for sample in reading.samples if len(sample.boxes)]
     num = len(reading.samples) - len(shown)
@@ -149,19 +147,19 @@ def _check_folder(root: str) -> None:
     except (OSError, ValueError):  # a name that no folder can have
         there = False
     if not there:
-        raise DatasetError(path, 'no such folder; set data.root to that of the data set')
+        raise DatasetError(path, 'no such folder; set data.root to that of the dataset')
 
 
 def _prefixed(samples: Iterable[Sample], prefix: str) -> list[Sample]:
-    """Make names of samples differ between data sets."""
+    """Make names of samples differ between datasets."""
     if not prefix:
         return list(samples)
     return [replace(sample, name=prefix + sample.name) for sample in samples]
 
 
 def _leaks(train: Sequence[Sample], val: Sequence[Sample]) -> list[str]:
-    """Note photographs that are in both splits."""
+    """Note images that are in both splits."""
     both = {str(sample.path) for sample in train} & {str(sample.path) for sample in val}
     if not both:
         return []
-    return [f'HIGH: {len(both)} photographs are in both splits, such as {min(both)}']
+    return [f'HIGH: {len(both)} images are in both splits, such as {min(both)}']

@@ -1,7 +1,7 @@
 """
 Samples to what the network sees in training.
 
-What is shown of which photographs is drawn from sizes and boxes alone; then each photograph is
+What is shown of which images is drawn from sizes and boxes alone; then each image is
 read and resampled once, and the colours of the whole are changed. Without augmentation the
 network sees what it sees on the drone, to the bit.
 """
@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from itertools import product
 
 import cv2
-from mnssd_perception.ssd import ModelSpec, resizing
+from mnssd_perception.ssd import ModelSpec, resize_transform
 from mnssd_perception.ssd.resize import PADDING
 from mnssd_training.config.augmentation import AugmentationConfig
-from mnssd_training.data.photometry import draw_tones, with_tones
+from mnssd_training.data.photometry import apply_color_jitter, sample_color_jitter
 from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.data.view import flip, look, render, tile_of, View, view_of
-from mnssd_training.data.windows import iou_crop, jittered, whole, zoomed_out
+from mnssd_training.data.view import flip, render, tile_of, transform_boxes, View, view_of
+from mnssd_training.data.windows import iou_crop, large_scale_jitter, whole, zoomed_out
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['augment', 'NetworkSample', 'UNCHANGED']
 
 UNCHANGED = AugmentationConfig(
     zoom_out=0, crop=0, horizontal_flip=0, brightness=0, contrast=0, saturation=0, hue=0
@@ -29,7 +27,7 @@ UNCHANGED = AugmentationConfig(
 SLIVER = 1e-3  # pixels; what is thinner is gone
 MOSAIC_CENTRE = (0.25, 0.75)  # where the four meet, in sides of the input
 MOSAIC_SCALES = (0.5, 1.0)  # of the four, where no jitter says otherwise
-MIXUP_BETA = 8.0  # of the shares of two blended photographs: both stay visible
+MIXUP_BETA = 8.0  # of the shares of two blended images: both stay visible
 
 Shown = list[tuple[Sample, View]]
 
@@ -37,7 +35,7 @@ Shown = list[tuple[Sample, View]]
 @dataclass(frozen=True)
 class NetworkSample:
     """
-    A photograph as the network sees it.
+    An image as the network sees it.
 
     :ivar image: ``(height, width, 3)`` uint8 RGB of the input size.
     :ivar boxes: ``(N, 4)`` float32 xyxy, fractions of the input.
@@ -60,16 +58,16 @@ def augment(
     generator: np.random.Generator,
 ) -> NetworkSample:
     """
-    Show a photograph to the network in training.
+    Show an image to the network in training.
 
     :param samples: the training set, which mosaic and mixup take partners from.
-    :param index: of the photograph.
+    :param index: of the image.
     :param spec: the model; at scale 1, jitter shows what it sees at its own input size.
     :param size: (height, width) of the network input, pixels.
     :param config: what may happen; None for what the drone sees.
     :param generator: of all draws.
     :return: what the network sees.
-    :raises DatasetError: if a photograph cannot be read.
+    :raises DatasetError: if an image cannot be read.
     """
     config = config or UNCHANGED
     layers = [_arrange(samples, index, spec, size, config, generator)]
@@ -78,12 +76,12 @@ def augment(
         partner = int(generator.integers(len(samples)))
         layers.append(_arrange(samples, partner, spec, size, config, generator))
         share = generator.beta(MIXUP_BETA, MIXUP_BETA)
-    tones = draw_tones(config, generator)
+    tones = sample_color_jitter(config, generator)
     image, *others = [_paint(shown, size) for shown in layers]
     for other in others:
         image = cv2.addWeighted(image, share, other, 1 - share, 0)
     boxes, labels, ignore = _annotate([pair for shown in layers for pair in shown], size, config)
-    return NetworkSample(with_tones(image, tones), boxes, labels, ignore)
+    return NetworkSample(apply_color_jitter(image, tones), boxes, labels, ignore)
 
 
 def _arrange(
@@ -94,7 +92,7 @@ def _arrange(
     config: AugmentationConfig,
     generator: np.random.Generator,
 ) -> Shown:
-    """Draw what is shown of which photographs, and where."""
+    """Draw what is shown of which images, and where."""
     sample, (height, width) = samples[index], size
     if generator.random() >= config.mosaic:
         return [(sample, _draw_view(sample, spec, (0, 0, width, height), size, config, generator))]
@@ -119,17 +117,19 @@ def _draw_view(
     config: AugmentationConfig,
     generator: np.random.Generator,
 ) -> View:
-    """Draw what is shown of one photograph in a tile of the network input."""
+    """Draw what is shown of one image in a tile of the network input."""
     tile_size = (tile[3] - tile[1], tile[2] - tile[0])
     area, has_jitter = tile, generator.random() < config.jitter
     if has_jitter or tile_size != size:
         scales = config.jitter_scale if has_jitter else MOSAIC_SCALES
-        seen_at = resizing(sample.size, spec.input_size if has_jitter else size, spec.resize)
+        seen_at = resize_transform(
+            sample.size, spec.input_size if has_jitter else size, spec.resize
+        )
         unit = (
             seen_at.content_size[0] / sample.size[0],
             seen_at.content_size[1] / sample.size[1],
         )
-        window = jittered(
+        window = large_scale_jitter(
             sample.size, sample.boxes, tile_size, unit, scales, config.jitter_aspect, generator
         )
     else:
@@ -144,7 +144,7 @@ def _draw_view(
 
 
 def _paint(shown: Shown, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read and resample the photographs, ``(height, width, 3)`` uint8 RGB."""
+    """Read and resample the images, ``(height, width, 3)`` uint8 RGB."""
     canvas = np.empty((*size, 3), np.uint8)
     places = [view.place for _, view in shown]
     covered = sum((right - left) * (bottom - top) for left, top, right, bottom in places)
@@ -166,18 +166,18 @@ def _annotate(
     """
     boxes, labels, ignore = [], [], []
     for sample, view in shown:
-        seen, visible = look(view, sample.boxes)
+        seen, visible = transform_boxes(view, sample.boxes)
         sides = seen[:, 2:] - seen[:, :2]
         is_clear = (visible >= config.min_visible) & (sides > config.min_side).all(axis=1)
-        regions, _ = look(view, sample.ignore)
+        regions, _ = transform_boxes(view, sample.ignore)
         boxes.append(seen[is_clear])
         labels.append(sample.labels[is_clear])
         ignore += [seen[~is_clear], regions]
-    goal, hidden = np.concatenate(boxes), np.concatenate(ignore)
+    target, hidden = np.concatenate(boxes), np.concatenate(ignore)
     hidden = hidden[(hidden[:, 2:] - hidden[:, :2] > SLIVER).all(axis=1)]
     scale = np.array(size[::-1] * 2, np.float64)
     return (
-        (goal / scale).astype(np.float32),
+        (target / scale).astype(np.float32),
         np.concatenate(labels),
         (hidden / scale).astype(np.float32),
     )

@@ -12,18 +12,16 @@ from pathlib import Path
 
 from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.reading import (
+    AnnotationBuilder,
+    DatasetSplit,
     header_size,
     IMAGE_SUFFIXES,
     MAX_ANNOTATION,
     read_text,
-    Reading,
-    Regions,
-    Tally,
+    SkipLog,
 )
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import DatasetError
-
-__all__ = ['read_visdrone_source', 'VISDRONE_CLASSES']
 
 VISDRONE_CLASSES = (
     'pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus',
@@ -33,14 +31,14 @@ IGNORED, OTHERS = 0, 11
 COLUMNS = 8
 
 
-def read_visdrone_source(source: SourceConfig, split: str) -> Reading:
+def read_visdrone_source(source: SourceConfig, split: str) -> DatasetSplit:
     """
-    Read one split of a data set of VisDrone-DET layout.
+    Read one split of a dataset of VisDrone-DET layout.
 
     Boxes without area, of which the challenge has a few, are skipped and counted, or refused with
     ``strict_labels``. All else that is wrong is an error.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param split: a folder with ``images`` and ``annotations``, as a path or by its name, such as
         ``train`` for ``VisDrone2019-DET-train``.
     :return: what the split holds.
@@ -59,14 +57,14 @@ def read_visdrone_source(source: SourceConfig, split: str) -> Reading:
             raise DatasetError(
                 names[alone[0]], f'has no {what}; {len(alone)} of {len(names)} have none'
             )
-    tally = Tally(source.strict_labels)
+    tally = SkipLog(source.strict_labels)
     samples = []
     for name, image in sorted(images.items()):
         height, width = header_size(image)
-        regions = Regions(width, height)
+        regions = AnnotationBuilder(width, height)
         _read_annotation(annotations[name], regions, tally)
         samples.append(Sample(name, image, (height, width), *regions.arrays()))
-    return Reading(VISDRONE_CLASSES, samples, notes=tally.notes())
+    return DatasetSplit(VISDRONE_CLASSES, samples, notes=tally.notes())
 
 
 def _folder(root: Path, split: str) -> Path:
@@ -102,7 +100,7 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return files
 
 
-def _read_annotation(path: Path, regions: Regions, tally: Tally) -> None:
+def _read_annotation(path: Path, regions: AnnotationBuilder, tally: SkipLog) -> None:
     """Read the objects of one annotation."""
     for number, line in enumerate(read_text(path, MAX_ANNOTATION).splitlines(), 1):
         if not line.strip():
@@ -117,7 +115,7 @@ def _read_annotation(path: Path, regions: Regions, tally: Tally) -> None:
             tally.skip(
                 'boxes without area',
                 f'{path.name}:{number}',
-                f'nothing of {line.strip()!r} is inside the photograph',
+                f'nothing of {line.strip()!r} is inside the image',
             )
         elif category in (IGNORED, OTHERS):
             regions.add(box, ANY_CLASS)

@@ -16,18 +16,16 @@ from xml.etree import ElementTree
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.reading import (
+    AnnotationBuilder,
+    DatasetSplit,
     IGNORE_NAMES,
     IMAGE_SUFFIXES,
     read_classes,
     read_text,
     read_xml,
-    Reading,
-    Regions,
 )
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import DatasetError
-
-__all__ = ['find_image', 'read_classes', 'read_voc', 'read_voc_annotation', 'read_voc_source']
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,14 @@ class _Annotation:
     objects: tuple[_Object, ...]
 
 
-def read_voc_source(source: SourceConfig, split: str) -> Reading:
+def read_voc_source(source: SourceConfig, split: str) -> DatasetSplit:
     """
-    Read one split of a data set of PASCAL VOC layout.
+    Read one split of a dataset of PASCAL VOC layout.
 
     The classes are those of ``classes.txt``; without it, the names that the annotations hold, by
     alphabet, which is also the order of the twenty of the challenge.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param split: a list in ``ImageSets/Main``, by name or as a path; a flag after a name, as in
         the lists of one class, is not looked at.
     :return: what the split holds.
@@ -75,7 +73,7 @@ def read_voc_source(source: SourceConfig, split: str) -> Reading:
         )
         for name, annotation in zip(names, annotations)
     ]
-    return Reading(classes, samples, declared)
+    return DatasetSplit(classes, samples, declared)
 
 
 def read_voc(root: Path, split: str, class_names: tuple[str, ...] | None = None) -> list[Sample]:
@@ -138,7 +136,7 @@ def _read_list(root: Path, split: str) -> list[str]:
 def _classes(
     source: SourceConfig, root: Path, annotations: Sequence[_Annotation]
 ) -> tuple[tuple[str, ...], bool]:
-    """Find out the classes, and whether the data set lists them."""
+    """Find out the classes, and whether the dataset lists them."""
     renamed = tuple(name for name in source.rename if name != '*')
     found = {item.name for annotation in annotations for item in annotation.objects}
     found = {name for name in found if name in renamed or name.lower() not in IGNORE_NAMES}
@@ -172,7 +170,7 @@ def _sample(
 ) -> Sample:
     """Give the objects of an annotation their labels."""
     path, (height, width) = annotation.path, annotation.size
-    regions = Regions(width, height)
+    regions = AnnotationBuilder(width, height)
     for index, item in enumerate(annotation.objects):
         box = regions.clip(item.box)
         if box is None:

@@ -1,4 +1,4 @@
-"""Sizes and boxes of a photograph to the window of it that is shown: zoom-out, crop, jitter."""
+"""Sizes and boxes of an image to the window of it that is shown: zoom-out, crop, jitter."""
 
 from collections.abc import Sequence
 import math
@@ -8,8 +8,6 @@ from mnssd_training.data.view import Window
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['iou_crop', 'jittered', 'whole', 'zoomed_out']
-
 TRIES = 50  # of a crop: as many as the authors of SSD make
 MAX_ASPECT = 2.0  # of a crop, either way (Liu et al., SSD, section 2.2)
 AROUND_OBJECT = 0.5  # part of the jittered windows; the rest lies anywhere
@@ -18,10 +16,10 @@ MARGIN = 0.1  # in windows, between the centre of that object and the edge
 
 def whole(size: tuple[int, int]) -> Window:
     """
-    Show the photograph as it is.
+    Show the image as it is.
 
-    :param size: (height, width) of the photograph.
-    :return: xyxy, pixels of the photograph.
+    :param size: (height, width) of the image.
+    :return: xyxy, pixels of the image.
     """
     return 0.0, 0.0, float(size[1]), float(size[0])
 
@@ -30,10 +28,10 @@ def zoomed_out(window: Window, max_side: float, generator: np.random.Generator) 
     """
     Put a window somewhere into a larger one of its shape.
 
-    :param window: xyxy, pixels of the photograph.
+    :param window: xyxy, pixels of the image.
     :param max_side: largest side, in sides of the window.
     :param generator: of the draw.
-    :return: xyxy, pixels of the photograph, beyond which it may reach.
+    :return: xyxy, pixels of the image, beyond which it may reach.
     """
     x1, y1, x2, y2 = window
     ratio = generator.uniform(1.0, max_side)
@@ -56,12 +54,12 @@ def iou_crop(
     The centre of some object lies in the crop, and its IoU with the crop is at least one of
     ``ious``: that is drawn among those that any of fifty crops reaches.
 
-    :param window: xyxy, pixels of the photograph.
-    :param boxes: ``(N, 4)`` xyxy, pixels of the photograph.
+    :param window: xyxy, pixels of the image.
+    :param boxes: ``(N, 4)`` xyxy, pixels of the image.
     :param ious: what to draw from; 1 or more stands for no crop.
     :param min_side: smallest side of a crop, in sides of the window.
     :param generator: of the draw.
-    :return: xyxy, pixels of the photograph; ``window`` itself where there is no such crop.
+    :return: xyxy, pixels of the image; ``window`` itself where there is no such crop.
     """
     origin, full = np.array(window[:2]), np.subtract(window[2:], window[:2])
     sides = generator.uniform(min_side, 1.0, (TRIES, 2)) * full
@@ -69,7 +67,7 @@ def iou_crop(
     crops = np.concatenate((corners, corners + sides), axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = ((corners[:, None] < centres) & (centres < crops[:, None, 2:])).all(axis=2)
-    best = np.where(inside, boxes_of.iou(crops, boxes), -1.0).max(axis=1, initial=-1.0)
+    best = np.where(inside, boxes_of.box_iou(crops, boxes), -1.0).max(axis=1, initial=-1.0)
     best[np.abs(np.log(sides[:, 0] / sides[:, 1])) > math.log(MAX_ASPECT)] = -1.0
     for wanted in generator.permutation(np.asarray(ious, np.float64)):
         if wanted >= 1:
@@ -81,7 +79,7 @@ def iou_crop(
     return window
 
 
-def jittered(
+def large_scale_jitter(
     size: tuple[int, int],
     boxes: NDArray[np.floating],
     tile_size: tuple[int, int],
@@ -95,14 +93,14 @@ def jittered(
 
     Large-scale jitter (Ghiasi et al., Simple Copy-Paste, CVPR 2021) with a crop of fixed size.
 
-    :param size: (height, width) of the photograph.
-    :param boxes: ``(N, 4)`` xyxy, pixels of the photograph; half of the windows are around one.
+    :param size: (height, width) of the image.
+    :param boxes: ``(N, 4)`` xyxy, pixels of the image; half of the windows are around one.
     :param tile_size: (height, width), pixels of the network input.
-    :param unit: (y, x) pixels of the network input a pixel of the photograph at scale 1.
+    :param unit: (y, x) pixels of the network input a pixel of the image at scale 1.
     :param scales: smallest and largest scale; its logarithm is drawn.
     :param max_aspect: largest stretch of one side beside the other.
     :param generator: of the draw.
-    :return: xyxy, pixels of the photograph, beyond which it may reach.
+    :return: xyxy, pixels of the image, beyond which it may reach.
     """
     scale = math.exp(generator.uniform(math.log(scales[0]), math.log(scales[1])))
     stretch = math.exp(generator.uniform(-0.5, 0.5) * math.log(max_aspect))

@@ -1,11 +1,11 @@
 """
 YOLO text labels to samples.
 
-A data set is a folder with ``images/``, ``labels/``, ``classes.txt`` and lists of image paths in
+A dataset is a folder with ``images/``, ``labels/``, ``classes.txt`` and lists of image paths in
 ``splits/``, or one with the ``data.yaml`` of Ultralytics. Lists may hold paths of another
 computer: one that is not there is looked up by the end of its path. Labels count from 0 here as
 in the files; the 1 that makes room for the background is added where targets are made
-(:func:`mnssd_perception.ssd.targets`).
+(:func:`mnssd_perception.ssd.encode_targets`).
 
 An image with an empty label file or none shows no object, as Ultralytics has it. A label file
 with lines of which none is valid tells nothing, and its image is not trained on.
@@ -20,32 +20,19 @@ from mnssd_training.config.data import SourceConfig
 from mnssd_training.config.tree import Node
 from mnssd_training.config.yaml_text import read_yaml
 from mnssd_training.data.reading import (
-    Folders,
+    AnnotationBuilder,
+    DatasetSplit,
+    DirectoryIndex,
     header_size,
     IMAGE_SUFFIXES,
     MAX_ANNOTATION,
     read_classes,
     read_text,
-    Reading,
-    Regions,
-    Tally,
+    SkipLog,
     unique_names,
 )
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import ConfigError, DatasetError
-
-__all__ = [
-    'find_label',
-    'find_split',
-    'keypoint_columns',
-    'label_paths',
-    'list_images',
-    'parse_label',
-    'read_class_names',
-    'read_yolo_source',
-    'splits_in_yaml',
-    'usual_splits',
-]
 
 BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
 ROUNDING = 0.01  # of the image, that a corner of a polygon may be outside
@@ -63,32 +50,32 @@ Edges = tuple[float, float, float, float]
 
 def read_yolo_source(
     source: SourceConfig, split: str, training: bool, known: Sequence[str] = ()
-) -> Reading:
+) -> DatasetSplit:
     """
-    Read one split of a data set of YOLO layout.
+    Read one split of a dataset of YOLO layout.
 
     Lines that are no label, class ids beyond the class list and boxes of which nothing is inside
     the image are skipped and counted, or refused with ``strict_labels``. Boxes are cut at the
     edges of the image. Polygons become the boxes around them; of pose labels the boxes are read.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param split: see :func:`find_split`.
     :param training: leave out images of whose labels none is valid.
-    :param known: the classes, for a data set that does not list its own.
+    :param known: the classes, for a dataset that does not list its own.
     :return: what the split holds.
     :raises DatasetError: naming the file that is missing or wrong.
     """
     root = Path(source.root).expanduser()
     classes = read_class_names(root, known)
     num_keypoint_columns = keypoint_columns(root)
-    folders = Folders()
+    folders = DirectoryIndex()
     places = find_split(root, split)
     images = _existing(root, places, folders)
-    tally = Tally(source.strict_labels)
+    tally = SkipLog(source.strict_labels)
     samples, invalid, unlabelled = [], [], []
     for name, image in zip(unique_names(images, root), images):
         height, width = header_size(image)
-        regions = Regions(width, height)
+        regions = AnnotationBuilder(width, height)
         label, num_lines = find_label(root, image, folders), 0
         if label is None:
             unlabelled.append(image)
@@ -118,7 +105,7 @@ def read_yolo_source(
             f'expected a valid label in at least one of {len(images)} images, got none'
             + ''.join(f'; {note}' for note in notes),
         )
-    return Reading(classes, samples, ids=dict(enumerate(classes)), notes=tuple(notes))
+    return DatasetSplit(classes, samples, ids=dict(enumerate(classes)), notes=tuple(notes))
 
 
 # --- classes -------------------------------------------------------------------------------------
@@ -126,10 +113,10 @@ def read_yolo_source(
 
 def read_class_names(root: Path, known: Sequence[str] = ()) -> tuple[str, ...]:
     """
-    Read the class list of a data set.
+    Read the class list of a dataset.
 
     :param root: folder with ``classes.txt`` or ``data.yaml``.
-    :param known: the classes, for a data set that does not list its own.
+    :param known: the classes, for a dataset that does not list its own.
     :return: the names in the order of their ids.
     :raises DatasetError: if there are none, or the file is wrong.
     """
@@ -146,7 +133,7 @@ def read_class_names(root: Path, known: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _read_yaml(path: Path) -> Mapping[str, Node]:
-    """Read the keys of the file that Ultralytics keeps beside a data set."""
+    """Read the keys of the file that Ultralytics keeps beside a dataset."""
     try:
         keys = read_yaml(read_text(path, MAX_YAML), path.name).value
     except ConfigError as error:
@@ -186,7 +173,7 @@ def find_split(root: Path, split: str) -> list[Path]:
     In this order: its list in ``splits/``, its key in ``data.yaml``, its list in the root, its
     folder in ``images/`` or in the root, and a path. ``val`` is also ``valid``.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param split: its name, or the path of a list of image paths or of a folder of images.
     :return: lists and folders.
     :raises DatasetError: if there is none.
@@ -216,7 +203,7 @@ def splits_in_yaml(root: Path) -> list[str]:
     """
     List the splits that ``data.yaml`` names.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :return: of ``train``, ``val`` and ``test``, those it has; none where it cannot be read.
     """
     try:
@@ -240,11 +227,11 @@ def usual_splits(names: Collection[str]) -> list[str]:
     ]
 
 
-def list_images(root: Path, place: Path, folders: Folders) -> list[tuple[str, Path]]:
+def list_images(root: Path, place: Path, folders: DirectoryIndex) -> list[tuple[str, Path]]:
     """
     List the images of a list or a folder.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param place: as :func:`find_split` gives it.
     :param folders: what is on the disk.
     :return: the line, if any, and the path of each; of one that is missing, where it should be.
@@ -301,7 +288,7 @@ def _split_in_yaml(path: Path, split: str) -> list[Path]:
     return found
 
 
-def _find_image(root: Path, folder: Path, line: str, folders: Folders) -> Path:
+def _find_image(root: Path, folder: Path, line: str, folders: DirectoryIndex) -> Path:
     """
     Find an image of a list.
 
@@ -316,7 +303,7 @@ def _find_image(root: Path, folder: Path, line: str, folders: Folders) -> Path:
     return next((place for place in places if folders.has(place)), root / 'images' / parts[-1])
 
 
-def _existing(root: Path, places: Sequence[Path], folders: Folders) -> list[Path]:
+def _existing(root: Path, places: Sequence[Path], folders: DirectoryIndex) -> list[Path]:
     """List the images of a split; each is there, and once."""
     images: dict[Path, str] = {}
     missing = []
@@ -326,13 +313,13 @@ def _existing(root: Path, places: Sequence[Path], folders: Folders) -> list[Path
                 missing.append(where)
             elif image in images:
                 first = images[image].partition(':')[0]
-                raise DatasetError(place, f'{where} is the photograph of {first}')
+                raise DatasetError(place, f'{where} is the image of {first}')
             else:
                 images[image] = where
     if missing:
         raise DatasetError(
             places[0],
-            f'{len(missing)} of {len(missing) + len(images)} photographs are neither at their '
+            f'{len(missing)} of {len(missing) + len(images)} images are neither at their '
             f'path nor in {root / "images"}: {"; ".join(missing[:SHOWN])}; put them there, or '
             f'take them out of the list',
         )
@@ -346,7 +333,7 @@ def label_paths(root: Path, image: Path) -> list[Path]:
     """
     List where the label file of an image may be.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param image: its path.
     :return: in ``labels``, where ``labels`` mirrors ``images``, and beside the image.
     """
@@ -358,11 +345,11 @@ def label_paths(root: Path, image: Path) -> list[Path]:
     return list(dict.fromkeys([*paths, image.with_suffix('.txt')]))
 
 
-def find_label(root: Path, image: Path, folders: Folders) -> Path | None:
+def find_label(root: Path, image: Path, folders: DirectoryIndex) -> Path | None:
     """
     Find the label file of an image.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param image: its path.
     :param folders: what is on the disk.
     :return: the first of :func:`label_paths` that is there.
@@ -374,7 +361,7 @@ def keypoint_columns(root: Path) -> int:
     """
     Count the columns of keypoints that pose labels have after the box.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :return: the product of ``kpt_shape`` in ``data.yaml``; 0 without one.
     :raises DatasetError: if the file or its ``kpt_shape`` is wrong.
     """
@@ -432,8 +419,8 @@ def _read_label(
     size: tuple[int, int],
     num_classes: int,
     num_keypoint_columns: int,
-    regions: Regions,
-    tally: Tally,
+    regions: AnnotationBuilder,
+    tally: SkipLog,
 ) -> int:
     """Read the objects of one label file, and count its lines."""
     short = path.relative_to(root) if path.is_relative_to(root) else path

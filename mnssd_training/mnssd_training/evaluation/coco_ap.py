@@ -13,16 +13,14 @@ from mnssd_training.data.sample import ANY_CLASS, Sample
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['AREAS', 'coco_annotations', 'coco_ap', 'coco_results']
-
-# Limits of the area of an object, pixels of the photograph; both belong to it.
+# Limits of the area of an object, pixels of the image; both belong to it.
 AREAS = {
     'all': (0.0, 1e10),
     'small': (0.0, 32.0**2),
     'medium': (32.0**2, 96.0**2),
     'large': (96.0**2, 1e10),
 }
-MOST = (1, 10, 100)  # detections of a class in a photograph
+MOST = (1, 10, 100)  # detections of a class in an image
 AP50, AP75 = 0, 5  # where these stand among the thresholds 0.5, 0.55, ... 0.95
 
 
@@ -32,7 +30,7 @@ def coco_ap(
     """
     Score detections the way COCO does.
 
-    Small is an area under 32 x 32 pixels of the photograph, large is over 96 x 96. Ignore regions
+    Small is an area under 32 x 32 pixels of the image, large is over 96 x 96. Ignore regions
     are crowds of their class, or of each class.
 
     :param samples: the annotations.
@@ -72,11 +70,15 @@ def _count(
     """Count precision ``(IoU, recall, class, area, most)`` and recall ``(IoU, class, ...)``."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth = COCO(coco_annotations(samples, class_names))
+    ground_truth = COCO(coco_annotations(samples, class_names))
     results = coco_results(found)
     # loadRes cannot read a list of nothing.
-    answer = truth.loadRes(results) if results else COCO({**truth.dataset, 'annotations': []})
-    score = COCOeval_faster(truth, answer, 'bbox', print_function=lambda *_: None)
+    answer = (
+        ground_truth.loadRes(results)
+        if results
+        else COCO({**ground_truth.dataset, 'annotations': []})
+    )
+    score = COCOeval_faster(ground_truth, answer, 'bbox', print_function=lambda *_: None)
     parameters = score.params
     parameters.areaRng, parameters.areaRngLbl = list(AREAS.values()), list(AREAS)
     parameters.maxDets = list(MOST)
@@ -94,7 +96,7 @@ def _count(
 
 def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str, Any]:
     """
-    Write annotations as a COCO data set.
+    Write annotations as a COCO dataset.
 
     :param samples: numbered from 1 as images.
     :param class_names: numbered from 1 as categories.
@@ -154,7 +156,7 @@ def coco_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
 def _count_sizes(samples: Sequence[Sample], num_classes: int) -> NDArray[np.int64]:
     """Count objects by class and range of area: ``(C, 4)``."""
     labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
-    areas = np.concatenate([np.zeros(0), *(boxes_of.area(sample.boxes) for sample in samples)])
+    areas = np.concatenate([np.zeros(0), *(boxes_of.box_area(sample.boxes) for sample in samples)])
     low, high = np.array(list(AREAS.values())).T
     inside = (areas[:, None] >= low) & (areas[:, None] <= high)
     own = labels == np.arange(num_classes)[:, None]

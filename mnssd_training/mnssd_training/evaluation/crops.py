@@ -1,4 +1,4 @@
-"""A failure to a small picture of it: what was found beside what is annotated."""
+"""A failure to a small image of it: what was found beside what is annotated."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,13 @@ from mnssd_training.evaluation.failures import Failure
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['draw_failure', 'FOUND', 'TRUTH']
-
 # People with any colour vision tell these apart (after Okabe and Ito, Color Universal Design,
 # 2008); RGB.
 TRUTH, FOUND, OTHERS, RIM = (0, 190, 140), (255, 150, 0), (170, 170, 170), (0, 0, 0)
 
-SIDE = 224  # pixels of the picture
+SIDE = 224  # pixels of the image
 MARGIN = 1.0  # around the boxes, in their sides
-SMALLEST = 48  # pixels of the photograph; a closer look shows only its pixels
+SMALLEST = 48  # pixels of the image; a closer look shows only its pixels
 
 
 def draw_failure(
@@ -26,7 +24,7 @@ def draw_failure(
     """
     Draw a failure with its surroundings.
 
-    :param image: ``(H, W, 3)`` uint8 RGB, the photograph.
+    :param image: ``(H, W, 3)`` uint8 RGB, the image.
     :param sample: its annotations; other objects are drawn in grey.
     :param detections: what was found in it.
     :param failure: what went wrong.
@@ -48,7 +46,7 @@ def draw_failure(
 
 
 def _window(boxes: Sequence[NDArray[np.float32]]) -> tuple[int, int, int]:
-    """Choose the square to look at: left, top and side, pixels of the photograph."""
+    """Choose the square to look at: left, top and side, pixels of the image."""
     stacked = np.array(boxes, np.float64).reshape(-1, 4)
     low, high = stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)
     side = max(SMALLEST, round(float((high - low).max()) * (1 + 2 * MARGIN)))
@@ -57,7 +55,7 @@ def _window(boxes: Sequence[NDArray[np.float32]]) -> tuple[int, int, int]:
 
 
 def _cut(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
-    """Cut the square out, grey where it leaves the photograph, at the size of the picture."""
+    """Cut the square out, grey where it leaves the image, at the size of the image."""
     picture = np.full((SIDE, SIDE, 3), 114, np.uint8)
     height, width = image.shape[:2]
     corners = np.array((left, top, left + side, top + side))

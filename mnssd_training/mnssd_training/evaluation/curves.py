@@ -9,8 +9,6 @@ from mnssd_training.evaluation.voc_ap import ClassResult, voc_ap
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['curves', 'precision_recall_envelope']
-
 RESOLUTION = 1000  # steps of recall that a plot can show
 CONFIDENCES = np.arange(1, 101) / 100
 

@@ -1,4 +1,4 @@
-"""Annotated photographs to detections, through the resizing and the post-process that fly."""
+"""Annotated images to detections, through the resizing and the post-process that fly."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from mnssd_perception.ssd import (
     postprocess,
     RawHeads,
     resize_frame,
-    resizing,
+    resize_transform,
     Thresholds,
 )
 from mnssd_training.data.sample import load_image, Sample
@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 
-__all__ = ['detect_all', 'detect_model', 'Progress', 'SCORING']
-
 # Average precision needs the doubtful detections too.
 SCORING = Thresholds(score=0.01)
 
-BATCH = 8  # photographs; more gain nothing on a CPU, and little on a GPU beside the post-process
+BATCH = 8  # images; more gain nothing on a CPU, and little on a GPU beside the post-process
 
 Progress = Callable[[int], object]
 
@@ -35,15 +33,15 @@ def detect_model(
     batch_size: int = BATCH,
 ) -> list[Detections]:
     """
-    Look at every photograph with a network in PyTorch.
+    Look at every image with a network in PyTorch.
 
-    The network sees several photographs at once; the rest is done for each as on the drone.
+    The network sees several images at once; the rest is done for each as on the drone.
 
     :param model: in evaluation mode, on any device.
-    :param samples: the photographs.
-    :param progress: is called with the number of photographs done since the last call.
+    :param samples: the images.
+    :param progress: is called with the number of images done since the last call.
     :param thresholds: which detections are reported.
-    :param batch_size: photographs that the network sees at once.
+    :param batch_size: images that the network sees at once.
     :return: the detections of each.
     """
     spec = model.spec
@@ -51,7 +49,7 @@ def detect_model(
     found: list[Detections] = []
     for start in range(0, len(samples), batch_size):
         batch = samples[start : start + batch_size]
-        plans = [resizing(sample.size, spec.input_size, spec.resize) for sample in batch]
+        plans = [resize_transform(sample.size, spec.input_size, spec.resize) for sample in batch]
         images = np.stack(
             [resize_frame(load_image(sample), plan) for sample, plan in zip(batch, plans)]
         )
@@ -73,11 +71,11 @@ def detect_all(
     progress: Progress | None = None,
 ) -> list[Detections]:
     """
-    Look at every photograph, one at a time.
+    Look at every image, one at a time.
 
     :param detect: finds the objects in an ``(H, W, 3)`` uint8 RGB image.
-    :param samples: the photographs.
-    :param progress: is called with the number of photographs done since the last call.
+    :param samples: the images.
+    :param progress: is called with the number of images done since the last call.
     :return: the detections of each.
     """
     found = []

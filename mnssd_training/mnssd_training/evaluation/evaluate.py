@@ -12,8 +12,6 @@ from mnssd_training.evaluation.voc_ap import average_precision, ClassResult, voc
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 
-__all__ = ['evaluate_detections', 'evaluate_detector', 'evaluate_model']
-
 
 def evaluate_model(
     model: MobileNetSsd, samples: Sequence[Sample], progress: Progress | None = None
@@ -22,7 +20,7 @@ def evaluate_model(
     Score a network.
 
     :param model: in evaluation mode, on any device.
-    :param samples: the photographs with their annotations.
+    :param samples: the images with their annotations.
     :param progress: see :func:`detect_model`.
     :return: see :func:`evaluate_detections`.
     """
@@ -37,7 +35,7 @@ def evaluate_detector(
     Score a detector as it flies, engine included.
 
     :param detector: with settings for scoring: a low threshold and many detections.
-    :param samples: the photographs with their annotations.
+    :param samples: the images with their annotations.
     :param progress: see :func:`detect_all`.
     :return: see :func:`evaluate_detections`.
     """

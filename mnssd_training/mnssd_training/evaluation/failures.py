@@ -7,10 +7,8 @@ from typing import Literal
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation.outcomes import Outcome
+from mnssd_training.evaluation.outcomes import MatchResult
 import numpy as np
-
-__all__ = ['Failure', 'KINDS', 'worst_failures']
 
 Kind = Literal['false alarm', 'bad box', 'double', 'confusion', 'missed']
 KINDS: dict[Kind, str] = {
@@ -21,7 +19,7 @@ KINDS: dict[Kind, str] = {
     'missed': 'Annotated, and not found; the largest first.',
 }
 NEAR = 0.1  # a detection that shares less than this IoU with an object has nothing to do with it
-MOST_OF_ONE = 2  # failures of a kind from one photograph, so that one bad scene is not all
+MOST_OF_ONE = 2  # failures of a kind from one image, so that one bad scene is not all
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Failure:
     One thing that went wrong.
 
     :ivar kind: what went wrong.
-    :ivar sample: number of the photograph.
+    :ivar sample: number of the image.
     :ivar detection: number of the detection, or None.
     :ivar object: number of the object, or None.
     :ivar score: of the detection; of a missed object the best score of its class that was near
@@ -49,7 +47,7 @@ class Failure:
 def worst_failures(
     samples: Sequence[Sample],
     found: Sequence[Detections],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[MatchResult],
     most: int = 12,
     iou_threshold: float = 0.5,
 ) -> dict[Kind, list[Failure]]:
@@ -84,10 +82,10 @@ def worst_failures(
 
 
 def _failures(
-    index: int, sample: Sample, detections: Detections, outcome: Outcome, iou_threshold: float
+    index: int, sample: Sample, detections: Detections, outcome: MatchResult, iou_threshold: float
 ) -> Iterator[Failure]:
-    """Name what went wrong in one photograph."""
-    ious = boxes_of.iou(detections.boxes, sample.boxes)
+    """Name what went wrong in one image."""
+    ious = boxes_of.box_iou(detections.boxes, sample.boxes)
     for row, column in outcome.pairs.tolist():
         if sample.labels[row] != detections.labels[column]:
             score = float(detections.scores[column])

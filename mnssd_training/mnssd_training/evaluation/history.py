@@ -7,8 +7,6 @@ from typing import Any
 
 from mnssd_training.plots import Line, Lines
 
-__all__ = ['history_plots', 'read_history']
-
 ROWS = 'metrics.jsonl'
 
 

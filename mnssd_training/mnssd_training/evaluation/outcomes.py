@@ -1,4 +1,4 @@
-"""Objects and detections of a photograph to what became of each at a score threshold."""
+"""Objects and detections of an image to what became of each at a score threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,11 @@ from mnssd_training.data.sample import ANY_CLASS, Sample
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['confusion_matrix', 'judge', 'Outcome']
-
 
 @dataclass(frozen=True)
-class Outcome:
+class MatchResult:
     """
-    What became of the objects and the detections of one photograph.
+    What became of the objects and the detections of one image.
 
     :ivar pairs: ``(K, 2)`` int64, an object and the detection that answers for it, whatever the
         class.
@@ -28,9 +26,9 @@ class Outcome:
     wrong: NDArray[np.int64]
 
 
-def judge(
+def match_detections(
     sample: Sample, detections: Detections, score_threshold: float, iou_threshold: float = 0.5
-) -> Outcome:
+) -> MatchResult:
     """
     Pair objects with detections, each with one at most.
 
@@ -46,7 +44,7 @@ def judge(
     """
     seen = np.flatnonzero(detections.scores >= score_threshold)
     boxes, labels = detections.boxes[seen].astype(np.float64), detections.labels[seen]
-    ious = boxes_of.iou(sample.boxes.astype(np.float64), boxes)
+    ious = boxes_of.box_iou(sample.boxes.astype(np.float64), boxes)
     same = sample.labels[:, None] == labels
     rows, columns = np.nonzero(ious >= iou_threshold)
     order = np.lexsort((-ious[rows, columns], ~same[rows, columns]))
@@ -57,11 +55,11 @@ def judge(
             pairs[row] = column
             taken.add(column)
     left = np.array([index for index in range(len(seen)) if index not in taken], np.int64)
-    shares = boxes_of.overlap(boxes[left], sample.ignore.astype(np.float64))
+    shares = boxes_of.box_ioa(boxes[left], sample.ignore.astype(np.float64))
     hides = (sample.ignore_labels == labels[left][:, None]) | (sample.ignore_labels == ANY_CLASS)
     hidden = (hides & (shares >= iou_threshold)).any(axis=1)
     found = np.array(sorted(pairs.items()), np.int64).reshape(-1, 2)
-    return Outcome(
+    return MatchResult(
         np.stack((found[:, 0], seen[found[:, 1]]), axis=1),
         np.array([row for row in range(len(sample.boxes)) if row not in pairs], np.int64),
         seen[left[~hidden]],
@@ -71,7 +69,7 @@ def judge(
 def confusion_matrix(
     samples: Sequence[Sample],
     found: Sequence[Detections],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[MatchResult],
     num_classes: int,
 ) -> NDArray[np.int64]:
     """
@@ -87,9 +85,9 @@ def confusion_matrix(
     side = num_classes + 1
     cells = [np.zeros(0, np.int64)]
     for sample, detections, outcome in zip(samples, found, outcomes):
-        truth = sample.labels[outcome.pairs[:, 0]]
+        ground_truth = sample.labels[outcome.pairs[:, 0]]
         cells += [
-            truth * side + detections.labels[outcome.pairs[:, 1]],
+            ground_truth * side + detections.labels[outcome.pairs[:, 1]],
             sample.labels[outcome.missed] * side + num_classes,
             num_classes * side + detections.labels[outcome.wrong],
         ]

@@ -26,8 +26,6 @@ from mnssd_training.plots import Line, line_style, Lines, plot_data_uri
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['draw_failures', 'draw_scenes', 'report_page', 'Scene']
-
 TEMPLATE = 'report.html.jinja'
 QUALITY = 82  # of the JPEGs, which are seen at their own size
 LEGEND = {'correct': CORRECT, 'another class': CONFUSED, 'wrong': WRONG, 'missed': MISSED}
@@ -40,7 +38,7 @@ class Scene:
 
     :ivar name: of the image.
     :ivar captions: what became of the objects, for each model.
-    :ivar pictures: ``(H, W, 3)`` uint8 RGB, for each model.
+    :ivar images: ``(H, W, 3)`` uint8 RGB, for each model.
     """
 
     name: str
@@ -90,7 +88,7 @@ def draw_failures(
     pictures: dict[int, NDArray[np.uint8]] = {}
     order = sorted(range(len(failures)), key=lambda index: failures[index].sample)
     image, loaded = np.zeros((1, 1, 3), np.uint8), -1
-    for index in order:  # so that each photograph is read once
+    for index in order:  # so that each image is read once
         failure = failures[index]
         if failure.sample != loaded:
             image, loaded = load_image(samples[failure.sample]), failure.sample
@@ -116,7 +114,7 @@ def report_page(
         ``compared_with`` may be the report of another model on the same images, with ``model``.
     :param title: what was scored.
     :param facts: name to value, of what was scored on what.
-    :param pictures: one for each of the failures, see :func:`draw_failures`.
+    :param images: one for each of the failures, see :func:`draw_failures`.
     :param scenes: whole images, see :func:`draw_scenes`.
     :param history: epochs of the training, see :func:`read_history`.
     :return: the page; names from annotations are escaped.
@@ -225,7 +223,7 @@ def _floats(values: Sequence[float | None]) -> list[float]:
 
 
 def _data_uri(picture: NDArray[np.uint8]) -> str:
-    """Pack a picture into an address."""
+    """Pack an image into an address."""
     _, encoded = cv2.imencode(
         '.jpg', np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     )

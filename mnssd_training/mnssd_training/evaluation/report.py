@@ -9,11 +9,9 @@ from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.curves import curves
 from mnssd_training.evaluation.evaluate import evaluate_detections
 from mnssd_training.evaluation.failures import Failure, worst_failures
-from mnssd_training.evaluation.outcomes import confusion_matrix, judge, Outcome
+from mnssd_training.evaluation.outcomes import confusion_matrix, match_detections, MatchResult
 from mnssd_training.evaluation.scenes import choose_scenes, count_outcome
 import numpy as np
-
-__all__ = ['Evaluation', 'make_report']
 
 IOU = 0.5  # of the confusion matrix, the failures and the images
 
@@ -31,7 +29,7 @@ class Evaluation:
     """
 
     report: dict[str, Any]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[MatchResult, ...]
     failures: tuple[Failure, ...]
     scenes: tuple[int, ...]
 
@@ -58,7 +56,9 @@ def make_report(
     :param num_images: with the most errors, to choose.
     :return: the report.
     """
-    outcomes = [judge(sample, one, score_threshold, IOU) for sample, one in zip(samples, found)]
+    outcomes = [
+        match_detections(sample, one, score_threshold, IOU) for sample, one in zip(samples, found)
+    ]
     matrix = confusion_matrix(samples, found, outcomes, len(class_names))
     worst = worst_failures(samples, found, outcomes, num_failures, IOU)
     failures = [failure for failures in worst.values() for failure in failures]

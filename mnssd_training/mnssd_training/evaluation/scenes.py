@@ -5,29 +5,18 @@ from collections.abc import Sequence
 import cv2
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.evaluation.outcomes import Outcome
+from mnssd_training.evaluation.outcomes import MatchResult
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = [
-    'choose_differing_scenes',
-    'choose_scenes',
-    'CONFUSED',
-    'CORRECT',
-    'count_outcome',
-    'draw_scene',
-    'MISSED',
-    'WRONG',
-]
 
 # Okabe and Ito, Color Universal Design, 2008; RGB.
 CORRECT, CONFUSED, WRONG, MISSED = (0, 190, 140), (86, 180, 233), (255, 150, 0), (240, 90, 200)
 RIM = (0, 0, 0)
 
-WIDTH = 640  # pixels of a picture, at most
+WIDTH = 640  # pixels of an image, at most
 
 
-def count_outcome(sample: Sample, detections: Detections, outcome: Outcome) -> dict[str, int]:
+def count_outcome(sample: Sample, detections: Detections, outcome: MatchResult) -> dict[str, int]:
     """
     Count what became of the objects and the detections of one image.
 
@@ -59,7 +48,7 @@ def choose_scenes(counts: Sequence[dict[str, int]], num: int) -> list[int]:
 def choose_differing_scenes(
     samples: Sequence[Sample],
     found: Sequence[Sequence[Detections]],
-    outcomes: Sequence[Sequence[Outcome]],
+    outcomes: Sequence[Sequence[MatchResult]],
     num: int = 6,
 ) -> list[int]:
     """
@@ -86,7 +75,7 @@ def _count_errors(counts: dict[str, int]) -> int:
     return counts['confused'] + counts['wrong'] + counts['missed']
 
 
-def draw_scene(sample: Sample, detections: Detections, outcome: Outcome) -> NDArray[np.uint8]:
+def draw_scene(sample: Sample, detections: Detections, outcome: MatchResult) -> NDArray[np.uint8]:
     """
     Draw what was found, what was taken for another class, what is wrong and what was missed.
 
@@ -111,7 +100,7 @@ def draw_scene(sample: Sample, detections: Detections, outcome: Outcome) -> NDAr
     for boxes, colour in groups:
         for x1, y1, x2, y2 in np.rint(boxes * scale).astype(int).tolist():
             cv2.rectangle(picture, (x1 - 3, y1 - 3), (x2 + 2, y2 + 2), RIM, 1)
-            for grow in (1, 2):  # two pixels, since pages show pictures smaller
+            for grow in (1, 2):  # two pixels, since pages show images smaller
                 corners = (x1 - grow, y1 - grow), (x2 + grow - 1, y2 + grow - 1)
                 cv2.rectangle(picture, *corners, colour, 1)
     return picture

@@ -1,4 +1,4 @@
-"""A detector to how long it takes for a photograph, stage by stage."""
+"""A detector to how long it takes for an image, stage by stage."""
 
 from collections.abc import Callable, Sequence
 import os
@@ -11,11 +11,9 @@ from mnssd_training.data.sample import load_image, Sample
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['measure_speed', 'TimedDetect']
-
 TimedDetect = Callable[[NDArray[np.uint8]], tuple[Detections, StageTimings]]
 
-WARM_UP = 3  # photographs; the first ones also pay for memory and threads
+WARM_UP = 3  # images; the first ones also pay for memory and threads
 STAGES = {'preprocess': 'resize', 'engine': 'infer', 'postprocess': 'postprocess'}
 
 
@@ -23,14 +21,14 @@ def measure_speed(
     detect: TimedDetect, samples: Sequence[Sample], ran_on: str, num: int = 50
 ) -> dict[str, Any] | None:
     """
-    Measure how long a photograph takes, one at a time and as on the drone.
+    Measure how long an image takes, one at a time and as on the drone.
 
     :param detect: finds the objects and tells how long each stage took.
-    :param samples: the photographs, of which some are taken, evenly.
+    :param samples: the images, of which some are taken, evenly.
     :param ran_on: what ran the network, for the record.
-    :param num: photographs to measure on.
+    :param num: images to measure on.
     :return: ``engine_on``, ``machine``, ``num_images``, and ``stages``: name to ``mean``, ``p50``
-        and ``p95`` [ms]; None without a photograph.
+        and ``p95`` [ms]; None without an image.
     """
     num = min(num, len(samples))
     if num < 1:

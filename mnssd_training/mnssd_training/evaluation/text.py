@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ['CLASS_COLUMNS', 'compare_classes', 'report_text', 'shown', 'SIZES']
-
 # Column title to the key of COCO's numbers.
 CLASS_COLUMNS = {
     'COCO AP': 'ap',

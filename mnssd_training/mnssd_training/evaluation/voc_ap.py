@@ -2,7 +2,7 @@
 Detections and annotations to average precision, as PASCAL VOC defines it.
 
 Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.2: detections
-of a class are taken best first over all photographs; each belongs to the object it overlaps most,
+of a class are taken best first over all images; each belongs to the object it overlaps most,
 and is right if that object is free and the IoU reaches the threshold.
 
 COCO lets a detection take the next best object instead where the best is taken, so its numbers
@@ -19,8 +19,6 @@ from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import ANY_CLASS, Sample
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['average_precision', 'ClassResult', 'voc_ap']
 
 Interpolation = Literal['all', '11', '101']
 
@@ -108,16 +106,16 @@ def _judge(
     ignore: NDArray[np.float32],
     iou_threshold: float,
 ) -> NDArray[np.int8]:
-    """Tell of each detection of one photograph, best first, what it is."""
+    """Tell of each detection of one image, best first, what it is."""
     verdict = np.full(len(boxes), WRONG, np.int8)
     if not len(boxes):
         return verdict
-    shares = boxes_of.overlap(boxes.astype(np.float64), ignore.astype(np.float64))
+    shares = boxes_of.box_ioa(boxes.astype(np.float64), ignore.astype(np.float64))
     verdict[shares.max(axis=1, initial=0) >= iou_threshold] = NOT_COUNTED
     if not len(objects):
         return verdict
     # In float64, as COCO's counters compute: a detection just at the threshold is judged alike.
-    ious = boxes_of.iou(boxes.astype(np.float64), objects.astype(np.float64))
+    ious = boxes_of.box_iou(boxes.astype(np.float64), objects.astype(np.float64))
     nearest = ious.argmax(axis=1)
     hits = np.flatnonzero(ious[np.arange(len(boxes)), nearest] >= iou_threshold)
     _, first = np.unique(nearest[hits], return_index=True)

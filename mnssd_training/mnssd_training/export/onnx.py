@@ -12,8 +12,6 @@ from mnssd_training.model import MobileNetSsd
 import torch
 from torch import nn
 
-__all__ = ['export_onnx', 'OPSET', 'read_spec', 'SPEC_KEY']
-
 OPSET = 18  # the oldest that the exporter writes; every engine reads it
 
 # The exporter writes 10, which ONNX Runtime reads from 1.18 on; this one loads in 1.15 too. What

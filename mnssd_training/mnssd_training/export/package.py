@@ -41,11 +41,9 @@ from mnssd_training.export.provenance import (
 )
 from mnssd_training.train.checkpoint import Checkpoint
 
-__all__ = ['bundle_path', 'package', 'PackageNotes']
-
 NETWORK, SUFFIX = 'network.onnx', '.mnssd'
 
-GOLDEN_CANDIDATES = 10  # photographs looked at for each golden frame
+GOLDEN_CANDIDATES = 10  # images looked at for each golden frame
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class PackageNotes:
 
     :ivar name: of the model.
     :ivar version: of the model.
-    :ivar dataset: name of the data set.
+    :ivar dataset: name of the dataset.
     :ivar licence: of the data.
     :ivar attribution: the credit that the licence asks for.
     :ivar documents: name to content of texts to put in, such as a model card.
@@ -98,7 +96,7 @@ def package(
     """
     Make a bundle of a checkpoint.
 
-    The network is exported, compared with PyTorch on real photographs, and scored as it flies, by
+    The network is exported, compared with PyTorch on real images, and scored as it flies, by
     the engine from the bundle. The bundle must pass its own self-test; only then is it put in its
     place.
 
@@ -107,9 +105,9 @@ def package(
     :param validation: what it is scored on.
     :param path: of the bundle.
     :param notes: name, version, licence and so on.
-    :param num_golden: validation photographs to put in for the self-test: of ten times as many,
+    :param num_golden: validation images to put in for the self-test: of ten times as many,
         those with the most clear detections.
-    :param num_parity: validation photographs to compare on.
+    :param num_parity: validation images to compare on.
     :return: the manifest.
     :raises ExportError: if the exported network is not the trained one.
     :raises SelfTestError: if the engine does not find the same again.
@@ -166,7 +164,7 @@ def package(
 def _choose_golden(
     detector: Detector, samples: Sequence[Sample], num: int, tolerance: Tolerance
 ) -> list[tuple[GoldenFrame, Sample]]:
-    """Choose the photographs with the most detections that an engine must find."""
+    """Choose the images with the most detections that an engine must find."""
     candidates = _spread(samples, num * GOLDEN_CANDIDATES)
     frames = [(_golden(detector, sample), sample) for sample in candidates]
     frames.sort(key=lambda frame: -count_clear(frame[0], tolerance))
@@ -177,7 +175,7 @@ def _choose_golden(
 
 
 def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
-    """Record what is found in a photograph."""
+    """Record what is found in an image."""
     found = detector.detect(load_image(sample))
     return GoldenFrame(
         re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name),

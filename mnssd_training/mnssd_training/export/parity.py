@@ -1,4 +1,4 @@
-"""Whether an exported network does what the trained one does, on real photographs."""
+"""Whether an exported network does what the trained one does, on real images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mnssd_perception.ssd import (
     Detections,
     postprocess,
     resize_frame,
-    resizing,
+    resize_transform,
     Thresholds,
 )
 from mnssd_training.data.sample import load_image, Sample
@@ -17,18 +17,16 @@ from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
 import numpy as np
 
-__all__ = ['check_parity', 'Parity']
-
 
 @dataclass(frozen=True)
 class Parity:
     """
     The largest differences between an engine and PyTorch.
 
-    :ivar num_images: photographs compared.
+    :ivar num_images: images compared.
     :ivar logits: of the raw class scores.
     :ivar offsets: of the raw box offsets.
-    :ivar boxes: of the edges of the detections, pixels of the photograph.
+    :ivar boxes: of the edges of the detections, pixels of the image.
     :ivar scores: of the scores of the detections.
     :ivar unmatched: detections that only one of the two has.
     """
@@ -53,7 +51,7 @@ def check_parity(
 
     :param model: in evaluation mode, on the CPU.
     :param engine: runs the exported network.
-    :param samples: real photographs.
+    :param samples: real images.
     :param thresholds: which detections are compared.
     :param tolerance: largest difference of raw heads.
     :return: the differences.
@@ -64,7 +62,7 @@ def check_parity(
     unmatched = 0
     for sample in samples:
         image = load_image(sample)
-        plan = resizing(image.shape[:2], spec.input_size, spec.resize)
+        plan = resize_transform(image.shape[:2], spec.input_size, spec.resize)
         network_image = resize_frame(image, plan)
         wanted = model.infer(network_image)
         got = engine.infer(network_image)
@@ -85,8 +83,8 @@ def check_parity(
 
 
 def _compare(wanted: Detections, got: Detections) -> tuple[float, float, int]:
-    """Pair the detections of one photograph: box and score difference, number without a pair."""
-    same = boxes_of.iou(wanted.boxes, got.boxes) > 0.9
+    """Pair the detections of one image: box and score difference, number without a pair."""
+    same = boxes_of.box_iou(wanted.boxes, got.boxes) > 0.9
     same &= wanted.labels[:, None] == got.labels
     first, second = np.nonzero(same)
     paired = min(len(set(first)), len(set(second)))

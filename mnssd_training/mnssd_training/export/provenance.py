@@ -16,8 +16,6 @@ from mnssd_training.config.section import Section
 from mnssd_training.data.sample import Sample
 import torch
 
-__all__ = ['dataset_digest', 'git_commit', 'told_experiment', 'toolchain']
-
 PACKAGE = Path(__file__).resolve().parents[1]
 
 # A split may be given as the path of its list.

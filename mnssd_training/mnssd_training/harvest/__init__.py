@@ -1,4 +1,4 @@
-"""Recordings to new data sets: frames that differ, first labels, and where they are from."""
+"""Recordings to new datasets: frames that differ, first labels, and where they are from."""
 
 from mnssd_training.harvest.frames import Choice, choose_frames, Counts, Frame, split_by_time
 from mnssd_training.harvest.write import LabelledFrame, write_dataset

@@ -7,8 +7,6 @@ from mnssd_training.inspection.photograph import perceptual_hash
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['Choice', 'choose_frames', 'Counts', 'Frame', 'split_by_time']
-
 NS = 10**9
 
 

@@ -1,4 +1,4 @@
-"""Labelled frames to a data set that the readers of mnssd read."""
+"""Labelled frames to a dataset that the readers of mnssd read."""
 
 from collections.abc import Sequence
 import csv
@@ -11,8 +11,6 @@ from xml.etree import ElementTree
 
 from mnssd_perception.ssd import Detections
 
-__all__ = ['image_folder', 'LabelledFrame', 'write_dataset']
-
 FRAME_COLUMNS = ('image', 'split', 'bag', 'topic', 'stamp_ns', 'labels')
 LABEL_COLUMNS = ('image', 'class', 'score', 'xmin', 'ymin', 'xmax', 'ymax')
 
@@ -20,7 +18,7 @@ LABEL_COLUMNS = ('image', 'class', 'score', 'xmin', 'ymin', 'xmax', 'ymax')
 @dataclass(frozen=True)
 class LabelledFrame:
     """
-    One image of the new data set; the image itself is written when it is taken.
+    One image of the new dataset; the image itself is written when it is taken.
 
     :ivar name: of its file, without suffix.
     :ivar suffix: of its file, such as ``.jpg``.
@@ -43,7 +41,7 @@ class LabelledFrame:
 
 
 def image_folder(root: Path, form: str) -> Path:
-    """Name the folder of images of a data set."""
+    """Name the folder of images of a dataset."""
     return root / {'voc': 'JPEGImages', 'coco': 'images', 'yolo': 'images'}[form]
 
 
@@ -57,11 +55,11 @@ def write_dataset(
     """
     Write everything but the images.
 
-    :param root: folder of the data set.
+    :param root: folder of the dataset.
     :param form: ``voc``, ``coco`` or ``yolo``.
     :param frames: the images.
     :param class_names: in the order of their labels.
-    :param provenance: how the data set was made; goes into ``provenance.json``, beside
+    :param provenance: how the dataset was made; goes into ``provenance.json``, beside
         ``frames.csv`` (where each image is from) and ``labels.csv`` (scores of the labels).
     """
     writers = {'voc': _write_voc, 'coco': _write_coco, 'yolo': _write_yolo}

@@ -1,4 +1,4 @@
-"""Data sets under the magnifying glass: faults, figures, contact sheets and prior sizes."""
+"""Datasets under the magnifying glass: faults, figures, contact sheets and prior sizes."""
 
 from mnssd_training.inspection.check import check, Checked
 from mnssd_training.inspection.findings import Finding, KINDS

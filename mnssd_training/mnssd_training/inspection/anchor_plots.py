@@ -1,4 +1,4 @@
-"""Priors to pictures: beside the sizes of boxes, and on photographs."""
+"""Priors to images: beside the sizes of boxes, and on images."""
 
 from collections.abc import Sequence
 from math import log2
@@ -6,14 +6,18 @@ from math import log2
 import cv2
 from mnssd_perception.overlay import class_colour
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_boxes, resize_frame, resizing
+from mnssd_perception.ssd import (
+    FeatureMap,
+    generate_priors,
+    ModelSpec,
+    resize_frame,
+    resize_transform,
+)
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.inspection.anchors import grid_fit, shown_boxes
 from mnssd_training.inspection.drawing import draw_boxes, fit, Tile
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['cell_of_each_level', 'level_colour', 'priors_on_photograph', 'size_plot']
 
 SIDE, MARGIN = 900, 60  # pixels
 GROUND, LINE, PRINT = (24, 24, 24), (60, 60, 60), (200, 200, 200)
@@ -77,20 +81,20 @@ def size_plot(
 
 def priors_on_photograph(sample: Sample, spec: ModelSpec, width: int) -> Tile:
     """
-    Draw the objects of a photograph, white, each with the prior that fits it best.
+    Draw the objects of an image, white, each with the prior that fits it best.
 
     :param sample: which.
     :param spec: the model.
-    :param width: of the picture, pixels.
-    :return: the picture.
-    :raises DatasetError: if the photograph cannot be read.
+    :param width: of the image, pixels.
+    :return: the image.
+    :raises DatasetError: if the image cannot be read.
     """
-    plan = resizing(sample.size, spec.input_size, spec.resize)
+    plan = resize_transform(sample.size, spec.input_size, spec.resize)
     canvas, zoom = fit(resize_frame(load_image(sample), plan), width)
     boxes = shown_boxes([sample], spec)[0]
     found = grid_fit(boxes, spec)
     scale = np.array(spec.input_size[::-1] * 2, np.float64) * zoom
-    edges = boxes_of.cxcywh_to_xyxy(prior_boxes(spec)[found.prior]) * scale
+    edges = boxes_of.cxcywh_to_xyxy(generate_priors(spec)[found.prior]) * scale
     draw_boxes(canvas, edges, [level_colour(int(level)) for level in found.level])
     draw_boxes(canvas, boxes * zoom, [(255, 255, 255)] * len(boxes), rim=False)
     mean = f'mean IoU {found.best.mean():.2f}' if len(boxes) else 'no object'
@@ -102,8 +106,8 @@ def cell_of_each_level(spec: ModelSpec, width: int) -> list[Tile]:
     Draw the priors of one cell, in the middle of the network input, for each level.
 
     :param spec: the model.
-    :param width: of a picture, pixels.
-    :return: a picture a level, with the grid.
+    :param width: of an image, pixels.
+    :return: an image a level, with the grid.
     """
     tiles = []
     for index, level in enumerate(spec.feature_maps):

@@ -5,24 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_boxes, resizing
+from mnssd_perception.ssd import FeatureMap, generate_priors, ModelSpec, resize_transform
 from mnssd_training.data.sample import Sample
 from mnssd_training.priors import cluster_sizes
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = [
-    'centred_fit',
-    'cluster_curve',
-    'Fit',
-    'grid_fit',
-    'GridFit',
-    'IOUS',
-    'measure_fit',
-    'shown_boxes',
-    'sizes_of',
-    'suggest_a_cell',
-]
 
 IOUS = (0.4, 0.5, 0.6, 0.7)  # at which recall is told
 ENOUGH = 0.02  # mean IoU that one more prior a cell must gain
@@ -76,7 +63,7 @@ def shown_boxes(
     height, width = spec.input_size
     scale = np.array((width, height) * 2, np.float64)
     boxes = [
-        resizing(sample.size, spec.input_size, spec.resize).to_input(sample.boxes) * scale
+        resize_transform(sample.size, spec.input_size, spec.resize).to_input(sample.boxes) * scale
         for sample in samples
     ]
     labels = [sample.labels for sample in samples]
@@ -107,7 +94,7 @@ def centred_fit(sizes: NDArray[np.float64], priors: NDArray[np.float64]) -> NDAr
     :param priors: ``(K, 2)`` of priors, same unit.
     :return: ``(N,)`` IoU of each box with its best prior.
     """
-    ious = boxes_of.iou(
+    ious = boxes_of.box_iou(
         np.concatenate((-sizes, sizes), axis=1), np.concatenate((-priors, priors), axis=1)
     )
     return ious.max(axis=1, initial=0)
@@ -122,14 +109,16 @@ def grid_fit(boxes: NDArray[np.float64], spec: ModelSpec) -> GridFit:
     :return: the best prior of each box.
     """
     height, width = spec.input_size
-    edges = boxes_of.cxcywh_to_xyxy(prior_boxes(spec)) * np.array((width, height) * 2, np.float32)
+    edges = boxes_of.cxcywh_to_xyxy(generate_priors(spec)) * np.array(
+        (width, height) * 2, np.float32
+    )
     ends = np.cumsum([level.num_priors for level in spec.feature_maps])
     starts = ends - [level.num_priors for level in spec.feature_maps]
     by_level = np.zeros((len(boxes), len(ends)))
     prior = np.zeros(len(boxes), np.int64)
     for first in range(0, len(boxes), BLOCK):
         rows = slice(first, first + BLOCK)
-        ious = boxes_of.iou(boxes[rows].astype(np.float32), edges)
+        ious = boxes_of.box_iou(boxes[rows].astype(np.float32), edges)
         prior[rows] = ious.argmax(axis=1)
         by_level[rows] = np.maximum.reduceat(ious, starts, axis=1)
     level = np.searchsorted(ends, prior, side='right')
@@ -156,7 +145,7 @@ def cluster_curve(sizes: NDArray[np.float64], largest: int, seed: int) -> list[F
     return curve
 
 
-def suggest_a_cell(
+def suggest_priors_per_cell(
     sizes: NDArray[np.float64], strides: Sequence[int], largest: int, seed: int
 ) -> tuple[int, ...]:
     """

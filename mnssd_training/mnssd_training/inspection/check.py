@@ -1,4 +1,4 @@
-"""Data sets to a list of everything that is wrong with them."""
+"""Datasets to a list of everything that is wrong with them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, SourceConfig
-from mnssd_training.data.sample import ShardEntry
+from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sources import read_samples
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
 from mnssd_training.inspection.check_classes import check_classes, check_empty
@@ -24,8 +24,6 @@ from mnssd_training.inspection.records import Place, Scan
 from mnssd_training.inspection.scan import scan
 from mnssd_training.layouts import levels_of
 import numpy as np
-
-__all__ = ['check', 'Checked']
 
 Progress = Callable[[Iterator[Photograph], int], Iterable[Photograph]]
 TRAIN, VAL = 'train', 'val'
@@ -55,14 +53,14 @@ def check(
     progress: Progress = lambda found, _: found,
 ) -> Checked:
     """
-    Find everything that is wrong with data sets that are trained on together.
+    Find everything that is wrong with datasets that are trained on together.
 
-    :param sources: the data sets.
-    :param splits: lists to look at; empty for those that each data set is trained and scored on.
-    :param class_names: of the model; empty for those of each data set.
+    :param sources: the datasets.
+    :param splits: lists to look at; empty for those that each dataset is trained and scored on.
+    :param class_names: of the model; empty for those of each dataset.
     :param experiment: tells what the network makes of the boxes; None to leave that out.
     :param workers: processes that read images.
-    :param progress: passes photographs on; gets their number, too.
+    :param progress: passes images on; gets their number, too.
     :return: all findings.
     :raises DatasetError: if there is no such folder.
     """
@@ -96,7 +94,7 @@ def check(
 
 
 def _scan(source: SourceConfig, splits: Sequence[str], class_names: Sequence[str]) -> Scan:
-    """Read one data set, with the names ``train`` and ``val`` for the lists used as such."""
+    """Read one dataset, with the names ``train`` and ``val`` for the lists used as such."""
     wanted = list(splits) or _own_splits(source)
     roles = {} if splits else {source.train_split: TRAIN, source.val_split: VAL}
     found = scan(source, wanted, class_names)
@@ -107,7 +105,7 @@ def _scan(source: SourceConfig, splits: Sequence[str], class_names: Sequence[str
 
 
 def _own_splits(source: SourceConfig) -> list[str]:
-    """List the splits that a data set is trained and scored on."""
+    """List the splits that a dataset is trained and scored on."""
     return [split for split in (source.train_split, source.val_split) if split]
 
 
@@ -138,7 +136,7 @@ def _check_network(
 def _check_readers(
     sources: Sequence[SourceConfig], splits: Sequence[str], class_names: Sequence[str]
 ) -> Iterator[Finding]:
-    """Read the data sets as training does: what it refuses is never passed over here."""
+    """Read the datasets as training does: what it refuses is never passed over here."""
     for source in sources:
         for split in splits or _own_splits(source):
             try:

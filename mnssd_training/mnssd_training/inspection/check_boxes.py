@@ -8,8 +8,6 @@ from mnssd_training.inspection.placed import Placed
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['check_boxes', 'check_pairs', 'check_unusual']
-
 OVERHANG = 1.0  # pixels that a box may reach over an edge: roundings of annotation tools
 TINY = 2.0  # pixels; a side under it shows nothing
 ALL = 0.95  # part of the image
@@ -59,7 +57,7 @@ def check_pairs(placed: Placed, class_names: Sequence[str]) -> Iterator[Finding]
     rows = np.flatnonzero(placed.is_object)
     boxes, labels = placed.boxes[rows], placed.labels[rows]
     where = [placed.entry.boxes[row].where for row in rows]
-    ious = np.triu(boxes_of.iou(boxes, boxes), 1)
+    ious = np.triu(boxes_of.box_iou(boxes, boxes), 1)
     for first, second in zip(*np.nonzero(ious >= min(SAME, STRONG))):
         overlap = f'IoU {ious[first, second]:.2f}'
         one, other = class_names[labels[first]], class_names[labels[second]]
@@ -71,7 +69,7 @@ def check_pairs(placed: Placed, class_names: Sequence[str]) -> Iterator[Finding]
             yield _finding(placed, where[second], 'box twice', words)
     regions = placed.boxes[placed.is_ignore & (placed.labels < 0)]
     if len(regions):
-        hidden = boxes_of.overlap(boxes, regions).max(axis=1, initial=0)
+        hidden = boxes_of.box_ioa(boxes, regions).max(axis=1, initial=0)
         for row in np.flatnonzero(hidden >= HIDDEN):
             words = f'{class_names[labels[row]]} inside an ignore region'
             yield _finding(placed, where[row], 'box hidden', words)

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.placed import Placed
 
-__all__ = ['check_classes', 'check_empty', 'count_boxes']
-
 RARE = 50  # boxes to train on; a class with fewer is hardly learnt
 UNBALANCED = 30.0  # most frequent class over least frequent
 
@@ -37,7 +35,7 @@ def check_classes(
     :param class_names: in the order of their labels.
     :param train: name of the split to train on.
     :param val: name of the split to score on.
-    :param root: the data set, for the findings.
+    :param root: the dataset, for the findings.
     :return: the findings.
     """
     counts = count_boxes(placed, class_names)
@@ -68,7 +66,7 @@ def check_empty(placed: Sequence[Placed], root: str) -> Iterator[Finding]:
     Tell how many images of each split show nothing.
 
     :param placed: the boxes of all images.
-    :param root: the data set, for the findings.
+    :param root: the dataset, for the findings.
     :return: a finding a split with such images.
     """
     totals = Counter(item.entry.split for item in placed)

@@ -6,15 +6,13 @@ from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.photograph import Photograph
 from mnssd_training.inspection.records import Entry, Place
 
-__all__ = ['check_colours', 'check_image']
-
 
 def check_image(entry: Entry, photograph: Photograph | None) -> Iterator[Finding]:
     """
     Find what is wrong with one image file.
 
     :param entry: what its annotation says.
-    :param photograph: what the file holds; None if there is no such file.
+    :param image: what the file holds; None if there is no such file.
     :return: the findings.
     """
     file = str(entry.image)
@@ -41,8 +39,8 @@ def check_colours(
     """
     Find grey images among coloured ones, and the other way round.
 
-    :param entries: the images of the data set.
-    :param photographs: those that could be read, by path.
+    :param entries: the images of the dataset.
+    :param images: those that could be read, by path.
     :return: the findings.
     """
     found = [

@@ -4,13 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import FeatureMap, resizing
+from mnssd_perception.ssd import FeatureMap, resize_transform
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.placed import Placed
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['check_network', 'check_priors', 'sizes_in_input']
 
 ENOUGH = 30  # boxes that tell something of a class
 MOST = 0.5  # part of the boxes of a class
@@ -24,10 +22,10 @@ def sizes_in_input(
 
     :param placed: the boxes of one image.
     :param input_size: (height, width) of the network input, pixels.
-    :param resize: how photographs are brought to that size.
+    :param resize: how images are brought to that size.
     :return: ``(N, 2)`` (width, height), pixels of the input.
     """
-    plan = resizing(placed.size, input_size, resize)
+    plan = resize_transform(placed.size, input_size, resize)
     scale = (plan.content_size[1] / placed.size[1], plan.content_size[0] / placed.size[0])
     return placed.sides * np.array(scale)
 
@@ -86,7 +84,7 @@ def check_priors(
     :param levels: of priors.
     :param positive_iou: from this IoU on a prior answers for an object.
     :param min_side: a box with a smaller side becomes an ignore region, pixels of the input.
-    :param root: of the data set, for the findings.
+    :param root: of the dataset, for the findings.
     :return: a finding for all classes together, and one a class.
     """
     is_small = (sizes < min_side).any(axis=1)
@@ -115,7 +113,7 @@ def check_priors(
 def _best_ious(sizes: NDArray[np.float64], levels: Sequence[FeatureMap]) -> NDArray[np.float64]:
     """Measure the IoU of each box with the prior that fits best, whatever the place."""
     priors = np.array([size for level in levels for size in level.sizes])
-    ious = boxes_of.iou(
+    ious = boxes_of.box_iou(
         np.concatenate((-sizes, sizes), axis=1), np.concatenate((-priors, priors), axis=1)
     )
     return ious.max(axis=1, initial=0)

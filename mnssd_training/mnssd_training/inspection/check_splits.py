@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from mnssd_training.inspection.findings import Finding
-from mnssd_training.inspection.look_alikes import near_pairs
+from mnssd_training.inspection.look_alikes import find_near_duplicates
 from mnssd_training.inspection.photograph import Photograph
 from mnssd_training.inspection.records import Entry, Place
 import numpy as np
-
-__all__ = ['check_likeness', 'check_names']
 
 
 def check_names(entries: Sequence[Entry]) -> Iterator[Finding]:
@@ -33,7 +31,7 @@ def check_likeness(
     Find images that are the same as others, or look like them, in one split or in two.
 
     :param entries: the images of all splits.
-    :param photographs: those that could be read, by path.
+    :param images: those that could be read, by path.
     :return: the findings; one an image, with its nearest partner.
     """
     split_of = {entry.image: entry.split for entry in reversed(entries)}
@@ -65,7 +63,9 @@ def _check_nearness(
     if not hashes:
         return
     nearest: dict[tuple[int, bool], tuple[int, int]] = {}
-    for one, other, bits in near_pairs(np.array(hashes, np.bool_).reshape(len(hashes), -1)):
+    for one, other, bits in find_near_duplicates(
+        np.array(hashes, np.bool_).reshape(len(hashes), -1)
+    ):
         crosses = split_of[found[one].path] != split_of[found[other].path]
         # Of images in two splits the one that scores are made of is named, else the later one.
         key = (other, crosses)

@@ -1,4 +1,4 @@
-"""Boxes, regions and priors drawn on photographs, and photographs laid out on a sheet."""
+"""Boxes, regions and priors drawn on images, and images laid out on a sheet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ import cv2
 from mnssd_perception.overlay import class_colour
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['draw_boxes', 'draw_dots', 'draw_regions', 'fit', 'legend_of', 'sheet', 'Tile']
 
 Colour = tuple[int, int, int]
 
@@ -21,7 +19,7 @@ GAP, CAPTION, LEGEND = 8, 24, 34  # pixels
 @dataclass(frozen=True)
 class Tile:
     """
-    One picture of a sheet.
+    One image of a sheet.
 
     :ivar image: ``(H, W, 3)`` uint8 RGB.
     :ivar caption: a few words in ASCII to stand below it.
@@ -33,7 +31,7 @@ class Tile:
 
 def fit(image: NDArray[np.uint8], width: int) -> tuple[NDArray[np.uint8], float]:
     """
-    Bring a photograph to a width.
+    Bring an image to a width.
 
     :param image: ``(H, W, 3)`` uint8 RGB.
     :param width: pixels.
@@ -99,10 +97,10 @@ def sheet(
     tiles: Sequence[Tile], columns: int, legend: Sequence[tuple[str, Colour]] = ()
 ) -> NDArray[np.uint8]:
     """
-    Lay pictures out in rows.
+    Lay images out in rows.
 
     :param tiles: of any size; none makes a sheet with the legend alone.
-    :param columns: pictures a row.
+    :param columns: images a row.
     :param legend: words and their colours, to stand on top.
     :return: ``(H, W, 3)`` uint8 RGB.
     """

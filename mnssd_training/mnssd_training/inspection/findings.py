@@ -1,10 +1,8 @@
-"""What may be wrong with a data set, and what to do about each of it."""
+"""What may be wrong with a dataset, and what to do about each of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
-
-__all__ = ['count_errors', 'count_warnings', 'Finding', 'Kind', 'KINDS', 'Severity']
 
 Severity = Literal['error', 'warning', 'note']
 
@@ -20,7 +18,7 @@ class Kind:
     """
 
     severity: Severity
-    way_out: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ KINDS: dict[str, Kind] = {
     # --- images ---
     'orientation set': Kind('note', 'nothing for mnssd, which turns it; other tools may not'),
     'not 8 bit': Kind('warning', 'reduce it to 8 bit the way the camera of the drone does'),
-    'grey among colour': Kind('warning', 'look whether these images belong to this data set'),
-    'colour among grey': Kind('warning', 'look whether these images belong to this data set'),
+    'grey among colour': Kind('warning', 'check that these images belong to this dataset'),
+    'colour among grey': Kind('warning', 'check that these images belong to this dataset'),
     'grey stored as colour': Kind('note', 'nothing; a grey file would be smaller'),
     # --- splits ---
     'in two splits': Kind('error', 'take the name off one of the lists'),
@@ -115,8 +113,8 @@ KINDS: dict[str, Kind] = {
     'like images': Kind('note', 'nothing; frames of a video say less than their number'),
     # --- classes ---
     'class unused': Kind('note', 'leave the class out of a mean over classes'),
-    'class only in val': Kind('warning', 'find photographs of it to train on'),
-    'class not in val': Kind('warning', 'find photographs of it to score on'),
+    'class only in val': Kind('warning', 'find images of it to train on'),
+    'class not in val': Kind('warning', 'find images of it to score on'),
     'class rare': Kind('warning', 'find more of them, or rename the class into another'),
     'classes unbalanced': Kind('note', 'see loss.class_weights, and look at scores by class'),
     'images without boxes': Kind('note', 'good as background, if there is really nothing there'),

@@ -1,10 +1,10 @@
-"""Samples to pictures of them with their boxes: as they are, or as the network sees them."""
+"""Samples to images of them with their boxes: as they are, or as the network sees them."""
 
 from collections.abc import Sequence
 
 from mnssd_perception.overlay import class_colour
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import match, ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, match_priors, ModelSpec
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import seed_of
 from mnssd_training.data.sample import load_image, Sample
@@ -13,9 +13,7 @@ from mnssd_training.inspection.drawing import draw_boxes, draw_dots, draw_region
 from mnssd_training.priors import spec_at
 import numpy as np
 
-__all__ = ['choose_indices', 'picture_of', 'picture_of_input', 'seen_in_training']
-
-LEFT_OUT = -2  # what ``match`` says of a prior that is neither an object nor background
+LEFT_OUT = -2  # what ``match_priors`` says of a prior that is neither an object nor background
 
 
 def choose_indices(
@@ -41,12 +39,12 @@ def choose_indices(
 
 def picture_of(sample: Sample, width: int) -> Tile:
     """
-    Draw a photograph with its boxes and ignore regions.
+    Draw an image with its boxes and ignore regions.
 
     :param sample: which.
-    :param width: of the picture, pixels.
-    :return: the picture.
-    :raises DatasetError: if the photograph cannot be read.
+    :param width: of the image, pixels.
+    :return: the image.
+    :raises DatasetError: if the image cannot be read.
     """
     canvas, scale = fit(load_image(sample), width)
     draw_regions(canvas, sample.ignore * scale)
@@ -72,7 +70,7 @@ def seen_in_training(
     :param epoch: from 0.
     :param augmented: as in training; else as on the drone.
     :return: what the network sees.
-    :raises DatasetError: if a photograph cannot be read.
+    :raises DatasetError: if an image cannot be read.
     """
     size = (experiment.input.train_size if augmented else None) or experiment.input.size
     seed = seed_of(experiment.training.seed, epoch, samples[index].name)
@@ -100,8 +98,8 @@ def picture_of_input(
     :param spec: the model.
     :param experiment: how priors are matched.
     :param matched: draw priors.
-    :param width: of the picture, pixels.
-    :return: the picture.
+    :param width: of the image, pixels.
+    :return: the image.
     """
     canvas, zoom = fit(seen.image, width)
     scale = np.array(seen.image.shape[1::-1] * 2, np.float64) * zoom
@@ -110,9 +108,9 @@ def picture_of_input(
     if not matched:
         draw_boxes(canvas, seen.boxes * scale, colours)
         return Tile(canvas, f'{name}  {len(seen.boxes)} objects')
-    priors = prior_boxes(spec_at(spec, (seen.image.shape[0], seen.image.shape[1])))
+    priors = generate_priors(spec_at(spec, (seen.image.shape[0], seen.image.shape[1])))
     edges = boxes_of.cxcywh_to_xyxy(priors)
-    owner = match(edges, seen.boxes, seen.ignore, experiment.matching)
+    owner = match_priors(edges, seen.boxes, seen.ignore, experiment.matching)
     draw_dots(canvas, priors[owner == LEFT_OUT, :2] * scale[:2])
     positive = np.flatnonzero(owner >= 0)
     own = [colours[owner[prior]] for prior in positive]

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['LIMIT', 'near_pairs']
-
 # Differing bits of 256. Frames of one flight a few seconds apart differ by 5 to 20, one image
 # saved again smaller or darker by less; images of two flights by more than 60, and where there
 # is nothing but water by more than 35 (measured on HIT-UAV, aerial cars and SeaDronesSee).
@@ -14,7 +12,9 @@ LIMIT = 20
 BLOCK = 2048  # rows that are compared at a time
 
 
-def near_pairs(hashes: NDArray[np.bool_], limit: int = LIMIT) -> Iterator[tuple[int, int, int]]:
+def find_near_duplicates(
+    hashes: NDArray[np.bool_], limit: int = LIMIT
+) -> Iterator[tuple[int, int, int]]:
     """
     Find all pairs of hashes that differ by few bits.
 

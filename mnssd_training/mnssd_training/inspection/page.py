@@ -9,8 +9,6 @@ from mnssd_training.plots import Plot, plot_data_uri
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['page', 'picture', 'plots', 'table']
-
 # Readable by day and by night, on paper and on a phone.
 STYLE = """
 :root { color-scheme: light dark; }
@@ -75,11 +73,11 @@ def plots(caption: str, drawn: Sequence[Plot], columns: int = 3) -> str:
 
 def picture(caption: str, image: NDArray[np.uint8]) -> str:
     """
-    Put a photograph in.
+    Put an image in.
 
     :param caption: what it shows.
     :param image: ``(H, W, 3)`` uint8 RGB.
-    :return: HTML with the photograph as JPEG.
+    :return: HTML with the image as JPEG.
     """
     encoded = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
     data = b64encode(encoded.tobytes()).decode()

@@ -15,8 +15,6 @@ from mnssd_training.inspection.records import Place
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['look_at', 'look_at_all', 'perceptual_hash', 'Photograph']
-
 HASH_SIDE = 16  # bits a row and rows of a hash
 COLOUR = 2.0  # mean difference of channels, of 255, from which an image is not grey
 SPARSE = 4  # every so many pixels tell whether an image is grey

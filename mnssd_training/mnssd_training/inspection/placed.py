@@ -1,4 +1,4 @@
-"""Raw boxes to arrays in pixels of their photograph."""
+"""Raw boxes to arrays in pixels of their image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from mnssd_training.inspection.photograph import Photograph
 from mnssd_training.inspection.records import Entry, Place
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['place', 'Placed']
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def place(
     Measure boxes in pixels.
 
     :param entries: what was written.
-    :param photographs: by path, those that could be read among them.
+    :param images: by path, those that could be read among them.
     :param class_names: in the order of their labels.
     :return: an item an entry whose size is known.
     """

@@ -11,17 +11,6 @@ from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.records import Entry
 
-__all__ = [
-    'attempt',
-    'find_list',
-    'image_files',
-    'read_class_list',
-    'read_list',
-    'read_numbers',
-    'read_text',
-    'strays',
-]
-
 MAX_SHOWN = 60  # characters of a text in a finding
 T = TypeVar('T')
 
@@ -63,7 +52,7 @@ def find_list(root: Path, split: str, folder: Path) -> Path:
     """
     Find the list of a split.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param split: name of the list, or its path, from the root or from here.
     :param folder: where lists are, from the root.
     :return: its path; there may be no such file.
@@ -99,7 +88,7 @@ def read_list(path: Path, findings: list[Finding]) -> list[str]:
 
 def read_class_list(path: Path, findings: list[Finding]) -> tuple[str, ...]:
     """
-    Read the class names of a data set.
+    Read the class names of a dataset.
 
     :param path: of the list, a name a line.
     :param findings: gets what is wrong with it.

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnssd_training.data.sample import ShardEntry
+from mnssd_training.data.remote import ShardEntry
 from mnssd_training.inspection.findings import Finding
-
-__all__ = ['Entry', 'Place', 'RawBox', 'Scan']
 
 Place = Path | ShardEntry  # where an image is
 
@@ -33,7 +31,7 @@ class Entry:
     """
     One image of a split with what its annotation says.
 
-    :ivar name: unique in the data set if all is well.
+    :ivar name: unique in the dataset if all is well.
     :ivar split: the list it is on.
     :ivar image: the image file; it may be missing.
     :ivar annotation: the file that holds the boxes.
@@ -54,7 +52,7 @@ class Entry:
 @dataclass(frozen=True)
 class Scan:
     """
-    All that was read of a data set.
+    All that was read of a dataset.
 
     :ivar class_names: in the order of their labels.
     :ivar entries: split after split.

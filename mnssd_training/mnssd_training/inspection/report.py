@@ -8,8 +8,6 @@ from typing import Any
 from mnssd_training.inspection.check import Checked
 from mnssd_training.inspection.findings import Finding, KINDS
 
-__all__ = ['check_json', 'check_text']
-
 SEVERITIES = ('error', 'warning', 'note')
 
 
@@ -32,7 +30,7 @@ def check_text(checked: Checked, root: Path, shown: int) -> str:
                 lines += [f'  {_line(finding, root)}' for finding in named]
                 if len(found) > len(named):
                     lines.append(f'  and {len(found) - len(named)} more')
-                lines.append(f'  -> {what.way_out}')
+                lines.append(f'  -> {what.hint}')
     return '\n'.join([*lines, '', _summary(checked.findings)])
 
 
@@ -57,7 +55,7 @@ def _line(finding: Finding, root: Path) -> str:
     """Say one finding in one line."""
     file = finding.file
     if Path(file) == root:
-        file = 'the data set'
+        file = 'the dataset'
     elif Path(file).is_relative_to(root):
         file = str(Path(file).relative_to(root))
     where = f', {finding.where}' if finding.where else ''

@@ -1,4 +1,4 @@
-"""A data set of any format to all that its files say, with the names of its model's classes."""
+"""A dataset of any format to all that its files say, with the names of its model's classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,14 +17,12 @@ from mnssd_training.inspection.scan_visdrone import scan_visdrone, visdrone_spli
 from mnssd_training.inspection.scan_voc import scan_voc, voc_splits
 from mnssd_training.inspection.scan_yolo import scan_yolo, yolo_splits
 
-__all__ = ['Format', 'guess_format', 'scan', 'splits_of']
-
 Format = Literal['voc', 'coco', 'yolo', 'visdrone', 'shards']
 
 
 def guess_format(root: Path) -> Format:
     """
-    Tell how a data set is laid out, from the folders in it.
+    Tell how a dataset is laid out, from the folders in it.
 
     :param root: its folder.
     :return: a value of ``data.format``.
@@ -53,7 +51,7 @@ def guess_format(root: Path) -> Format:
 
 def splits_of(root: Path, form: Format) -> list[str]:
     """
-    List the splits of a data set: train, val and test where there are such.
+    List the splits of a dataset: train, val and test where there are such.
 
     :param root: its folder.
     :param form: its format.
@@ -71,18 +69,18 @@ def splits_of(root: Path, form: Format) -> list[str]:
 
 def scan(source: SourceConfig, splits: Sequence[str], class_names: Sequence[str] = ()) -> Scan:
     """
-    Read everything in a data set.
+    Read everything in a dataset.
 
     :param source: where it is and how it is laid out.
     :param splits: names or paths of its lists.
-    :param class_names: of the model; empty for those that the data set declares, or if it declares
+    :param class_names: of the model; empty for those that the dataset declares, or if it declares
         none, all that it uses.
     :return: what was read.
     :raises DatasetError: if there is no such folder.
     """
     root = Path(source.root).expanduser()
     if source.format != 'shards' and not root.is_dir():
-        raise DatasetError(root, 'no such folder; set data.root to that of the data set')
+        raise DatasetError(root, 'no such folder; set data.root to that of the dataset')
     scanners = {
         'voc': lambda: scan_voc(root, splits, source.use_difficult),
         'yolo': lambda: scan_yolo(root, splits, class_names),

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mnssd_training.data.coco import find_image, find_json, image_folders, MAX_JSON
-from mnssd_training.data.reading import Folders
+from mnssd_training.data.reading import DirectoryIndex
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.reading import attempt, image_files, read_numbers, read_text
 from mnssd_training.inspection.records import Entry, RawBox, Scan
-
-__all__ = ['coco_splits', 'scan_coco']
 
 LISTS = ('images', 'annotations', 'categories')
 SPLITS = ('train', 'val', 'valid', 'test')
@@ -40,14 +38,14 @@ def scan_coco(root: Path, splits: Sequence[str]) -> Scan:
     """
     Read everything in a COCO folder.
 
-    :param root: of the data set.
+    :param root: of the dataset.
     :param splits: see :func:`mnssd_training.data.coco.find_json`.
     :return: what was read; the class names are those of the categories by rising id.
     """
     findings: list[Finding] = []
     entries: list[Entry] = []
     categories: dict[int, str] = {}
-    folders = Folders()
+    folders = DirectoryIndex()
     read: set[Path] = set()
     for split in splits:
         path = attempt(partial(find_json, root, split), root, 'list unreadable', findings)
@@ -179,7 +177,7 @@ def _images(
     items: list[Any],
     boxes: dict[int, list[RawBox]],
     places: Sequence[Path],
-    folders: Folders,
+    folders: DirectoryIndex,
     findings: list[Finding],
 ) -> list[Entry]:
     """Read the images, each with its boxes."""

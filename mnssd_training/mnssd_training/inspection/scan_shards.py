@@ -10,14 +10,12 @@ from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.records import Entry, RawBox, Scan
 
-__all__ = ['scan_shards']
-
 
 def scan_shards(source: SourceConfig, splits: Sequence[str]) -> Scan:
     """
     Read the index of shards, which was checked when they were made.
 
-    :param source: the data set.
+    :param source: the dataset.
     :param splits: their names.
     :return: what was read; an index with a fault has no entries.
     """

@@ -8,8 +8,6 @@ from mnssd_training.inspection.findings import Finding
 from mnssd_training.inspection.reading import image_files, read_numbers, read_text, strays
 from mnssd_training.inspection.records import Entry, RawBox, Scan
 
-__all__ = ['scan_visdrone', 'visdrone_splits']
-
 COLUMNS = 8  # left, top, width, height, score, category, truncation, occlusion
 IGNORED, OTHERS = 0, 11  # categories that are no classes
 YEARS = (2019, 2018)

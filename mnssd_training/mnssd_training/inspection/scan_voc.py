@@ -19,8 +19,6 @@ from mnssd_training.inspection.reading import (
 )
 from mnssd_training.inspection.records import Entry, RawBox, Scan
 
-__all__ = ['scan_voc', 'voc_splits']
-
 LISTS = Path('ImageSets/Main')
 EDGES = ('xmin', 'ymin', 'xmax', 'ymax')
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mnssd_training.data.reading import Folders
+from mnssd_training.data.reading import DirectoryIndex
 from mnssd_training.data.yolo import (
     find_label,
     find_split,
@@ -27,8 +27,6 @@ from mnssd_training.inspection.reading import (
 )
 from mnssd_training.inspection.records import Entry, RawBox, Scan
 
-__all__ = ['scan_yolo', 'yolo_splits']
-
 LISTS = Path('splits')
 
 
@@ -47,13 +45,13 @@ def scan_yolo(root: Path, splits: Sequence[str], class_names: Sequence[str] = ()
     :param root: folder with ``images``, ``labels``, and ``classes.txt`` and ``splits`` or
         ``data.yaml``.
     :param splits: names or paths of the lists, or of folders of images.
-    :param class_names: in the order of the ids, for a data set that does not list its own.
+    :param class_names: in the order of the ids, for a dataset that does not list its own.
     :return: what was read.
     """
     findings: list[Finding] = []
     classes = _classes(root, class_names, findings)
     keypoints = attempt(lambda: keypoint_columns(root), root, 'annotation unreadable', findings)
-    folders = Folders()
+    folders = DirectoryIndex()
     entries = []
     for split in splits:
         for image in _images(root, split, folders, findings):
@@ -66,7 +64,7 @@ def scan_yolo(root: Path, splits: Sequence[str], class_names: Sequence[str] = ()
 
 
 def _classes(root: Path, class_names: Sequence[str], findings: list[Finding]) -> tuple[str, ...]:
-    """Read the class list, or that of the file that Ultralytics keeps beside a data set."""
+    """Read the class list, or that of the file that Ultralytics keeps beside a dataset."""
     path = root / 'classes.txt'
     if path.exists():
         return read_class_list(path, findings)
@@ -77,7 +75,9 @@ def _classes(root: Path, class_names: Sequence[str], findings: list[Finding]) ->
     return attempt(read, path, 'class list wrong', findings) or ()
 
 
-def _images(root: Path, split: str, folders: Folders, findings: list[Finding]) -> list[Path]:
+def _images(
+    root: Path, split: str, folders: DirectoryIndex, findings: list[Finding]
+) -> list[Path]:
     """List the images of a split, each once."""
     places = attempt(lambda: find_split(root, split), root, 'list unreadable', findings) or []
     images: dict[Path, str] = {}
@@ -109,7 +109,7 @@ def _scan_file(
     split: str,
     classes: Sequence[str],
     num_keypoint_columns: int,
-    folders: Folders,
+    folders: DirectoryIndex,
     findings: list[Finding],
 ) -> Entry:
     """Read the labels of one image as far as they can be read."""

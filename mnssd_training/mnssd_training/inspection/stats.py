@@ -1,4 +1,4 @@
-"""Samples to the figures of a data set."""
+"""Samples to the figures of a dataset."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,16 +9,6 @@ from mnssd_training.data.sample import Sample
 from mnssd_training.priors import network_sizes
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = [
-    'BINS',
-    'ClassStats',
-    'measure',
-    'PERCENTILES',
-    'SIZE_LIMITS',
-    'SplitStats',
-    'text_of',
-]
 
 PERCENTILES = (5, 25, 50, 75, 95)
 SIZE_LIMITS = (32.0, 96.0)  # pixels, root of the area: small, medium, large, as COCO has them
@@ -35,11 +25,11 @@ class ClassStats:
     :ivar num_boxes: objects, without ignore regions.
     :ivar num_images: images that show one.
     :ivar num_ignored: ignore regions of this class.
-    :ivar width: percentiles, pixels of the photograph.
-    :ivar height: percentiles, pixels of the photograph.
-    :ivar size: percentiles, pixels of the photograph.
+    :ivar width: percentiles, pixels of the image.
+    :ivar height: percentiles, pixels of the image.
+    :ivar size: percentiles, pixels of the image.
     :ivar aspect: percentiles of width over height.
-    :ivar in_source: number of small, medium and large ones in the photograph.
+    :ivar in_source: number of small, medium and large ones in the image.
     :ivar in_network: the same in the network input; empty where that is not known.
     :ivar histogram: objects by size, in steps of half an octave from 1 pixel on.
     """
@@ -72,7 +62,7 @@ class SplitStats:
     num_images: int
     num_empty: int
     image_sizes: tuple[tuple[tuple[int, int], int], ...]
-    boxes_an_image: tuple[int, ...]
+    boxes_per_image: tuple[int, ...]
     classes: dict[str, ClassStats]
     centres: tuple[tuple[int, ...], ...]
 
@@ -86,10 +76,10 @@ def measure(
     """
     Measure one split.
 
-    :param samples: its photographs.
+    :param samples: its images.
     :param class_names: in the order of their labels.
     :param input_size: (height, width) of the network input, pixels; None if there is no network.
-    :param resize: how photographs are brought to that size.
+    :param resize: how images are brought to that size.
     :return: the figures.
     """
     numbers = Counter(len(sample.boxes) for sample in samples)
@@ -154,7 +144,7 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def _map_centres(samples: Sequence[Sample]) -> tuple[tuple[int, ...], ...]:
-    """Count the centres of objects by where they are in their photograph."""
+    """Count the centres of objects by where they are in their image."""
     rows, columns = BINS
     counts = np.zeros(BINS, np.int64)
     for sample in samples:
@@ -182,7 +172,7 @@ def text_of(stats: Mapping[str, SplitStats]) -> str:
 
 def _split_text(name: str, split: SplitStats) -> str:
     """Lay the figures of one split out."""
-    numbers = np.repeat(np.arange(len(split.boxes_an_image)), split.boxes_an_image)
+    numbers = np.repeat(np.arange(len(split.boxes_per_image)), split.boxes_per_image)
     total = int(numbers.sum())
     a_image = f'{numbers.mean():.1f} an image, at most {numbers.max()}' if len(numbers) else ''
     shown = ', '.join(f'{w} x {h} ({n})' for (w, h), n in split.image_sizes[:4])

@@ -1,4 +1,4 @@
-"""Figures of a data set to a page."""
+"""Figures of a dataset to a page."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -6,8 +6,6 @@ from html import escape
 from mnssd_training.inspection.page import page, plots, table
 from mnssd_training.inspection.stats import ClassStats, SplitStats
 from mnssd_training.plots import Bars, HeatMap
-
-__all__ = ['stats_page']
 
 HEAD = (
     'class', 'boxes', 'images', 'ignored', 'median w x h', 'size, 5 to 95 %', 'median w/h',
@@ -38,7 +36,7 @@ def _split(name: str, split: SplitStats) -> list[str]:
         Bars('images by class', 'class', 'images that show it',
              [one.num_images for one in classes.values()], list(classes), 7),
         Bars('images by number of objects', 'objects in the image', 'images',
-             *_by_number(split.boxes_an_image), 7),
+             *_by_number(split.boxes_per_image), 7),
     ]  # fmt: skip
     by_size = [
         Bars(f'{class_name}: size', 'root of the area, pixels of the image', 'objects',

@@ -1,5 +1,5 @@
 """
-Logits and goal classes to a loss: softmax with hard negatives, or sigmoid focal.
+Logits and target classes to a loss: softmax with hard negatives, or sigmoid focal.
 
 Goal classes are those of :mod:`mnssd_perception.ssd.matching`: 0 background, 1 + label for an
 object, -1 left out. What is left out counts nowhere, whatever its logits are.
@@ -10,12 +10,10 @@ import torch
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-__all__ = ['focal_loss', 'softmax_loss']
-
 
 def softmax_loss(
     logits: torch.Tensor,
-    goal: torch.Tensor,
+    target: torch.Tensor,
     *,
     negatives: float,
     min_negatives: int,
@@ -28,29 +26,29 @@ def softmax_loss(
     Liu et al., SSD: Single Shot MultiBox Detector, ECCV 2016, section 2.2.
 
     :param logits: ``(B, P, C + 1)`` float32.
-    :param goal: ``(B, P)`` goal classes.
+    :param target: ``(B, P)`` target classes.
     :param negatives: hard negatives for each positive of an image.
     :param min_negatives: fewest hard negatives of an image.
     :param smoothing: part of the target that is spread evenly over all C + 1 columns.
-    :param weights: ``(C + 1,)`` factor of the priors of each goal class; None for 1.
+    :param weights: ``(C + 1,)`` factor of the priors of each target class; None for 1.
     :return: scalar.
     """
-    index = goal.clamp(min=BACKGROUND)
+    index = target.clamp(min=BACKGROUND)
     entropy = functional.cross_entropy(logits.transpose(1, 2), index, reduction='none')  # (B, P)
     # Chosen by how unlikely background is, without smoothing: a smoothed entropy also calls those
     # hard that are background without a doubt.
-    hard = _hard_negatives(entropy.detach(), goal, negatives, min_negatives)
+    hard = _hard_negatives(entropy.detach(), target, negatives, min_negatives)
     if smoothing:
         even = -functional.log_softmax(logits, dim=2).mean(dim=2)
         entropy = (1 - smoothing) * entropy + smoothing * even
     if weights is not None:
         entropy = entropy * weights[index]
-    return (entropy * ((goal > BACKGROUND) | hard)).sum()
+    return (entropy * ((target > BACKGROUND) | hard)).sum()
 
 
 def focal_loss(
     logits: torch.Tensor,
-    goal: torch.Tensor,
+    target: torch.Tensor,
     *,
     alpha: float,
     gamma: float,
@@ -65,29 +63,29 @@ def focal_loss(
     is scored as any other.
 
     :param logits: ``(B, P, C + 1)`` float32.
-    :param goal: ``(B, P)`` goal classes.
+    :param target: ``(B, P)`` target classes.
     :param alpha: weight of positives; negatives have 1 - alpha.
     :param gamma: how much easy priors count less.
     :param smoothing: part of the target that is spread evenly over all C + 1 columns.
-    :param weights: ``(C + 1,)`` factor of the priors of each goal class; None for 1.
+    :param weights: ``(C + 1,)`` factor of the priors of each target class; None for 1.
     :return: scalar.
     """
-    counted = goal >= BACKGROUND
-    logits, goal = logits[counted], goal[counted]  # (N, C + 1), (N,)
-    target = functional.one_hot(goal, logits.shape[1])[:, 1:].to(logits.dtype)
-    target = (1 - smoothing) * target + smoothing / logits.shape[1]
-    loss = sigmoid_focal_loss(logits[:, 1:] - logits[:, :1], target, alpha, gamma)  # (N, C)
+    counted = target >= BACKGROUND
+    logits, target = logits[counted], target[counted]  # (N, C + 1), (N,)
+    one_hot = functional.one_hot(target, logits.shape[1])[:, 1:].to(logits.dtype)
+    smoothed = (1 - smoothing) * one_hot + smoothing / logits.shape[1]
+    loss = sigmoid_focal_loss(logits[:, 1:] - logits[:, :1], smoothed, alpha, gamma)  # (N, C)
     if weights is not None:
-        loss = loss * weights[goal, None]
+        loss = loss * weights[target, None]
     return loss.sum()
 
 
 def _hard_negatives(
-    entropy: torch.Tensor, goal: torch.Tensor, negatives: float, min_negatives: int
+    entropy: torch.Tensor, target: torch.Tensor, negatives: float, min_negatives: int
 ) -> torch.Tensor:
     """Choose the background priors of each image that are hardest, ``(B, P)`` bool."""
-    negative = goal == BACKGROUND
-    wanted = ((goal > BACKGROUND).sum(dim=1) * negatives).clamp(min=min_negatives)
+    negative = target == BACKGROUND
+    wanted = ((target > BACKGROUND).sum(dim=1) * negatives).clamp(min=min_negatives)
     wanted = wanted.minimum(negative.sum(dim=1)).long()
     hardness = torch.where(negative, entropy, -torch.inf)
     order = hardness.argsort(dim=1, descending=True, stable=True)

@@ -10,8 +10,6 @@ from mnssd_training.loss.classification import focal_loss, softmax_loss
 from mnssd_training.loss.localization import box_loss, offset_loss
 import torch
 
-__all__ = ['count_positives', 'Criterion', 'Losses']
-
 
 @dataclass(frozen=True)
 class Losses:
@@ -46,7 +44,7 @@ class Criterion:
         self,
         logits: torch.Tensor,
         offsets: torch.Tensor,
-        goal_classes: torch.Tensor,
+        target_classes: torch.Tensor,
         goal_offsets: torch.Tensor,
         priors: torch.Tensor,
         input_size: tuple[int, int],
@@ -68,20 +66,20 @@ class Criterion:
         """
         with torch.autocast(logits.device.type, enabled=False):
             num = num_positives.clamp(min=1)
-            classes = self._classes(logits.float(), goal_classes) / num
-            image, prior = (goal_classes > 0).nonzero(as_tuple=True)
-            found, goal = offsets[image, prior].float(), goal_offsets[image, prior].float()
-            boxes = self._boxes(found, goal, priors, prior, input_size) / num
+            classes = self._classes(logits.float(), target_classes) / num
+            image, prior = (target_classes > 0).nonzero(as_tuple=True)
+            found, target = offsets[image, prior].float(), goal_offsets[image, prior].float()
+            boxes = self._boxes(found, target, priors, prior, input_size) / num
         return Losses(classes, boxes, classes + self.config.box_weight * boxes)
 
-    def _classes(self, logits: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    def _classes(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Sum the loss of the classes."""
         config = self.config
         weights = self.weights if self.weights is None else self.weights.to(logits.device)
         if config.classes == 'focal':
             return focal_loss(
                 logits,
-                goal,
+                target,
                 alpha=config.focal_alpha,
                 gamma=config.focal_gamma,
                 smoothing=config.label_smoothing,
@@ -89,7 +87,7 @@ class Criterion:
             )
         return softmax_loss(
             logits,
-            goal,
+            target,
             negatives=config.negatives,
             min_negatives=config.min_negatives,
             smoothing=config.label_smoothing,
@@ -99,27 +97,27 @@ class Criterion:
     def _boxes(
         self,
         offsets: torch.Tensor,
-        goal: torch.Tensor,
+        target: torch.Tensor,
         priors: torch.Tensor,
         prior: torch.Tensor,
         input_size: tuple[int, int],
     ) -> torch.Tensor:
         """Sum the loss of the boxes of positive priors."""
         if self.config.boxes in ('smooth_l1', 'l1'):
-            return offset_loss(offsets, goal, self.config.boxes, self.config.beta)
+            return offset_loss(offsets, target, self.config.boxes, self.config.beta)
         height, width = input_size
         pixels = priors[prior] * priors.new_tensor((width, height, width, height))
-        return box_loss(offsets, goal, pixels, self.variances, self.config.boxes)
+        return box_loss(offsets, target, pixels, self.variances, self.config.boxes)
 
 
-def count_positives(goal_classes: torch.Tensor) -> torch.Tensor:
+def count_positives(target_classes: torch.Tensor) -> torch.Tensor:
     """
     Count the priors that answer for objects.
 
     :param goal_classes: of any shape.
     :return: int64 scalar.
     """
-    return (goal_classes > 0).sum()
+    return (target_classes > 0).sum()
 
 
 def _class_weights(by_name: dict[str, float], names: tuple[str, ...]) -> torch.Tensor | None:

@@ -11,11 +11,9 @@ from torchvision.ops import (
     generalized_box_iou_loss,
 )
 
-__all__ = ['box_loss', 'decode', 'offset_loss']
-
 
 def offset_loss(
-    offsets: torch.Tensor, goal: torch.Tensor, kind: str, beta: float = 1.0
+    offsets: torch.Tensor, target: torch.Tensor, kind: str, beta: float = 1.0
 ) -> torch.Tensor:
     """
     Sum the distance of offsets.
@@ -27,13 +25,13 @@ def offset_loss(
     :return: scalar.
     """
     if kind == 'l1':
-        return functional.l1_loss(offsets, goal, reduction='sum')
-    return functional.smooth_l1_loss(offsets, goal, reduction='sum', beta=beta)
+        return functional.l1_loss(offsets, target, reduction='sum')
+    return functional.smooth_l1_loss(offsets, target, reduction='sum', beta=beta)
 
 
 def box_loss(
     offsets: torch.Tensor,
-    goal: torch.Tensor,
+    target: torch.Tensor,
     priors: torch.Tensor,
     variances: tuple[float, float],
     kind: str,
@@ -61,15 +59,15 @@ def box_loss(
     far, big = math.exp(MAX_LOG_RATIO) / variances[0], MAX_LOG_RATIO / variances[1]
     limit = offsets.new_tensor((far, far, big, big))
     bounded = offsets.clamp(-limit, limit)
-    boxes, goal_boxes = (decode(x, priors, variances) for x in (bounded, goal))
+    boxes, goal_boxes = (decode_boxes(x, priors, variances) for x in (bounded, target))
     return loss(boxes, goal_boxes, reduction='sum')
 
 
-def decode(
+def decode_boxes(
     offsets: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]
 ) -> torch.Tensor:
     """
-    Turn offsets into boxes, as :func:`mnssd_perception.ssd.decode` does, with a gradient.
+    Turn offsets into boxes, as :func:`mnssd_perception.ssd.decode_boxes` does, with a gradient.
 
     :param offsets: ``(N, 4)`` float32.
     :param priors: ``(N, 4)`` float32 cxcywh.

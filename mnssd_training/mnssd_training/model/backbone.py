@@ -1,4 +1,4 @@
-"""Photographs to feature maps: what all backbones share, which is freezing and recomputing."""
+"""Images to feature maps: what all backbones share, which is freezing and recomputing."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,8 +10,6 @@ from mnssd_training.model.norm import is_norm, statistics_kept
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-
-__all__ = ['Backbone', 'chosen_strides', 'recomputed']
 
 
 class Backbone(nn.Module):
@@ -59,7 +57,7 @@ class Backbone(nn.Module):
         Keep weights and statistics as they are.
 
         :param num_blocks: from the stem on. The first four of MobileNetV2 work at stride 2 and 4:
-            they see edges, which look alike in any photograph, and cost half of a training step.
+            they see edges, which look alike in any image, and cost half of a training step.
         :param norm: also those of all normalisation layers.
         :raises ConfigError: if there are fewer blocks.
         """

@@ -11,8 +11,6 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ['Cost', 'cost']
-
 MEBI = 2**20
 """Bytes in a MiB."""
 
@@ -24,10 +22,10 @@ class Cost:
 
     :ivar input_size: (height, width) that ``macs`` are for, pixels.
     :ivar train_size: (height, width) that a training step is for, pixels.
-    :ivar batch_size: photographs of a training step.
+    :ivar batch_size: images of a training step.
     :ivar parameters: numbers that are weights.
     :ivar trainable: of them, those that are trained.
-    :ivar macs: multiply-accumulates of one photograph, in convolutions and matrix products.
+    :ivar macs: multiply-accumulates of one image, in convolutions and matrix products.
     :ivar activation_bytes: kept by a training step in float32 for its backward pass.
     :ivar state_bytes: of weights, gradients, optimizer and averaged weights, in float32.
     """
@@ -64,7 +62,7 @@ def cost(
     Count what a network costs, without running it.
 
     :param model: the network; neither its weights nor its statistics are touched.
-    :param batch_size: photographs of a training step.
+    :param batch_size: images of a training step.
     :param train_size: (height, width) of its input; None for that of the specification.
     :param moments: numbers that the optimizer keeps for each weight: 2 of AdamW, 1 of SGD.
     :return: the counts.
@@ -92,7 +90,7 @@ def cost(
 
 
 def _photographs(num: int, size: tuple[int, int]) -> torch.Tensor:
-    """Make photographs of no content."""
+    """Make images of no content."""
     return torch.empty(num, *size, 3, dtype=torch.uint8, device='meta')
 
 

@@ -8,8 +8,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ['Head', 'SharedHead']
-
 
 class Head(nn.Module):
     """

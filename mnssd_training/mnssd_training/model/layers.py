@@ -5,8 +5,6 @@ from collections import OrderedDict
 from mnssd_training.model.norm import BatchNorm
 from torch import nn
 
-__all__ = ['convolution', 'depthwise', 'depthwise_separable', 'pointwise']
-
 
 def depthwise_separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """

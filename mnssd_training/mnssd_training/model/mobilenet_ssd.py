@@ -1,4 +1,4 @@
-"""Uint8 photographs to raw heads: the network that is trained, exported and flown."""
+"""Uint8 images to raw heads: the network that is trained, exported and flown."""
 
 from collections.abc import Sequence
 from math import log2
@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import nn
-
-__all__ = ['build_model', 'check_grids', 'MobileNetSsd']
 
 # Share of priors that a fresh network calls background; the rest is spread over the classes, so
 # that the first steps are not spent on unlearning 10 000 false alarms (Lin et al., Focal Loss for
@@ -183,7 +181,7 @@ def _head(
     if len(set(per_cell)) > 1:
         raise ConfigError(
             f'model.shared_head: expected as many priors a cell on each level, got {per_cell}; '
-            f'see priors.a_cell'
+            f'see priors.priors_per_cell'
         )
     return SharedHead(channels[0], len(channels), per_cell[0], width, kind=kind, middle=middle)
 

@@ -1,4 +1,4 @@
-"""Photographs to feature maps of stride 4 to 32: MobileNetV2 from torchvision."""
+"""Images to feature maps of stride 4 to 32: MobileNetV2 from torchvision."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,6 @@ from mnssd_training.torch_file import read_torch
 import torch
 from torch import nn
 from torchvision.models import mobilenet_v2, MobileNet_V2_Weights
-
-__all__ = ['MobileNetV2']
 
 # The block of each stride, counted in torchvision's `features`. Tapped in its expansion, it is the
 # one that halves next (SSDLite taps number 14; Sandler et al., CVPR 2018, section 6.2); tapped

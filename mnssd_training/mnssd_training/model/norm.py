@@ -12,16 +12,14 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional
 
-__all__ = ['BatchNorm', 'convert_norms', 'is_norm', 'statistics_kept']
-
 
 class BatchNorm(nn.BatchNorm2d):
     """
     Batch normalisation with the weights and buffers of :class:`torch.nn.BatchNorm2d`.
 
     In training it differs in two ways. Where a channel has one value (a map of one cell, of one
-    photograph), there is no variance to divide by, and the running statistics take its place.
-    Where several processes train together, the statistics are those of all their photographs, so
+    image), there is no variance to divide by, and the running statistics take its place.
+    Where several processes train together, the statistics are those of all their images, so
     that they do what one process would. In evaluation there is no difference.
 
     :ivar tracking: False to leave the running statistics as they are.

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ['PlainPyramid', 'Pyramid']
-
 
 class Pyramid(nn.Module):
     """

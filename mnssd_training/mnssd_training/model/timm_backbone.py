@@ -1,4 +1,4 @@
-"""Photographs to feature maps: any backbone of timm that makes them."""
+"""Images to feature maps: any backbone of timm that makes them."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -17,8 +17,6 @@ from mnssd_training.torch_file import check_integrity
 import torch
 from torch import nn
 from torch.nn import functional
-
-__all__ = ['TimmBackbone']
 
 
 class TimmBackbone(Backbone):

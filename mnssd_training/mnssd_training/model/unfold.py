@@ -18,8 +18,6 @@ from mnssd_training.model.mobilenet_ssd import MobileNetSsd
 import torch
 from torch import nn
 
-__all__ = ['measure_norms', 'recover_weights']
-
 PREFIX = 'model.'  # of the network in what is exported
 
 

@@ -7,8 +7,6 @@ from mnssd_training.errors import CheckpointError
 import torch
 from torch import nn
 
-__all__ = ['load_matching', 'Match']
-
 
 @dataclass(frozen=True)
 class Match:

@@ -12,8 +12,6 @@ from mnssd_training.train.interrupt import shield_worker
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-__all__ = ['Plan', 'plan', 'read_steps', 'Steps']
-
 Key = tuple[int, int, tuple[int, int]]
 Steps = Generator[list[Batch] | MnssdError, None, None]
 
@@ -21,30 +19,30 @@ Steps = Generator[list[Batch] | MnssdError, None, None]
 @dataclass(frozen=True)
 class Plan:
     """
-    How the photographs of a run are dealt out; the same for any number of processes.
+    How the images of a run are dealt out; the same for any number of processes.
 
     :ivar num_samples: of the training set.
-    :ivar batch_size: photographs a step, on all devices together.
+    :ivar batch_size: images a step, on all devices together.
     :ivar epochs: passes over the training set.
-    :ivar accumulate: parts that a process sees its share of a step in.
+    :ivar grad_accum_steps: parts that a process sees its share of a step in.
     :ivar seed: of the run.
     """
 
     num_samples: int
     batch_size: int
     epochs: int
-    accumulate: int
+    grad_accum_steps: int
     seed: int
 
     @property
-    def steps_an_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Count the steps of an epoch; the last, smaller batch is left out."""
         return self.num_samples // self.batch_size
 
     @property
     def total(self) -> int:
         """Count the steps of the run."""
-        return self.epochs * self.steps_an_epoch
+        return self.epochs * self.steps_per_epoch
 
 
 def plan(experiment: Experiment, num_samples: int, world: int) -> Plan:
@@ -58,8 +56,8 @@ def plan(experiment: Experiment, num_samples: int, world: int) -> Plan:
     :raises ConfigError: if a batch cannot be dealt out evenly.
     """
     config = experiment.training
-    shares = world * config.accumulate
-    words = f'{world} processes times training.accumulate={config.accumulate}'
+    shares = world * config.grad_accum_steps
+    words = f'{world} processes times training.grad_accum_steps={config.grad_accum_steps}'
     if config.batch_size % shares:
         raise ConfigError(
             f'training.batch_size: expected a multiple of {shares} ({words}), '
@@ -68,9 +66,9 @@ def plan(experiment: Experiment, num_samples: int, world: int) -> Plan:
     batch_size = min(config.batch_size, num_samples // shares * shares)
     if not batch_size:
         raise ConfigError(
-            f'training.batch_size: {num_samples} training photographs are too few for {words}'
+            f'training.batch_size: {num_samples} training images are too few for {words}'
         )
-    return Plan(num_samples, batch_size, config.epochs, config.accumulate, config.seed)
+    return Plan(num_samples, batch_size, config.epochs, config.grad_accum_steps, config.seed)
 
 
 class RunSampler(Sampler[list[Key]]):
@@ -98,14 +96,14 @@ class RunSampler(Sampler[list[Key]]):
 
     def __len__(self) -> int:
         """Count the parts left."""
-        return (self._plan.total - self._start) * self._plan.accumulate
+        return (self._plan.total - self._start) * self._plan.grad_accum_steps
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Give the keys of each part."""
         plan = self._plan
-        first, done = divmod(self._start, plan.steps_an_epoch)
+        first, done = divmod(self._start, plan.steps_per_epoch)
         for epoch in range(first, plan.epochs):
-            before = epoch * plan.steps_an_epoch
+            before = epoch * plan.steps_per_epoch
             shares = EpochSampler(
                 plan.num_samples,
                 plan.batch_size,
@@ -117,8 +115,8 @@ class RunSampler(Sampler[list[Key]]):
                 world=self._world,
             )
             for share in shares:
-                for part in range(plan.accumulate):
-                    yield share[part :: plan.accumulate]
+                for part in range(plan.grad_accum_steps):
+                    yield share[part :: plan.grad_accum_steps]
 
 
 def read_steps(
@@ -153,13 +151,13 @@ def read_steps(
             num_workers=workers,
             collate_fn=collate,
             pin_memory=device.type == 'cuda',
-            prefetch_factor=max(2, 2 * plan.accumulate) if workers else None,
+            prefetch_factor=max(2, 2 * plan.grad_accum_steps) if workers else None,
             worker_init_fn=shield_worker,
         )
         iterator = iter(loader)
     try:
         for _ in range(plan.total - start):
-            parts = [next(iterator) for _ in range(plan.accumulate)]
+            parts = [next(iterator) for _ in range(plan.grad_accum_steps)]
             wrong = [part for part in parts if isinstance(part, MnssdError)]
             yield wrong[0] if wrong else parts
     finally:

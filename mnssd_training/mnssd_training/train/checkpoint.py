@@ -18,8 +18,6 @@ from mnssd_training.torch_file import dump_torch, load_torch
 from pydantic import ValidationError
 import torch
 
-__all__ = ['Checkpoint', 'load_checkpoint', 'save_checkpoint']
-
 SCHEMA = 2
 
 

@@ -17,8 +17,6 @@ from mnssd_training.config import TrainingConfig
 from mnssd_training.errors import ConfigError
 import torch
 
-__all__ = ['agreed', 'is_first_process', 'make_fabric', 'raise_in_all', 'release']
-
 T = TypeVar('T')
 # Fabric says on stderr what the run says itself.
 logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
@@ -69,12 +67,12 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def is_first_process() -> bool:
+def is_rank_zero() -> bool:
     """Tell whether this process is the one of a run that prints and writes."""
     return not rank_zero_only.rank
 
 
-def agreed(fabric: Fabric, work: Callable[[], T]) -> T:
+def run_on_rank_zero(fabric: Fabric, work: Callable[[], T]) -> T:
     """
     Do something in the first process and tell all.
 
@@ -94,7 +92,7 @@ def agreed(fabric: Fabric, work: Callable[[], T]) -> T:
     return outcome
 
 
-def raise_in_all(fabric: Fabric, error: MnssdError | None) -> None:
+def raise_on_all_ranks(fabric: Fabric, error: MnssdError | None) -> None:
     """
     Raise what one process met in all of them, so that none waits for another.
 

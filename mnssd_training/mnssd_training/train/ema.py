@@ -5,8 +5,6 @@ import copy
 import torch
 from torch import nn
 
-__all__ = ['Ema']
-
 
 class Ema:
     """

@@ -1,4 +1,4 @@
-"""An experiment to the number of photographs that its devices can see at once."""
+"""An experiment to the number of images that its devices can see at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +16,6 @@ from mnssd_training.train.state import set_up, State
 from mnssd_training.train.step import backward, device_priors
 import torch
 
-__all__ = ['measure_batches', 'Measured', 'suggest']
-
 REPEATS = 3  # timed steps of each size, after one that is not
 NEARLY = 0.95  # of the best speed
 
@@ -25,7 +23,7 @@ NEARLY = 0.95  # of the best speed
 @dataclass(frozen=True)
 class Measured:
     """
-    What a step of some photographs takes.
+    What a step of some images takes.
 
     :ivar batch_size: how many.
     :ivar images_per_second: without the loading.
@@ -41,7 +39,7 @@ def measure_batches(experiment: Experiment, limit: int) -> Iterator[Measured]:
     """
     Double the batch until memory is full.
 
-    The largest input that training draws is measured, on real photographs.
+    The largest input that training draws is measured, on real images.
 
     :param experiment: what would be trained; nothing of it is kept.
     :param limit: largest batch to try.
@@ -49,7 +47,7 @@ def measure_batches(experiment: Experiment, limit: int) -> Iterator[Measured]:
     :raises MnssdError: naming the file or the key that is wrong.
     """
     alone = experiment.training.model_copy(
-        update={'batch_size': 1, 'accumulate': 1, 'devices': 1, 'nodes': 1, 'compile': False}
+        update={'batch_size': 1, 'grad_accum_steps': 1, 'devices': 1, 'nodes': 1, 'compile': False}
     )
     experiment = experiment.model_copy(update={'training': alone})
     fabric = make_fabric(experiment.training)

@@ -20,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-__all__ = ['find_rate', 'is_flat', 'RangeTest', 'steepest']
-
 SMOOTHING = 0.9  # of the loss, from step to step
 DIVERGED = 4.0  # times the best loss
 FEWEST = 10  # steps that make a curve
@@ -73,7 +71,7 @@ def find_rate(
         )
     fabric = make_fabric(experiment.training)
     state = set_up(fabric, experiment)
-    plan = replace(state.plan, epochs=math.ceil(num_steps / state.plan.steps_an_epoch))
+    plan = replace(state.plan, epochs=math.ceil(num_steps / state.plan.steps_per_epoch))
     priors = device_priors(state.prepared.spec, fabric.device)
     limit = experiment.optimizer.clip_norm or math.inf
     steps = read_steps(

@@ -16,8 +16,6 @@ import numpy as np
 from pydantic import ValidationError
 import torch
 
-__all__ = ['InitialWeights', 'read_initial']
-
 ENGINE = 'onnxruntime'
 TOLERANCE = 1e-3  # of raw heads; ONNX Runtime and PyTorch differ by about 1e-5
 

@@ -6,8 +6,6 @@ import signal
 from threading import current_thread, main_thread
 from types import FrameType
 
-__all__ = ['interruptible', 'Preempted', 'shield_worker', 'Stop']
-
 # Seconds that a loader's worker outlives a SIGTERM: enough for the step and the save, and it still
 # goes when nobody is left to end it.
 GRACE = 60

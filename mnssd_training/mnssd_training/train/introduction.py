@@ -9,8 +9,6 @@ from mnssd_training.train.sizes import input_sizes
 from mnssd_training.train.state import State
 import torch
 
-__all__ = ['introduction']
-
 
 def introduction(state: State, found: Found | None) -> Iterator[str]:
     """
@@ -23,12 +21,12 @@ def introduction(state: State, found: Found | None) -> Iterator[str]:
     experiment, splits, plan = state.experiment, state.prepared.splits, state.plan
     yield f'experiment {experiment.experiment.id}, fingerprint {fingerprint(experiment)}'
     yield (
-        f'{len(splits.train)} photographs to train on, {len(splits.val)} to score on, '
+        f'{len(splits.train)} images to train on, {len(splits.val)} to score on, '
         f'{len(splits.class_names)} classes: {", ".join(splits.class_names)}'
     )
     yield from (f'note: {note}' for note in state.prepared.notes)
     spec, config = state.prepared.spec, experiment.training
-    part = plan.batch_size // plan.accumulate // state.fabric.world_size
+    part = plan.batch_size // plan.grad_accum_steps // state.fabric.world_size
     moments = {'adamw': 2, 'sgd': 1}[experiment.optimizer.name]
     yield from str(cost(state.network, part, experiment.input.train_size, moments)).splitlines()
     yield f'input {_size(spec.input_size)} by {spec.resize}, {spec.num_priors} priors'
@@ -38,7 +36,7 @@ def introduction(state: State, found: Found | None) -> Iterator[str]:
         between = ' to ' if len(sizes) >= 4 else ', '
         yield f'training input: {between.join(map(_size, shown))}'
     yield (
-        f'{plan.epochs} epochs of {plan.steps_an_epoch} steps of {plan.batch_size} photographs on '
+        f'{plan.epochs} epochs of {plan.steps_per_epoch} steps of {plan.batch_size} images on '
         f'{state.fabric.world_size} x {state.fabric.device.type}, {config.precision}'
     )
     if found:

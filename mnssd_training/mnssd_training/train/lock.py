@@ -12,8 +12,6 @@ import socket
 from mnssd_perception.text import sanitize_text
 from mnssd_training.errors import TrainingError
 
-__all__ = ['locked']
-
 LOCK = 'run.lock'
 TRIES = 100  # to open it, while other processes remove it
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)

@@ -13,8 +13,6 @@ from mnssd_training.errors import TrainingError
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['flat', 'logged_to', 'open_loggers', 'RunLogger']
-
 
 class RunLogger(Protocol):
     """Where numbers go, beside ``metrics.jsonl``."""

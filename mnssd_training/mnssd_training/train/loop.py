@@ -18,7 +18,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import seed_of
 from mnssd_training.train.batches import read_steps
 from mnssd_training.train.checkpoint import Checkpoint
-from mnssd_training.train.devices import agreed, make_fabric, release
+from mnssd_training.train.devices import make_fabric, release, run_on_rank_zero
 from mnssd_training.train.interrupt import Preempted, Stop
 from mnssd_training.train.introduction import introduction
 from mnssd_training.train.lock import locked
@@ -34,8 +34,6 @@ from mnssd_training.train.sizes import input_size
 from mnssd_training.train.state import set_up, State
 from mnssd_training.train.step import backward, check_finite, device_priors, loss_scale, take
 import torch
-
-__all__ = ['train']
 
 
 def train(
@@ -58,18 +56,20 @@ def train(
     :param stop: when it is told to, the step at hand is finished and saved.
     :param arguments: of the command line, to be written down.
     :return: the last checkpoint.
-    :raises MnssdError: naming the file, the key or the photographs that are wrong.
+    :raises MnssdError: naming the file, the key or the images that are wrong.
     :raises Preempted: after ``stop``.
     """
     folder, stop = RunFolder(run), stop or Stop()
     fabric = make_fabric(experiment.training)
     own = folder if fabric.is_global_zero else None
     with ExitStack() as stack:
-        no_lock = agreed(fabric, lambda: stack.enter_context(locked(run)))
-        found = agreed(fabric, lambda: folder.find(resume))
+        no_lock = run_on_rank_zero(fabric, lambda: stack.enter_context(locked(run)))
+        found = run_on_rank_zero(fabric, lambda: folder.find(resume))
         state = set_up(fabric, experiment)
         done = state.restore(found) if found else Progress()
-        set_aside = agreed(fabric, lambda: folder.begin(experiment, arguments, done, found))
+        set_aside = run_on_rank_zero(
+            fabric, lambda: folder.begin(experiment, arguments, done, found)
+        )
         stack.enter_context(told(own, done, stop))
         log = stack.enter_context(
             logged_to(run / 'train.log' if own else None, quiet=not progress)
@@ -103,19 +103,19 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
     keep, save_every = experiment.checkpoint.keep_last, experiment.checkpoint.every_steps
 
     def rate_at(step: int) -> float:
-        factor = rate_factor(step, plan.total, plan.steps_an_epoch, experiment.scheduler)
+        factor = rate_factor(step, plan.total, plan.steps_per_epoch, experiment.scheduler)
         return experiment.optimizer.learning_rate * factor
 
     def save() -> Checkpoint:
         checkpoint = state.pack(done, metrics)
         with stop.held():
-            agreed(fabric, lambda: folder.save(checkpoint, keep))
+            run_on_rank_zero(fabric, lambda: folder.save(checkpoint, keep))
         return checkpoint
 
     def save_best() -> None:
         best = replace(state.pack(done, metrics), training=None)
         with stop.held():
-            agreed(fabric, lambda: folder.save_best(best))
+            run_on_rank_zero(fabric, lambda: folder.save_best(best))
 
     def looked_at(num_samples: int) -> None:
         reporter.scored(num_samples)
@@ -137,7 +137,7 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
         while done.epoch < plan.epochs and not _is_stale(done, config.early_stop):
             state.model.train()
             reporter.begin_epoch(done)
-            while done.step < (done.epoch + 1) * plan.steps_an_epoch:
+            while done.step < (done.epoch + 1) * plan.steps_per_epoch:
                 asked = time.perf_counter()
                 parts = take(fabric, steps)
                 waited = time.perf_counter() - asked

@@ -8,8 +8,6 @@ from mnssd_training.model import MobileNetSsd
 import torch
 from torch import nn
 
-__all__ = ['make_optimizer', 'parameter_groups', 'set_rate']
-
 
 def make_optimizer(model: MobileNetSsd, experiment: Experiment) -> torch.optim.Optimizer:
     """

@@ -13,8 +13,6 @@ from mnssd_training.train.progress import Progress
 from mnssd_training.train.run import RunFolder, Status
 import torch
 
-__all__ = ['told']
-
 # What a loader's worker that is killed while it hands a batch over raises in the main process.
 DEAD_WORKER = (ConnectionError, EOFError)
 
@@ -77,13 +75,13 @@ def _in_words(error: Exception) -> str:
     first = textwrap.shorten(str(error), 200)
     if 'DataLoader worker' in first or isinstance(error, DEAD_WORKER):
         return (
-            f'a process that loads photographs has died: {first}; it may have run out of memory: '
+            f'a process that loads images has died: {first}; it may have run out of memory: '
             f'lower training.workers, or see the system log'
         )
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first:
         return (
-            f'memory is full: {first}; lower training.batch_size, raise training.accumulate, '
-            f'or set training.gradient_checkpointing'
+            f'memory is full: {first}; lower training.batch_size, raise '
+            f'training.grad_accum_steps, or set training.gradient_checkpointing'
         )
     if isinstance(error, torch.distributed.DistError) or 'Connection closed by peer' in first:
         return f'another process of this run has gone: {first}; its own error says why'

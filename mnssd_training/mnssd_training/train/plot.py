@@ -1,11 +1,9 @@
-"""A learning-rate range test to a picture."""
+"""A learning-rate range test to an image."""
 
 import cv2
 from mnssd_training.train.find_rate import RangeTest
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ['plot']
 
 WIDTH, HEIGHT = 960, 600
 LEFT, RIGHT, TOP, BOTTOM = 80, 30, 50, 60

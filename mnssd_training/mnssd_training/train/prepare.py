@@ -1,4 +1,4 @@
-"""An experiment to what the loop works on: photographs, specification, network, loss."""
+"""An experiment to what the loop works on: images, specification, network, loss."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +17,6 @@ from mnssd_training.model.weights import load_matching
 from mnssd_training.train.initial import InitialWeights, read_initial
 import torch
 
-__all__ = ['Prepared', 'prepare']
-
 NUM_MEASURED = 64  # images that give the normalisations of a bundle their statistics
 ENOUGH = 0.5  # share of the weights of a checkpoint to begin with that should fit
 
@@ -28,7 +26,7 @@ class Prepared:
     """
     What the loop works on.
 
-    :ivar splits: the photographs.
+    :ivar splits: the images.
     :ivar spec: what goes in and comes out of the network.
     :ivar model: the network with its first weights, in training mode, on the host.
     :ivar dataset: makes the items of the training set.
@@ -48,7 +46,7 @@ class Prepared:
 
 def prepare(experiment: Experiment) -> Prepared:
     """
-    Read the photographs and build the network.
+    Read the images and build the network.
 
     :param experiment: what to train on what.
     :return: what the loop works on; the same for the same experiment.
@@ -56,7 +54,7 @@ def prepare(experiment: Experiment) -> Prepared:
     """
     splits = read_splits(experiment.data)
     if not splits.train:
-        raise DatasetError(experiment.data.root, 'there is no photograph to train on')
+        raise DatasetError(experiment.data.root, 'there is no image to train on')
     spec = spec_of(experiment, splits.train, splits.class_names)
     config = experiment.training
     torch.manual_seed(config.seed)

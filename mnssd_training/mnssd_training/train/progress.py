@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
-__all__ = ['Progress', 'Sums']
-
 NAMES = ('loss', 'class_loss', 'box_loss', 'gradient_norm')
 
 

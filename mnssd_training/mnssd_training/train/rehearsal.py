@@ -10,8 +10,6 @@ from mnssd_training.train.sizes import input_size
 from mnssd_training.train.state import set_up
 from mnssd_training.train.step import backward, device_priors, take
 
-__all__ = ['rehearse']
-
 
 def rehearse(experiment: Experiment) -> Iterator[str]:
     """
@@ -40,7 +38,7 @@ def rehearse(experiment: Experiment) -> Iterator[str]:
     total, classes, boxes = fabric.all_reduce(losses, reduce_op='sum').tolist()
     positives = sum(int((part.classes > 0).sum()) for part in parts)
     yield (
-        f'first batch: {sum(len(part.names) for part in parts)} photographs, '
+        f'first batch: {sum(len(part.names) for part in parts)} images, '
         f'{positives} priors that answer for objects, '
         f'loss {total:.4f} (classes {classes:.4f}, boxes {boxes:.4f})'
     )

@@ -15,9 +15,7 @@ from mnssd_training.train.run import RunFolder
 import numpy as np
 from tqdm import tqdm
 
-__all__ = ['Reporter']
-
-DRAWN_FROM = 0.3  # score of the detections in the pictures
+DRAWN_FROM = 0.3  # score of the detections in the images
 
 
 class Reporter:
@@ -52,7 +50,7 @@ class Reporter:
 
     def begin_epoch(self, done: Progress) -> None:
         """Start a bar; what happened before is not the time of a step."""
-        steps = self._plan.steps_an_epoch
+        steps = self._plan.steps_per_epoch
         self._bar = tqdm(
             desc=f'epoch {done.epoch + 1}/{self._plan.epochs}',
             total=steps,
@@ -71,7 +69,7 @@ class Reporter:
 
         :param done: how far the run is; its sums are emptied after a row.
         :param rate: the learning rate.
-        :param waited: seconds that the step waited for its photographs.
+        :param waited: seconds that the step waited for its images.
         :param more: further numbers.
         """
         for clock in (self._row_clock, self._epoch_clock):
@@ -86,7 +84,7 @@ class Reporter:
         self._bar.update()
         if done.step % self._every_steps:
             return
-        epoch = round(done.step / self._plan.steps_an_epoch, 4)
+        epoch = round(done.step / self._plan.steps_per_epoch, 4)
         row = done.since_row.means() | {'learning_rate': rate} | speed | more
         self._write({'kind': 'step', 'step': done.step, 'epoch': epoch} | row, done)
         self._log('train', row, done.step)
@@ -116,14 +114,14 @@ class Reporter:
         )
 
     def begin_score(self, num_samples: int) -> None:
-        """Start a bar over the photographs that this process looks at."""
+        """Start a bar over the images that this process looks at."""
         self._bar.close()
         self._bar = tqdm(
             desc='score', total=num_samples, unit='image', disable=self._no_bar, leave=False
         )
 
     def scored(self, num_samples: int) -> None:
-        """Tell that photographs were looked at."""
+        """Tell that images were looked at."""
         self._bar.update(num_samples)
 
     def pictures(
@@ -134,9 +132,9 @@ class Reporter:
         step: int,
     ) -> None:
         """
-        Draw the first photographs, annotated boxes on the left and detections on the right.
+        Draw the first images, annotated boxes on the left and detections on the right.
 
-        :param samples: the photographs.
+        :param samples: the images.
         :param found: what was found in each.
         :param names: of the classes.
         :param step: steps done.

@@ -18,8 +18,6 @@ from mnssd_training.errors import CheckpointError, DamagedCheckpointError, Train
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnssd_training.train.progress import Progress
 
-__all__ = ['default_folder', 'Found', 'RunFolder', 'Status']
-
 SCHEMA = 1
 ROWS, BEST = 'metrics.jsonl', 'best.pt'
 STEP_NAME = re.compile(r'step-(\d{8,})\.pt')

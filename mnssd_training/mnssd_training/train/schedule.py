@@ -8,12 +8,10 @@ import math
 
 from mnssd_training.config import SchedulerConfig
 
-__all__ = ['rate_factor']
-
 ONE_CYCLE_START = 1 / 25  # of the peak (Smith and Topin, Super-Convergence, 2018)
 
 
-def rate_factor(step: int, total: int, steps_an_epoch: int, config: SchedulerConfig) -> float:
+def rate_factor(step: int, total: int, steps_per_epoch: int, config: SchedulerConfig) -> float:
     """
     Tell by what the learning rate is multiplied.
 
@@ -32,7 +30,7 @@ def rate_factor(step: int, total: int, steps_an_epoch: int, config: SchedulerCon
         progress = (step - warmup) / max(1, total - warmup)
         return config.final_factor + (1 - config.final_factor) * _half_cosine(progress)
     if config.name == 'step':
-        return config.gamma ** (step // steps_an_epoch // config.step_epochs)
+        return config.gamma ** (step // steps_per_epoch // config.step_epochs)
     if config.name == 'multistep':
         return config.gamma ** sum(step >= part * total for part in config.milestones)
     return 1.0

@@ -1,4 +1,4 @@
-"""A network to its scores, the photographs shared between the processes."""
+"""A network to its scores, the images shared between the processes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +9,6 @@ from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation import detect_model, evaluate_detections
 from mnssd_training.model import MobileNetSsd
 import torch
-
-__all__ = ['score', 'score_of', 'Scores']
 
 Scores = dict[str, Any]
 
@@ -24,11 +22,11 @@ def score(
     """
     Score a network.
 
-    :param fabric: the processes; each looks at its share of the photographs.
+    :param fabric: the processes; each looks at its share of the images.
     :param model: in evaluation mode.
-    :param samples: the photographs with their annotations.
+    :param samples: the images with their annotations.
     :param progress: see :func:`detect_model`.
-    :return: see :func:`evaluate_detections`, and the detections of each photograph; the same in
+    :return: see :func:`evaluate_detections`, and the detections of each image; the same in
         all processes.
     """
     rank, world = fabric.global_rank, fabric.world_size

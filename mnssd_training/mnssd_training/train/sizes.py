@@ -11,8 +11,6 @@ from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import seed_of
 import numpy as np
 
-__all__ = ['input_size', 'input_sizes']
-
 MULTIPLE = 32  # the coarsest stride of the backbone: its cells then tile the input
 
 

@@ -23,8 +23,6 @@ from pydantic import ValidationError
 import torch
 from torch import nn
 
-__all__ = ['set_up', 'State']
-
 
 @dataclass(frozen=True)
 class State:
@@ -33,8 +31,8 @@ class State:
 
     :ivar fabric: the devices, with the scaler of fp16.
     :ivar experiment: what is trained.
-    :ivar prepared: photographs, specification, loss.
-    :ivar plan: how the photographs are dealt out.
+    :ivar prepared: images, specification, loss.
+    :ivar plan: how the images are dealt out.
     :ivar network: the network itself.
     :ivar model: the network as it is called in training: compiled, spread over devices.
     :ivar ema: moving average of the network.
@@ -95,7 +93,7 @@ class State:
             before, now = training['num_samples'], self.plan.num_samples
             if before != now:
                 raise CheckpointError(
-                    f'{name}: was made with {before} training photographs, now there are {now}; '
+                    f'{name}: was made with {before} training images, now there are {now}; '
                     f'choose another folder'
                 )
             self.network.load_state_dict(training['model'])
@@ -126,14 +124,14 @@ class State:
             )
         if checkpoint.spec != self.prepared.spec:
             raise CheckpointError(
-                f'{name}: classes or priors are others than those of the data set now; '
+                f'{name}: classes or priors are others than those of the dataset now; '
                 f'it was changed; choose another folder'
             )
 
 
 def set_up(fabric: Fabric, experiment: Experiment) -> State:
     """
-    Read the photographs, build the network and bring it to its devices.
+    Read the images, build the network and bring it to its devices.
 
     :param fabric: the devices.
     :param experiment: what to train on what.

@@ -1,37 +1,35 @@
-"""The photographs of a step to a gradient that does not depend on how they were dealt out."""
+"""The images of a step to a gradient that does not depend on how they were dealt out."""
 
 from collections.abc import Callable, Sequence
 import math
 
 from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.ssd import ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
 from mnssd_training.loss import count_positives, Criterion
 from mnssd_training.priors import spec_at
 from mnssd_training.train.batches import Steps
-from mnssd_training.train.devices import raise_in_all
+from mnssd_training.train.devices import raise_on_all_ranks
 import torch
 from torch import nn
-
-__all__ = ['backward', 'check_finite', 'device_priors', 'loss_scale', 'take']
 
 Priors = Callable[[tuple[int, int]], torch.Tensor]
 
 
 def take(fabric: Fabric, steps: Steps) -> list[Batch]:
     """
-    Take the photographs of the next step.
+    Take the images of the next step.
 
     :param fabric: the processes; all come here.
     :param steps: what is read.
     :return: the parts of this process's share.
-    :raises MnssdError: in all processes, if a photograph cannot be read in one.
+    :raises MnssdError: in all processes, if an image cannot be read in one.
     """
     parts = next(steps)
     error = parts if isinstance(parts, MnssdError) else None
-    raise_in_all(fabric, error)
+    raise_on_all_ranks(fabric, error)
     return [] if isinstance(parts, MnssdError) else parts
 
 
@@ -89,7 +87,7 @@ def check_finite(
     :param norm: of its gradient; fp16 overflows now and then, and its scaler leaves the step out.
     :param step: counted from 0.
     :param parts: this process's share of the batch.
-    :raises TrainingError: naming the photographs, in all processes.
+    :raises TrainingError: naming the images, in all processes.
     """
     scale = loss_scale(fabric).get('loss_scale', 0.0)
     if math.isfinite(loss) and (scale >= 1.0 or math.isfinite(norm)):
@@ -129,7 +127,7 @@ def device_priors(spec: ModelSpec, device: torch.device) -> Priors:
 
     def at(size: tuple[int, int]) -> torch.Tensor:
         if size not in known:
-            known[size] = torch.from_numpy(prior_boxes(spec_at(spec, size)).copy()).to(device)
+            known[size] = torch.from_numpy(generate_priors(spec_at(spec, size)).copy()).to(device)
         return known[size]
 
     return at

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import Matching, ModelSpec, prior_boxes, targets
+from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
 import mnssd_training
 from mnssd_training.bench import (
     loading,
@@ -24,7 +24,7 @@ import pytest
 import torch
 
 NOTHING = np.zeros((0, 4), np.float32)
-MATCHING = Matching(0.5, 0.5)  # the peers leave no prior out
+MATCHING = MatchingConfig(0.5, 0.5)  # the peers leave no prior out
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_peers_match_priors_as_we_do(num: int, spec: ModelSpec) -> None:
     low = np.array([(0.1, 0.1), (0.5, 0.2), (0.2, 0.6), (0.6, 0.7)], np.float32)[:num]
     high = low + np.array((0.14, 0.13), np.float32)
     boxes, labels = np.concatenate((low, high), axis=1), np.arange(num)
-    priors = prior_boxes(spec)
-    ours = targets(boxes, labels, NOTHING, priors, spec.variances, MATCHING)
+    priors = generate_priors(spec)
+    ours = encode_targets(boxes, labels, NOTHING, priors, spec.variances, MATCHING)
     match = partial(torchvision_loading.match, matching=MATCHING)
     edges = boxes_of.cxcywh_to_xyxy(priors)
     for classes, offsets in (

@@ -1,4 +1,4 @@
-"""A recording to a data set that training can read."""
+"""A recording to a dataset that training can read."""
 
 from collections.abc import Sequence
 import csv
@@ -46,7 +46,7 @@ def write_bag(path: Path, images: Sequence[np.ndarray], period_ns: int) -> Path:
 
 @pytest.fixture(scope='module')
 def bag(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five photographs, each for a second, two frames a second."""
+    """Five images, each for a second, two frames a second."""
     paths = sorted((hit_uav / 'JPEGImages').glob('*.jpg'))[:5]
     images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
     frames = [image for image in images for _ in range(2)]

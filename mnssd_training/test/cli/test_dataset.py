@@ -132,7 +132,7 @@ def test_look(hit_uav: Path, tmp_path: Path, capsys: Capture, suffix: str) -> No
     path = tmp_path / f'look{suffix}'
     arguments = ['look', str(hit_uav), '--num', '3', '--width', '200', '--output', str(path)]
     assert dataset.main(arguments) == 0
-    assert capsys.readouterr().out == f'3 pictures: {path}\n'
+    assert capsys.readouterr().out == f'3 images: {path}\n'
     assert cv2.imread(str(path)).shape[1] == 3 * (200 + 8) + 8
 
 
@@ -154,7 +154,7 @@ def test_look_for_a_class(hit_uav: Path, tmp_path: Path, capsys: Capture) -> Non
     path = tmp_path / 'look.jpg'
     arguments = ['look', str(hit_uav), '--class', 'OtherVehicle', '--output', str(path)]
     assert dataset.main(arguments) == 0
-    assert capsys.readouterr().out == f'1 pictures: {path}\n'
+    assert capsys.readouterr().out == f'1 images: {path}\n'
 
 
 # --- anchors ---------------------------------------------------------------------------------
@@ -168,9 +168,9 @@ def test_anchors(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
     for words in ('clusters', 'this experiment (clustered)', 'original', 'finetune', 'ssdlite'):
         assert words in out
     assert out.count('Person') == 1
-    section = out[out.index('priors:\n') : out.index('picture: ')]
-    assert 'layout: clustered\n  strides: [8, 16, 32]\n  a_cell: [' in section
-    for name in ('sizes', 'cells', 'photographs'):
+    section = out[out.index('priors:\n') : out.index('image: ')]
+    assert 'layout: clustered\n  strides: [8, 16, 32]\n  priors_per_cell: [' in section
+    for name in ('sizes', 'cells', 'images'):
         assert cv2.imread(str(tmp_path / f'{name}.png')) is not None
 
 

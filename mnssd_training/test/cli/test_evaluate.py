@@ -137,10 +137,10 @@ def test_two_models_are_compared(
 def test_models_of_other_classes_are_not_compared(
     bundle: Path, hit_uav: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
 ) -> None:
-    real = evaluate.open_subject(str(bundle), 'auto')
+    real = evaluate.open_predictor(str(bundle), 'auto')
     spec = replace(real.spec, class_names=('a', 'b', 'c', 'd'))
     subjects = {str(bundle): real, 'other': replace(real, spec=spec)}
-    monkeypatch.setattr(evaluate, 'open_subject', lambda place, engine: subjects[place])
+    monkeypatch.setattr(evaluate, 'open_predictor', lambda place, engine: subjects[place])
     error = fails(evaluate.main, bundle, hit_uav, '--compare', 'other')
     assert (
         'expected a model with the classes Person, Car, Bicycle, OtherVehicle, got a, b' in error
@@ -198,7 +198,7 @@ def test_data_that_are_none(
     assert 'cannot tell its format' in error(checkpoint, tmp_path)
     assert 'no such f' in error(checkpoint, tmp_path, '--format', 'voc')
     assert 'test' in error(checkpoint, hit_uav, '--split', 'test')
-    assert 'expected the folder of a data set, or --experiment' in error(bundle)
+    assert 'expected the folder of a dataset, or --experiment' in error(bundle)
     assert 'got both' in error(bundle, hit_uav, '--experiment', 'smoke')
     assert '--rename: expected A=B' in error(bundle, hit_uav, '--rename', 'Car')
     (tmp_path / 'file').write_text('')

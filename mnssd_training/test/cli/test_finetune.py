@@ -122,7 +122,7 @@ def test_print_config(capsys: Capture) -> None:
 
 @pytest.fixture
 def yolo_root(hit_uav: Path, train_samples: list[Sample], tmp_path: Path) -> Path:
-    """Lay photographs out as YOLO; the list of train is of another computer."""
+    """Lay images out as YOLO; the list of train is of another computer."""
     root = tmp_path / 'finetune_dataset'
     for folder in ('images', 'labels', 'splits'):
         (root / folder).mkdir(parents=True)

@@ -130,10 +130,10 @@ def test_a_bag(look: Any, photograph: Path, tmp_path: Path, storage: StoragePlug
 
 @pytest.fixture
 def address(photograph: Path, film: Path, tmp_path: Path) -> Iterator[str]:
-    """Serve the photograph and the film."""
+    """Serve the image and the film."""
     folder = tmp_path / 'served'
     folder.mkdir()
-    shutil.copy(photograph, folder / 'one photograph.jpg')
+    shutil.copy(photograph, folder / 'one image.jpg')
     shutil.copy(film, folder / 'film.mp4')
     (folder / 'text.png').write_text('text')
     handler = partial(Quiet, directory=str(folder))
@@ -156,9 +156,9 @@ class Quiet(SimpleHTTPRequestHandler):
 def test_addresses(
     look: Any, address: str, tmp_path: Path, bundle: Path, fails: Callable[..., str]
 ) -> None:
-    rows = look(f'{address}/one%20photograph.jpg', f'{address}/film.mp4')
-    assert [row['image'] for row in rows] == ['one photograph.jpg', *'12345678']
-    assert (tmp_path / 'out' / 'one photograph.jpg').exists()
+    rows = look(f'{address}/one%20image.jpg', f'{address}/film.mp4')
+    assert [row['image'] for row in rows] == ['one image.jpg', *'12345678']
+    assert (tmp_path / 'out' / 'one image.jpg').exists()
     assert len(frames(tmp_path / 'out' / 'film.mp4')) >= 8
 
     def error(name: str) -> str:
@@ -196,7 +196,7 @@ def test_sources_that_are_none(
 def test_photographs_are_never_written_over(
     bundle: Path, photograph: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
-    own = tmp_path / 'photograph.jpg'
+    own = tmp_path / 'image.jpg'
     shutil.copy(photograph, own)
     before = own.read_bytes()
 
@@ -205,11 +205,11 @@ def test_photographs_are_never_written_over(
 
     assert 'holds the images themselves' in error(tmp_path, '--output', tmp_path)
     (tmp_path / 'other').mkdir()
-    shutil.copy(own, tmp_path / 'other' / 'photograph.png')
+    shutil.copy(own, tmp_path / 'other' / 'image.png')
     out = ['--output', tmp_path / 'out']
-    assert "another image named 'photograph'" in error(own, tmp_path / 'other', *out)
-    shutil.copy(own, tmp_path / 'photograph.png')
-    assert "another image named 'photograph'" in error(tmp_path, *out)
+    assert "another image named 'image'" in error(own, tmp_path / 'other', *out)
+    shutil.copy(own, tmp_path / 'image.png')
+    assert "another image named 'image'" in error(tmp_path, *out)
     assert own.read_bytes() == before
     assert not (tmp_path / 'out').exists()
 

@@ -15,8 +15,8 @@ def test_a_data_set_to_shards_and_back(
     arguments = ['smoke', f'data.root={hit_uav}', '--output', str(tmp_path / 'out')]
     assert shard.main([*arguments, '--shard-size', '3']) == 0
     printed = capsys.readouterr()
-    assert 'train: 4 photographs in 2 shards' in printed.out
-    assert 'val: 4 photographs in 2 shards' in printed.out
+    assert 'train: 4 images in 2 shards' in printed.out
+    assert 'val: 4 images in 2 shards' in printed.out
     written = read_splits(DataConfig(root=str(tmp_path / 'out'), format='shards'))
     direct = read_splits(DataConfig(root=str(hit_uav)))
     assert written.class_names == direct.class_names

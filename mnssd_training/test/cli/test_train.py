@@ -100,7 +100,7 @@ def test_dry_run_looks_at_a_batch_and_leaves_nothing(
     for words in (
         'parameters',
         'input 64 x 80',
-        'first batch: 4 photographs',
+        'first batch: 4 images',
         'epochs of 1 steps',
     ):
         assert words in out
@@ -118,7 +118,7 @@ def test_one_process_tells_of_a_dry_run(
         looked.append(experiment)
 
     monkeypatch.setattr('mnssd_training.train.rehearsal.rehearse', rehearse)
-    monkeypatch.setattr('mnssd_training.train.is_first_process', lambda: is_first)
+    monkeypatch.setattr('mnssd_training.train.is_rank_zero', lambda: is_first)
     assert train.main(['smoke', '--dry-run']) == 0
     assert finetune.main(['--dry-run']) == 0
     assert len(looked) == 2  # every process takes part

@@ -49,7 +49,7 @@ def test_the_order_in_which_keys_win(write: Write) -> None:
     training = load_experiment(path, ['training.batch_size=5']).training
     assert (training.epochs, training.seed, training.workers, training.batch_size) == (2, 3, 4, 5)
     assert training.nodes == 1  # a component sets its section anew
-    assert training.accumulate == 1
+    assert training.grad_accum_steps == 1
 
 
 def test_bases_are_merged_in_order_and_depth_first(write: Write) -> None:

@@ -63,7 +63,8 @@ def test_what_changes_nothing(override: str) -> None:
     'override',
     [
         'training.epochs=2', 'training.seed=1', 'training.ema_decay=0.9', 'training.ema_warmup=5',
-        'training.precision=bf16', 'training.multi_scale=[0.5, 1.0]', 'training.accumulate=2',
+        'training.precision=bf16', 'training.multi_scale=[0.5, 1.0]',
+        'training.grad_accum_steps=2',
         'training.batch_size=4', 'data.train_split=trainval', 'data.format=yolo',
         'data.classes=[a, b]', 'data.use_difficult=true', 'data.rename={a: b}',
         'data.use_background=false', 'data.more=[{root: a, use_background: false}]',

@@ -30,16 +30,18 @@ def test_a_network_of_nothing(change: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('strides', 'a_cell', 'words'),
+    ('strides', 'priors_per_cell', 'words'),
     [
-        ((), (), 'a_cell: expected'),
-        ((8, 16), (3,), r'a_cell: expected a number for each of the strides \(8, 16\)'),
+        ((), (), 'priors_per_cell: expected'),
+        ((8, 16), (3,), r'priors_per_cell: expected a number for each of the strides \(8, 16\)'),
         ((16, 8), (3, 3), 'strides: expected each larger than the last'),
         ((8, 8), (3, 3), 'strides: expected each larger than the last'),
         ((0,), (3,), 'strides'),
-        ((8,), (10**9,), 'a_cell'),
+        ((8,), (10**9,), 'priors_per_cell'),
     ],
 )
-def test_levels_of_nothing(strides: tuple[int, ...], a_cell: tuple[int, ...], words: str) -> None:
+def test_levels_of_nothing(
+    strides: tuple[int, ...], priors_per_cell: tuple[int, ...], words: str
+) -> None:
     with pytest.raises(ValidationError, match=words):
-        PriorsConfig(strides=strides, a_cell=a_cell)
+        PriorsConfig(strides=strides, priors_per_cell=priors_per_cell)

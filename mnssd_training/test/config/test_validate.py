@@ -93,7 +93,7 @@ def test_the_last_override_wins_and_nothing_is_remembered() -> None:
         ('input.size=[1, 2, 3]', 'input.size: expected at most 2 values, got [1, 2, 3]'),
         ('input.size=300', 'input.size: expected a list, got 300'),
         ('input.size.7=300', "input.size: expected a place from 0 to 2 in this list, got '7'"),
-        ('priors.a_cell=[1, 2]', 'priors.a_cell: expected a number for each of the strides'),
+        ('priors.priors_per_cell=[1, 2]', 'expected a number for each of the strides'),
         ('priors.strides=[8, 16, 0]', 'priors.strides.2: expected more than 0, got 0'),
         ('matching.positive_iou=2', 'matching.positive_iou: expected 0 to 1, got 2'),
         ('matching.negative_iou=.9', 'matching.negative_iou: expected at most positive_iou 0.5'),
@@ -121,12 +121,12 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         'experiment:\n  id: own\n'
         'trainning:\n  epochs: 3\n'
         'training:\n  epochs: 0\n  sead: 7\n'
-        'priors:\n  a_cell: [1]\n'
+        'priors:\n  priors_per_cell: [1]\n'
     )
     assert problems(compose(path)) == [
         f"{path}: missing key 'data.root'",
-        f'{path}:9: priors.a_cell: expected a number for each of the strides (8, 16, 32, 64), '
-        'got (1,)',
+        f'{path}:9: priors.priors_per_cell: expected a number for each of the strides '
+        '(8, 16, 32, 64), got (1,)',
         f'{path}:6: training.epochs: expected more than 0, got 0',
         f"{path}:7: unknown key 'training.sead'; did you mean 'training.seed'?",
         f"{path}:3: unknown key 'trainning'; did you mean 'training'?",

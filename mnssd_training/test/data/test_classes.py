@@ -12,7 +12,7 @@ from mnssd_training.data.classes import (
     relabel,
     renamed,
 )
-from mnssd_training.data.reading import Reading
+from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
 import pytest
@@ -25,8 +25,8 @@ def source(**rename: str) -> SourceConfig:
     return SourceConfig(root='made_up', rename=rename)
 
 
-def listed(*names: str, samples: Any = (), **keys: Any) -> Reading:
-    return Reading(names, list(samples), **keys)
+def listed(*names: str, samples: Any = (), **keys: Any) -> DatasetSplit:
+    return DatasetSplit(names, list(samples), **keys)
 
 
 def test_no_class_at_all() -> None:

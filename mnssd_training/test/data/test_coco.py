@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import SourceConfig
 from mnssd_training.data.coco import read_coco_source
-from mnssd_training.data.reading import Reading
+from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import load_image
 from mnssd_training.errors import DatasetError
 import numpy as np
@@ -21,7 +21,7 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def coco() -> dict[str, Any]:
-    """Two photographs, three classes whose ids are not consecutive, an object and a crowd."""
+    """Two images, three classes whose ids are not consecutive, an object and a crowd."""
     return {
         'images': [
             {'id': 70, 'file_name': PHOTOGRAPH, 'width': 640, 'height': 512},
@@ -49,7 +49,7 @@ def root(tmp_path: Path, hit_uav: Path) -> Path:
     return tmp_path
 
 
-def read(root: Path, content: Any, split: str = 'train', **keys: Any) -> Reading:
+def read(root: Path, content: Any, split: str = 'train', **keys: Any) -> DatasetSplit:
     text = content if isinstance(content, str | bytes) else json.dumps(content)
     path = root / 'annotations' / 'instances_train.json'
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

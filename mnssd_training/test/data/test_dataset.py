@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import decode, Matching, ModelSpec, prior_boxes, targets
+from mnssd_perception.ssd import (
+    decode_boxes,
+    encode_targets,
+    generate_priors,
+    MatchingConfig,
+    ModelSpec,
+)
 from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import Batch, collate, EpochSampler, seed_of, TrainingSet
@@ -27,7 +33,7 @@ def training_set(
     augmentation: AugmentationConfig | None = None,
     seed: int = 5,
 ) -> TrainingSet:
-    return TrainingSet(samples, spec, augmentation, Matching(), seed)
+    return TrainingSet(samples, spec, augmentation, MatchingConfig(), seed)
 
 
 def epoch_of(
@@ -196,7 +202,7 @@ def test_every_object_of_a_real_photograph_has_a_prior_that_decodes_to_it(
     for index, sample in enumerate(train_samples):
         _, _, classes, offsets = dataset[0, index, SIZE]
         size = np.array(sample.size[::-1] * 2, np.float32)
-        boxes = decode(offsets, prior_boxes(spec), spec.variances) * size
+        boxes = decode_boxes(offsets, generate_priors(spec), spec.variances) * size
         for box, label in zip(sample.boxes, sample.labels, strict=True):
             own = boxes[classes == label + 1]
             assert np.abs(own - box).max(axis=1).min() < 0.05
@@ -212,7 +218,7 @@ def test_targets_are_those_of_the_size_that_is_asked_for(
     assert image.shape == (160, 208, 3)
     assert len(classes) == len(offsets) == other.num_priors > spec.num_priors
     size = np.array(sample.size[::-1] * 2, np.float32)
-    boxes = decode(offsets, prior_boxes(other), other.variances) * size
+    boxes = decode_boxes(offsets, generate_priors(other), other.variances) * size
     for box, label in zip(sample.boxes, sample.labels, strict=True):
         assert np.abs(boxes[classes == label + 1] - box).max(axis=1).min() < 0.05
 
@@ -221,35 +227,44 @@ def test_priors_in_ignore_regions_are_left_out(val_samples: list[Sample], spec: 
     sample = next(s for s in val_samples if s.name == '1_70_60_0_07688')
     _, _, classes, _ = training_set([sample], spec)[0, 0, SIZE]
     size = np.array(sample.size[::-1] * 2, np.float32)
-    priors = boxes_of.cxcywh_to_xyxy(prior_boxes(spec)) * size
-    inside = boxes_of.overlap(priors, sample.ignore).max(axis=1) >= 0.5
+    priors = boxes_of.cxcywh_to_xyxy(generate_priors(spec)) * size
+    inside = boxes_of.box_ioa(priors, sample.ignore).max(axis=1) >= 0.5
     assert inside.any()
     assert (classes[inside] != 0).all()
-    far = (boxes_of.iou(priors, sample.boxes).max(axis=1) < 0.3) & ~inside & (classes <= 0)
+    far = (boxes_of.box_iou(priors, sample.boxes).max(axis=1) < 0.3) & ~inside & (classes <= 0)
     assert (classes[far] == 0).all()
 
 
 def test_an_object_that_no_prior_fits_is_forced(
     spec: ModelSpec, make_sample: Callable[..., Sample]
 ) -> None:
-    priors = prior_boxes(spec)
+    priors = generate_priors(spec)
     tiny = np.array([[0.5, 0.5, 0.51, 0.51], [0.503, 0.503, 0.513, 0.513]], np.float32)
-    goal = targets(tiny, np.array([1, 3]), np.zeros((0, 4)), priors, spec.variances, Matching())
-    assert sorted(goal.classes[goal.classes > 0].tolist()) == [2, 4]
+    target = encode_targets(
+        tiny, np.array([1, 3]), np.zeros((0, 4)), priors, spec.variances, MatchingConfig()
+    )
+    assert sorted(target.classes[target.classes > 0].tolist()) == [2, 4]
 
 
 def test_a_forced_prior_counts_even_in_an_ignore_region(spec: ModelSpec) -> None:
     box = np.array([[0.4, 0.4, 0.45, 0.5]], np.float32)
     everywhere = np.array([[-1.0, -1.0, 2.0, 2.0]], np.float32)
-    goal = targets(
-        box, np.array([0]), everywhere, prior_boxes(spec), spec.variances, Matching(0.99, 0.98)
+    target = encode_targets(
+        box,
+        np.array([0]),
+        everywhere,
+        generate_priors(spec),
+        spec.variances,
+        MatchingConfig(0.99, 0.98),
     )
-    assert (goal.classes == 1).sum() == 1
-    assert (goal.classes == -1).sum() == spec.num_priors - 1
+    assert (target.classes == 1).sum() == 1
+    assert (target.classes == -1).sum() == spec.num_priors - 1
 
 
 def test_an_empty_photograph_is_all_background(spec: ModelSpec) -> None:
     none = np.zeros((0, 4), np.float32)
-    goal = targets(none, np.zeros(0, int), none, prior_boxes(spec), spec.variances, Matching())
-    assert (goal.classes == 0).all()
-    assert (goal.offsets == 0).all()
+    target = encode_targets(
+        none, np.zeros(0, int), none, generate_priors(spec), spec.variances, MatchingConfig()
+    )
+    assert (target.classes == 0).all()
+    assert (target.offsets == 0).all()

@@ -1,4 +1,4 @@
-"""Colours against torchvision's, on real photographs."""
+"""Colours against torchvision's, on real images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,11 @@ from typing import Any
 import cv2
 from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample
-from mnssd_training.data.photometry import draw_tones, Tones, with_tones
+from mnssd_training.data.photometry import (
+    apply_color_jitter,
+    ColorJitterParams,
+    sample_color_jitter,
+)
 from mnssd_training.data.sample import load_image
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +18,13 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-Rival = Callable[[torch.Tensor], torch.Tensor]
+Peer = Callable[[torch.Tensor], torch.Tensor]
 RAMP = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
 
 
 @pytest.fixture(params=['thermal', 'false colours', 'dark', 'one colour', 'one pixel'])
 def image(request: pytest.FixtureRequest, train_samples: list[Sample]) -> NDArray[np.uint8]:
-    """A real photograph, as it is and changed."""
+    """A real image, as it is and changed."""
     thermal = load_image(train_samples[1])[::2, ::2]
     if request.param == 'thermal':
         return thermal.copy()
@@ -32,10 +36,10 @@ def image(request: pytest.FixtureRequest, train_samples: list[Sample]) -> NDArra
     return flat if request.param == 'one colour' else flat[:1, :1].copy()
 
 
-def agree(image: NDArray[np.uint8], tones: Tones, rival: Rival, slack: int) -> None:
+def agree(image: NDArray[np.uint8], tones: ColorJitterParams, peer: Peer, slack: int) -> None:
     before = image.copy()
-    ours = with_tones(image, tones)
-    theirs = rival(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    ours = apply_color_jitter(image, tones)
+    theirs = peer(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
     assert ours.dtype == np.uint8
     assert ours.shape == image.shape
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= slack
@@ -43,7 +47,7 @@ def agree(image: NDArray[np.uint8], tones: Tones, rival: Rival, slack: int) -> N
 
 
 @pytest.mark.parametrize(
-    ('tones', 'rival'),
+    ('tones', 'peer'),
     [
         ({'invert': True}, functional.invert),
         ({'equalise': True}, functional.equalize),
@@ -63,9 +67,9 @@ def agree(image: NDArray[np.uint8], tones: Tones, rival: Rival, slack: int) -> N
     ],
 )  # fmt: skip
 def test_each_change_is_that_of_torchvision(
-    image: NDArray[np.uint8], tones: dict[str, Any], rival: Rival
+    image: NDArray[np.uint8], tones: dict[str, Any], peer: Peer
 ) -> None:
-    agree(image, Tones(**tones), rival, slack=2)
+    agree(image, ColorJitterParams(**tones), peer, slack=2)
 
 
 def test_changes_come_in_the_order_of_torchvision(train_samples: list[Sample]) -> None:
@@ -81,12 +85,14 @@ def test_changes_come_in_the_order_of_torchvision(train_samples: list[Sample]) -
         return f.adjust_contrast(f.adjust_hue(x, 0.03), 0.8)
 
     tones = (True, True, 1.1, 0.8, 0.9, 0.03)
-    agree(image, Tones(*tones), early, slack=4)  # one is rounded once, the other five times
-    agree(image, Tones(*tones, contrast_last=True), late, slack=4)
+    agree(
+        image, ColorJitterParams(*tones), early, slack=4
+    )  # one is rounded once, the other five times
+    agree(image, ColorJitterParams(*tones, contrast_last=True), late, slack=4)
 
 
 def test_nothing_is_done_for_nothing(image: NDArray[np.uint8]) -> None:
-    assert with_tones(image, Tones()) is image
+    assert apply_color_jitter(image, ColorJitterParams()) is image
 
 
 def test_what_is_grey_stays_grey(train_samples: list[Sample]) -> None:
@@ -96,7 +102,7 @@ def test_what_is_grey_stays_grey(train_samples: list[Sample]) -> None:
     )
     generator, means = np.random.default_rng(0), set()
     for _ in range(30):
-        seen = with_tones(grey, draw_tones(config, generator))
+        seen = apply_color_jitter(grey, sample_color_jitter(config, generator))
         assert np.array_equal(seen[..., 0], seen[..., 1])
         assert np.array_equal(seen[..., 0], seen[..., 2])
         means.add(round(float(seen.mean()), 3))
@@ -108,7 +114,7 @@ def test_half_of_the_draws_change_something() -> None:
         brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1, invert=0.25, equalise=0.0
     )
     generator = np.random.default_rng(1)
-    draws = [draw_tones(config, generator) for _ in range(400)]
+    draws = [sample_color_jitter(config, generator) for _ in range(400)]
     for name, most, middle in [
         ('brightness', 0.2, 1), ('contrast', 0.3, 1), ('saturation', 0.4, 1), ('hue', 0.1, 0),
     ]:  # fmt: skip
@@ -123,5 +129,5 @@ def test_half_of_the_draws_change_something() -> None:
 
 def test_no_configuration_no_change() -> None:
     config = AugmentationConfig(brightness=0, contrast=0, saturation=0, hue=0)
-    tones = draw_tones(config, np.random.default_rng(2))
-    assert with_tones(RAMP, tones) is RAMP
+    tones = sample_color_jitter(config, np.random.default_rng(2))
+    assert apply_color_jitter(RAMP, tones) is RAMP

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_perception import image_file
 from mnssd_training.data.reading import (
-    Folders,
+    AnnotationBuilder,
+    DirectoryIndex,
     header_size,
     MAX_ANNOTATION,
     read_classes,
     read_text,
     read_xml,
-    Regions,
-    Tally,
+    SkipLog,
     unique_names,
 )
 from mnssd_training.data.sample import ANY_CLASS, read_image
@@ -30,7 +30,7 @@ EDGE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def test_no_regions() -> None:
-    boxes, labels, ignore, ignore_labels = Regions(640, 512).arrays()
+    boxes, labels, ignore, ignore_labels = AnnotationBuilder(640, 512).arrays()
     assert boxes.shape == ignore.shape == (0, 4)
     assert labels.shape == ignore_labels.shape == (0,)
     assert boxes.dtype == ignore.dtype == np.float32
@@ -38,7 +38,7 @@ def test_no_regions() -> None:
 
 
 def test_ignore_regions_are_kept_apart() -> None:
-    regions = Regions(640, 512)
+    regions = AnnotationBuilder(640, 512)
     regions.add((0, 0, 1, 1), 2)
     regions.add((0, 0, 2, 2), 2, ignore=True)
     regions.add((0, 0, 3, 3), ANY_CLASS)
@@ -50,7 +50,7 @@ def test_ignore_regions_are_kept_apart() -> None:
 
 @given(box=st.tuples(EDGE, EDGE, EDGE, EDGE))
 def test_a_cut_box_is_inside_and_has_an_area(box: tuple[float, ...]) -> None:
-    regions = Regions(640, 512)
+    regions = AnnotationBuilder(640, 512)
     cut = regions.clip(box)
     if cut is None:
         return
@@ -61,7 +61,7 @@ def test_a_cut_box_is_inside_and_has_an_area(box: tuple[float, ...]) -> None:
 
 
 def test_a_tally_counts_and_names_the_first() -> None:
-    tally = Tally()
+    tally = SkipLog()
     assert tally.notes() == ()
     for number in range(5):
         tally.skip('bad lines', f'a.txt:{number}', 'is bad')
@@ -71,11 +71,11 @@ def test_a_tally_counts_and_names_the_first() -> None:
         'skipped 1 other things: b.txt: is other',
     )
     with pytest.raises(DatasetError, match=r'^a\.txt:0: is bad$'):
-        Tally(strict=True).skip('bad lines', 'a.txt:0', 'is bad')
+        SkipLog(strict=True).skip('bad lines', 'a.txt:0', 'is bad')
 
 
 def test_folders_are_listed_once(tmp_path: Path) -> None:
-    folders = Folders()
+    folders = DirectoryIndex()
     (tmp_path / 'a').touch()
     assert folders.has(tmp_path / 'a')
     (tmp_path / 'b').touch()
@@ -111,7 +111,7 @@ def test_class_lists(tmp_path: Path, text: bytes) -> None:
 
 @pytest.mark.parametrize('suffix', ['jpg', 'png', 'bmp', 'tif', 'webp'])
 def test_a_header_says_what_opencv_decodes(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f'photograph.{suffix}'
+    path = tmp_path / f'image.{suffix}'
     cv2.imwrite(str(path), np.zeros((17, 31, 3), np.uint8))
     assert header_size(path) == read_image(path).shape[:2] == (17, 31)
 
@@ -212,7 +212,7 @@ def png(width: int, height: int) -> bytes:
     ids=['missing', 'empty', 'zeros', 'cut', 'bomb', 'wide', 'no width'],
 )
 def test_headers_that_say_nothing(tmp_path: Path, content: bytes | None, words: str) -> None:
-    path = tmp_path / 'photograph.png'
+    path = tmp_path / 'image.png'
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DatasetError, match=words) as caught:

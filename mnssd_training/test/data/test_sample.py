@@ -67,7 +67,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def sample_of(path: Path, make_sample: Callable[..., Sample]) -> Sample:
-    """Annotate an image by its header, as readers of data sets do."""
+    """Annotate an image by its header, as readers of datasets do."""
     width, height = read_image_size(path)
     return make_sample(path=path, size=(height, width))
 

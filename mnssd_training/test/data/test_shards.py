@@ -34,7 +34,7 @@ def change_index(folder: Path, change: Callable[[dict[str, Any]], None]) -> None
 
 
 def test_nothing_to_write(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r'val\.index\.json: there is no photograph to write'):
+    with pytest.raises(DatasetError, match=r'val\.index\.json: there is no image to write'):
         write_shards([], CLASSES, tmp_path, 'val', TWO)
     assert list(tmp_path.iterdir()) == []
 

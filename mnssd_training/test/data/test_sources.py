@@ -1,4 +1,4 @@
-"""The data section of an experiment, on small and on whole data sets."""
+"""The data section of an experiment, on small and on whole datasets."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 
 @pytest.fixture
 def coco(tmp_path: Path, hit_uav: Path) -> Path:
-    """One photograph of the training split as COCO, with a person and a boat."""
+    """One image of the training split as COCO, with a person and a boat."""
     name = '1_60_50_0_07429.jpg'
     shutil.copy(hit_uav / 'JPEGImages' / name, tmp_path / name)
     plain = {
@@ -141,7 +141,7 @@ def test_one_split_by_the_classes_of_a_model(hit_uav: Path) -> None:
 
 def test_photographs_of_both_splits_are_noted(hit_uav: Path) -> None:
     notes = read_splits(config(hit_uav, val_split='train')).notes
-    assert any(note.startswith('HIGH: 4 photographs are in both splits') for note in notes)
+    assert any(note.startswith('HIGH: 4 images are in both splits') for note in notes)
 
 
 def test_wrong_sections(hit_uav: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_wrong_sections(hit_uav: Path, tmp_path: Path) -> None:
             config(hit_uav, classes=classes)
 
 
-# --- whole data sets: the counts of their READMEs ---------------------------------------------
+# --- whole datasets: the counts of their READMEs ---------------------------------------------
 
 
 def test_the_whole_thermal_set(shared: Path) -> None:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.ssd import feature_map, ModelSpec, resize_frame, resizing
+from mnssd_perception.ssd import feature_map, ModelSpec, resize_frame, resize_transform
 from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample, transforms
 from mnssd_training.data.sample import ANY_CLASS, load_image
@@ -57,7 +57,7 @@ def sample_of(
 
 @contextmanager
 def photographs(paint: Callable[[Sample], NDArray[np.uint8]]) -> Iterator[None]:
-    """Paint photographs instead of reading them."""
+    """Paint images instead of reading them."""
     with patch.object(transforms, 'load_image', paint):
         yield
 
@@ -79,7 +79,7 @@ def see(
 
 @st.composite
 def scenes(draw: st.DrawFn) -> Sample:
-    """Draw a photograph of up to four rectangles, some of them ignore regions."""
+    """Draw an image of up to four rectangles, some of them ignore regions."""
     height, width = draw(st.integers(1, 70)), draw(st.integers(1, 90))
     boxes: list[list[tuple[int, int, int, int]]] = [[], []]
     for _ in range(draw(st.integers(0, 4))):
@@ -172,9 +172,9 @@ def test_an_empty_photograph_of_any_size_goes_through_everything(name: str) -> N
     sizes = [(1, 1), (312, 1280), (1, 900), (900, 1), (40, 50)]
     goals = [('stretch', (32, 40)), ('letterbox', (40, 32)), ('stretch', (1, 1))]
     with photographs(lambda sample: np.full((*sample.size, 3), 90, np.uint8)):
-        for size, (resize, goal), seed in product(sizes, goals, range(6)):
-            seen = see([sample_of(size)], CONFIGS[name], goal, seed, resize)
-            assert seen.image.shape == (*goal, 3)
+        for size, (resize, target), seed in product(sizes, goals, range(6)):
+            seen = see([sample_of(size)], CONFIGS[name], target, seed, resize)
+            assert seen.image.shape == (*target, 3)
             assert seen.boxes.shape == seen.ignore.shape == (0, 4)
             assert seen.labels.shape == (0,)
             assert (seen.image == 90).any()
@@ -189,7 +189,7 @@ def test_without_augmentation_the_network_sees_what_the_drone_sees(
     train_samples: list[Sample], size: tuple[int, int], resize: Any
 ) -> None:
     sample = train_samples[0]
-    plan = resizing(sample.size, size, resize)
+    plan = resize_transform(sample.size, size, resize)
     seen = see([sample], None, size, resize=resize)
     assert np.array_equal(seen.image, resize_frame(load_image(sample), plan))
     np.testing.assert_allclose(seen.boxes, plan.to_input(sample.boxes), atol=1e-6)
@@ -227,7 +227,7 @@ def test_an_object_that_is_cut_off_becomes_a_region() -> None:
 @pytest.mark.parametrize(('part', 'is_object'), [(0.45, True), (0.55, False)])
 def test_how_much_of_an_object_must_be_in_view(part: float, is_object: bool) -> None:
     config = UNCHANGED.model_copy(update={'min_visible': part})
-    sample = sample_of((100, 100), [(-20, 0, 20, 30)])  # half of it is beyond the photograph
+    sample = sample_of((100, 100), [(-20, 0, 20, 30)])  # half of it is beyond the image
     with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         seen = see([sample], config, (50, 50))
     assert (len(seen.boxes), len(seen.ignore)) == (int(is_object), int(not is_object))
@@ -243,7 +243,7 @@ def test_small_boxes_become_regions() -> None:
     np.testing.assert_allclose(seen.ignore, [[0.2, 0.2, 0.6, 0.23]], atol=1e-6)
 
 
-# --- several photographs in one ---------------------------------------------------------------
+# --- several images in one ---------------------------------------------------------------
 
 
 def greys(sample: Sample) -> NDArray[np.uint8]:

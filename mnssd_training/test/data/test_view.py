@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.ssd import resize_frame, resizing
-from mnssd_training.data.view import flip, look, render, tile_of, View, view_of
+from mnssd_perception.ssd import resize_frame, resize_transform
+from mnssd_training.data.view import flip, render, tile_of, transform_boxes, View, view_of
 import numpy as np
 import pytest
 
 EMPTY = np.zeros((0, 4), np.float32)
-BEYOND = 40  # pixels that a window may reach beyond the photograph
+BEYOND = 40  # pixels that a window may reach beyond the image
 
 sides = st.integers(1, 60)
 sizes = st.tuples(sides, sides)
@@ -19,7 +19,7 @@ modes = st.sampled_from(['stretch', 'letterbox'])
 
 @st.composite
 def views(draw: st.DrawFn) -> tuple[tuple[int, int], View, tuple[int, int, int, int]]:
-    """Draw the size of a photograph, a view of it, and the tile that it is in."""
+    """Draw the size of an image, a view of it, and the tile that it is in."""
     height, width = draw(sizes)
     part = st.floats(0, 1)
     x1, y1 = draw(part) * (width + BEYOND) - BEYOND, draw(part) * (height + BEYOND) - BEYOND
@@ -43,7 +43,7 @@ def test_both_ends_of_a_view_are_inside(
     left, top, right, bottom = view.place
     assert tile[0] <= left < right <= tile[2]
     assert tile[1] <= top < bottom <= tile[3]
-    boxes, visible = look(view, np.array([[0, 0, width, height], view.window]))
+    boxes, visible = transform_boxes(view, np.array([[0, 0, width, height], view.window]))
     np.testing.assert_allclose(boxes, [view.place, view.place])
     area = (x2 - x1) * (y2 - y1)
     np.testing.assert_allclose(visible, [area / (width * height), 1.0])
@@ -67,14 +67,14 @@ def test_the_whole_photograph_is_what_the_drone_sees(
     source_size: tuple[int, int], input_size: tuple[int, int], mode: str
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*source_size, 3), np.uint8)
-    plan = resizing(source_size, input_size, mode)
+    plan = resize_transform(source_size, input_size, mode)
     window = (0.0, 0.0, float(source_size[1]), float(source_size[0]))
     view = view_of(source_size, window, tile_of(window, input_size, mode))
     canvas = np.full((*input_size, 3), 114, np.uint8)
     render(view, image, canvas)
     assert np.array_equal(canvas, resize_frame(image, plan))
     box = np.array([[0.2, 0.1, 0.7, 0.9]]) * (window[2:] * 2)
-    fractions = look(view, box)[0] / (input_size[::-1] * 2)
+    fractions = transform_boxes(view, box)[0] / (input_size[::-1] * 2)
     np.testing.assert_allclose(fractions, plan.to_input(box), atol=1e-6)
 
 
@@ -95,7 +95,7 @@ def test_pixels_and_boxes_are_turned_together() -> None:
         expected = np.zeros_like(canvas)
         expected[top:bottom, left:right] = 255
         assert np.array_equal(canvas, expected)
-        seen, visible = look(turned, np.array([[4, 2, 14, 7]]))
+        seen, visible = transform_boxes(turned, np.array([[4, 2, 14, 7]]))
         assert seen.tolist() == [[left, top, right, bottom]]
         assert visible.tolist() == [1.0]
 
@@ -115,7 +115,7 @@ def test_boxes_are_cut_at_the_edges_of_the_window(
     boxes: list[list[float]], seen: list[list[float]], visible: list[float]
 ) -> None:
     view = View((10, 5, 20, 15), (0, 0, 20, 20))
-    found, part = look(view, np.array(boxes, np.float32).reshape(-1, 4))
+    found, part = transform_boxes(view, np.array(boxes, np.float32).reshape(-1, 4))
     assert found.tolist() == seen
     assert part.tolist() == visible
     assert found.shape == (len(boxes), 4)

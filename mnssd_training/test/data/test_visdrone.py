@@ -1,4 +1,4 @@
-"""VisDrone text annotations on real photographs."""
+"""VisDrone text annotations on real images."""
 
 from pathlib import Path
 import shutil
@@ -6,7 +6,7 @@ import shutil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import SourceConfig
-from mnssd_training.data.reading import Reading
+from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS
 from mnssd_training.data.visdrone import read_visdrone_source, VISDRONE_CLASSES
 from mnssd_training.errors import DatasetError
@@ -18,7 +18,7 @@ NAMES = ('0_60_50_0_06519', '1_60_50_0_00299')
 
 @pytest.fixture
 def root(tmp_path: Path, hit_uav: Path) -> Path:
-    """A validation split of two photographs without objects."""
+    """A validation split of two images without objects."""
     folder = tmp_path / 'VisDrone2019-DET-val'
     for part in ('images', 'annotations'):
         (folder / part).mkdir(parents=True)
@@ -32,7 +32,7 @@ def annotation_of(root: Path) -> Path:
     return root / 'VisDrone2019-DET-val' / 'annotations' / f'{NAMES[0]}.txt'
 
 
-def read(root: Path, text: str = '', strict: bool = False) -> Reading:
+def read(root: Path, text: str = '', strict: bool = False) -> DatasetSplit:
     annotation_of(root).write_text(text)
     return read_visdrone_source(SourceConfig(root=str(root), strict_labels=strict), 'val')
 
@@ -74,7 +74,7 @@ def test_boxes_are_cut_and_those_without_area_counted(root: Path) -> None:
     assert reading.samples[0].boxes.tolist() == [[630, 500, 640, 512]]
     assert reading.notes == (
         f"skipped 1 boxes without area: {NAMES[0]}.txt:2: nothing of '5,5,0,9,1,4,0,0' is inside "
-        f'the photograph',
+        f'the image',
     )
     with pytest.raises(DatasetError, match='nothing of'):
         read(root, text, strict=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 CLASSES = ('Person', 'Car')
-IMAGE = Path('photograph.jpg')
+IMAGE = Path('image.jpg')
 
 
 def annotation(objects: str = '', width: object = 640, height: object = 512) -> str:
@@ -46,7 +46,7 @@ def read(tmp_path: Path) -> Callable[..., Sample]:
     """Write an annotation and read it."""
 
     def write_and_read(content: str | bytes, classes: tuple[str, ...] = CLASSES) -> Sample:
-        path = tmp_path / 'photograph.xml'
+        path = tmp_path / 'image.xml'
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return read_voc_annotation(path, IMAGE, classes)
 
@@ -55,7 +55,7 @@ def read(tmp_path: Path) -> Callable[..., Sample]:
 
 @pytest.fixture
 def folder(tmp_path: Path, hit_uav: Path) -> Path:
-    """A copy of the real photographs, to be spoilt."""
+    """A copy of the real images, to be spoilt."""
     return Path(shutil.copytree(hit_uav, tmp_path / 'hit_uav'))
 
 
@@ -202,8 +202,8 @@ def test_rubbish_is_named_with_file_and_object(
 ) -> None:
     with pytest.raises(DatasetError, match=words) as caught:
         read(content)
-    assert caught.value.path == tmp_path / 'photograph.xml'
-    assert str(caught.value).startswith(f'{tmp_path / "photograph.xml"}: ')
+    assert caught.value.path == tmp_path / 'image.xml'
+    assert str(caught.value).startswith(f'{tmp_path / "image.xml"}: ')
     assert '\n' not in str(caught.value)
 
 
@@ -293,7 +293,7 @@ def jpeg(side: int = 16) -> bytes:
 def test_an_image_that_cannot_be_used(
     make_sample: Callable[..., Sample], tmp_path: Path, content: bytes | None, words: str
 ) -> None:
-    path = tmp_path / 'photograph.jpg'
+    path = tmp_path / 'image.jpg'
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DatasetError, match=words) as caught:

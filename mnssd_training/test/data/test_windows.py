@@ -3,7 +3,7 @@
 import math
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_training.data.windows import iou_crop, jittered, whole, zoomed_out
+from mnssd_training.data.windows import iou_crop, large_scale_jitter, whole, zoomed_out
 import numpy as np
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_a_crop_overlaps_an_object_as_much_as_wanted(wanted: float) -> None:
         centres = (OBJECTS[:, :2] + OBJECTS[:, 2:]) / 2
         inside = ((centres > (x1, y1)) & (centres < (x2, y2))).all(axis=1)
         assert inside.any()
-        assert boxes_of.iou(np.array([window]), OBJECTS[inside]).max() >= wanted
+        assert boxes_of.box_iou(np.array([window]), OBJECTS[inside]).max() >= wanted
     assert cropped > DRAWS / 10
 
 
@@ -98,7 +98,8 @@ def jitter(
     """Draw many windows for a tile of 80 x 100."""
     generator = np.random.default_rng(6)
     draws = [
-        jittered(size, boxes, (80, 100), unit, (0.5, 2.0), 1.2, generator) for _ in range(DRAWS)
+        large_scale_jitter(size, boxes, (80, 100), unit, (0.5, 2.0), 1.2, generator)
+        for _ in range(DRAWS)
     ]
     return np.array(draws)
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import SourceConfig
-from mnssd_training.data.reading import Reading
+from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import load_image
 from mnssd_training.data.yolo import read_yolo_source
 from mnssd_training.errors import DatasetError
@@ -21,7 +21,7 @@ BOX = [240, 128, 400, 384]  # of GOOD, in 640 x 512
 
 @pytest.fixture
 def root(tmp_path: Path, hit_uav: Path) -> Path:
-    """A data set of three photographs; the second has an empty label, the third none."""
+    """A dataset of three images; the second has an empty label, the third none."""
     for folder in ('images', 'labels', 'splits'):
         (tmp_path / folder).mkdir()
     for name in NAMES:
@@ -35,7 +35,7 @@ def root(tmp_path: Path, hit_uav: Path) -> Path:
     return tmp_path
 
 
-def read(root: Path, split: str = 'val', training: bool = False, **keys: Any) -> Reading:
+def read(root: Path, split: str = 'val', training: bool = False, **keys: Any) -> DatasetSplit:
     return read_yolo_source(SourceConfig(root=str(root), **keys), split, training)
 
 
@@ -319,7 +319,7 @@ def test_boxes_are_cut_at_the_edges(root: Path) -> None:
 
 def test_missing_photographs_are_named(root: Path) -> None:
     (root / 'images' / f'{NAMES[1]}.jpg').unlink()
-    with pytest.raises(DatasetError, match=rf'1 of 3 photographs .* line 2: images/{NAMES[1]}'):
+    with pytest.raises(DatasetError, match=rf'1 of 3 images .* line 2: images/{NAMES[1]}'):
         read(root)
 
 
@@ -327,10 +327,10 @@ def test_missing_photographs_are_named(root: Path) -> None:
     ('text', 'words'),
     [
         ('', 'expected an image path a line, got an empty list'),
-        (f'images/{NAMES[0]}.jpg\n/x/{NAMES[0]}.jpg', 'line 2: .* is the photograph of line 1'),
-        ('nul\0.jpg', '1 of 1 photographs'),
-        ('x' * 5000, '1 of 1 photographs'),
-        ('..', '1 of 1 photographs'),
+        (f'images/{NAMES[0]}.jpg\n/x/{NAMES[0]}.jpg', 'line 2: .* is the image of line 1'),
+        ('nul\0.jpg', '1 of 1 images'),
+        ('x' * 5000, '1 of 1 images'),
+        ('..', '1 of 1 images'),
         ('labels', 'cannot be read|cannot read'),
         (f'labels/{NAMES[0]}.txt', 'not an image'),
     ],

@@ -26,14 +26,14 @@ def shipped_detector() -> Detector:
 def real(
     shipped_detector: Detector, train_samples: list[Sample], val_samples: list[Sample]
 ) -> Scored:
-    """Real detections in real photographs."""
+    """Real detections in real images."""
     samples = train_samples + val_samples
     return samples, detect_all(shipped_detector.detect, samples)
 
 
 @pytest.fixture
 def crowded(make_sample: Callable[..., Sample]) -> Callable[..., Scored]:
-    """Make photographs full of objects of all sizes that overlap, with detections of all kinds."""
+    """Make images full of objects of all sizes that overlap, with detections of all kinds."""
 
     def make(seed: int, num: int = 12, num_classes: int = 3, regions: bool = True) -> Scored:
         generator = np.random.default_rng(seed)

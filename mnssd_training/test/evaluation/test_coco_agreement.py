@@ -32,10 +32,10 @@ def official(
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = coco_annotations(samples, names)
-        truth.createIndex()
-        score = COCOeval(truth, truth.loadRes(coco_results(found)), 'bbox')
+        ground_truth = COCO()
+        ground_truth.dataset = coco_annotations(samples, names)
+        ground_truth.createIndex()
+        score = COCOeval(ground_truth, ground_truth.loadRes(coco_results(found)), 'bbox')
         score.evaluate()
         score.accumulate()
         score.summarize()

@@ -31,7 +31,7 @@ def found(boxes: Any = (), scores: Any = (), labels: Any = None) -> Detections:
 
 
 def scenes(generator: np.random.Generator, make_sample: Callable[..., Sample]) -> Any:
-    """Photographs with objects on a grid, so that none is near another."""
+    """Images with objects on a grid, so that none is near another."""
     samples, detections = [], []
     for _ in range(12):
         cells = generator.permutation(64)[: generator.integers(0, 30)]

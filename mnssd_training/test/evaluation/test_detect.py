@@ -1,6 +1,6 @@
-"""Photographs to detections, several at once and one at a time."""
+"""Images to detections, several at once and one at a time."""
 
-from mnssd_perception.ssd import postprocess, resize_frame, resizing
+from mnssd_perception.ssd import postprocess, resize_frame, resize_transform
 from mnssd_training.data import load_image, Sample
 from mnssd_training.evaluation import detect_model, SCORING
 from mnssd_training.model import MobileNetSsd
@@ -23,7 +23,7 @@ def test_a_batch_finds_what_single_photographs_do(
     spec = model.spec
     for sample, several in zip(samples, found):
         image = load_image(sample)
-        plan = resizing(image.shape[:2], spec.input_size, spec.resize)
+        plan = resize_transform(image.shape[:2], spec.input_size, spec.resize)
         single = postprocess(model.infer(resize_frame(image, plan)), spec, plan, SCORING)
         assert len(several) == len(single) > 0
         np.testing.assert_array_equal(several.labels, single.labels)

@@ -16,13 +16,13 @@ import pytest
 NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
 
 
-def truth(sample: Sample) -> Detections:
+def ground_truth(sample: Sample) -> Detections:
     scores = np.linspace(0.9, 0.5, len(sample.boxes)).astype(np.float32)
     return Detections(sample.boxes, scores, sample.labels)
 
 
 def test_the_annotations_themselves_score_one(train_samples: list[Sample]) -> None:
-    scores = evaluate_detections(train_samples, list(map(truth, train_samples)), NAMES)
+    scores = evaluate_detections(train_samples, list(map(ground_truth, train_samples)), NAMES)
     assert scores['map50'] == pytest.approx(1.0)
     assert scores['ap50'] == pytest.approx(dict.fromkeys(NAMES, 1.0))
     assert scores['num_objects'] == {'Person': 4, 'Car': 10, 'Bicycle': 2, 'OtherVehicle': 1}
@@ -30,7 +30,7 @@ def test_the_annotations_themselves_score_one(train_samples: list[Sample]) -> No
 
 
 def test_hidden_objects_are_not_counted(val_samples: list[Sample]) -> None:
-    """A DontCare, difficult objects and an empty photograph."""
+    """A DontCare, difficult objects and an empty image."""
     found = [
         Detections(
             np.concatenate((sample.ignore, sample.boxes)),

@@ -1,11 +1,11 @@
-"""The failures that are most worth a look, and their pictures."""
+"""The failures that are most worth a look, and their images."""
 
 from collections.abc import Callable
 from typing import Any
 
 from mnssd_training.evaluation.crops import draw_failure, FOUND, SIDE, TRUTH
 from mnssd_training.evaluation.failures import Failure, KINDS, worst_failures
-from mnssd_training.evaluation.outcomes import judge
+from mnssd_training.evaluation.outcomes import match_detections
 import numpy as np
 
 Make = Callable[..., Any]
@@ -15,7 +15,7 @@ ELSEWHERE = (500, 300, 600, 400)
 
 
 def kinds(samples: Any, found: Any, **options: Any) -> dict[str, list[Failure]]:
-    outcomes = [judge(*pair, 0.5) for pair in zip(samples, found)]
+    outcomes = [match_detections(*pair, 0.5) for pair in zip(samples, found)]
     return worst_failures(samples, found, outcomes, **options)  # type: ignore[return-value]
 
 
@@ -67,14 +67,14 @@ def test_pictures(make_sample: Make, found: Make) -> None:
     before = image.copy()
     sample = make_sample([A, B], [0, 0])
     detections = found([SHIFTED_A], [0.9])
-    for failure, truth, seen in (
+    for failure, ground_truth, seen in (
         (Failure('bad box', 0, 0, 0, 0.9, 0.25), True, True),
         (Failure('false alarm', 0, 0, None, 0.9, 0.0), False, True),
         (Failure('missed', 0, None, 1, 0.0, 0.0), True, False),
     ):
         picture = draw_failure(image, sample, detections, failure)
         assert (picture.shape, picture.dtype) == ((SIDE, SIDE, 3), np.uint8)
-        assert is_drawn(picture, TRUTH) is truth
+        assert is_drawn(picture, TRUTH) is ground_truth
         assert is_drawn(picture, FOUND) is seen
     np.testing.assert_array_equal(image, before)
 

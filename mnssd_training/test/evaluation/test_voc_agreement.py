@@ -2,7 +2,7 @@
 VOC average precision against its definition, written down once more in plain loops, to 1e-6.
 
 The definition is that of the devkit (VOCevaldet.m): rank the detections of a class over all
-photographs, give each to the object of its photograph that it overlaps most, call it right if
+images, give each to the object of its image that it overlaps most, call it right if
 that overlap reaches 0.5 and the object is still free. Precision is made monotone from the right;
 the area under it is summed over all recalls (since 2010), or read at eleven of them (2007).
 """

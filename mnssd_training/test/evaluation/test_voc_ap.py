@@ -205,7 +205,7 @@ def test_random_scenes_agree_with_plain_loops(seed: int, crowd: int) -> None:
 def random_scenes(
     generator: np.random.Generator, crowd: int
 ) -> tuple[list[Sample], list[Detections]]:
-    """Crowded photographs, with detections near the objects, in regions and anywhere."""
+    """Crowded images, with detections near the objects, in regions and anywhere."""
     samples, detections = [], []
     for _ in range(3):
         boxes, ignore = random_boxes(generator, crowd), random_boxes(generator, 2)

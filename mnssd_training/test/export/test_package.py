@@ -33,7 +33,7 @@ import pytest
 NOTES = PackageNotes(
     name='tiny',
     version='0.0.1',
-    dataset='eight photographs',
+    dataset='eight images',
     licence='CC BY 4.0',
     attribution='Suo et al.',
     documents={'MODEL_CARD.md': b'# A network of random numbers\n'},
@@ -83,7 +83,7 @@ def test_the_engine_does_what_pytorch_does_on_real_photographs(
     assert parity.num_images == 8
     assert parity.logits < 1e-3
     assert parity.offsets < 1e-3
-    assert parity.boxes < 0.1  # pixels of the photograph
+    assert parity.boxes < 0.1  # pixels of the image
     assert parity.scores < 1e-3
     assert parity.unmatched == 0
 
@@ -155,14 +155,14 @@ def test_what_is_inside(bundle: Bundle, checkpoint: Checkpoint, val_samples: lis
     assert artefact.precision == 'fp32'
     assert set(artefact.toolchain) == {'python', 'torch', 'torchvision', 'onnx'}
     onnx.load_from_string(bundle.read(artefact.path))
-    assert len(golden) == 3  # of the four photographs, one is empty
+    assert len(golden) == 3  # of the four images, one is empty
     assert all(bundle.read(path) for path in golden)
 
 
 def test_provenance(bundle: Bundle, train_samples: list[Sample]) -> None:
     provenance = bundle.manifest.provenance
     assert provenance.dataset_digest == dataset_digest(train_samples)
-    assert (provenance.dataset, provenance.licence) == ('eight photographs', 'CC BY 4.0')
+    assert (provenance.dataset, provenance.licence) == ('eight images', 'CC BY 4.0')
     assert provenance.attribution == 'Suo et al.'
     assert provenance.experiment == {
         'initial': {'backbone_weights': 'mobilenet_v2.pth'},

@@ -77,7 +77,7 @@ def test_the_commit_of_our_own_repository_only(tmp_path: Path) -> None:
     assert git_commit(tmp_path / 'gone') == ''
 
 
-# --- the digest of a data set ----------------------------------------------------------------
+# --- the digest of a dataset ----------------------------------------------------------------
 
 
 def test_a_digest_is_of_content_and_not_of_order(train_samples: list[Sample]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets of which one annotation file is damaged, missing or replaced."""
+"""Datasets of which one annotation file is damaged, missing or replaced."""
 
 from functools import lru_cache
 import json
@@ -144,7 +144,7 @@ def annotation_names(kind: str) -> list[str]:
 
 
 def read(kind: str, root: Path, **options: Any) -> Any:
-    """Read a data set with all its images; an error names a file of it, or a key."""
+    """Read a dataset with all its images; an error names a file of it, or a key."""
 
     def call() -> Any:
         splits = read_splits(DataConfig(format=kind, root=str(root), **options))

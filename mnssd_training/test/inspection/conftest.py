@@ -1,4 +1,4 @@
-"""One small data set of real photographs, in every format."""
+"""One small dataset of real images, in every format."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ CLASSES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
 
 
 def halved(sample: Sample, folder: Path) -> Sample:
-    """The same photograph, half as wide and high, which is read faster."""
+    """The same image, half as wide and high, which is read faster."""
     pixels = cv2.imread(str(sample.path), cv2.IMREAD_GRAYSCALE)
     half = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     path = folder / f'{sample.name}.jpg'
@@ -108,7 +108,7 @@ WRITERS = {'voc': write_voc, 'yolo': write_yolo, 'coco': write_coco, 'visdrone':
 
 @pytest.fixture(scope='session')
 def small_sets(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The eight photographs in each format, half as wide and high: format to folder."""
+    """The eight images in each format, half as wide and high: format to folder."""
     folder = tmp_path_factory.mktemp('small_sets')
     for split in ('train', 'val'):
         samples = [halved(sample, folder) for sample in read_voc(hit_uav, split)]
@@ -119,7 +119,7 @@ def small_sets(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture
 def copy_of(small_sets: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Copy the data set of a format, to spoil it."""
+    """Copy the dataset of a format, to spoil it."""
 
     def copy(form: str) -> Path:
         return Path(shutil.copytree(small_sets[form], tmp_path / form))

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.data import Sample
 from mnssd_training.inspection.anchor_plots import (
     cell_of_each_level,
@@ -16,7 +16,7 @@ from mnssd_training.inspection.anchors import (
     grid_fit,
     measure_fit,
     shown_boxes,
-    suggest_a_cell,
+    suggest_priors_per_cell,
 )
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_no_boxes(spec: ModelSpec) -> None:
     assert grid_fit(NOTHING, spec).by_level.shape == (0, 3)
     assert measure_fit(grid_fit(NOTHING, spec).best).recall == (1.0,) * 4
     assert cluster_curve(np.zeros((0, 2)), 5, 0) == []
-    assert suggest_a_cell(np.zeros((0, 2)), (8, 16), 5, 0) == (2, 2)
+    assert suggest_priors_per_cell(np.zeros((0, 2)), (8, 16), 5, 0) == (2, 2)
     labels = np.zeros(0, np.int64)
     assert size_plot(np.zeros((0, 2)), labels, spec.feature_maps).dtype == np.uint8
 
@@ -42,8 +42,8 @@ def test_the_grid_is_compared_as_in_training(spec: ModelSpec, seed: int, num: in
     centres, halves = generator.uniform(0, 120, (num, 2)), generator.uniform(0.5, 40, (num, 2))
     boxes = np.clip(np.concatenate((centres - halves, centres + halves), axis=1), 0, 96)
     found = grid_fit(boxes, spec)
-    edges = boxes_of.cxcywh_to_xyxy(prior_boxes(spec)) * np.array((120, 96, 120, 96))
-    ious = boxes_of.iou(boxes, edges)
+    edges = boxes_of.cxcywh_to_xyxy(generate_priors(spec)) * np.array((120, 96, 120, 96))
+    ious = boxes_of.box_iou(boxes, edges)
     assert np.allclose(found.best, ious.max(axis=1), atol=1e-5)
     assert np.allclose(ious[np.arange(num), found.prior], found.best, atol=1e-5)
     assert np.array_equal(found.by_level.max(axis=1), found.best)
@@ -75,7 +75,7 @@ def test_more_priors_are_suggested_where_shapes_differ_more() -> None:
     alike = np.tile((10.0, 20.0), (200, 1)) * generator.uniform(0.99, 1.01, (200, 2))
     varied = np.exp(generator.uniform(np.log(20), np.log(200), (400, 2)))
     varied = varied[np.sqrt(varied.prod(axis=1)) >= 32]
-    few, many = suggest_a_cell(np.concatenate((alike, varied)), (8, 16), 8, 0)
+    few, many = suggest_priors_per_cell(np.concatenate((alike, varied)), (8, 16), 8, 0)
     assert few == 2
     assert many > 3
 

@@ -1,4 +1,4 @@
-"""Faults that were put into copies of a clean data set, found again."""
+"""Faults that were put into copies of a clean dataset, found again."""
 
 from collections.abc import Callable, Sequence
 import json
@@ -155,7 +155,7 @@ def same_image(root: Path, split: str) -> None:
 
 
 def like_image(root: Path, split: str) -> None:
-    """The same photograph, darker and saved worse."""
+    """The same image, darker and saved worse."""
     target = image(root, split, 1)
     pixels = cv2.imread(str(image(root)))
     cv2.imwrite(str(target), pixels * 0.9, [cv2.IMWRITE_JPEG_QUALITY, 60])
@@ -334,7 +334,7 @@ FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
 
 @pytest.fixture(scope='module')
 def clean(small_sets: dict[str, Path]) -> dict[str, Checked]:
-    """What is said of the clean data sets: few photographs make rare classes."""
+    """What is said of the clean datasets: few images make rare classes."""
     return {form: run(root) for form, root in small_sets.items()}
 
 

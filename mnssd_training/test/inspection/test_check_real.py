@@ -1,4 +1,4 @@
-"""Faults put into copies of the shared data sets, all at once, and each found again."""
+"""Faults put into copies of the shared datasets, all at once, and each found again."""
 
 from collections.abc import Callable
 import json
@@ -30,7 +30,7 @@ BOXES = {
 
 
 class Spoilt:
-    """A copy of a data set, and which file must be named for which kind of fault."""
+    """A copy of a dataset, and which file must be named for which kind of fault."""
 
     def __init__(self, root: Path, form: str) -> None:
         self.root, self.form = root, form
@@ -146,7 +146,7 @@ def test_every_seeded_fault_is_found(name: str, tmp_path: Path) -> None:
         if not any(spoilt.names(kind, finding) for finding in findings)
     ]
     assert missed == []
-    allowed = {*spoilt.expected, 'size differs'}  # another photograph may have another size
+    allowed = {*spoilt.expected, 'size differs'}  # another image may have another size
     unexpected = [
         finding
         for finding in findings

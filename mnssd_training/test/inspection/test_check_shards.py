@@ -1,4 +1,4 @@
-"""Shards and several data sets under one check."""
+"""Shards and several datasets under one check."""
 
 from collections.abc import Callable
 import json
@@ -16,7 +16,7 @@ NAMES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
 
 @pytest.fixture
 def shards(small_sets: dict[str, Path], tmp_path: Path) -> Path:
-    """The eight photographs in shards."""
+    """The eight images in shards."""
     for split in ('train', 'val'):
         samples = read_voc(small_sets['voc'], split)
         write_shards(samples, NAMES, tmp_path, split, ShardLimit())

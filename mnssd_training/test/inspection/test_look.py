@@ -1,4 +1,4 @@
-"""Pictures of samples: the right ones, with boxes where they belong, as training sees them."""
+"""Images of samples: the right ones, with boxes where they belong, as training sees them."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_training.inspection.look_alikes import LIMIT, near_pairs
+from mnssd_training.inspection.look_alikes import find_near_duplicates, LIMIT
 from mnssd_training.inspection.photograph import look_at, look_at_all, perceptual_hash
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def photographs(hit_uav: Path) -> list[Path]:
 
 def test_no_images() -> None:
     assert list(look_at_all([], 2)) == []
-    assert list(near_pairs(np.zeros((0, 256), np.bool_))) == []
+    assert list(find_near_duplicates(np.zeros((0, 256), np.bool_))) == []
 
 
 def test_a_grey_photograph(photographs: list[Path]) -> None:
@@ -84,4 +84,6 @@ def test_near_pairs_are_those_of_all_pairs(seed: int, num: int, limit: int) -> N
     expected = [
         (i, j, int((hashes[i] != hashes[j]).sum())) for i in range(num) for j in range(i + 1, num)
     ]
-    assert sorted(near_pairs(hashes, limit)) == [pair for pair in expected if pair[2] <= limit]
+    assert sorted(find_near_duplicates(hashes, limit)) == [
+        pair for pair in expected if pair[2] <= limit
+    ]

@@ -31,7 +31,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 )
 
 
-def judge(root: Path, form: Format) -> None:
+def match_detections(root: Path, form: Format) -> None:
     """Scan and check all but the images."""
     found = scan(SourceConfig(format=form, root=str(root)), ['train', 'val'])
     assert all(finding.kind in KINDS for finding in found.findings)
@@ -65,7 +65,7 @@ def test_mutated_bytes(roots: Path, form: Format, data: st.DataObject) -> None:
         content[start : start + data.draw(st.integers(0, 12))] = data.draw(st.binary(max_size=12))
     try:
         path.write_bytes(content)
-        judge(roots / form, form)
+        match_detections(roots / form, form)
     finally:
         path.write_bytes(whole)
 
@@ -93,7 +93,7 @@ def test_mutated_json(roots: Path, data: st.DataObject) -> None:
             records[index][key] = data.draw(VALUES)
     try:
         path.write_text(json.dumps(content))
-        judge(roots / 'coco', 'coco')
+        match_detections(roots / 'coco', 'coco')
     finally:
         path.write_text(whole)
 

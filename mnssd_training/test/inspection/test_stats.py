@@ -12,7 +12,7 @@ NAMES = ('Person', 'Car')
 
 def test_no_samples() -> None:
     stats = measure([], NAMES, (300, 300))
-    assert (stats.num_images, stats.num_empty, stats.boxes_an_image) == (0, 0, ())
+    assert (stats.num_images, stats.num_empty, stats.boxes_per_image) == (0, 0, ())
     assert stats.classes['Car'].num_boxes == 0
     assert stats.classes['Car'].size == ()
     assert 'Car' in text_of({'train': stats})
@@ -27,7 +27,7 @@ def test_known_boxes(make_sample: Callable[..., Sample]) -> None:
     ]
     stats = measure(samples, NAMES, (200, 400), 'stretch')
     assert (stats.num_images, stats.num_empty) == (3, 1)
-    assert stats.boxes_an_image == (1, 1, 1)
+    assert stats.boxes_per_image == (1, 1, 1)
     assert stats.image_sizes == (((640, 512), 2), ((800, 400), 1))
     person, car = stats.classes.values()
     assert (person.num_boxes, person.num_images, person.num_ignored) == (1, 1, 0)
@@ -55,7 +55,7 @@ def test_without_a_network_there_are_no_sizes_in_it(train_samples: list[Sample])
 def test_images_are_grouped_by_their_number_of_objects(make_sample: Callable[..., Sample]) -> None:
     boxes = [(10 * i, 0, 10 * i + 5, 5) for i in range(45)]
     stats = measure([make_sample(boxes, [0] * 45), make_sample()], NAMES)
-    counts, edges = _by_number(stats.boxes_an_image)
+    counts, edges = _by_number(stats.boxes_per_image)
     assert (len(counts), counts[0], counts[-1]) == (16, 1, 1)
     assert edges[:3] == ['0', '3', '6']
     assert len(edges) == 17

@@ -11,14 +11,14 @@ LOGITS = [[0.0, 2.0, -1.0], [1.0, 0.0, 0.5], [3.0, 0.0, 0.0], [0.0, 5.0, 5.0], [
 GOAL = [1, 0, 0, -1, 0]  # one object, three of background, one left out
 
 
-def softmax(logits: Any = LOGITS, goal: Any = GOAL, **changes: Any) -> float:
+def softmax(logits: Any = LOGITS, target: Any = GOAL, **changes: Any) -> float:
     settings = {'negatives': 3.0, 'min_negatives': 0} | changes
-    return float(softmax_loss(torch.tensor([logits]), torch.tensor([goal]), **settings))
+    return float(softmax_loss(torch.tensor([logits]), torch.tensor([target]), **settings))
 
 
-def focal(logits: Any = LOGITS, goal: Any = GOAL, **changes: Any) -> float:
+def focal(logits: Any = LOGITS, target: Any = GOAL, **changes: Any) -> float:
     settings = {'alpha': 0.25, 'gamma': 2.0} | changes
-    return float(focal_loss(torch.tensor([logits]), torch.tensor([goal]), **settings))
+    return float(focal_loss(torch.tensor([logits]), torch.tensor([target]), **settings))
 
 
 def entropy(logits: list[float], index: int) -> float:
@@ -32,9 +32,9 @@ def sigmoid(x: float) -> float:
 def test_no_photographs_and_no_priors() -> None:
     for shape in ((0, 5), (2, 0)):
         logits = torch.zeros(*shape, 3, requires_grad=True)
-        goal = torch.zeros(shape, dtype=torch.int64)
-        loss = softmax_loss(logits, goal, negatives=3.0, min_negatives=16)
-        (loss + focal_loss(logits, goal, alpha=0.25, gamma=2.0)).backward()
+        target = torch.zeros(shape, dtype=torch.int64)
+        loss = softmax_loss(logits, target, negatives=3.0, min_negatives=16)
+        (loss + focal_loss(logits, target, alpha=0.25, gamma=2.0)).backward()
         assert loss.item() == 0
         assert logits.grad.shape == logits.shape
 
@@ -66,19 +66,21 @@ def test_smoothing_does_not_make_sure_background_hard() -> None:
 
 
 def test_weights_by_hand() -> None:
-    goal, weights = [1, 0, 0, -1, 2], torch.tensor([1.0, 2.0, 0.5])
+    target, weights = [1, 0, 0, -1, 2], torch.tensor([1.0, 2.0, 0.5])
     wanted = 2 * entropy(LOGITS[0], 1) + 0.5 * entropy(LOGITS[4], 2)
-    assert softmax(goal=goal, negatives=0.0, weights=weights) == pytest.approx(wanted, rel=1e-6)
-    only = focal(goal=[1, -1, -1, -1, -1])
-    assert focal(goal=[1, -1, -1, -1, -1], weights=weights) == pytest.approx(2 * only, rel=1e-6)
+    assert softmax(target=target, negatives=0.0, weights=weights) == pytest.approx(
+        wanted, rel=1e-6
+    )
+    only = focal(target=[1, -1, -1, -1, -1])
+    assert focal(target=[1, -1, -1, -1, -1], weights=weights) == pytest.approx(2 * only, rel=1e-6)
 
 
 def test_focal_by_hand() -> None:
     wanted = 0.0
-    for logits, goal in zip(LOGITS, GOAL):
-        for column in (1, 2) if goal >= 0 else ():
+    for logits, target in zip(LOGITS, GOAL):
+        for column in (1, 2) if target >= 0 else ():
             p = sigmoid(logits[column] - logits[0])
-            if goal == column:
+            if target == column:
                 wanted -= 0.25 * (1 - p) ** 2 * math.log(p)
             else:
                 wanted -= 0.75 * p**2 * math.log(1 - p)
@@ -87,49 +89,49 @@ def test_focal_by_hand() -> None:
 
 def test_focal_is_softmax_where_there_is_one_class() -> None:
     """Without focus both losses are the same function of the same two logits."""
-    logits, goal = [row[:2] for row in LOGITS], [1, 0, 0, -1, 0]
-    found = 2 * focal(logits, goal, alpha=0.5, gamma=0.0)
-    assert found == pytest.approx(softmax(logits, goal), rel=1e-6)
+    logits, target = [row[:2] for row in LOGITS], [1, 0, 0, -1, 0]
+    found = 2 * focal(logits, target, alpha=0.5, gamma=0.0)
+    assert found == pytest.approx(softmax(logits, target), rel=1e-6)
     smoothed = [{'smoothing': 0.2}, {'smoothing': 0.2, 'alpha': 0.5, 'gamma': 0.0}]
-    found = 2 * focal(logits, goal, **smoothed[1])
-    assert found == pytest.approx(softmax(logits, goal, **smoothed[0]), rel=1e-6)
+    found = 2 * focal(logits, target, **smoothed[1])
+    assert found == pytest.approx(softmax(logits, target, **smoothed[0]), rel=1e-6)
 
 
-def counted(goal: torch.Tensor, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def counted(target: torch.Tensor, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Tell which priors have a gradient, and the logits."""
     torch.manual_seed(0)
-    logits = torch.randn(*goal.shape, 4, requires_grad=True)
+    logits = torch.randn(*target.shape, 4, requires_grad=True)
     settings = {'negatives': 3.0, 'min_negatives': 16} | changes
-    softmax_loss(logits, goal, **settings).backward()
+    softmax_loss(logits, target, **settings).backward()
     assert torch.isfinite(logits.grad).all()
     return (logits.grad != 0).any(dim=2), logits.detach()
 
 
 def test_three_hard_negatives_for_each_positive_of_an_image() -> None:
-    goal = torch.zeros(3, 400, dtype=torch.int64)
-    goal[0, :10] = 1
-    goal[1, :40] = 2
-    goal[1, 40:140] = -1
-    goal[2, :390] = 3  # fewer negatives than three for each
-    mask, logits = counted(goal, min_negatives=0)
-    negatives = mask & (goal == 0)
+    target = torch.zeros(3, 400, dtype=torch.int64)
+    target[0, :10] = 1
+    target[1, :40] = 2
+    target[1, 40:140] = -1
+    target[2, :390] = 3  # fewer negatives than three for each
+    mask, logits = counted(target, min_negatives=0)
+    negatives = mask & (target == 0)
     assert negatives.sum(dim=1).tolist() == [30, 120, 10]
     hardness = -torch.log_softmax(logits, dim=2)[..., 0]
     for row in range(3):
-        left_out = (goal[row] == 0) & ~negatives[row]
+        left_out = (target[row] == 0) & ~negatives[row]
         if left_out.any():
             assert hardness[row][negatives[row]].min() >= hardness[row][left_out].max()
 
 
 def test_what_is_left_out_is_never_counted() -> None:
-    goal = torch.zeros(1, 50, dtype=torch.int64)
-    goal[0, :5] = 1
-    goal[0, 5:45] = -1
-    assert counted(goal)[0][0].tolist() == [True] * 5 + [False] * 40 + [True] * 5
+    target = torch.zeros(1, 50, dtype=torch.int64)
+    target[0, :5] = 1
+    target[0, 5:45] = -1
+    assert counted(target)[0][0].tolist() == [True] * 5 + [False] * 40 + [True] * 5
     assert not counted(torch.full((2, 9), -1))[0].any()
 
 
 def test_an_image_without_positives_has_the_fewest_negatives() -> None:
-    goal = torch.zeros(2, 100, dtype=torch.int64)
-    goal[1, 0] = 1
-    assert counted(goal)[0].sum(dim=1).tolist() == [16, 17]
+    target = torch.zeros(2, 100, dtype=torch.int64)
+    target[1, 0] = 1
+    assert counted(target)[0].sum(dim=1).tolist() == [16, 17]

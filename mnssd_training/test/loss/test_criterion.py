@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.ssd import ModelSpec, prior_boxes
+from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.config import LossConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss import count_positives, Criterion, Losses
@@ -21,13 +21,13 @@ class Case:
     def __init__(self, spec: ModelSpec, num: int = 3, seed: int = 0, scale: float = 1.0) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.spec = spec
-        self.priors = torch.from_numpy(prior_boxes(spec).copy())
+        self.priors = torch.from_numpy(generate_priors(spec).copy())
         shape = (num, len(self.priors))
         self.logits = torch.randn(*shape, spec.num_classes + 1, generator=generator) * scale
         self.offsets = torch.randn(*shape, 4, generator=generator) * scale
         self.goal_offsets = torch.randn(*shape, 4, generator=generator)
-        goal = torch.randint(-9, spec.num_classes + 1, shape, generator=generator)
-        self.goal = torch.where(goal < -3, 0, goal.clamp(min=-1))
+        target = torch.randint(-9, spec.num_classes + 1, shape, generator=generator)
+        self.target = torch.where(target < -3, 0, target.clamp(min=-1))
 
     def loss(
         self,
@@ -37,11 +37,11 @@ class Case:
         **changes: Any,
     ) -> Losses:
         """Compute the loss of some images, with the priors in some order."""
-        positives = count_positives(self.goal) if num is None else torch.tensor(num)
+        positives = count_positives(self.target) if num is None else torch.tensor(num)
         return Criterion(LossConfig(**changes), self.spec)(
             self.logits[images][:, order],
             self.offsets[images][:, order],
-            self.goal[images][:, order],
+            self.target[images][:, order],
             self.goal_offsets[images][:, order],
             self.priors[order],
             self.spec.input_size,
@@ -51,19 +51,19 @@ class Case:
 
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
 def test_nothing_counts(spec: ModelSpec, classes: Any, boxes: Any) -> None:
-    """No photographs, no object, nothing that is not left out."""
-    for num, goal in ((0, 0), (2, 0), (2, -1)):
+    """No images, no object, nothing that is not left out."""
+    for num, target in ((0, 0), (2, 0), (2, -1)):
         case = Case(spec, num)
-        case.goal[:] = goal
+        case.target[:] = target
         case.logits.requires_grad_()
         case.offsets.requires_grad_()
         losses = case.loss(classes=classes, boxes=boxes)
         losses.total.backward()
         assert losses.boxes.item() == 0
-        assert (losses.classes.item() > 0) == (num > 0 and goal == 0)
+        assert (losses.classes.item() > 0) == (num > 0 and target == 0)
         assert (case.offsets.grad == 0).all()
         assert torch.isfinite(case.logits.grad).all()
-        assert goal == 0 or (case.logits.grad == 0).all()
+        assert target == 0 or (case.logits.grad == 0).all()
 
 
 def test_the_sum_for_each_positive(spec: ModelSpec) -> None:
@@ -73,7 +73,7 @@ def test_the_sum_for_each_positive(spec: ModelSpec) -> None:
     torch.testing.assert_close(four.boxes * 4, one.boxes)
     torch.testing.assert_close(four.total, four.classes + 0.5 * four.boxes)
     assert case.loss(num=0).total == one.total
-    assert count_positives(case.goal) == (case.goal > 0).sum() > 0
+    assert count_positives(case.target) == (case.target > 0).sum() > 0
 
 
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
@@ -87,8 +87,8 @@ def test_gradients_are_finite_and_where_they_belong(
         case.loss(classes=classes, boxes=boxes, label_smoothing=0.1).total.backward()
         assert torch.isfinite(case.logits.grad).all()
         assert torch.isfinite(case.offsets.grad).all()
-        assert (case.logits.grad[case.goal < 0] == 0).all()
-        assert (case.offsets.grad[case.goal <= 0] == 0).all()
+        assert (case.logits.grad[case.target < 0] == 0).all()
+        assert (case.offsets.grad[case.target <= 0] == 0).all()
         assert (case.offsets.grad != 0).any() or scale > 1e4
 
 
@@ -96,8 +96,8 @@ def test_gradients_are_finite_and_where_they_belong(
 def test_what_is_left_out_may_hold_anything(spec: ModelSpec, classes: Any, boxes: Any) -> None:
     case = Case(spec)
     plain = case.loss(classes=classes, boxes=boxes)
-    case.logits[case.goal < 0] = torch.tensor([1e30, -1e30, 0, 0, 1.0])
-    case.offsets[case.goal <= 0] = 1e30
+    case.logits[case.target < 0] = torch.tensor([1e30, -1e30, 0, 0, 1.0])
+    case.offsets[case.target <= 0] = 1e30
     assert case.loss(classes=classes, boxes=boxes) == plain
 
 
@@ -147,7 +147,7 @@ def test_half_precision_heads_are_compared_in_float32(
 
 def test_weights_are_of_the_named_class(spec: ModelSpec) -> None:
     case = Case(spec)
-    case.goal[case.goal > 0] = 2  # all cars
+    case.target[case.target > 0] = 2  # all cars
     plain, heavy = (
         case.loss(negatives=0, min_negatives=0, class_weights=weights)
         for weights in ({}, {'Car': 3.0, 'Person': 7.0})

@@ -4,9 +4,9 @@ import math
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.ssd import decode as decode_of_the_contract
-from mnssd_perception.ssd import encode
-from mnssd_training.loss.localization import box_loss, decode, offset_loss
+from mnssd_perception.ssd import decode_boxes as decode_of_the_contract
+from mnssd_perception.ssd import encode_boxes
+from mnssd_training.loss.localization import box_loss, decode_boxes, offset_loss
 import numpy as np
 import pytest
 import torch
@@ -16,7 +16,7 @@ PRIOR = torch.tensor([[50.0, 50.0, 20.0, 20.0]])
 
 
 def offsets_of(box: list[float]) -> torch.Tensor:
-    return torch.from_numpy(encode(np.array([box], np.float32), PRIOR.numpy(), VARIANCES))
+    return torch.from_numpy(encode_boxes(np.array([box], np.float32), PRIOR.numpy(), VARIANCES))
 
 
 @pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
@@ -28,13 +28,13 @@ def test_no_boxes(kind: str) -> None:
 
 
 def test_offsets_by_hand() -> None:
-    found, goal = torch.tensor([[0.5, -3.0, 0.0, 1.0]]), torch.zeros(1, 4)
+    found, target = torch.tensor([[0.5, -3.0, 0.0, 1.0]]), torch.zeros(1, 4)
     smooth = 0.5 * 0.5**2 + (3.0 - 0.5) + 0.0 + 0.5
-    assert float(offset_loss(found, goal, 'smooth_l1')) == pytest.approx(smooth)
-    assert float(offset_loss(found, goal, 'l1')) == pytest.approx(4.5)
-    assert float(offset_loss(found, goal, 'smooth_l1', 0.0)) == pytest.approx(4.5)
+    assert float(offset_loss(found, target, 'smooth_l1')) == pytest.approx(smooth)
+    assert float(offset_loss(found, target, 'l1')) == pytest.approx(4.5)
+    assert float(offset_loss(found, target, 'smooth_l1', 0.0)) == pytest.approx(4.5)
     small = 0.5 * 0.5**2 / 2 + (3.0 - 1.0) + 0.5 / 2
-    assert float(offset_loss(found, goal, 'smooth_l1', 2.0)) == pytest.approx(small)
+    assert float(offset_loss(found, target, 'smooth_l1', 2.0)) == pytest.approx(small)
 
 
 # Boxes of 20 x 20 and 20 x 10 that share a quarter of the first; IoU 100 / 500; they lie in a box
@@ -54,9 +54,11 @@ ASPECT = 4 / math.pi**2 * (math.atan(2) - math.atan(1)) ** 2
     ],
 )
 def test_boxes_by_hand(kind: str, wanted: float) -> None:
-    found, goal = offsets_of(FOUND), offsets_of(GOAL)
-    assert float(box_loss(found, goal, PRIOR, VARIANCES, kind)) == pytest.approx(wanted, rel=1e-5)
-    assert float(box_loss(goal, goal, PRIOR, VARIANCES, kind)) == pytest.approx(0, abs=1e-5)
+    found, target = offsets_of(FOUND), offsets_of(GOAL)
+    assert float(box_loss(found, target, PRIOR, VARIANCES, kind)) == pytest.approx(
+        wanted, rel=1e-5
+    )
+    assert float(box_loss(target, target, PRIOR, VARIANCES, kind)) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
@@ -89,5 +91,5 @@ def test_boxes_are_decoded_as_on_the_drone(
     made = np.array(offsets, np.float32)
     priors = np.random.default_rng(0).uniform(0.1, 1, (len(made), 4)).astype(np.float32)
     wanted = decode_of_the_contract(made, priors, variances)
-    found = decode(torch.from_numpy(made), torch.from_numpy(priors), variances)
+    found = decode_boxes(torch.from_numpy(made), torch.from_numpy(priors), variances)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=2e-5, atol=1e-5)

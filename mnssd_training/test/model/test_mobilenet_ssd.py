@@ -142,7 +142,9 @@ def test_grids_that_the_network_cannot_make() -> None:
 
 
 def test_keys_that_do_not_belong_together(spec: ModelSpec) -> None:
-    with pytest.raises(ConfigError, match=r'model\.shared_head: .*\[2, 1, 1\]; see priors.a_cell'):
+    with pytest.raises(
+        ConfigError, match=r'model\.shared_head: .*\[2, 1, 1\]; see priors.priors_per_cell'
+    ):
         build_model(spec, ModelConfig(shared_head=True))
     with pytest.raises(ConfigError, match=r'model\.extra_channels: .* 3 levels .*\[9\]'):
         made = ModelSpec((300, 300), ('a',), original_feature_maps((300, 300)))

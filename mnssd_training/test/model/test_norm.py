@@ -96,7 +96,7 @@ def test_a_layer_of_timm_keeps_its_activation() -> None:
     assert 0 < wanted.max() <= 6
 
 
-PARTS = (slice(0, 1), slice(1, 4))  # processes with one and with three photographs
+PARTS = (slice(0, 1), slice(1, 4))  # processes with one and with three images
 
 
 def network_and_photographs(shape: tuple[int, ...]) -> tuple[nn.Module, torch.Tensor]:

@@ -27,7 +27,7 @@ TINY = {
 
 @pytest.fixture
 def tiny(hit_uav: Path) -> Callable[..., Experiment]:
-    """Make an experiment of seconds on real photographs, with changes."""
+    """Make an experiment of seconds on real images, with changes."""
 
     def make(**changes: Any) -> Experiment:
         merged = {'data.root': hit_uav, **TINY, **changes}

@@ -155,7 +155,7 @@ def _differences(one: Any, other: Any, where: str) -> list[str]:
 def main() -> int:
     """Kill a run as often as is asked for."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument('data', help='a data set in VOC layout')
+    parser.add_argument('data', help='a dataset in VOC layout')
     parser.add_argument('--kills', type=int, default=30)
     parser.add_argument('--workers', type=int, default=0)
     parser.add_argument('--seed', type=int, default=0)

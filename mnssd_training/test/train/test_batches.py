@@ -1,4 +1,4 @@
-"""How the photographs of a run are dealt out."""
+"""How the images of a run are dealt out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -63,9 +63,9 @@ def test_each_epoch_sees_each_photograph_once_in_another_order() -> None:
 def test_what_cannot_be_dealt_out_evenly(tiny: Callable[..., Experiment]) -> None:
     assert plan(tiny(**{'training.batch_size': 64}), 7, 1).batch_size == 7
     assert plan(tiny(**{'training.batch_size': 64}), 7, 4).batch_size == 4
-    odd = tiny(**{'training.batch_size': 6, 'training.accumulate': 2})
+    odd = tiny(**{'training.batch_size': 6, 'training.grad_accum_steps': 2})
     assert plan(odd, 100, 3).batch_size == 6
     with pytest.raises(ConfigError, match=r'training\.batch_size: expected a multiple of 4 '):
         plan(odd, 100, 2)
-    with pytest.raises(ConfigError, match='1 training photographs are too few for 2 processes'):
+    with pytest.raises(ConfigError, match='1 training images are too few for 2 processes'):
         plan(tiny(), 1, 2)

@@ -42,7 +42,7 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     Keep normalisation from dividing by next to nothing.
 
     It does in a fresh narrow network, and turns rounding into a tenth of the gradient, whether
-    there are several processes or only another order of the photographs.
+    there are several processes or only another order of the images.
     """
 
     def calm(experiment: Experiment) -> Any:
@@ -102,7 +102,7 @@ def test_two_parts_train_what_one_trains_where_norms_are_frozen(
 
     def wanted(parts: int) -> Experiment:
         frozen = {'model.frozen_norm': 'true', 'model.pyramid': 'plain', 'model.head': 'plain'}
-        return tiny(**CHANGES, **frozen, **{'training.accumulate': parts})
+        return tiny(**CHANGES, **frozen, **{'training.grad_accum_steps': parts})
 
     train(wanted(1), tmp_path / 'one', progress=False)
     train(wanted(2), tmp_path / 'parts', progress=False)
@@ -133,7 +133,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     compare(one, run)
 
 
-@pytest.mark.parametrize('what', ['photograph', 'loss', 'checkpoint'])
+@pytest.mark.parametrize('what', ['image', 'loss', 'checkpoint'])
 def test_what_one_process_meets_is_raised_in_all(
     tiny: Callable[..., Experiment],
     side_by_side: Side,
@@ -146,13 +146,13 @@ def test_what_one_process_meets_is_raised_in_all(
     wanted = tiny(**CHANGES, **{'data.root': root})
     expected: type[MnssdError]
     expected, words = {
-        'photograph': (DatasetError, '0_60_70_0_06611'),
+        'image': (DatasetError, '0_60_70_0_06611'),
         'loss': (TrainingError, '0_60_70_0_06611'),
         'checkpoint': (CheckpointError, 'holds a run already'),
     }[what]
 
     def fail(rank: int) -> None:
-        if what == 'photograph':
+        if what == 'image':
             (root / 'JPEGImages' / '0_60_70_0_06611.jpg').unlink(missing_ok=True)
         elif what == 'checkpoint':
             (run / 'checkpoints').mkdir(parents=True, exist_ok=True)

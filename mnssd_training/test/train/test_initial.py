@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnssd_perception.bundle import file_entries, open_bundle, shipped_bundle_path, write_bundle
 from mnssd_perception.engines import open_engine
-from mnssd_perception.ssd import resize_frame, resizing
+from mnssd_perception.ssd import resize_frame, resize_transform
 from mnssd_training.cli import train as train_verb
 from mnssd_training.config import Experiment
 from mnssd_training.data import load_image, Sample
@@ -32,7 +32,7 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
     wanted = experiment(**{
         'input.size': '[512, 640]', 'input.train_size': '[160, 200]', 'model.channels': 128,
         'initial.checkpoint': SHIPPED,
-        'priors.strides': '[8, 16, 32, 64]', 'priors.a_cell': '[5, 4, 3, 3]',
+        'priors.strides': '[8, 16, 32, 64]', 'priors.priors_per_cell': '[5, 4, 3, 3]',
     })  # fmt: skip
     prepared = prepare(wanted)
     assert any(note.startswith(f'{SHIPPED}: 100% of the weights') for note in prepared.notes)
@@ -40,7 +40,7 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
     engine = open_engine(open_bundle(SHIPPED), 'onnxruntime')
     for sample in val_samples:
         image = load_image(sample)
-        plan = resizing(image.shape[:2], model.spec.input_size, model.spec.resize)
+        plan = resize_transform(image.shape[:2], model.spec.input_size, model.spec.resize)
         network_image = resize_frame(image, plan)
         one, other = engine.infer(network_image), model.infer(network_image)
         assert np.abs(one.logits - other.logits).max() < 1e-3

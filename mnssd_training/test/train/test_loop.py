@@ -1,4 +1,4 @@
-"""The training loop on real photographs: what it leaves, how it resumes, what went wrong."""
+"""The training loop on real images: what it leaves, how it resumes, what went wrong."""
 
 from collections.abc import Callable
 import json
@@ -77,7 +77,7 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     assert best.metrics['map50'] == max(row.get('map50', 0) for row in rows(run)) == told['best']
     assert best.build().spec == last.spec
     log = (run / 'train.log').read_text()
-    assert '4 photographs to train on, 4 to score on, 4 classes' in log
+    assert '4 images to train on, 4 to score on, 4 classes' in log
     assert 'epoch 3/3: loss' in log
 
 
@@ -87,10 +87,14 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
         {'training.precision': 'bf16', 'input.resize': 'letterbox', 'model.frozen_blocks': 4},
         {'training.precision': 'fp16', 'optimizer.name': 'sgd', 'training.batch_size': 3},
         {'training.gradient_checkpointing': 'true', 'training.ema_decay': 0, 'loss.boxes': 'ciou'},
-        {'training.accumulate': 2, 'training.channels_last': 'false', 'optimizer.clip_norm': 0},
+        {
+            'training.grad_accum_steps': 2,
+            'training.channels_last': 'false',
+            'optimizer.clip_norm': 0,
+        },
         {'training.deterministic': 'true', 'training.progressive': '[[0.5, 1.5]]'},
     ],
-    ids=['bf16', 'fp16', 'checkpointing', 'accumulate', 'deterministic'],
+    ids=['bf16', 'fp16', 'checkpointing', 'grad_accum_steps', 'deterministic'],
 )
 def test_ways_to_train(
     tiny: Make, tmp_path: Path, unscored: None, changes: dict[str, Any]
@@ -183,7 +187,7 @@ def test_a_photograph_that_cannot_be_read_is_named(
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
-        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'loads photographs has died'),
+        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'loads images has died'),
         ('CUDA out of memory', 'memory is full.* lower training.batch_size'),
         ('[gloo] Connection closed by peer', 'another process of this run has gone'),
     ],

@@ -1,4 +1,4 @@
-"""The whole training thread learns four real photographs by heart."""
+"""The whole training thread learns four real images by heart."""
 
 from collections.abc import Callable
 import json

@@ -205,7 +205,7 @@ def test_a_data_set_that_was_changed_is_noticed(
     names = root / 'ImageSets' / 'Main' / 'train.txt'
     names.write_text('\n'.join(names.read_text().split()[:3]))
     fewer = tiny(**{'data.root': root, 'training.epochs': 1})
-    with pytest.raises(CheckpointError, match='with 4 training photographs, now there are 3'):
+    with pytest.raises(CheckpointError, match='with 4 training images, now there are 3'):
         train(fewer, finished, resume=True, progress=False)
 
 

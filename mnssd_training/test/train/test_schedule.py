@@ -9,9 +9,9 @@ import pytest
 NAMES = ('cosine', 'step', 'multistep', 'onecycle', 'constant')
 
 
-def factors(total: int, steps_an_epoch: int = 10, **keys: object) -> list[float]:
+def factors(total: int, steps_per_epoch: int = 10, **keys: object) -> list[float]:
     config = SchedulerConfig(**keys)  # type: ignore[arg-type]
-    return [rate_factor(step, total, steps_an_epoch, config) for step in range(total)]
+    return [rate_factor(step, total, steps_per_epoch, config) for step in range(total)]
 
 
 @pytest.mark.parametrize('name', NAMES)

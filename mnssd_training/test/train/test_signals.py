@@ -87,4 +87,4 @@ def test_a_worker_that_is_killed_is_told_in_words(hit_uav: Path, run: Path) -> N
     assert ended(child) == 1
     assert status(run)['status'] == 'failed'
     (line,) = run.with_suffix('.err').read_text().splitlines()
-    assert line.startswith('error: a process that loads photographs has died: ')
+    assert line.startswith('error: a process that loads images has died: ')
