@@ -1,4 +1,4 @@
-"""Datasets of which one annotation file is damaged, missing or replaced."""
+"""Datasets with a corrupt, missing or replaced annotation file."""
 
 from functools import lru_cache
 import json
@@ -9,18 +9,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import cv2
-from fuzz_strategies import (
-    attempt,
-    changed_data,
-    damaged_text,
-    fuzz_settings,
-    REFUSED,
-    write_files,
-)
+from fuzzing import corrupt_data, corrupt_text, fuzz_settings, refusal, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.config import DataConfig
-from mnssd_training.data import load_image, read_splits, Sample
+from mnssd_training.data import load_image, read_splits
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 import numpy as np
 import pytest
@@ -123,8 +116,8 @@ def visdrone_files() -> dict[str, bytes]:
 
 
 def shard_files() -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
         write_files(folder / 'coco', coco_files())
         splits = read_splits(DataConfig(format='coco', root=str(folder / 'coco')))
         for name in SPLITS:
@@ -134,86 +127,78 @@ def shard_files() -> dict[str, bytes]:
 
 
 @lru_cache
-def sound_files(kind: str) -> dict[str, bytes]:
+def valid_files(format_name: str) -> dict[str, bytes]:
     makers = (voc_files, coco_files, yolo_files, visdrone_files, shard_files)
-    return dict(zip(FORMATS, makers))[kind]()
+    return dict(zip(FORMATS, makers))[format_name]()
 
 
-def annotation_names(kind: str) -> list[str]:
-    return [name for name in sound_files(kind) if not name.endswith(('.jpg', '.tar'))]
+def read(format_name: str, root: Path, options: dict[str, Any]) -> None:
+    """Read a dataset with all its images; assert what training relies on."""
+    splits = read_splits(DataConfig(format=format_name, root=str(root), **options))
+    assert all(note.isprintable() for note in splits.notes)
+    for sample in (*splits.train, *splits.val):
+        load_image(sample)
+        height, width = sample.size
+        for boxes, labels, lowest in (
+            (sample.boxes, sample.labels, 0),
+            (sample.ignore, sample.ignore_labels, -1),
+        ):
+            assert boxes.shape == (len(labels), 4)
+            assert np.isfinite(boxes).all()
+            assert ((boxes >= 0) & (boxes <= (width, height, width, height))).all()
+            assert (boxes[:, 2:] > boxes[:, :2]).all()
+            assert ((labels >= lowest) & (labels < len(splits.class_names))).all()
 
 
-def read(kind: str, root: Path, **options: Any) -> Any:
-    """Read a dataset with all its images; an error names a file of it, or a key."""
-
-    def call() -> Any:
-        splits = read_splits(DataConfig(format=kind, root=str(root), **options))
-        for sample in (*splits.train, *splits.val):
-            load_image(sample)
-        return splits
-
-    return attempt(call, ['data.', f'{root}/', *sound_files(kind)])
-
-
-def check(sample: Sample, num_classes: int) -> None:
-    """Hold a sample against what training relies on."""
-    height, width = sample.size
-    for boxes, labels, lowest in (
-        (sample.boxes, sample.labels, 0),
-        (sample.ignore, sample.ignore_labels, -1),
-    ):
-        assert boxes.shape == (len(labels), 4)
-        assert np.isfinite(boxes).all()
-        assert ((boxes >= 0) & (boxes <= (width, height, width, height))).all()
-        assert (boxes[:, 2:] > boxes[:, :2]).all()
-        assert ((labels >= lowest) & (labels < num_classes)).all()
-
-
-@pytest.mark.parametrize('kind', FORMATS)
-def test_sound_data_set_is_accepted(tmp_path: Path, kind: str) -> None:
-    write_files(tmp_path, sound_files(kind))
-    splits = read(kind, tmp_path)
-    assert splits is not REFUSED
+def read_valid(format_name: str, root: Path) -> None:
+    splits = read_splits(DataConfig(format=format_name, root=str(root)))
     assert (len(splits.train), len(splits.val)) == (3, 2)
     assert all(len(sample.boxes) + len(sample.ignore) == 2 for sample in splits.train)
 
 
-@pytest.mark.parametrize('kind', FORMATS)
+def refuses(format_name: str, root: Path, **options: Any) -> str:
+    names = ['data.', f'{root}/', *valid_files(format_name)]
+    return refusal(read, format_name, root, options, names=names)
+
+
+@pytest.mark.parametrize('format_name', FORMATS)
+def test_valid_dataset_is_accepted(tmp_path: Path, format_name: str) -> None:
+    write_files(tmp_path, valid_files(format_name))
+    assert not refuses(format_name, tmp_path)
+    assert not refusal(read_valid, format_name, tmp_path)
+
+
+@pytest.mark.parametrize('format_name', FORMATS)
 @fuzz_settings()
 @given(data=st.data())
-def test_damaged_annotation_is_refused_or_makes_sound_samples(
-    tmp_path: Path, kind: str, data: st.DataObject
+def test_corrupt_annotation_is_refused_or_read_as_valid_samples(
+    tmp_path: Path, format_name: str, data: st.DataObject
 ) -> None:
-    files = dict(sound_files(kind))
-    name = data.draw(st.sampled_from(annotation_names(kind)))
-    files[name] = data.draw(damage(files[name], Path(name).suffix))
+    files = dict(valid_files(format_name))
+    names = [name for name in files if not name.endswith(('.jpg', '.tar'))]
+    name = data.draw(st.sampled_from(names))
+    files[name] = data.draw(corrupt_annotation(files[name], Path(name).suffix))
     shutil.rmtree(tmp_path)
     write_files(tmp_path, files)
-    options = data.draw(
-        st.sampled_from([{}, {'strict_labels': True}, {'classes': ('person', 'car')}])
-    )
-    splits = read(kind, tmp_path, **options)
-    if splits is not REFUSED:
-        for sample in (*splits.train, *splits.val):
-            check(sample, len(splits.class_names))
-        assert all(note.isprintable() for note in splits.notes)
+    options: list[dict[str, Any]] = [{}, {'strict_labels': True}, {'classes': ('person', 'car')}]
+    refuses(format_name, tmp_path, **data.draw(st.sampled_from(options)))
 
 
-def damage(content: bytes, suffix: str) -> st.SearchStrategy[bytes]:
-    strategies = [damaged_text(content), damaged_text(content)]
+def corrupt_annotation(content: bytes, suffix: str) -> st.SearchStrategy[bytes]:
+    strategies = [corrupt_text(content), corrupt_text(content)]
     if suffix in REPLACEMENTS:
         strategies.append(st.sampled_from(REPLACEMENTS[suffix]))
     if suffix == '.json':
         strategies.append(
-            changed_data(json.loads(content)).map(lambda data: json.dumps(data).encode())
+            corrupt_data(json.loads(content)).map(lambda data: json.dumps(data).encode())
         )
     if suffix == '.xml':
-        strategies.append(changed_xml(content))
+        strategies.append(corrupt_xml(content))
     return st.one_of(strategies)
 
 
 @st.composite
-def changed_xml(draw: st.DrawFn, content: bytes) -> bytes:
+def corrupt_xml(draw: st.DrawFn, content: bytes) -> bytes:
     """Remove, double, rename, empty or nest an element."""
     root = ElementTree.fromstring(content)
     pairs = [(parent, child) for parent in root.iter() for child in parent]
@@ -232,16 +217,26 @@ def changed_xml(draw: st.DrawFn, content: bytes) -> bytes:
     return ElementTree.tostring(root)
 
 
-@pytest.mark.parametrize('way', ['remove', 'folder', 'loop', 'link to nothing'])
-@pytest.mark.parametrize('kind', ['voc', 'coco', 'shards'])
-def test_list_that_cannot_be_read_is_refused(tmp_path: Path, kind: str, way: str) -> None:
-    write_files(tmp_path, sound_files(kind))
-    names = ('ImageSets/Main/train.txt', 'annotations/instances_train.json', 'train.index.json')
-    path = tmp_path / dict(zip(['voc', 'coco', 'shards'], names))[kind]
-    assert path.is_file()
+@pytest.mark.parametrize('way', ['remove', 'folder', 'loop', 'dangling link'])
+@pytest.mark.parametrize(
+    ('format_name', 'name'),
+    [
+        ('voc', 'ImageSets/Main/train.txt'),
+        ('coco', 'annotations/instances_train.json'),
+        ('shards', 'train.index.json'),
+    ],
+)
+def test_unreadable_list_is_refused(tmp_path: Path, format_name: str, name: str, way: str) -> None:
+    write_files(tmp_path, valid_files(format_name))
+    path = tmp_path / name
     path.unlink()
     if way == 'folder':
         path.mkdir()
     elif way != 'remove':
         path.symlink_to(path if way == 'loop' else tmp_path / 'nowhere')
-    assert read(kind, tmp_path) is REFUSED
+    assert refuses(format_name, tmp_path)
+
+
+def test_control_characters_of_a_name_are_escaped(tmp_path: Path) -> None:
+    write_files(tmp_path, valid_files('voc') | {'ImageSets/Main/train.txt': b'a\x0eb\nc'})
+    assert r'a\x0eb' in refuses('voc', tmp_path)
