@@ -139,6 +139,13 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
+class ShortBytes(bytes):
+    """Bytes of which hypothesis does not print megabytes."""
+
+    def __repr__(self) -> str:
+        return super().__repr__() if len(self) < 1000 else f'<{len(self)} bytes>'
+
+
 @st.composite
 def corrupt_bytes(draw: st.DrawFn, content: bytes) -> bytes:
     """Corrupt bytes as disks, networks and people do; the result always differs."""
@@ -155,7 +162,7 @@ def corrupt_bytes(draw: st.DrawFn, content: bytes) -> bytes:
         'insert': before + draw(st.binary(min_size=1, max_size=9)) + part + after,
     }
     corrupt = results[draw(st.sampled_from(list(results)))]
-    return corrupt if corrupt != content else content + b'\0'
+    return ShortBytes(corrupt if corrupt != content else content + b'\0')
 
 
 @st.composite

@@ -67,15 +67,12 @@ def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> 
         raise WorkspaceError('there is no workspace yet; make it with `make setup`')
     config = (workspace.venv / 'pyvenv.cfg').read_text()
     was_made_on_ros = 'include-system-site-packages = true' in config
-    if was_made_on_ros and not workspace.ros:
+    if was_made_on_ros != bool(workspace.ros):
+        expected, received = ('a sourced', 'no') if was_made_on_ros else ('no', 'a sourced')
         raise WorkspaceError(
-            'this workspace was made on a sourced ROS 2, and none is sourced now; source it '
-            '(`source /opt/ros/<distro>/setup.bash`), or run `make setup` to make one without'
-        )
-    if workspace.ros and not was_made_on_ros:
-        raise WorkspaceError(
-            'this workspace was made without ROS 2, and one is sourced now; run `make setup` to '
-            'make one that uses it'
+            f'expected {expected} ROS 2, as when this workspace was made, got {received} one; '
+            'source it (`source /opt/ros/<distro>/setup.bash`) or start a shell that does not, or '
+            'run `make setup` to make the workspace anew'
         )
     env = workspace.env()
     program = shutil.which(words[0], path=env['PATH'])

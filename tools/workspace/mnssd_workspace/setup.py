@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 import fcntl
 import hashlib
 import os
@@ -15,22 +13,7 @@ import sys
 import sysconfig
 import time
 
-from mnssd_workspace.host import (
-    check_compilers,
-    check_disk,
-    check_headers,
-    check_python,
-    check_venv_module,
-    WorkspaceError,
-)
-from mnssd_workspace.install import (
-    install,
-    install_uv,
-    make_venv,
-    missing_requirements,
-    patch_cmake_files,
-    read_requirements,
-)
+from mnssd_workspace import host, install
 from mnssd_workspace.process import Command
 from mnssd_workspace.workspace import Workspace
 
@@ -56,78 +39,73 @@ for name in sys.argv[1:]:
 """
 
 
-@dataclass(frozen=True)
-class Step:
+class Steps:
     """
-    Describe one step of a setup.
+    Run steps in order, from the first whose inputs have changed.
 
-    :param inputs: everything that it depends on; a change repeats it and the steps that follow.
-    :param action: does the step, whatever an earlier, killed attempt has left behind.
-    :param outputs: must exist for the step to count as done.
+    Each step has a stamp: a digest of its inputs and of those of the steps before. It is removed
+    before the step begins and written after it has succeeded: whenever a setup is killed, the next
+    one begins with the step that was interrupted.
+
+    :param folder: of the stamps.
+    :param check: raises what the steps would fail of; called before the first that runs.
     """
 
-    name: str
-    title: str
-    inputs: Sequence[str]
-    action: Callable[[], None]
-    outputs: Sequence[Path] = ()
+    def __init__(self, folder: Path, check: Callable[[], None]) -> None:
+        self._folder, self._check = folder, check
+        self._digest = ''
+        self._is_running = False
 
+    def run(
+        self,
+        name: str,
+        title: str,
+        inputs: Sequence[str],
+        action: Callable[[], None],
+        outputs: Sequence[Path] = (),
+    ) -> None:
+        """
+        Run a step unless it was done with these inputs.
 
-def pending_steps(steps: Sequence[Step], stamps: Path) -> list[tuple[Step, str]]:
-    """List the steps from the first whose stamp does not fit, with the digests of their inputs."""
-    pending: list[tuple[Step, str]] = []
-    digest = ''
-    for step in steps:  # a digest covers the inputs of the steps before
-        text = repr((digest, step.name, [*step.inputs]))
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        stamp = stamps / step.name
-        is_done = stamp.is_file() and stamp.read_text() == digest
-        if pending or not is_done or not all(path.exists() for path in step.outputs):
-            pending.append((step, digest))
-    return pending
-
-
-def run_steps(steps: Sequence[Step], stamps: Path) -> None:
-    """
-    Run the steps that are pending.
-
-    A stamp is removed before its step begins and written after it has succeeded: whenever this is
-    killed, the next run begins with the step that was interrupted.
-    """
-    pending = pending_steps(steps, stamps)
-    for number, (step, digest) in enumerate(pending, start=1):
+        :param action: does the step, whatever a killed attempt has left behind.
+        :param outputs: must exist for the step to count as done.
+        """
+        text = repr((self._digest, name, [*inputs]))
+        self._digest = hashlib.sha256(text.encode()).hexdigest()
+        stamp = self._folder / name
+        if not self._is_running:
+            is_stamped = stamp.is_file() and stamp.read_text() == self._digest
+            if is_stamped and all(path.exists() for path in outputs):
+                return
+            self._check()
+            self._is_running = True
         start = time.monotonic()
-        print(f'[{number}/{len(pending)}] {step.title} ... ', end='', flush=True)
-        (stamps / step.name).unlink(missing_ok=True)
+        print(f'{title} ... ', end='', flush=True)
+        stamp.unlink(missing_ok=True)
         try:
-            step.action()
+            action()
         except BaseException:
             print('FAILED')
             raise
-        stamps.mkdir(parents=True, exist_ok=True)
-        (stamps / step.name).write_text(digest)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(self._digest)
         print(f'done ({time.monotonic() - start:.1f} s)', flush=True)
 
 
-@contextmanager
-def lock(root: Path) -> Iterator[None]:
+def lock(root: Path) -> None:
     """
     Wait until no other setup is at work on a workspace, and keep others waiting.
 
-    The lock is on the folder itself: the kernel releases it even if this process is killed.
+    The lock is on the folder itself: the kernel releases it when this process ends or is killed.
     Supervised commands inherit it and hold it until the last command of a killed setup is gone.
     """
     folder = os.open(root, os.O_RDONLY)
     os.set_inheritable(folder, True)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f'another setup is at work in {root}; waiting for it to end', flush=True)
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f'another setup is at work in {root}; waiting for it to end', flush=True)
+        fcntl.flock(folder, fcntl.LOCK_EX)
 
 
 def set_up(workspace: Workspace, *, training: bool) -> None:
@@ -136,70 +114,61 @@ def set_up(workspace: Workspace, *, training: bool) -> None:
 
     :param training: whether to install what training needs; what is there stays there.
     """
-    version, has_ros = workspace.version, bool(workspace.ros)
-    check_python(sys.version_info[:2], platform.system(), platform.machine(), has_ros=has_ros)
-    with lock(workspace.root):
-        steps = make_steps(workspace, training=training)
-        if pending_steps(steps, workspace.stamps):
-            check_venv_module(version)
-            check_headers(_INCLUDE, version)
-            check_compilers(workspace.environ)
-            is_large = training and not (workspace.stamps / 'torch').exists()
-            num_bytes = 0 if (workspace.stamps / 'base').exists() else _BASE_BYTES
-            num_bytes += _TRAINING_BYTES if is_large else 0
-            check_disk(workspace.root, num_bytes, training=is_large)
-        run_steps(steps, workspace.stamps)
-        workspace.write_activation()
+    has_ros = bool(workspace.ros)
+    host.check_python(sys.version_info[:2], platform.system(), platform.machine(), has_ros=has_ros)
+
+    def check() -> None:
+        host.check_venv_module(workspace.version)
+        host.check_headers(_INCLUDE, workspace.version)
+        host.check_compilers(workspace.environ)
+        is_large = training and not (workspace.stamps / 'torch').exists()
+        num_bytes = _TRAINING_BYTES if is_large else 0
+        num_bytes += 0 if (workspace.stamps / 'base').exists() else _BASE_BYTES
+        host.check_disk(workspace.root, num_bytes, training=is_large)
+
+    lock(workspace.root)
+    run_steps(workspace, Steps(workspace.stamps, check), training=training)
+    workspace.write_activation()
 
 
-def make_steps(workspace: Workspace, *, training: bool) -> list[Step]:
-    """List the steps that make a workspace; those of training come last."""
+def run_steps(workspace: Workspace, steps: Steps, *, training: bool) -> None:
+    """Run the steps that make a workspace; those of training come last."""
     ros = workspace.ros
     # Resolved: inside a virtual environment this is the Python that it was made from.
     python = Path(sys.executable).resolve()
-    system, wheels = read_requirements('system'), read_requirements('ros')
-    tools = read_requirements('runtime', 'develop')
+    system, wheels = install.read_requirements('system'), install.read_requirements('ros')
 
     def install_base() -> None:
-        install_uv(workspace)
+        install.install_uv(workspace)
         if ros:
-            install(missing_requirements(system, workspace), workspace)
+            install.install(install.missing_requirements(system, workspace), workspace)
         else:
-            install(system + wheels, workspace)
-            patch_cmake_files(workspace.venv / 'share', _INCLUDE, workspace.site)
+            install.install(system + wheels, workspace)
+            install.patch_cmake_files(workspace.venv / 'share', _INCLUDE, workspace.site)
 
-    def install_step(name: str, title: str, requirements: list[str]) -> Step:
-        return Step(name, title, requirements, lambda: install(requirements, workspace))
+    def install_groups(name: str, title: str, *groups: str) -> None:
+        requirements = install.read_requirements(*groups)
+        steps.run(name, title, requirements, lambda: install.install(requirements, workspace))
 
-    def build_step(name: str, *packages: str) -> Step:
+    def build(name: str, *packages: str) -> None:
+        title = f'colcon build of {" and ".join(packages)}'
         inputs = [text for name in packages for text in package_inputs(workspace.source(name))]
         outputs = [workspace.root / f'install/{p}/share/{p}/package.xml' for p in packages]
-        title = f'colcon build of {" and ".join(packages)}'
-        return Step(name, title, inputs, lambda: build_packages(packages, workspace), outputs)
+        steps.run(name, title, inputs, lambda: build_packages(packages, workspace), outputs)
 
-    steps = [
-        Step(
-            'venv',
-            f'virtual environment of Python {workspace.version}',
-            [str(workspace.root), str(python), sys.version, str(ros)],
-            lambda: make_venv(workspace, python),
-            [workspace.python],
-        ),
-        Step(
-            'base',
-            'missing basics' if ros else 'ROS 2 Jazzy, colcon, cmake, NumPy, OpenCV',
-            [*system, *wheels, str(_INCLUDE)],
-            install_base,
-        ),
-        build_step('messages', *workspace.messages),
-        install_step('tools', 'ONNX Runtime and the tools of tests', tools),
-        build_step('perception', 'mnssd_perception'),
-    ]
+    title = f'virtual environment of Python {workspace.version}'
+    inputs = [str(workspace.root), str(python), sys.version, str(ros)]
+    steps.run(
+        'venv', title, inputs, lambda: install.make_venv(workspace, python), [workspace.python]
+    )
+    title = 'missing basics' if ros else 'ROS 2 Jazzy, colcon, cmake, NumPy, OpenCV'
+    steps.run('base', title, [*system, *wheels, str(_INCLUDE)], install_base)
+    build('messages', *workspace.messages)
+    install_groups('tools', 'ONNX Runtime and the tools of tests', 'runtime', 'develop')
+    build('perception', 'mnssd_perception')
     if training:
-        torch = read_requirements('training')
-        steps.append(install_step('torch', 'PyTorch and what training needs', torch))
-        steps.append(build_step('training', 'mnssd_training'))
-    return steps
+        install_groups('torch', 'PyTorch and what training needs', 'training')
+        build('training', 'mnssd_training')
 
 
 def package_inputs(source: Path) -> list[str]:
@@ -231,8 +200,8 @@ def build_packages(packages: Sequence[str], workspace: Workspace) -> None:
     workspace.run('colcon', command)
     try:
         workspace.run('check', [workspace.python, '-c', _CHECK, *packages])
-    except WorkspaceError as error:
-        raise WorkspaceError(
+    except host.WorkspaceError as error:
+        raise host.WorkspaceError(
             'the workspace was built but does not work; run `make clean` and then this again: '
             f'{error}'
         ) from error

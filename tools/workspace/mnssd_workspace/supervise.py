@@ -1,9 +1,9 @@
 """
 Run a command that ends with the process that started it, however that ends.
 
-Run as a script, with the command as its arguments and a pipe as its standard input. When the other
-end of the pipe is closed (by SIGKILL, for example), the command's process group is killed. What
-this process has inherited, the lock of the workspace, is released after that.
+This script takes the command as its arguments and a pipe as its standard input. When the other end
+of the pipe is closed (by SIGKILL, for example), it kills the command's process group. The lock of
+the workspace, which it inherits, is released after that.
 """
 
 import contextlib
