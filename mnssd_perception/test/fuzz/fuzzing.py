@@ -132,6 +132,12 @@ def _load_module(path: str) -> Any:
     return module
 
 
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a folder and its sub-folders, by their paths in it."""
+    files = sorted(path for path in folder.rglob('*') if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Write files by their paths in a folder."""
     for name, content in files.items():

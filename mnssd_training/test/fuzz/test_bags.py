@@ -5,7 +5,7 @@ from pathlib import Path
 import shutil
 import tempfile
 
-from fuzzing import corrupt_bytes, corrupt_text, fuzz_settings, refusal, write_files
+from fuzzing import corrupt_bytes, corrupt_text, fuzz_settings, read_files, refusal, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.data.bags import read_bag_images
@@ -40,7 +40,7 @@ def valid_files(storage: StoragePlugin, compression: CompressionMode) -> dict[st
                 pixels = np.full(6 * 8 * 3, 50 * number, np.uint8)
                 image = typestore.types[MESSAGE_TYPE](header, 6, 8, 'bgr8', 0, 24, pixels)
                 bag.write(connection, number, typestore.serialize_cdr(image, MESSAGE_TYPE))
-        return {path.name: path.read_bytes() for path in (Path(folder) / 'bag').iterdir()}
+        return read_files(Path(folder) / 'bag')
 
 
 def read(bag: Path, is_valid: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import cv2
-from fuzzing import corrupt_data, corrupt_text, fuzz_settings, refusal, write_files
+from fuzzing import corrupt_data, corrupt_text, fuzz_settings, read_files, refusal, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.config import DataConfig
@@ -18,11 +18,15 @@ from mnssd_training.data.shard_writer import ShardLimit, write_shards
 import numpy as np
 import pytest
 
-WIDTH, HEIGHT = 64, 48
 SPLITS = {'train': ('a', 'b', 'c'), 'val': ('d', 'e')}
-CLASSES = ('car', 'person')
-BOXES = ((4, 6, 24, 30, 0), (30, 10, 60, 40, 1))  # x1, y1, x2, y2 in pixels, label
 FORMATS = ('voc', 'coco', 'yolo', 'visdrone', 'shards')
+# The corpus has the annotations of all formats but shards; these are the images.
+IMAGES = {
+    'voc': 'JPEGImages/{name}.jpg',
+    'coco': 'images/{name}.jpg',
+    'yolo': 'images/{name}.jpg',
+    'visdrone': 'VisDrone2019-DET-{split}/images/{name}.jpg',
+}
 ENTITIES = b'<!DOCTYPE a [<!ENTITY b "x"><!ENTITY c "%s">]><a>%s</a>' % (
     b'&b;' * 999,
     b'&c;' * 999,
@@ -41,95 +45,28 @@ REPLACEMENTS = {
 }  # fmt: skip
 
 
-def image_files(pattern: str) -> dict[str, bytes]:
-    image = np.full((HEIGHT, WIDTH, 3), 99, np.uint8)
-    encoded = cv2.imencode('.jpg', image)[1].tobytes()
-    return {
-        pattern.format(split=split, name=name): encoded
+@lru_cache
+def valid_files(format_name: str) -> dict[str, bytes]:
+    if format_name == 'shards':
+        return shard_files()
+    image = cv2.imencode('.jpg', np.full((48, 64, 3), 99, np.uint8))[1].tobytes()
+    pattern = IMAGES[format_name]
+    return read_files(Path(__file__).with_name('corpus') / format_name) | {
+        pattern.format(split=split, name=name): image
         for split, names in SPLITS.items()
         for name in names
     }
 
 
-def voc_files() -> dict[str, bytes]:
-    objects = ''.join(
-        f'<object><name>{CLASSES[label]}</name>\n<difficult>{label}</difficult>\n<bndbox>'
-        f'<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n'
-        for x1, y1, x2, y2, label in BOXES
-    )
-    size = f'<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>'
-    files = image_files('JPEGImages/{name}.jpg') | {'classes.txt': '\n'.join(CLASSES).encode()}
-    for split, names in SPLITS.items():
-        files[f'ImageSets/Main/{split}.txt'] = '\n'.join(names).encode()
-        for name in names:
-            files[f'Annotations/{name}.xml'] = f'<annotation>{size}{objects}</annotation>'.encode()
-    return files
-
-
-def coco_files() -> dict[str, bytes]:
-    files = image_files('images/{name}.jpg')
-    for split, names in SPLITS.items():
-        content = {
-            'images': [
-                {'id': 7 * i, 'file_name': f'{name}.jpg', 'width': WIDTH, 'height': HEIGHT}
-                for i, name in enumerate(names)
-            ],
-            'annotations': [
-                {'id': 10 * i + label, 'image_id': 7 * i, 'category_id': 3 + label,
-                 'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1),
-                 'iscrowd': label}
-                for i in range(len(names)) for x1, y1, x2, y2, label in BOXES
-            ],
-            'categories': [{'id': 3 + i, 'name': name} for i, name in enumerate(CLASSES)],
-        }  # fmt: skip
-        files[f'annotations/instances_{split}.json'] = json.dumps(content, indent=1).encode()
-    return files
-
-
-def yolo_files() -> dict[str, bytes]:
-    lines = ''.join(
-        f'{label} {(x1 + x2) / 2 / WIDTH:.6f} {(y1 + y2) / 2 / HEIGHT:.6f} '
-        f'{(x2 - x1) / WIDTH:.6f} {(y2 - y1) / HEIGHT:.6f}\n'
-        for x1, y1, x2, y2, label in BOXES
-    )
-    files = image_files('images/{name}.jpg') | {
-        'data.yaml': b'names: {0: car, 1: person}\nnc: 2\n'
-    }
-    for split, names in SPLITS.items():
-        listed = ''.join(f'/elsewhere/images/{name}.jpg\n' for name in names)
-        files[f'splits/{split}.txt'] = listed.encode()
-        files |= {f'labels/{name}.txt': lines.encode() for name in names}
-    return files
-
-
-def visdrone_files() -> dict[str, bytes]:
-    lines = ''.join(
-        f'{x1},{y1},{x2 - x1},{y2 - y1},{1 - label},{4 * label},0,0\n'
-        for x1, y1, x2, y2, label in BOXES
-    )
-    folder = 'VisDrone2019-DET-{split}'
-    files = image_files(f'{folder}/images/{{name}}.jpg')
-    for split, names in SPLITS.items():
-        for name in names:
-            files[f'{folder.format(split=split)}/annotations/{name}.txt'] = lines.encode()
-    return files
-
-
 def shard_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
-        write_files(folder / 'coco', coco_files())
+        write_files(folder / 'coco', valid_files('coco'))
         splits = read_splits(DataConfig(format='coco', root=str(folder / 'coco')))
         for name in SPLITS:
             samples = getattr(splits, name)
             write_shards(samples, splits.class_names, folder / 'shards', name, ShardLimit(2))
-        return {path.name: path.read_bytes() for path in (folder / 'shards').iterdir()}
-
-
-@lru_cache
-def valid_files(format_name: str) -> dict[str, bytes]:
-    makers = (voc_files, coco_files, yolo_files, visdrone_files, shard_files)
-    return dict(zip(FORMATS, makers))[format_name]()
+        return read_files(folder / 'shards')
 
 
 def read(format_name: str, root: Path, options: dict[str, Any]) -> None:

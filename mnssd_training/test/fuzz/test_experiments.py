@@ -5,7 +5,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from fuzzing import corrupt_data, corrupt_text, fuzz_settings, refusal, write_files
+from fuzzing import corrupt_data, corrupt_text, fuzz_settings, read_files, refusal, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.config import Experiment, load_experiment
@@ -13,32 +13,7 @@ from mnssd_training.config.fingerprint import fingerprint
 import pytest
 import yaml
 
-FILES = {
-    'experiment.yaml': b"""\
-# An experiment on a base, with a component of its own.
-_base_: [base.yaml]
-defaults: {optimizer: optimizer.yaml}
-experiment:
-  id: fuzz_1
-  name: "a $${plain} name"
-data:
-  root: ${DATA_ROOT:-data}/hit_uav
-  rename: {van: car, DontCare: ''}
-input: {size: [160, 200]}
-augmentation:
-  jitter_scale: &range [0.6, 1.7]
-overrides:
-  training: {epochs: 3, seed: "${SEED}"}
-""",
-    'base.yaml': b"""\
-experiment: {id: base}
-data: {root: data/base, classes: [car, person]}
-loss: {class_weights: {car: 2.0, person: 1e-1}}
-training: {batch_size: 8, multi_scale: [0.75, 1.25]}
-scheduler: {name: multistep, milestones: [0.5, 0.9]}
-""",
-    'optimizer.yaml': b'name: sgd\nlearning_rate: 1e-2\nmomentum: 0.9\n',
-}
+FILES = read_files(Path(__file__).with_name('corpus') / 'experiment')
 ENVIRONMENT = {'SEED': '7'}
 BASES = (
     'none.yaml', '.', '/dev/null', '', 3, '${UNSET}', {'a': 1},

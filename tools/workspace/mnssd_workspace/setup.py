@@ -85,7 +85,7 @@ class Steps:
         try:
             action()
         except BaseException:
-            print('FAILED')
+            print('FAILED', flush=True)
             raise
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(self._digest)
