@@ -68,9 +68,9 @@ def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> 
     config = (workspace.venv / 'pyvenv.cfg').read_text()
     was_made_on_ros = 'include-system-site-packages = true' in config
     if was_made_on_ros != bool(workspace.ros):
-        expected, received = ('a sourced', 'no') if was_made_on_ros else ('no', 'a sourced')
+        expected, received = ('a', 'none') if was_made_on_ros else ('no', 'one')
         raise WorkspaceError(
-            f'expected {expected} ROS 2, as when this workspace was made, got {received} one; '
+            f'expected {expected} sourced ROS 2, as when this workspace was made, got {received}; '
             'source it (`source /opt/ros/<distro>/setup.bash`) or start a shell that does not, or '
             'run `make setup` to make the workspace anew'
         )
