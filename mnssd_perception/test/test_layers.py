@@ -63,17 +63,6 @@ LAYERS = {
     },
     'mnssd_training': {
         '__main__': set(),
-        'bench': {
-            'config',
-            'data',
-            'errors',
-            'evaluation',
-            'export',
-            'loss',
-            'model',
-            'priors',
-            'train',
-        },
         'cli': {
             'config',
             'data',
@@ -128,7 +117,6 @@ SHARED = {
 }
 SHARED_BESIDES = {
     '__main__': {'commands'},
-    'bench': {'encodings'},
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
     'export': {'self_test'},
@@ -138,7 +126,6 @@ SHARED_BESIDES = {
 
 # The others do without it, so that an experiment or a dataset is looked at in no time.
 WITH_TORCH = (
-    'bench',
     'cli',
     'data',
     'evaluation',
@@ -163,7 +150,6 @@ FOREIGN = {
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
         'mnssd_perception.thermal',
-        'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',
         'mnssd_training.evaluation',
@@ -181,7 +167,7 @@ FOREIGN = {
     'onnx': {'mnssd_training.export', 'mnssd_training.model'},
     'PIL': {
         'mnssd_perception.image_file',
-        *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
+        *(f'mnssd_training.{unit}' for unit in ('data', 'inspection')),
     },
     'pycocotools': {'mnssd_training.evaluation'},
     'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
@@ -190,7 +176,7 @@ FOREIGN = {
     'torch': {f'mnssd_training.{unit}' for unit in WITH_TORCH},
     'torch.distributed': {'mnssd_training.model', 'mnssd_training.train'},
     'torch.utils.tensorboard': {'mnssd_training.train'},
-    'torchvision': {f'mnssd_training.{unit}' for unit in ('bench', 'export', 'loss', 'model')},
+    'torchvision': {f'mnssd_training.{unit}' for unit in ('export', 'loss', 'model')},
     'tqdm': {'mnssd_training.cli', 'mnssd_training.train'},
     'webdataset': set(),  # reads our shards in a test
     'yaml': {f'mnssd_training.{unit}' for unit in ('cli', 'config', 'data', 'inspection')},
@@ -217,10 +203,7 @@ RUNTIMES = {
     'cuda': set(),
     'hailo_platform': set(),
     'mlflow': {'mnssd_training/train/logs.py'},
-    'onnxruntime': {
-        'mnssd_perception/engines/onnxruntime_engine.py',
-        'mnssd_training/bench/engine.py',  # measures against the bare runtime
-    },
+    'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/logs.py'},
 }
