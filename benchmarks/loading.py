@@ -118,7 +118,7 @@ def _demo_samples() -> tuple[list[Sample], tuple[str, ...]]:
     if not image_paths:
         raise ConfigError('the images of the demo are not installed; name others with --data')
     bundle = open_bundle(path)
-    detector = Detector(bundle, open_engine(bundle, 'auto'))
+    detector = Detector(open_engine(bundle), bundle.manifest.thresholds)
     no_ignore = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     samples = []
     for image_path in image_paths:

@@ -124,7 +124,7 @@ def _score(bundle: Bundle, root: Path) -> None:
     samples = [samples[i * len(samples) // num] for i in range(num)]
     print(f'AP50 on {num} images of {root}, and its mean over classes')
     with closing(open_engine(bundle)) as engine:
-        detector = Detector(bundle, engine, SCORING)
+        detector = Detector(engine, SCORING)
         for factor, noise in itertools.product(ENLARGEMENTS, NOISE):
             size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
             for name, detections in _detect(detector, samples, factor, noise).items():

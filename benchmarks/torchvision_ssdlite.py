@@ -18,11 +18,11 @@ from typing import Any
 import cv2
 from mnssd_perception.ssd import Detections, feature_map, ModelSpec, scale_sizes
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.data import load_image, read_voc, Sample
 from mnssd_training.data.dataset import EpochSampler, seed_of
 from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
-from mnssd_training.evaluation import detect_all, evaluate_detections
+from mnssd_training.evaluation import evaluate_detections
 from mnssd_training.train.schedule import rate_factor
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +136,8 @@ def _score(
             output['boxes'].numpy(), output['scores'].numpy(), output['labels'].numpy() - 1
         )
 
-    return evaluate_detections(validation, detect_all(detect, validation), classes)
+    detections = [detect(load_image(sample)) for sample in validation]
+    return evaluate_detections(validation, detections, classes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,7 +28,7 @@ LAYERS = {
             'text',
         },
         'commands': set(),
-        'detector': {'bundle', 'engines', 'errors', 'ssd'},
+        'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd', 'text'},
         'errors': {'text'},
@@ -73,6 +73,7 @@ LAYERS = {
             'inspection',
             'layouts',
             'model',
+            'predictor',
             'priors',
             'train',
         },
@@ -87,6 +88,7 @@ LAYERS = {
         'loss': {'config', 'errors'},
         'model': {'config', 'errors', 'torch_file'},
         'plots': set(),
+        'predictor': {'errors', 'export', 'model', 'train'},
         'priors': {'config', 'errors'},
         'torch_file': {'errors'},
         'train': {
@@ -132,6 +134,7 @@ WITH_TORCH = (
     'export',
     'loss',
     'model',
+    'predictor',
     'torch_file',
     'train',
 )

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 import json
 from pathlib import Path
 import sys
@@ -11,18 +12,19 @@ from typing import Any
 from mnssd_perception.ssd import Detections
 from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
-from mnssd_training.cli.subject import open_predictor, Predictor
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_file
 from mnssd_training.config import DataConfig
 from mnssd_training.data import Sample
 from mnssd_training.errors import ConfigError, DatasetError
+from mnssd_training.evaluation import detect_samples, SCORING
 from mnssd_training.evaluation.history import read_history
 from mnssd_training.evaluation.page import draw_failures, draw_scenes, report_page
 from mnssd_training.evaluation.report import Evaluation, make_report
 from mnssd_training.evaluation.scenes import choose_differing_scenes
 from mnssd_training.evaluation.speed import measure_speed
 from mnssd_training.evaluation.text import report_text
+from mnssd_training.predictor import open_predictor, Predictor
 from tqdm import tqdm
 
 EPILOG = """\
@@ -89,7 +91,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     report = {'model': facts['model'], 'measured_on': facts, **evaluated[0].report}
     if other:
         models.append(_evaluate(other, samples, args, threshold))
-        model = f'{args.compare} ({other.kind})'
+        model = f'{args.compare} ({other.file_type})'
         report['compared_with'] = {'model': model, **models[1][0].report}
     if args.html:
         evaluation, found = evaluated
@@ -118,12 +120,13 @@ def _evaluate(
     subject: Predictor, samples: list[Sample], args: Namespace, threshold: float
 ) -> tuple[Evaluation, list[Detections]]:
     """Detect, score and time."""
+    subject.detector.configure(replace(SCORING, iou=subject.thresholds.iou))
     with _bar(len(samples), args.quiet) as progress:
-        found = subject.detect_samples(samples, progress)
+        found = detect_samples(subject.detector, samples, progress)
     evaluation = make_report(
         samples, found, subject.spec.class_names, score_threshold=threshold, ious=args.ious
     )
-    evaluation.report['speed'] = measure_speed(subject.detect, samples, subject.ran_on)
+    evaluation.report['speed'] = measure_speed(subject.detector, samples)
     return evaluation, found
 
 
@@ -139,10 +142,10 @@ def _facts(
     num_objects = sum(len(sample.boxes) for sample in samples)
     num_regions = sum(len(sample.ignore) for sample in samples)
     return {
-        'model': f'{model} ({subject.kind})',
+        'model': f'{model} ({subject.file_type})',
         'input': f'{width} x {height} pixels, {subject.spec.resize}',
         'classes': ', '.join(subject.spec.class_names),
-        'run by': subject.ran_on,
+        'run by': str(subject.detector.engine.info),
         'data': ', '.join(sources),
         'images': f'{len(samples)}, with {num_objects} objects and {num_regions} ignore regions',
     }

@@ -1,46 +1,13 @@
-"""A network or a detector to its scores by VOC and by COCO."""
+"""Score detections by the measures of VOC and COCO."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.coco_ap import coco_ap
-from mnssd_training.evaluation.detect import detect_all, detect_model, Progress
 from mnssd_training.evaluation.voc_ap import average_precision, ClassResult, voc_ap
-from mnssd_training.model import MobileNetSsd
 import numpy as np
-
-
-def evaluate_model(
-    model: MobileNetSsd, samples: Sequence[Sample], progress: Progress | None = None
-) -> dict[str, Any]:
-    """
-    Score a network.
-
-    :param model: in evaluation mode, on any device.
-    :param samples: the images with their annotations.
-    :param progress: see :func:`detect_model`.
-    :return: see :func:`evaluate_detections`.
-    """
-    found = detect_model(model, samples, progress)
-    return evaluate_detections(samples, found, model.spec.class_names)
-
-
-def evaluate_detector(
-    detector: Detector, samples: Sequence[Sample], progress: Progress | None = None
-) -> dict[str, Any]:
-    """
-    Score a detector as it flies, engine included.
-
-    :param detector: with settings for scoring: a low threshold and many detections.
-    :param samples: the images with their annotations.
-    :param progress: see :func:`detect_all`.
-    :return: see :func:`evaluate_detections`.
-    """
-    found = detect_all(detector.detect, samples, progress)
-    return evaluate_detections(samples, found, detector.class_names)
 
 
 def evaluate_detections(

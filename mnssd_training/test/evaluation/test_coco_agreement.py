@@ -9,7 +9,7 @@ from typing import Any
 from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import read_voc, Sample
-from mnssd_training.evaluation import coco_ap, detect_all
+from mnssd_training.evaluation import coco_ap, detect_samples
 from mnssd_training.evaluation.coco_ap import coco_annotations, coco_results
 import numpy as np
 import pytest
@@ -118,4 +118,4 @@ def test_real_detections_of_a_whole_validation_set(
     shipped_detector: Detector, shared: Path
 ) -> None:
     samples = read_voc(shared / 'data' / 'hit_uav', 'val', NAMES)[::8]
-    check(samples, detect_all(shipped_detector.detect, samples), NAMES)
+    check(samples, detect_samples(shipped_detector, samples), NAMES)

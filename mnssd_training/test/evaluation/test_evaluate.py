@@ -1,15 +1,12 @@
 """Scores through the post-process that flies."""
 
-from collections.abc import Callable
-from dataclasses import replace
 import json
-from pathlib import Path
 
+from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import Sample
-from mnssd_training.errors import DatasetError
-from mnssd_training.evaluation import detect_all, evaluate_detections, evaluate_model
-from mnssd_training.model import MobileNetSsd
+from mnssd_training.evaluation import detect_samples, evaluate_detections, SCORING
+from mnssd_training.model import MobileNetSsd, TorchEngine
 import numpy as np
 import pytest
 
@@ -52,24 +49,6 @@ def test_finding_nothing(train_samples: list[Sample]) -> None:
 
 
 def test_scores_are_plain_data(model: MobileNetSsd, train_samples: list[Sample]) -> None:
-    scores = evaluate_model(model, train_samples[:1])
+    detections = detect_samples(Detector(TorchEngine(model), SCORING), train_samples[:1])
+    scores = evaluate_detections(train_samples[:1], detections, model.spec.class_names)
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
-
-
-def test_every_photograph_is_looked_at_in_order(train_samples: list[Sample]) -> None:
-    seen: list[int] = []
-
-    def detect(image: np.ndarray) -> Detections:
-        seen.append(int(image.sum()))
-        return Detections.empty()
-
-    assert len(detect_all(detect, train_samples)) == len(train_samples)
-    assert len(set(seen)) == len(train_samples)
-
-
-def test_a_photograph_that_is_gone_is_named(
-    model: MobileNetSsd, make_sample: Callable[..., Sample], train_samples: list[Sample]
-) -> None:
-    gone = replace(train_samples[0], path=Path('gone.jpg'))
-    with pytest.raises(DatasetError, match=r'gone\.jpg'):
-        evaluate_model(model, [gone])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mnssd_perception.detector import StageTimings
@@ -218,12 +219,18 @@ def test_the_history_of_a_run(tmp_path: Path) -> None:
 def test_speed(train_samples: list[Sample]) -> None:
     calls: list[tuple[int, ...]] = []
 
-    def detect(image: np.ndarray) -> tuple[Detections, StageTimings]:
-        calls.append(image.shape)
-        return Detections.empty(), StageTimings(0.001, 0.001 * len(calls), 0.002)
+    class Stopwatch:
+        engine = SimpleNamespace(info='an abacus')
 
-    assert measure_speed(detect, [], 'nothing') is None
-    speed = measure_speed(detect, train_samples, 'an abacus', num=3)
+        def detect_timed(self, image: np.ndarray) -> tuple[Detections, StageTimings]:
+            calls.append(image.shape)
+            return Detections.empty(), StageTimings(0.001, 0.001 * len(calls), 0.002)
+
+        detect = detect_timed
+
+    detector: Any = Stopwatch()
+    assert measure_speed(detector, []) is None
+    speed = measure_speed(detector, train_samples, num_images=3)
     assert speed is not None
     assert (speed['engine_on'], speed['num_images'], len(calls)) == ('an abacus', 3, 6)
     assert speed['stages']['preprocess'] == {'mean': 1.0, 'p50': 1.0, 'p95': 1.0}

@@ -15,7 +15,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import read_voc, Sample
 from mnssd_training.data.sample import ANY_CLASS
-from mnssd_training.evaluation import average_precision, detect_all, voc_ap
+from mnssd_training.evaluation import average_precision, detect_samples, voc_ap
 import numpy as np
 import pytest
 
@@ -125,7 +125,7 @@ def test_real_detections_of_a_whole_validation_set(
 ) -> None:
     names = shipped_detector.class_names
     samples = read_voc(shared / 'data' / 'hit_uav', 'val', names)[3::8]
-    assert check(samples, detect_all(shipped_detector.detect, samples), len(names), 0.5) >= 3
+    assert check(samples, detect_samples(shipped_detector, samples), len(names), 0.5) >= 3
 
 
 def test_a_recall_of_exactly_three_tenths_counts() -> None:
