@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mnssd_perception.matching import MatchResult
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation.outcomes import MatchResult
 import numpy as np
 
 Kind = Literal['false alarm', 'bad box', 'double', 'confusion', 'missed']
@@ -86,11 +86,10 @@ def _failures(
 ) -> Iterator[Failure]:
     """Name what went wrong in one image."""
     ious = boxes_of.box_iou(detections.boxes, sample.boxes)
-    for row, column in outcome.pairs.tolist():
-        if sample.labels[row] != detections.labels[column]:
-            score = float(detections.scores[column])
-            yield Failure('confusion', index, column, row, score, float(ious[column, row]))
-    for column in outcome.wrong.tolist():
+    for row, column in outcome.misclassified.tolist():
+        score = float(detections.scores[column])
+        yield Failure('confusion', index, column, row, score, float(ious[column, row]))
+    for column in outcome.false_positives.tolist():
         own = np.where(sample.labels == detections.labels[column], ious[column], 0.0)
         row = int(own.argmax()) if len(own) else None
         iou = float(own.max(initial=0.0))
@@ -101,11 +100,12 @@ def _failures(
             yield Failure('bad box', index, column, row, score, iou)
         else:
             yield Failure('false alarm', index, column, None, score, 0.0)
-    for row in outcome.missed.tolist():
+    for row in outcome.false_negatives.tolist():
         near = (detections.labels == sample.labels[row]) & (ious[:, row] >= iou_threshold)
         # What is over the threshold and near answers for another object.
-        near[outcome.pairs[:, 1]] = False
-        near[outcome.wrong] = False
+        near[outcome.true_positives[:, 1]] = False
+        near[outcome.misclassified[:, 1]] = False
+        near[outcome.false_positives] = False
         score = float(detections.scores[near].max(initial=0.0))
         iou = float(ious[near, row].max(initial=0.0))
         yield Failure('missed', index, None, row, score, iou)

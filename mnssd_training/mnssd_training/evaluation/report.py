@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnssd_perception.matching import MatchResult
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
+from mnssd_training.evaluation.confusion import confusion_matrix, match_samples
 from mnssd_training.evaluation.curves import curves
 from mnssd_training.evaluation.evaluate import evaluate_detections
 from mnssd_training.evaluation.failures import Failure, worst_failures
-from mnssd_training.evaluation.outcomes import confusion_matrix, match_detections, MatchResult
 from mnssd_training.evaluation.scenes import choose_scenes, count_outcome
 import numpy as np
 
@@ -56,9 +57,7 @@ def make_report(
     :param num_images: with the most errors, to choose.
     :return: the report.
     """
-    outcomes = [
-        match_detections(sample, one, score_threshold, IOU) for sample, one in zip(samples, found)
-    ]
+    outcomes = match_samples(samples, found, score_threshold, IOU)
     matrix = confusion_matrix(samples, found, outcomes, len(class_names))
     worst = worst_failures(samples, found, outcomes, num_failures, IOU)
     failures = [failure for failures in worst.values() for failure in failures]

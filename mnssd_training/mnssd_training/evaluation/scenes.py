@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import cv2
+from mnssd_perception.matching import MatchResult
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.evaluation.outcomes import MatchResult
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,13 +22,11 @@ def count_outcome(sample: Sample, detections: Detections, outcome: MatchResult) 
 
     :return: ``correct``, ``confused`` (another class was found), ``wrong`` and ``missed``.
     """
-    objects, own = outcome.pairs.T
-    is_same = sample.labels[objects] == detections.labels[own]
     return {
-        'correct': int(is_same.sum()),
-        'confused': int((~is_same).sum()),
-        'wrong': len(outcome.wrong),
-        'missed': len(outcome.missed),
+        'correct': len(outcome.true_positives),
+        'confused': len(outcome.misclassified),
+        'wrong': len(outcome.false_positives),
+        'missed': len(outcome.false_negatives),
     }
 
 
@@ -89,13 +87,11 @@ def draw_scene(sample: Sample, detections: Detections, outcome: MatchResult) -> 
     scale = min(1.0, WIDTH / image.shape[1])
     size = round(image.shape[1] * scale), max(1, round(image.shape[0] * scale))
     picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    objects, own = outcome.pairs.T
-    is_same = sample.labels[objects] == detections.labels[own]
     groups = (
-        (detections.boxes[own[is_same]], CORRECT),
-        (detections.boxes[own[~is_same]], CONFUSED),
-        (sample.boxes[outcome.missed], MISSED),
-        (detections.boxes[outcome.wrong], WRONG),
+        (detections.boxes[outcome.true_positives[:, 1]], CORRECT),
+        (detections.boxes[outcome.misclassified[:, 1]], CONFUSED),
+        (sample.boxes[outcome.false_negatives], MISSED),
+        (detections.boxes[outcome.false_positives], WRONG),
     )
     for boxes, colour in groups:
         for x1, y1, x2, y2 in np.rint(boxes * scale).astype(int).tolist():

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from mnssd_training.evaluation.confusion import match_samples
 from mnssd_training.evaluation.crops import draw_failure, FOUND, SIDE, TRUTH
 from mnssd_training.evaluation.failures import Failure, KINDS, worst_failures
-from mnssd_training.evaluation.outcomes import match_detections
 import numpy as np
 
 Make = Callable[..., Any]
@@ -15,7 +15,7 @@ ELSEWHERE = (500, 300, 600, 400)
 
 
 def kinds(samples: Any, found: Any, **options: Any) -> dict[str, list[Failure]]:
-    outcomes = [match_detections(*pair, 0.5) for pair in zip(samples, found)]
+    outcomes = match_samples(samples, found, 0.5)
     return worst_failures(samples, found, outcomes, **options)  # type: ignore[return-value]
 
 
