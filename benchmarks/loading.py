@@ -28,7 +28,7 @@ from mnssd_training.data.transforms import augment
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss import count_positives, Criterion
 from mnssd_training.model import build_model
-from mnssd_training.priors import clustered_feature_maps, network_sizes
+from mnssd_training.priors import clustered_feature_maps, measure_box_sizes
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -106,7 +106,7 @@ def _read_samples(root: Path | None, workers: int) -> tuple[list[Sample], ModelS
     else:
         raise ConfigError(f'{root}: no such folder; name one in VOC layout with --data')
     repeats = -(-MIN_IMAGES * max(1, 4 * workers) // len(samples))
-    sizes = network_sizes(samples, SIZE)
+    sizes = measure_box_sizes(samples, SIZE)
     levels = clustered_feature_maps(sizes, SIZE, STRIDES, PRIORS_PER_CELL, seed=0)
     return samples * repeats, ModelSpec(SIZE, class_names, levels)
 

@@ -19,7 +19,7 @@ import cv2
 from mnssd_perception.ssd import Detections, feature_map, ModelSpec, scale_sizes
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.data import load_image, read_voc, Sample
-from mnssd_training.data.dataset import EpochSampler, seed_of
+from mnssd_training.data.dataset import derive_seed, EpochSampler
 from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
 from mnssd_training.evaluation import evaluate_detections
@@ -48,7 +48,7 @@ class _AugmentedDataset(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
         self, key: tuple[int, int, tuple[int, int]]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         epoch, index, _ = key
-        seed = seed_of(self._experiment.training.seed, epoch, self._samples[index].name)
+        seed = derive_seed(self._experiment.training.seed, epoch, self._samples[index].name)
         config, generator = self._experiment.augmentation, np.random.default_rng(seed)
         item = augment(self._samples, index, self._spec, self._spec.input_size, config, generator)
         image = torch.from_numpy(item.image).permute(2, 0, 1).float() / 255
