@@ -35,7 +35,7 @@ from mnssd_training.inspection.anchors import (
 from mnssd_training.inspection.drawing import legend_of, sheet, Tile
 from mnssd_training.inspection.look import choose_indices
 from mnssd_training.inspection.stats import SIZE_LIMITS
-from mnssd_training.layouts import PUBLISHED, spec_of
+from mnssd_training.priors import make_spec, PUBLISHED_LAYOUTS
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +64,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     args = parser.parse_intermixed_args(arguments)
     experiment = read_experiment(args)
     splits = read_splits(experiment.data)
-    spec = spec_of(experiment, splits.train, splits.class_names)
+    spec = make_spec(experiment, splits.train, splits.class_names)
     boxes, labels = shown_boxes(splits.train, spec)
     sizes = boxes[:, 2:] - boxes[:, :2]
     print(f'{len(splits.train)} images, {len(boxes)} boxes, input {spec.input_size}')
@@ -114,7 +114,7 @@ def _layouts(
     """Compare layouts."""
     own = f'this experiment ({experiment.priors.layout})'
     layouts: dict[str, tuple[FeatureMap, ...]] = {own: spec.feature_maps}
-    layouts |= {name: make(spec.input_size) for name, make in PUBLISHED.items()}
+    layouts |= {name: make(spec.input_size) for name, make in PUBLISHED_LAYOUTS.items()}
     lines = _head('Layouts of priors, whatever the place:', 'layout')
     lines += [
         _row(name, measure_fit(centred_fit(sizes, sizes_of(levels))))

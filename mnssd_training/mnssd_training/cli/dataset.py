@@ -24,7 +24,7 @@ from mnssd_training.inspection.page import page, picture
 from mnssd_training.inspection.photograph import Photograph
 from mnssd_training.inspection.stats import measure, text_of
 from mnssd_training.inspection.stats_page import stats_page
-from mnssd_training.layouts import spec_of
+from mnssd_training.priors import make_spec
 import numpy as np
 from tqdm import tqdm
 
@@ -156,7 +156,7 @@ def _look(args: Namespace) -> None:
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
         experiment = choice.experiment
-        spec = spec_of(experiment, samples.get('train', own), class_names)
+        spec = make_spec(experiment, samples.get('train', own), class_names)
         tiles = []
         for index in chosen:
             seen = seen_in_training(own, index, spec, experiment, args.epoch, args.augmented)

@@ -6,11 +6,11 @@ from mnssd_perception.overlay import class_colour
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import generate_priors, match_priors, ModelSpec
 from mnssd_training.config import Experiment
-from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.dataset import derive_seed
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, NetworkSample
 from mnssd_training.inspection.drawing import draw_boxes, draw_dots, draw_regions, fit, Tile
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 import numpy as np
 
 LEFT_OUT = -2  # what ``match_priors`` says of a prior that is neither an object nor background
@@ -73,7 +73,7 @@ def seen_in_training(
     :raises DatasetError: if an image cannot be read.
     """
     size = (experiment.input.train_size if augmented else None) or experiment.input.size
-    seed = seed_of(experiment.training.seed, epoch, samples[index].name)
+    seed = derive_seed(experiment.training.seed, epoch, samples[index].name)
     generator = np.random.default_rng(seed)
     config = experiment.augmentation if augmented else None
     return augment(samples, index, spec, size, config, generator)
@@ -108,7 +108,7 @@ def picture_of_input(
     if not matched:
         draw_boxes(canvas, seen.boxes * scale, colours)
         return Tile(canvas, f'{name}  {len(seen.boxes)} objects')
-    priors = generate_priors(spec_at(spec, (seen.image.shape[0], seen.image.shape[1])))
+    priors = generate_priors(resize_spec(spec, (seen.image.shape[0], seen.image.shape[1])))
     edges = boxes_of.cxcywh_to_xyxy(priors)
     owner = match_priors(edges, seen.boxes, seen.ignore, experiment.matching)
     draw_dots(canvas, priors[owner == LEFT_OUT, :2] * scale[:2])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnssd_training.data.sample import Sample
-from mnssd_training.priors import network_sizes
+from mnssd_training.priors import measure_box_sizes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,7 +87,7 @@ def measure(
     labels = _join([sample.labels for sample in samples], np.int64)
     hidden = _join([sample.ignore_labels for sample in samples], np.int64)
     sides = _join([s.boxes[:, 2:] - s.boxes[:, :2] for s in samples], np.float64).reshape(-1, 2)
-    inside = network_sizes(samples, input_size, resize) if input_size else None
+    inside = measure_box_sizes(samples, input_size, resize) if input_size else None
     shown = Counter(label for sample in samples for label in set(sample.labels.tolist()))
     classes = {
         name: _measure_class(

@@ -17,7 +17,7 @@ from mnssd_training.inspection.look import (
     picture_of_input,
     seen_in_training,
 )
-from mnssd_training.layouts import spec_of
+from mnssd_training.priors import make_spec
 import numpy as np
 import pytest
 
@@ -66,7 +66,7 @@ def test_pictures_show_what_training_sees(
     experiment: Callable[..., Experiment], train_samples: list[Sample], augmented: bool
 ) -> None:
     settings = experiment(**AUGMENTED)
-    spec = spec_of(settings, train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
+    spec = make_spec(settings, train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
     training = TrainingSet(
         train_samples,
         spec,
