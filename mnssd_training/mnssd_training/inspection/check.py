@@ -127,7 +127,7 @@ def _check_network(
     boxes = np.concatenate([*(own[item.is_object] for item, own in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
     levels = levels_of(experiment.priors, size, boxes, experiment.training.seed)
-    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_side
+    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for item, own in zip(placed, sizes):
         yield from check_network(item, own, levels, iou, min_side)

@@ -106,7 +106,7 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
     checkpoint = state.to_checkpoint()
     with closing(state.read_steps()) as steps:
         while progress.epoch < plan.epochs:
-            if 0 < config.early_stop <= progress.evals_since_best:
+            if 0 < config.early_stopping_patience <= progress.evals_since_best:
                 break
             state.model.train()
             reporter.begin_epoch()
@@ -139,7 +139,7 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
             metrics, is_best = {}, not val_samples
             is_last = progress.epoch + 1 == plan.epochs
             if val_samples and (
-                is_last or (progress.epoch + 1) % experiment.evaluation.every == 0
+                is_last or (progress.epoch + 1) % experiment.evaluation.every_epochs == 0
             ):
                 save()  # a crash of the evaluation does not lose the epoch
                 reporter.begin_evaluation(len(val_samples))

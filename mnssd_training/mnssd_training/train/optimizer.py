@@ -20,7 +20,7 @@ def make_optimizer(model: MobileNetSsd, experiment: Experiment) -> torch.optim.O
     """
     config = experiment.optimizer
     is_pretrained = experiment.initial.backbone_weights or experiment.initial.checkpoint
-    backbone_factor = config.backbone_factor if is_pretrained else 1.0
+    backbone_factor = config.backbone_lr_factor if is_pretrained else 1.0
     factors = dict.fromkeys(model.backbone.parameters(), backbone_factor)
     for depth, block in enumerate(reversed(model.backbone.blocks())):
         factors |= dict.fromkeys(block.parameters(), backbone_factor * config.layer_decay**depth)

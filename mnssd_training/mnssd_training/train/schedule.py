@@ -30,7 +30,7 @@ def lr_factor(step: int, num_steps: int, steps_per_epoch: int, config: Scheduler
         return (step + 1) / (warmup + 1)
     if config.name == 'cosine':
         progress = (step - warmup) / max(1, num_steps - warmup)
-        return config.final_factor + (1 - config.final_factor) * _half_cosine(progress)
+        return config.final_lr_factor + (1 - config.final_lr_factor) * _half_cosine(progress)
     if config.name == 'step':
         return config.gamma ** (step // steps_per_epoch // config.step_epochs)
     if config.name == 'multistep':
@@ -45,10 +45,10 @@ def _half_cosine(progress: float) -> float:
 
 def _one_cycle(progress: float, config: SchedulerConfig) -> float:
     # Up along one cosine, then down along another (Smith and Topin, 2018).
-    if progress < config.rise:
-        return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.rise)
-    fall = _half_cosine((progress - config.rise) / (1 - config.rise))
-    return config.final_factor + (1 - config.final_factor) * fall
+    if progress < config.pct_start:
+        return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.pct_start)
+    fall = _half_cosine((progress - config.pct_start) / (1 - config.pct_start))
+    return config.final_lr_factor + (1 - config.final_lr_factor) * fall
 
 
 def input_size(step: int, num_steps: int, experiment: Experiment) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def input_size(step: int, num_steps: int, experiment: Experiment) -> tuple[int, 
     base = experiment.input.train_size or experiment.input.size
     config = experiment.training
     factor = 1.0
-    for start, progressive_factor in config.progressive:
+    for start, progressive_factor in config.progressive_resizing:
         if step >= start * num_steps:
             factor = progressive_factor
     low, high = config.multi_scale
@@ -84,6 +84,6 @@ def input_sizes(num_steps: int, experiment: Experiment) -> list[tuple[int, int]]
     config = experiment.training
     steps: Iterable[int] = range(num_steps)
     if config.multi_scale[0] == config.multi_scale[1]:  # changes only where a phase starts
-        starts = {0, *(math.ceil(start * num_steps) for start, _ in config.progressive)}
+        starts = {0, *(math.ceil(start * num_steps) for start, _ in config.progressive_resizing)}
         steps = starts.intersection(steps)
     return sorted({input_size(step, num_steps, experiment) for step in steps})

@@ -62,7 +62,7 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
 
 def clip_gradients(state: TrainState) -> torch.Tensor:
     """Clip the gradient norm as configured; return the norm before, a scalar."""
-    max_norm = state.experiment.optimizer.clip_norm or math.inf
+    max_norm = state.experiment.optimizer.clip_grad_norm or math.inf
     return state.fabric.clip_gradients(
         state.model, state.optimizer, max_norm=max_norm, error_if_nonfinite=False
     )

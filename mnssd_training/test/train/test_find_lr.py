@@ -95,7 +95,9 @@ def test_a_loss_that_diverges_ends_it(
 
 @pytest.mark.parametrize('change', [{'min_lr': 0.0}, {'min_lr': 2.0}, {'num_steps': 3}], ids=str)
 def test_a_range_that_is_none(tiny: Make, change: dict[str, Any]) -> None:
-    with pytest.raises(TrainingError, match='expected 0 < lowest < highest learning rate and at least 10'):
+    with pytest.raises(
+        TrainingError, match='expected 0 < lowest < highest learning rate and at least 10'
+    ):
         lr_range_test(tiny(), **change)
 
 

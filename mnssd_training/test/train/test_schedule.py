@@ -25,7 +25,7 @@ def test_a_run_of_no_and_of_one_step(name: str) -> None:
 
 
 def test_cosine_by_hand() -> None:
-    found = factors(10, name='cosine', warmup_steps=4, final_factor=0.1)
+    found = factors(10, name='cosine', warmup_steps=4, final_lr_factor=0.1)
     assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert found[7] == pytest.approx(0.1 + 0.9 * 0.5)  # half of the way down
     assert found[9] == pytest.approx(0.1 + 0.9 * 0.5 * (1 - 0.8660254))
@@ -46,7 +46,7 @@ def test_multistep_drops_at_parts_of_the_run() -> None:
 
 
 def test_one_cycle_rises_and_falls_without_warm_up() -> None:
-    found = factors(100, name='onecycle', warmup_steps=50, rise=0.25, final_factor=0.0)
+    found = factors(100, name='onecycle', warmup_steps=50, pct_start=0.25, final_lr_factor=0.0)
     assert found[0] == pytest.approx(0.04)
     assert found[25] == max(found) == pytest.approx(1.0)
     assert all(a < b for a, b in zip(found[:25], found[1:26], strict=True))
@@ -92,7 +92,7 @@ def test_multi_scale_draws_by_seed_and_step(tiny: Callable[..., Experiment]) -> 
 
 
 def test_progressive_resizing_by_parts_of_the_run(tiny: Callable[..., Experiment]) -> None:
-    found = sizes(tiny(**{'training.progressive': '[[0.25, 2.0], [0.5, 1.0]]'}))
+    found = sizes(tiny(**{'training.progressive_resizing': '[[0.25, 2.0], [0.5, 1.0]]'}))
     assert found[:10] == [(64, 80)] * 10
     assert found[10:20] == [(128, 160)] * 10
     assert found[20:] == [(64, 80)] * 20
@@ -105,8 +105,8 @@ def test_no_input_is_smaller_than_a_cell(tiny: Callable[..., Experiment]) -> Non
 def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
     with pytest.raises(ConfigError, match='multi_scale'):
         tiny(**{'training.multi_scale': '[2.0, 1.0]'})
-    with pytest.raises(ConfigError, match='progressive'):
-        tiny(**{'training.progressive': '[[0.5, 1.0], [0.2, 1.0]]'})
+    with pytest.raises(ConfigError, match='progressive_resizing'):
+        tiny(**{'training.progressive_resizing': '[[0.5, 1.0], [0.2, 1.0]]'})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
         {},
         {'training.multi_scale': '[0.5, 1.5]'},
         {'training.multi_scale': '[0.5, 0.5]'},
-        {'training.progressive': '[[0.0, 0.5], [0.33, 0.75], [0.99, 1.0]]'},
+        {'training.progressive_resizing': '[[0.0, 0.5], [0.33, 0.75], [0.99, 1.0]]'},
     ],
     ids=['plain', 'drawn', 'half', 'progressive'],
 )
