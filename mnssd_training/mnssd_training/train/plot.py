@@ -1,7 +1,7 @@
 """A learning-rate range test to an image."""
 
 import cv2
-from mnssd_training.train.find_rate import RangeTest
+from mnssd_training.train.find_lr import LrRangeTest
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +11,7 @@ INK, GRID, FAINT = (40, 40, 40), (225, 225, 225), (190, 200, 215)
 CURVE, MARK = (30, 90, 180), (200, 60, 30)
 
 
-def plot(test: RangeTest) -> NDArray[np.uint8]:
+def plot(test: LrRangeTest) -> NDArray[np.uint8]:
     """
     Draw the loss over the learning rate.
 
@@ -20,7 +20,10 @@ def plot(test: RangeTest) -> NDArray[np.uint8]:
     """
     image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     low, high = np.log10(test.rates[[0, -1]])
-    bottom, top = 0.0, max(float(np.percentile(test.losses, 98)), float(test.smooth.max())) * 1.05
+    bottom, top = (
+        0.0,
+        max(float(np.percentile(test.losses, 98)), float(test.smoothed.max())) * 1.05,
+    )
 
     def points(losses: NDArray[np.float64]) -> NDArray[np.int32]:
         x = LEFT + (np.log10(test.rates) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
@@ -36,9 +39,9 @@ def plot(test: RangeTest) -> NDArray[np.uint8]:
         cv2.line(image, (LEFT, y), (WIDTH - RIGHT, y), GRID, 1)
         _write(image, f'{loss:.3g}', (12, y + 5))
     cv2.polylines(image, [points(test.losses)], False, FAINT, 1, cv2.LINE_AA)
-    cv2.polylines(image, [points(test.smooth)], False, CURVE, 2, cv2.LINE_AA)
+    cv2.polylines(image, [points(test.smoothed)], False, CURVE, 2, cv2.LINE_AA)
     index = int(np.abs(test.rates - test.suggestion).argmin())
-    at = points(test.smooth)[index]
+    at = points(test.smoothed)[index]
     cv2.circle(image, (int(at[0]), int(at[1])), 7, MARK, -1, cv2.LINE_AA)
     _write(image, f'loss over learning rate; steepest at {test.suggestion:.2e}', (LEFT, 30))
     return image

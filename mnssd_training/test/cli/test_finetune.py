@@ -31,7 +31,7 @@ def test_without_flags_it_is_the_preset(
     assert main([]) == 0
     ((experiment, rest),) = trained
     assert experiment == load_experiment('finetune')
-    assert rest == {'run': None, 'resume': None, 'progress': True, 'args': []}
+    assert rest == {'run': None, 'resume': None, 'progress': True, 'arguments': []}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_flags_of_the_run(trained: list[tuple[Experiment, dict[str, Any]]]) -> N
     flags = ['--output-dir', 'out', '--run-name', 'first', '--quiet', '--resume']
     assert main(flags) == 0
     assert trained[0][1] == {
-        'run': Path('out/first'), 'resume': True, 'progress': False, 'args': flags
+        'run': Path('out/first'), 'resume': True, 'progress': False, 'arguments': flags
     }  # fmt: skip
     assert main(['--resume', 's3://bucket/a.pt']) == 0
     assert trained[1][1]['resume'] == 's3://bucket/a.pt'

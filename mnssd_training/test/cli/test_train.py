@@ -52,7 +52,7 @@ def test_a_run_is_resumed_to_itself(run: Path, hit_uav: Path, capsys: Capture) -
         arguments = ['smoke', '--run', str(run), *resume, f'data.root={hit_uav}', *SMALL]
         assert train.main(arguments) == 0
         out = capsys.readouterr().out
-        assert 'going on from' in out
+        assert 'resuming from' in out
         assert 'trained 1 steps; mean AP@0.5 0.' in out
         assert f'run: {run}' in out
     assert load_checkpoint(run / 'checkpoints' / 'step-00000001.pt').step == 1
@@ -122,7 +122,7 @@ def test_one_process_tells_of_a_dry_run(
         yield 'all is well'
         looked.append(experiment)
 
-    monkeypatch.setattr('mnssd_training.train.rehearsal.rehearse', rehearse)
+    monkeypatch.setattr('mnssd_training.train.dry_run.dry_run', rehearse)
     monkeypatch.setattr('mnssd_training.train.is_rank_zero', lambda: is_first)
     assert train.main(['smoke', '--dry-run']) == 0
     assert finetune.main(['--dry-run']) == 0
@@ -134,7 +134,7 @@ def test_find_lr_suggests_and_plots(hit_uav: Path, tmp_path: Path, capsys: Captu
     plot = tmp_path / 'deep' / 'plot.png'
     arguments = ['smoke', f'data.root={hit_uav}', *SMALL, '--output', str(plot), '--quiet']
     assert find_lr.main([*arguments, '--steps', '10', '--highest', '0.01']) == 0
-    assert 'use it by optimizer.learning_rate=' in capsys.readouterr().out
+    assert 'to use it: optimizer.learning_rate=' in capsys.readouterr().out
     assert cv2.imread(str(plot)).shape == (600, 960, 3)
 
 
@@ -168,7 +168,7 @@ def test_errors_of_the_experiment(verb: Any, arguments: list[str], capsys: Captu
 
 def test_errors_of_the_run(run: Path, hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
     data = ['smoke', f'data.root={hit_uav}', *SMALL]
-    assert 'holds a run already' in fails(train.main, [*data, '--run', run], capsys)
+    assert 'already holds a run' in fails(train.main, [*data, '--run', run], capsys)
     other = [*data, 'training.seed=9', '--run', run, '--resume']
     assert 'training.seed was 1337, now is 9' in fails(train.main, other, capsys)
     weights = [*data, f'initial.backbone_weights={hit_uav / "LICENSE"}', '--run', tmp_path / 'new']
@@ -193,8 +193,8 @@ def test_errors_of_the_searches(hit_uav: Path, tmp_path: Path, capsys: Capture) 
     ('error', 'code', 'words'),
     [
         (KeyboardInterrupt(), 130, 'interrupted'),
-        (Preempted(2), 130, 'stopped by SIGINT; go on with --resume'),
-        (Preempted(15), 143, 'stopped by SIGTERM; go on with --resume'),
+        (Preempted(2), 130, 'stopped by SIGINT; continue with --resume'),
+        (Preempted(15), 143, 'stopped by SIGTERM; continue with --resume'),
     ],
     ids=['at once', 'SIGINT', 'SIGTERM'],
 )

@@ -9,8 +9,8 @@ import traceback
 from typing import Any
 
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.train import introduction, loop
-from mnssd_training.train.step import backward
+from mnssd_training.train import dry_run, loop
+from mnssd_training.train.step import forward_backward
 import pytest
 import torch
 
@@ -138,14 +138,14 @@ def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
 @pytest.fixture(autouse=True)
 def _no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the count of multiplications out, which takes as long as the rest of a tiny run."""
-    monkeypatch.setattr(introduction, 'cost', lambda *_: 'cost')
+    monkeypatch.setattr(dry_run, 'cost', lambda *_: 'cost')
 
 
 @pytest.fixture
 def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scoring takes most of the time of a tiny run and changes nothing in it."""
     scores = {'map50': 0.25, 'coco': {'ap': 0.125}}
-    monkeypatch.setattr(loop, 'score', lambda *_: (scores, []))
+    monkeypatch.setattr(loop, 'validate', lambda *_: (scores, []))
 
 
 @pytest.fixture
@@ -157,9 +157,9 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any
 
         def maybe(*args: Any) -> torch.Tensor:
             if next(calls) == step:
-                return instead(backward, *args)
-            return backward(*args)
+                return instead(forward_backward, *args)
+            return forward_backward(*args)
 
-        monkeypatch.setattr(loop, 'backward', maybe)
+        monkeypatch.setattr(loop, 'forward_backward', maybe)
 
     return arm

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.config import Experiment
 from mnssd_training.errors import ConfigError
-from mnssd_training.train.batches import Plan, plan, RunSampler
+from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
 import pytest
 
 
@@ -15,10 +15,9 @@ def keys(
     num: int, batch: int, epochs: int, parts: int, world: int = 1, rank: int = 0, start: int = 0
 ) -> list[list[list[Any]]]:
     """List the parts of each step."""
-    deal = Plan(num, batch, epochs, parts, seed=3)
-    sampler = RunSampler(deal, start, rank, world, lambda step: (32, 32 + step))
-    found = list(sampler)
-    assert len(found) == len(sampler)
+    plan = BatchPlan(num, batch, epochs, parts, seed=3)
+    found = list(micro_batch_keys(plan, start, rank, world, lambda step: (32, 32 + step)))
+    assert len(found) == (plan.num_steps - start) * parts
     return [found[index : index + parts] for index in range(0, len(found), parts)]
 
 
@@ -61,11 +60,11 @@ def test_each_epoch_sees_each_photograph_once_in_another_order() -> None:
 
 
 def test_what_cannot_be_dealt_out_evenly(tiny: Callable[..., Experiment]) -> None:
-    assert plan(tiny(**{'training.batch_size': 64}), 7, 1).batch_size == 7
-    assert plan(tiny(**{'training.batch_size': 64}), 7, 4).batch_size == 4
+    assert plan_batches(tiny(**{'training.batch_size': 64}), 7, 1).batch_size == 7
+    assert plan_batches(tiny(**{'training.batch_size': 64}), 7, 4).batch_size == 4
     odd = tiny(**{'training.batch_size': 6, 'training.grad_accum_steps': 2})
-    assert plan(odd, 100, 3).batch_size == 6
+    assert plan_batches(odd, 100, 3).batch_size == 6
     with pytest.raises(ConfigError, match=r'training\.batch_size: expected a multiple of 4 '):
-        plan(odd, 100, 2)
+        plan_batches(odd, 100, 2)
     with pytest.raises(ConfigError, match='1 training images are too few for 2 processes'):
-        plan(tiny(), 1, 2)
+        plan_batches(tiny(), 1, 2)

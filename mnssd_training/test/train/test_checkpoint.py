@@ -169,7 +169,7 @@ def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     [
         (lambda c: c.pop('weights'), "missing key 'weights'"),
         (lambda c: c.pop('prior_digest'), "missing key 'prior_digest'"),
-        (lambda c: c.update(prior_digest='sha256:0'), 'its priors are not those'),
+        (lambda c: c.update(prior_digest='sha256:0'), 'its priors differ'),
         (lambda c: c.update(spec=None), 'expected an object at the top level, got None'),
         (lambda c: c['spec'].update(colour='red'), "unknown key 'colour'"),
         (lambda c: c['spec'].update(input_size=[32, -1]), 'expected sides of 1 to'),
@@ -263,7 +263,7 @@ def test_a_disk_that_is_really_full_is_named_and_leaves_the_old_file(
         with pytest.raises(
             CheckpointError,
             match=r'last\.pt: cannot be written: No space left on device: the file needs '
-            r'0\.\d\d MB, 0\.\d\d MB are free in .*; earlier checkpoints are unharmed',
+            r'0\.\d\d MB, 0\.\d\d MB are free in .*; earlier checkpoints are intact',
         ):
             save_checkpoint(path, checkpoint)
         assert path.read_bytes() == before

@@ -13,9 +13,9 @@ from typing import Any
 from mnssd_perception.errors import MnssdError
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, DatasetError, TrainingError
-from mnssd_training.train import loop, Preempted, RunFolder, state, Stop, train
-from mnssd_training.train.prepare import prepare
-from mnssd_training.train.step import backward
+from mnssd_training.model import build_model
+from mnssd_training.train import loop, Preempted, RunFolder, state, StopRequest, train
+from mnssd_training.train.step import forward_backward
 import pytest
 import torch
 from torch import nn
@@ -45,14 +45,14 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     there are several processes or only another order of the images.
     """
 
-    def calm(experiment: Experiment) -> Any:
-        prepared = prepare(experiment)
-        for module in prepared.model.modules():
+    def calm(*args: Any) -> Any:
+        network = build_model(*args)
+        for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 1.0
-        return prepared
+        return network
 
-    monkeypatch.setattr(state, 'prepare', calm)
+    monkeypatch.setattr(state, 'build_model', calm)
 
 
 def compare(one: Path, other: Path) -> None:
@@ -118,9 +118,9 @@ def test_a_run_goes_on_with_another_number_of_processes(
     run = tmp_path / 'elastic'
 
     def stopped(rank: int) -> None:
-        stop = Stop()
+        stop = StopRequest()
         if rank == 1:
-            stop.note(signal.SIGTERM)  # only one of them is told
+            stop.handle_signal(signal.SIGTERM)  # only one of them is told
         try:
             train(tiny(**CHANGES), run, progress=False, stop=stop)
         except Preempted as preempted:
@@ -148,7 +148,7 @@ def test_what_one_process_meets_is_raised_in_all(
     expected, words = {
         'image': (DatasetError, '0_60_70_0_06611'),
         'loss': (TrainingError, '0_60_70_0_06611'),
-        'checkpoint': (CheckpointError, 'holds a run already'),
+        'checkpoint': (CheckpointError, 'already holds a run'),
     }[what]
 
     def fail(rank: int) -> None:
@@ -158,7 +158,9 @@ def test_what_one_process_meets_is_raised_in_all(
             (run / 'checkpoints').mkdir(parents=True, exist_ok=True)
             (run / 'checkpoints' / 'step-00000001.pt').write_bytes(b'')
         else:
-            loop.backward = lambda *args: backward(*args) * (torch.nan if rank else 1)  # type: ignore[attr-defined]
+            loop.forward_backward = lambda *args: (
+                forward_backward(*args) * (torch.nan if rank else 1)
+            )  # type: ignore[attr-defined]
         try:
             train(wanted, run, progress=False)
         except expected as error:

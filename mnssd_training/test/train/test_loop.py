@@ -14,7 +14,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from mnssd_training.train import (
     checkpoint,
-    interruptible,
+    handle_signals,
     load_checkpoint,
     Preempted,
     state,
@@ -79,7 +79,7 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     assert best.metrics['map50'] == max(row.get('map50', 0) for row in rows(run)) == told['best']
     assert best.build().spec == last.spec
     log = (run / 'train.log').read_text()
-    assert '4 images to train on, 4 to score on, 4 classes' in log
+    assert '4 training images, 4 validation images, 4 classes' in log
     assert 'epoch 3/3: loss' in log
 
 
@@ -154,15 +154,17 @@ def test_what_is_not_finite_names_its_photographs_and_spoils_no_checkpoint(
     tmp_path: Path,
     what: str,
 ) -> None:
-    def explode(backward: Any, *args: Any) -> torch.Tensor:
-        losses = backward(*args)
+    def explode(forward_backward: Any, *args: Any) -> torch.Tensor:
+        losses = forward_backward(*args)
         if what == 'loss':
             return losses * torch.nan
-        next(p for p in args[1].parameters() if p.grad is not None).grad.fill_(torch.inf)
+        next(p for p in args[0].network.parameters() if p.grad is not None).grad.fill_(torch.inf)
         return losses
 
     at_step(3, explode)
-    with pytest.raises(TrainingError, match=r'the loss is .* in step 3; the batch was ') as caught:
+    with pytest.raises(
+        TrainingError, match=r'expected a finite loss .* in step 3; the batch was '
+    ) as caught:
         train(tiny(**{'checkpoint.every_steps': 1}), tmp_path / 'run', progress=False)
     named = set(str(caught.value).partition('the batch was ')[2].split(', '))
     assert len(named) == 2
@@ -194,9 +196,12 @@ def test_a_photograph_that_cannot_be_read_is_named(
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
-        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'loads images has died'),
-        ('CUDA out of memory', 'memory is full.* lower training.batch_size'),
-        ('[gloo] Connection closed by peer', 'another process of this run has gone'),
+        (
+            'DataLoader worker (pid 7) is killed by signal: Killed.',
+            'a worker that loads images has died',
+        ),
+        ('CUDA out of memory', 'out of memory.* lower training.batch_size'),
+        ('[gloo] Connection closed by peer', 'another process of this run has ended'),
     ],
 )
 def test_what_torch_says_is_put_in_words(
@@ -268,7 +273,7 @@ def test_a_second_signal_during_a_save_lets_it_finish(
 
     monkeypatch.setattr(checkpoint, 'write_atomically', write)
     wanted = tiny(**{'checkpoint.every_steps': 1})
-    with pytest.raises(Preempted) as caught, interruptible() as stop:
+    with pytest.raises(Preempted) as caught, handle_signals() as stop:
         train(wanted, tmp_path / 'run', progress=False, stop=stop)
     assert caught.value.signum == signal.SIGTERM
     assert load_checkpoint(last_of(tmp_path / 'run')).step == 1
@@ -284,10 +289,10 @@ def test_the_status_is_current_while_it_runs(
 ) -> None:
     seen = []
 
-    def look(backward: Any, *args: Any) -> torch.Tensor:
+    def look(forward_backward: Any, *args: Any) -> torch.Tensor:
         told = status(tmp_path / 'run')
         seen.append((told['status'], told['step'], told['epoch']))
-        return backward(*args)
+        return forward_backward(*args)
 
     at_step(3, look)
     train(tiny(), tmp_path / 'run', progress=False)

@@ -5,12 +5,17 @@ from typing import Any
 
 from mnssd_training.config import Experiment
 from mnssd_training.model import MobileNetSsd
-from mnssd_training.train.optimizer import make_optimizer, set_rate
-from mnssd_training.train.prepare import prepare
+from mnssd_training.train.distributed import make_fabric
+from mnssd_training.train.optimizer import make_optimizer, set_learning_rate
+from mnssd_training.train.state import create_train_state
 import pytest
 import torch
 
 Make = Callable[..., Experiment]
+
+
+def network_of(experiment: Experiment) -> MobileNetSsd:
+    return create_train_state(make_fabric(experiment.training), experiment).network
 
 
 def placed(model: MobileNetSsd, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
@@ -23,7 +28,7 @@ def placed(model: MobileNetSsd, optimizer: torch.optim.Optimizer) -> dict[str, d
 
 def test_what_is_frozen_is_in_no_group(tiny: Make) -> None:
     wanted = tiny(**{'model.frozen_blocks': 4})
-    model = prepare(wanted).model
+    model = network_of(wanted)
     found = placed(model, make_optimizer(model, wanted))
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert set(found) == trained
@@ -32,7 +37,7 @@ def test_what_is_frozen_is_in_no_group(tiny: Make) -> None:
 
 def test_only_weights_of_convolutions_decay(tiny: Make) -> None:
     wanted = tiny()
-    model = prepare(wanted).model
+    model = network_of(wanted)
     for name, group in placed(model, make_optimizer(model, wanted)).items():
         decays = dict(model.named_parameters())[name].ndim > 1
         assert group['weight_decay'] == (wanted.optimizer.weight_decay if decays else 0.0)
@@ -43,7 +48,7 @@ def test_a_pretrained_backbone_moves_less_and_its_stem_least(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = tiny(**{'optimizer.backbone_lr_factor': 0.5, 'optimizer.layer_decay': 0.9})
-    model = prepare(wanted).model
+    model = network_of(wanted)
     given = wanted.initial.model_copy(update={'backbone_weights': 'imagenet'})
     pretrained = wanted.model_copy(update={'initial': given})
     optimizer = make_optimizer(model, pretrained)
@@ -56,7 +61,7 @@ def test_a_pretrained_backbone_moves_less_and_its_stem_least(
     others = [group for name, group in found.items() if not name.startswith('backbone')]
     assert others
     assert {group['factor'] for group in others} == {1.0}
-    set_rate(optimizer.param_groups, 0.1)
+    set_learning_rate(optimizer.param_groups, 0.1)
     assert {group['lr'] for group in others} == {0.1}
     assert min(group['lr'] for group in found.values()) == pytest.approx(
         0.1 * 0.5 * 0.9 ** (len(blocks) - 1)
@@ -73,7 +78,7 @@ def test_a_pretrained_backbone_moves_less_and_its_stem_least(
 )
 def test_the_rule_that_is_asked_for(tiny: Make, changes: dict[str, str], kind: type) -> None:
     wanted = tiny(**changes)
-    optimizer = make_optimizer(prepare(wanted).model, wanted)
+    optimizer = make_optimizer(network_of(wanted), wanted)
     assert isinstance(optimizer, kind)
     groups: list[dict[str, Any]] = optimizer.param_groups  # type: ignore[attr-defined]
     if kind is torch.optim.SGD:

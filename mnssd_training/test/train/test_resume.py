@@ -8,7 +8,7 @@ from typing import Any
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError
-from mnssd_training.train import Checkpoint, load_checkpoint, loop, Preempted, Stop, train
+from mnssd_training.train import Checkpoint, load_checkpoint, loop, Preempted, StopRequest, train
 from mnssd_training.train.checkpoint import save_checkpoint
 import pytest
 import torch
@@ -94,18 +94,18 @@ def test_a_resumed_run_ends_with_the_same_bits(
 def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stop = Stop()
+    stop = StopRequest()
 
     def signalled(*args: Any) -> None:
-        stop.note(15)
+        stop.handle_signal(15)
         args[3](1)
 
     wanted = tiny(**{'training.epochs': 1})
-    monkeypatch.setattr(loop, 'score', signalled)
+    monkeypatch.setattr(loop, 'validate', signalled)
     with pytest.raises(Preempted):
         train(wanted, tmp_path / 'run', progress=False, stop=stop)
     assert load_checkpoint(last_of(tmp_path / 'run')).step == 2  # what was learnt is not lost
-    monkeypatch.setattr(loop, 'score', lambda *_: (SCORES, []))
+    monkeypatch.setattr(loop, 'validate', lambda *_: (SCORES, []))
     last = train(wanted, tmp_path / 'run', resume=True, progress=False)
     assert last.metrics == SCORES
     assert (tmp_path / 'run' / 'checkpoints' / 'best.pt').exists()
@@ -120,11 +120,11 @@ def test_a_signal_lets_the_step_finish(
     tmp_path: Path,
     step: int,
 ) -> None:
-    stop = Stop()
+    stop = StopRequest()
 
-    def signalled(backward: Any, *args: Any) -> torch.Tensor:
-        stop.note(15)
-        return backward(*args)
+    def signalled(forward_backward: Any, *args: Any) -> torch.Tensor:
+        stop.handle_signal(15)
+        return forward_backward(*args)
 
     at_step(step, signalled)
     with pytest.raises(Preempted) as caught:
@@ -133,7 +133,7 @@ def test_a_signal_lets_the_step_finish(
     assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
     told = status(tmp_path / 'run')
     assert (told['status'], told['step']) == ('preempted', step + 1)
-    assert told['reason'] == 'stopped by SIGTERM; go on with --resume'
+    assert told['reason'] == 'stopped by SIGTERM; continue with --resume'
     assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
     assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
 
@@ -183,7 +183,7 @@ def test_a_checkpoint_goes_on_in_another_folder(
 
 
 def test_a_run_is_never_written_over(tiny: Make, finished: Path) -> None:
-    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume'):
+    with pytest.raises(CheckpointError, match='already holds a run; continue it with --resume'):
         train(tiny(**{'training.epochs': 1}), finished, progress=False)
 
 
@@ -205,7 +205,7 @@ def test_a_data_set_that_was_changed_is_noticed(
     names = root / 'ImageSets' / 'Main' / 'train.txt'
     names.write_text('\n'.join(names.read_text().split()[:3]))
     fewer = tiny(**{'data.root': root, 'training.epochs': 1})
-    with pytest.raises(CheckpointError, match='with 4 training images, now there are 3'):
+    with pytest.raises(CheckpointError, match='written with 4 training images, now there are 3'):
         train(fewer, finished, resume=True, progress=False)
 
 
@@ -251,7 +251,7 @@ def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -
     (line,) = (
         line
         for line in (tmp_path / 'wider' / 'train.log').read_text().splitlines()
-        if 'layers begin afresh, such as pyramid' in line
+        if 'layers start from scratch, such as pyramid' in line
     )
     assert f'INFO note: {path}: ' in line
 
@@ -263,7 +263,7 @@ def test_less_than_half_of_the_weights_is_a_warning(
     wider = tiny(**{'initial.checkpoint': path, 'model.width_mult': 0.5})
     train(wider, tmp_path / 'wider', progress=False)
     log = (tmp_path / 'wider' / 'train.log').read_text()
-    (line,) = (line for line in log.splitlines() if 'of the weights taken over' in line)
+    (line,) = (line for line in log.splitlines() if 'of the weights' in line)
     assert f'WARNING warning: {path}: ' in line
 
 
@@ -274,9 +274,9 @@ def test_another_number_of_threads_is_said(
         train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
         return (finished / 'train.log').read_text()
 
-    assert 'threads before' not in said()
+    assert 'the checkpoint was computed with' not in said()
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
-    assert 'note: computed with 1 threads before, now with 3: ' in said()
+    assert 'note: the checkpoint was computed with 1 threads, now there are 3: ' in said()
 
 
 def test_a_run_that_cannot_be_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def test_a_signal_to_all_processes_saves_and_leaves_in_order(
     (saved, *_) = sorted((run / 'checkpoints').glob('step-*.pt'), reverse=True)
     assert saved.name == f'step-{told["step"]:08}.pt'
     assert (
-        run.with_suffix('.err').read_text() == f'stopped by {number.name}; go on with --resume\n'
+        run.with_suffix('.err').read_text()
+        == f'stopped by {number.name}; continue with --resume\n'
     )
 
 
@@ -88,4 +89,4 @@ def test_a_worker_that_is_killed_is_told_in_words(hit_uav: Path, run: Path) -> N
     assert ended(child) == 1
     assert status(run)['status'] == 'failed'
     (line,) = run.with_suffix('.err').read_text().splitlines()
-    assert line.startswith('error: a process that loads images has died: ')
+    assert line.startswith('error: a worker that loads images has died: ')

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
-from mnssd_training.train.logs import flat, logged_to, open_loggers
+from mnssd_training.train.loggers import flatten, flatten_numbers, open_log, open_loggers
 import numpy as np
 import pytest
 
@@ -17,10 +17,10 @@ IMAGE = np.full((4, 6, 3), 200, np.uint8)
 
 
 def test_numbers_are_named_by_their_path() -> None:
-    assert flat({}) == {}
+    assert flatten_numbers({}) == {}
     tree = {'map50': 0.5, 'ap50': {'Car': 1, 'Tank': None}, 'word': 'x', 'yes': True}
-    assert flat(tree, 'val/') == {'val/map50': 0.5, 'val/ap50/Car': 1}
-    assert flat(tree, words=True)['word'] == 'x'
+    assert flatten_numbers(tree, 'val/') == {'val/map50': 0.5, 'val/ap50/Car': 1}
+    assert dict(flatten(tree))['word'] == 'x'
 
 
 def test_nothing_is_opened_that_nobody_wants(tiny: Make, tmp_path: Path) -> None:
@@ -152,15 +152,15 @@ def test_wandb_gets_numbers_and_images(
 def test_sentences_go_to_the_file_and_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with logged_to(tmp_path / 'train.log') as log:
+    with open_log(tmp_path / 'train.log') as log:
         log.info('it goes')
         log.error('it does not')  # the verb says that by itself
-    with logged_to(tmp_path / 'train.log', quiet=True) as log:
+    with open_log(tmp_path / 'train.log', quiet=True) as log:
         log.info('still')
-    with logged_to(None) as log:
+    with open_log(None) as log:
         log.info('another process')
     lines = (tmp_path / 'train.log').read_text().splitlines()
     assert [line.split(' ', 3)[3] for line in lines] == ['it goes', 'it does not', 'still']
     assert capsys.readouterr() == ('it goes\n', '')
-    with pytest.raises(TrainingError, match='cannot be written'), logged_to(tmp_path):
+    with pytest.raises(TrainingError, match='cannot be written'), open_log(tmp_path):
         pass

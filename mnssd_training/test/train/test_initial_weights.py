@@ -14,8 +14,9 @@ from mnssd_training.config import Experiment
 from mnssd_training.data import load_image, Sample
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import TorchEngine
-from mnssd_training.train.initial import read_initial
-from mnssd_training.train.prepare import prepare
+from mnssd_training.train.distributed import make_fabric
+from mnssd_training.train.initial_weights import read_initial_weights
+from mnssd_training.train.state import create_train_state
 import numpy as np
 import onnx
 import pytest
@@ -36,9 +37,9 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
         'initial.checkpoint': SHIPPED,
         'priors.strides': '[8, 16, 32, 64]', 'priors.priors_per_cell': '[5, 4, 3, 3]',
     })  # fmt: skip
-    prepared = prepare(wanted)
-    assert any(note.startswith(f'{SHIPPED}: 100% of the weights') for note in prepared.notes)
-    model = prepared.model.eval()
+    state = create_train_state(make_fabric(wanted.training), wanted)
+    assert any(note.startswith(f'{SHIPPED}: loaded 100% of the weights') for note in state.notes)
+    model = state.network.eval()
     engine = open_engine(open_bundle(SHIPPED), 'onnxruntime')
     reference = TorchEngine(model)
     for sample in val_samples:
@@ -63,7 +64,7 @@ def test_a_fine_tune_of_the_shipped_bundle_by_the_command_line(
         losses.append(float(capsys.readouterr().out.partition('(classes ')[2].partition(',')[0]))
     assert losses[1] < losses[0] / 2
     assert train_verb.main([*arguments, initial, '--run', str(run)]) == 0
-    assert '100% of the weights taken over; its priors are others' in capsys.readouterr().out
+    assert 'loaded 100% of the weights; its priors differ' in capsys.readouterr().out
     assert (run / 'checkpoints' / 'best.pt').exists()
 
 
@@ -74,7 +75,7 @@ def test_other_classes_take_over_all_but_the_classification(
     rename = 'data.class_map={Bicycle: "", OtherVehicle: ""}'
     assert train_verb.main([*arguments, rename, '--dry-run']) == 0
     out = capsys.readouterr().out
-    assert '4 layers begin afresh, such as logits.levels.0.1; its classes are others' in out
+    assert '4 layers start from scratch, such as logits.levels.0.1; its classes differ' in out
 
 
 def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
@@ -86,12 +87,12 @@ def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
         path = tmp_path / 'changed.mnssd'
         write_bundle(path, changed, files)  # type: ignore[arg-type]
         with pytest.raises(CheckpointError) as caught:
-            read_initial(str(path))
+            read_initial_weights(str(path))
         assert str(path) in str(caught.value)
         return str(caught.value)
 
     unknown = replace(manifest.provenance, experiment={})
-    assert 'does not tell what the network is made of' in error(
+    assert 'the manifest lacks a valid network configuration' in error(
         replace(manifest, provenance=unknown)
     )
     artefact = replace(manifest.artefacts[0], precision='int8')
@@ -102,9 +103,9 @@ def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
     )
     (tmp_path / 'none.mnssd').write_bytes(b'')
     with pytest.raises(CheckpointError, match=r'none\.mnssd'):
-        read_initial(str(tmp_path / 'none.mnssd'))
+        read_initial_weights(str(tmp_path / 'none.mnssd'))
     with pytest.raises(CheckpointError, match=r'gone\.mnssd.*no such file'):
-        read_initial(str(tmp_path / 'gone.mnssd'))
+        read_initial_weights(str(tmp_path / 'gone.mnssd'))
 
 
 def with_network(path: Path, change: Callable[[bytes], bytes]) -> Path:
@@ -159,11 +160,11 @@ def test_a_bundle_whose_network_is_damaged(
     monkeypatch.chdir(tmp_path)
     path = with_network(tmp_path / 'changed.mnssd', change)
     with pytest.raises(CheckpointError) as caught:
-        read_initial(str(path))
+        read_initial_weights(str(path))
     assert str(caught.value).startswith(f'{path}: {reason}')
 
 
 @pytest.mark.parametrize('suffix', ['', '.mnssd'])
 def test_a_path_that_may_not_be_looked_at(suffix: str) -> None:
     with pytest.raises(CheckpointError, match=os.strerror(errno.ENAMETOOLONG)):
-        read_initial('x' * 5000 + suffix)
+        read_initial_weights('x' * 5000 + suffix)

@@ -1,4 +1,4 @@
-"""A checkpoint or a bundle to the weights that a run begins with."""
+"""Load the weights that a run starts from: a checkpoint or an exported bundle."""
 
 from dataclasses import dataclass
 import os
@@ -7,10 +7,12 @@ from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.engines import open_engine
 from mnssd_perception.errors import EngineError, MnssdError
 from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.errors import CheckpointError
-from mnssd_training.model import build_model, TorchEngine
-from mnssd_training.model.onnx_weights import recover_weights
+from mnssd_training.model import build_model, MobileNetSsd, TorchEngine
+from mnssd_training.model.unfold import recover_weights
+from mnssd_training.model.weights import load_matching
 from mnssd_training.train.checkpoint import load_checkpoint
 import numpy as np
 from pydantic import ValidationError
@@ -23,11 +25,9 @@ TOLERANCE = 1e-3  # of raw heads; ONNX Runtime and PyTorch differ by about 1e-5
 @dataclass(frozen=True)
 class InitialWeights:
     """
-    What a run begins with.
+    The state dict of a trained network.
 
-    :ivar spec: of the network that the weights are of.
-    :ivar weights: its state dict.
-    :ivar is_unfolded: batch normalisations came folded, and lack the statistics of images.
+    :ivar is_unfolded: batch norms were folded on export, and lack running statistics.
     """
 
     spec: ModelSpec
@@ -35,13 +35,12 @@ class InitialWeights:
     is_unfolded: bool
 
 
-def read_initial(source: str) -> InitialWeights:
+def read_initial_weights(source: str) -> InitialWeights:
     """
-    Read the weights that a run begins with.
+    Read the averaged weights of another run.
 
     :param source: path or URL of a checkpoint, or path of a bundle.
-    :return: the weights.
-    :raises CheckpointError: naming the file and what is wrong with it.
+    :raises CheckpointError: naming the file and the problem.
     """
     # pathlib raises for a path that may not be looked at
     if not (source.endswith('.mnssd') or os.path.isdir(source)):  # noqa: PTH112
@@ -56,8 +55,31 @@ def read_initial(source: str) -> InitialWeights:
         raise CheckpointError(str(error)) from error
 
 
+def load_initial_weights(
+    model: MobileNetSsd, source: str, initial: InitialWeights
+) -> tuple[str, float]:
+    """
+    Load initial weights where their shapes match.
+
+    :return: a summary for the user, and the share of the weights that match, 0 to 1.
+    :raises CheckpointError: if no layer matches.
+    """
+    try:
+        match = load_matching(model, initial.weights)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from error
+    summary = f'{source}: loaded {match.share:.0%} of the weights'
+    if match.fresh:
+        summary += f'; {len(match.fresh)} layers start from scratch, such as {match.fresh[0]}'
+    if initial.spec.class_names != model.spec.class_names:
+        summary += f'; its classes differ: {", ".join(initial.spec.class_names)}'
+    if initial.spec.feature_maps != model.spec.feature_maps:
+        summary += '; its priors differ, so box regression is learnt anew'
+    return mask_secrets(summary), match.share
+
+
 def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
-    """Recover the weights of the network in a bundle, and check that they are."""
+    """Recover the weights of the exported network, and compare its output with theirs."""
     artefact = bundle.artefact(ENGINE)
     if artefact is None or artefact.precision != 'fp32':
         raise CheckpointError(f'expected a bundle with a network for {ENGINE} in fp32')
@@ -66,7 +88,7 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
         config = ModelConfig.model_validate(experiment.get('model'))
     except ValidationError as error:
         raise CheckpointError(
-            'the manifest does not tell what the network is made of (provenance.experiment.model)'
+            'the manifest lacks a valid network configuration (provenance.experiment.model)'
         ) from error
     model = build_model(bundle.manifest.spec, config)
     image = np.random.default_rng(0).integers(0, 256, (*model.spec.input_size, 3), np.uint8)
@@ -74,14 +96,16 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
     try:
         weights = recover_weights(model, bundle.read(artefact.path))
         model.load_state_dict(weights)
-        wanted, got = engine.infer(image), TorchEngine(model).infer(image)
+        expected, received = engine.infer(image), TorchEngine(model).infer(image)
     finally:
         engine.close()
-    differences = [np.abs(wanted.logits - got.logits), np.abs(wanted.offsets - got.offsets)]
-    largest = max(float(difference.max()) for difference in differences)
-    if not largest <= TOLERANCE:
+    difference = max(
+        float(np.abs(expected.logits - received.logits).max()),
+        float(np.abs(expected.offsets - received.offsets).max()),
+    )
+    if not difference <= TOLERANCE:
         raise CheckpointError(
             f'expected raw heads within {TOLERANCE} of those of the bundle, '
-            f'got a difference of {largest:.3g}; name the checkpoint that it was made of'
+            f'got a difference of {difference:.3g}; use the checkpoint that it was exported from'
         )
     return weights

@@ -15,7 +15,7 @@ from mnssd_training.errors import CheckpointError, TrainingError
 from mnssd_training.torch_file import dump_torch
 from mnssd_training.train.checkpoint import Checkpoint, save_checkpoint
 from mnssd_training.train.progress import Progress
-from mnssd_training.train.run import default_folder, RunFolder
+from mnssd_training.train.run_folder import default_folder, RunFolder
 import pytest
 import torch
 
@@ -44,8 +44,8 @@ def run(tiny: Callable[..., Experiment], tmp_path: Path) -> RunFolder:
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / 'nowhere')
-    assert run.find(False) is None
-    assert run.find(True) is None
+    assert run.find_checkpoint(False) is None
+    assert run.find_checkpoint(True) is None
     assert not run.path.exists()
 
 
@@ -77,11 +77,13 @@ def test_the_last_ones_are_kept(run: RunFolder) -> None:
         run.save(at(step), keep=2)
     run.save_best(at(4))
     assert names(run) == ['best.pt', 'step-00000006.pt', 'step-100000000.pt']
-    found = run.find(True)
+    found = run.find_checkpoint(True)
     assert found
     assert found.checkpoint.step == 100_000_000
-    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume, or'):
-        run.find(False)
+    with pytest.raises(
+        CheckpointError, match='already holds a run; continue it with --resume, or'
+    ):
+        run.find_checkpoint(False)
 
 
 def test_a_damaged_one_is_passed_over_and_set_aside(
@@ -90,7 +92,7 @@ def test_a_damaged_one_is_passed_over_and_set_aside(
     for step in (2, 4):
         run.save(at(step), keep=2)
     (run.checkpoints / 'step-00000004.pt').write_bytes(b'half')
-    found = run.find(True)
+    found = run.find_checkpoint(True)
     assert found
     assert found.checkpoint.step == 2
     assert [str(damage.path) for damage in found.damaged] == [
@@ -102,7 +104,7 @@ def test_a_damaged_one_is_passed_over_and_set_aside(
     assert warning.endswith('; renamed to step-00000004.pt.damaged')
     run.save(at(4), keep=2)
     (run.checkpoints / 'step-00000004.pt').write_bytes(b'half again')
-    run.begin(tiny(), [], Progress(step=2), run.find(True))
+    run.begin(tiny(), [], Progress(step=2), run.find_checkpoint(True))
     assert names(run) == [
         'step-00000002.pt', 'step-00000004.pt.damaged', 'step-00000004.pt.damaged-2'
     ]  # fmt: skip
@@ -117,7 +119,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_changed(
         (run.checkpoints / f'step-{step:08}.pt').write_bytes(b'half')
     for _ in range(2):
         with pytest.raises(CheckpointError, match=r'all checkpoints are damaged: .*3\.pt.*2\.pt'):
-            run.find(True)
+            run.find_checkpoint(True)
         assert names(run) == ['step-00000002.pt', 'step-00000003.pt']
 
 
@@ -136,7 +138,7 @@ def test_a_checkpoint_that_cannot_be_read_now_stops_and_changes_nothing(
 
     monkeypatch.setattr(Path, 'read_bytes', fail)
     with pytest.raises(CheckpointError, match=r'step-00000008\.pt: cannot be read: ') as caught:
-        run.find(True)
+        run.find_checkpoint(True)
     assert os.strerror(number) in str(caught.value)
     assert names(run) == before
 
@@ -152,14 +154,14 @@ def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
     monkeypatch.setattr(Path, 'iterdir', fail)
     for resume in (True, False):
         with pytest.raises(CheckpointError, match=r'checkpoints: cannot be read: Permission'):
-            run.find(resume)
+            run.find_checkpoint(resume)
 
 
 def test_a_checkpoint_of_another_version_is_refused_and_kept(run: RunFolder) -> None:
     run.save(at(4), keep=3)
     (run.checkpoints / 'step-00000006.pt').write_bytes(dump_torch({'schema': 99}))
     with pytest.raises(CheckpointError, match=r'6\.pt: .*got 99; use the version of mnssd that'):
-        run.find(True)
+        run.find_checkpoint(True)
     assert names(run) == ['step-00000004.pt', 'step-00000006.pt']
 
 
@@ -174,12 +176,12 @@ def test_retention_removes_only_what_is_older(run: RunFolder) -> None:
 def test_to_go_back_sets_newer_ones_aside(run: RunFolder, tiny: Callable[..., Experiment]) -> None:
     for step in (2, 4, 6):
         run.save(at(step), keep=3)
-    found = run.find(str(run.checkpoints / 'step-00000002.pt'))
+    found = run.find_checkpoint(str(run.checkpoints / 'step-00000002.pt'))
     warnings = run.begin(tiny(), [], Progress(step=2), found)
     assert [warning.rpartition(' ')[2] for warning in warnings] == [
         'step-00000004.pt.superseded', 'step-00000006.pt.superseded'
     ]  # fmt: skip
-    newest = run.find(True)
+    newest = run.find_checkpoint(True)
     assert newest
     assert newest.checkpoint.step == 2
 
@@ -190,9 +192,9 @@ def test_to_go_back_sets_a_newer_best_one_aside(
     for step in (2, 4):
         run.save(at(step), keep=2)
     run.save_best(at(4))
-    assert run.begin(tiny(), [], Progress(step=4), run.find(True)) == []
+    assert run.begin(tiny(), [], Progress(step=4), run.find_checkpoint(True)) == []
     assert 'best.pt' in names(run)  # of the step that the run goes on from
-    found = run.find(str(run.checkpoints / 'step-00000002.pt'))
+    found = run.find_checkpoint(str(run.checkpoints / 'step-00000002.pt'))
     warnings = run.begin(tiny(), [], Progress(step=2), found)
     assert warnings[-1] == (
         f'{run.checkpoints / "best.pt"}: of step 4, newer than step 2; '
@@ -225,7 +227,7 @@ def test_a_best_one_that_cannot_be_read_now_stops_and_changes_nothing(
 
 def test_a_path_that_may_not_be_looked_at(run: RunFolder) -> None:
     with pytest.raises(CheckpointError, match=os.strerror(errno.ENAMETOOLONG)):
-        run.find('x' * 5000)
+        run.find_checkpoint('x' * 5000)
 
 
 def test_rows_that_may_not_be_looked_at_are_not_none(
@@ -240,25 +242,25 @@ def test_rows_that_may_not_be_looked_at_are_not_none(
 
     monkeypatch.setattr(Path, 'stat', fail)
     with pytest.raises(CheckpointError, match=r'metrics\.jsonl: cannot be read: Permission'):
-        run.find(False)
+        run.find_checkpoint(False)
 
 
 def test_what_is_left_of_a_run_is_not_trained_over(run: RunFolder, tmp_path: Path) -> None:
     run.save_best(at(4))
-    hint = rf'initial\.checkpoint={run.checkpoints}/best\.pt begins with its weights'
-    with pytest.raises(CheckpointError, match=rf'what is left of a run: best\.pt; .*{hint}'):
-        run.find(False)
+    hint = rf'initial\.checkpoint={run.checkpoints}/best\.pt starts from its weights'
+    with pytest.raises(CheckpointError, match=rf'the remains of a run: best\.pt; .*{hint}'):
+        run.find_checkpoint(False)
     with pytest.raises(CheckpointError, match=rf'expected step-\*\.pt .*only best\.pt; .*{hint}'):
-        run.find(True)
+        run.find_checkpoint(True)
     (run.checkpoints / 'best.pt').rename(run.checkpoints / 'step-00000004.pt.damaged')
-    with pytest.raises(CheckpointError, match=r'left of a run: step-00000004\.pt\.damaged'):
-        run.find(False)
+    with pytest.raises(CheckpointError, match=r'remains of a run: step-00000004\.pt\.damaged'):
+        run.find_checkpoint(False)
     (run.checkpoints / 'step-00000004.pt.damaged').unlink()
-    assert run.find(False) is None  # nothing was trained yet
-    run.add_row({'kind': 'step', 'step': 1, 'epoch': 0.5})
-    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume'):
-        run.find(False)
-    assert run.find(True) is None  # killed before the first checkpoint: it begins again
+    assert run.find_checkpoint(False) is None  # nothing was trained yet
+    run.append_metrics({'kind': 'step', 'step': 1, 'epoch': 0.5})
+    with pytest.raises(CheckpointError, match='already holds a run; continue it with --resume'):
+        run.find_checkpoint(False)
+    assert run.find_checkpoint(True) is None  # killed before the first checkpoint: it begins again
 
 
 def test_a_foreign_checkpoint_does_not_go_on_in_the_folder_of_another_run(
@@ -267,16 +269,16 @@ def test_a_foreign_checkpoint_does_not_go_on_in_the_folder_of_another_run(
     run.save(at(2), keep=1)
     other = RunFolder(tmp_path / 'other')
     save_checkpoint(tmp_path / 'foreign.pt', at(3))
-    assert other.find(str(tmp_path / 'foreign.pt'))
-    with pytest.raises(CheckpointError, match='holds a run already'):
-        run.find(str(tmp_path / 'foreign.pt'))
+    assert other.find_checkpoint(str(tmp_path / 'foreign.pt'))
+    with pytest.raises(CheckpointError, match='already holds a run'):
+        run.find_checkpoint(str(tmp_path / 'foreign.pt'))
 
 
 def test_what_a_killed_process_left_half_written_goes(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     (run.checkpoints / 'step-00000001.pt.partial').write_bytes(b'half')
-    assert run.find(True) is None
+    assert run.find_checkpoint(True) is None
     run.begin(tiny(), [], Progress())
     assert names(run) == []
 
@@ -286,15 +288,15 @@ def test_another_checkpoint_is_found_by_path_folder_and_url(
 ) -> None:
     run.save(at(2), keep=1)
     other = RunFolder(tmp_path / 'other')
-    assert other.find(True) is None
+    assert other.find_checkpoint(True) is None
     for place in (run.path, run.checkpoints / 'step-00000002.pt'):
-        found = other.find(str(place))
+        found = other.find_checkpoint(str(place))
         assert found
         assert found.checkpoint.step == 2
-    with pytest.raises(CheckpointError, match='there is no checkpoint in this folder'):
-        other.find(str(tmp_path))
+    with pytest.raises(CheckpointError, match='expected a checkpoint in this folder, got none'):
+        other.find_checkpoint(str(tmp_path))
     with pytest.raises(CheckpointError, match=r'gone\.pt: no such checkpoint'):
-        other.find('gone.pt')
+        other.find_checkpoint('gone.pt')
 
 
 def test_rows_that_will_come_again_are_taken_back(
@@ -307,7 +309,7 @@ def test_rows_that_will_come_again_are_taken_back(
         {'kind': 'step', 'step': 3, 'epoch': 1.5},
     ]
     for row in rows:
-        run.add_row(row)
+        run.append_metrics(row)
     lines = run.path / 'metrics.jsonl'
     lines.write_text(lines.read_text() + '{"kind": "st')
     for done, left in (

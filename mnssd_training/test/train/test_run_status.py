@@ -7,9 +7,9 @@ import signal
 
 from mnssd_training.errors import TrainingError
 from mnssd_training.train import RunFolder
-from mnssd_training.train.interrupt import Stop
-from mnssd_training.train.outcome import told
+from mnssd_training.train.interrupt import StopRequest
 from mnssd_training.train.progress import Progress
+from mnssd_training.train.run_status import run_status
 import pytest
 
 
@@ -29,17 +29,20 @@ def test_workers_that_end_do_not_keep_the_status_from_being_written(
         raise RuntimeError('DataLoader worker (pid 2) is killed by signal: Killed. ')
 
     folder = RunFolder(tmp_path)
-    write = folder.tell
+    write = folder.write_status
 
     def write_while_a_worker_ends(*args: object) -> None:
         if args[0] == 'failed':
             os.kill(os.getpid(), signal.SIGCHLD)
         write(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(folder, 'tell', write_while_a_worker_ends)
+    monkeypatch.setattr(folder, 'write_status', write_while_a_worker_ends)
     before = signal.signal(signal.SIGCHLD, fail)
     try:
-        with pytest.raises(TrainingError, match='has died'), told(folder, Progress(), Stop()):
+        with (
+            pytest.raises(TrainingError, match='has died'),
+            run_status(folder, Progress(), StopRequest()),
+        ):
             raise error
     finally:
         signal.signal(signal.SIGCHLD, before)

@@ -1,4 +1,4 @@
-"""Rows of numbers to TensorBoard, MLflow and Weights & Biases."""
+"""Log metrics to TensorBoard, MLflow or Weights & Biases, and messages to a file."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,22 +13,24 @@ from mnssd_training.errors import TrainingError
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_PARAM_LENGTH = 500  # characters that every MLflow server accepts
 
-class RunLogger(Protocol):
-    """Where numbers go, beside ``metrics.jsonl``."""
+
+class MetricsLogger(Protocol):
+    """Where metrics go, beside ``metrics.jsonl``."""
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write numbers of a step."""
+        """Log metrics of a step."""
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Write an ``(H, W, 3)`` RGB image of a step."""
+        """Log an ``(H, W, 3)`` RGB image."""
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close."""
 
 
 class TensorBoardLogger:
-    """Events in ``tensorboard/`` of the run."""
+    """Writes events to ``tensorboard/`` in the run folder."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -36,53 +38,53 @@ class TensorBoardLogger:
         self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write numbers of a step."""
+        """Log metrics of a step."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Write an ``(H, W, 3)`` RGB image of a step."""
+        """Log an image."""
         self._writer.add_image(name, image, step, dataformats='HWC')
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close."""
         self._writer.close()
 
 
 class MlflowLogger:
-    """A run of an MLflow server or folder; a resumed run goes on in the same one."""
+    """Writes to a run on an MLflow server or in a folder; a resumed run continues it."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
         import mlflow
 
         mlflow.set_tracking_uri(experiment.logging.mlflow)
         mlflow.set_experiment(experiment.experiment.id)
-        kept = folder / 'mlflow_run.txt'
-        known = kept.read_text().strip() if step and kept.exists() else None
-        run = mlflow.start_run(run_id=known, run_name=folder.name)
-        kept.write_text(run.info.run_id)
-        if not known:
-            params = flat(to_stored(experiment), words=True)
-            mlflow.log_params({key: str(value)[:500] for key, value in params.items()})
+        id_file = folder / 'mlflow_run.txt'
+        run_id = id_file.read_text().strip() if step and id_file.exists() else None
+        run = mlflow.start_run(run_id=run_id, run_name=folder.name)
+        id_file.write_text(run.info.run_id)
+        if not run_id:
+            params = flatten(to_stored(experiment))
+            mlflow.log_params({key: str(value)[:MAX_PARAM_LENGTH] for key, value in params})
         self._mlflow = mlflow
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write numbers of a step."""
-        # MLflow's names are letters, digits and _-./ and spaces
-        named = {name.replace('@', '_at_'): value for name, value in numbers.items()}
-        self._mlflow.log_metrics(named, step=step)
+        """Log metrics of a step."""
+        # MLflow allows letters, digits, spaces and _-./ in names
+        metrics = {name.replace('@', '_at_'): value for name, value in numbers.items()}
+        self._mlflow.log_metrics(metrics, step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Write an ``(H, W, 3)`` RGB image of a step."""
+        """Log an image."""
         self._mlflow.log_image(image, f'{name}/{step}.png')
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close."""
         self._mlflow.end_run()
 
 
 class WandbLogger:
-    """A run of Weights & Biases; a resumed run goes on in the same one."""
+    """Writes to a run of Weights & Biases; a resumed run continues it."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
         import wandb
@@ -98,76 +100,73 @@ class WandbLogger:
         )
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Write numbers of a step."""
+        """Log metrics of a step."""
         self._run.log(dict(numbers), step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Write an ``(H, W, 3)`` RGB image of a step."""
+        """Log an image."""
         self._run.log({name: self._wandb.Image(image)}, step=step)
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close."""
         self._run.finish()
 
 
-def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[RunLogger]:
+def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[MetricsLogger]:
     """
-    Open what an experiment writes to.
+    Open the loggers of an experiment.
 
-    :param experiment: with ``logging``.
     :param folder: of the run.
-    :param step: steps done; what was written beyond them is taken back where that is possible.
-    :return: the loggers.
-    :raises TrainingError: if a package is missing, or a server cannot be reached.
+    :param step: finished steps; TensorBoard hides what was written beyond them.
+    :raises TrainingError: if a package is missing, or a server does not answer.
     """
     config = experiment.logging
-    wanted: dict[str, tuple[object, Any]] = {
+    choices: dict[str, tuple[object, Any]] = {
         'tensorboard': (config.tensorboard, TensorBoardLogger),
         'mlflow': (config.mlflow, MlflowLogger),
         'wandb': (config.wandb, WandbLogger),
     }
-    loggers: list[RunLogger] = []
-    for name, (is_wanted, make) in wanted.items():
-        if not is_wanted:
+    loggers: list[MetricsLogger] = []
+    for name, (is_enabled, logger_class) in choices.items():
+        if not is_enabled:
             continue
         try:
-            loggers.append(make(experiment, folder, step))
+            loggers.append(logger_class(experiment, folder, step))
         except ImportError as error:
             raise TrainingError(
                 f'logging.{name} needs the package {error.name}; install it or clear the key'
             ) from error
         except Exception as error:  # the clients of servers have errors of their own
-            words = ' '.join(str(error).split())[:200]
-            raise TrainingError(f'logging.{name}: {words}') from error
+            reason = ' '.join(str(error).split())[:200]
+            raise TrainingError(f'logging.{name}: {reason}') from error
     return loggers
 
 
-def flat(tree: Mapping[str, Any], prefix: str = '', *, words: bool = False) -> dict[str, Any]:
-    """
-    Name the leaves of a tree by their path.
-
-    :param tree: nested dicts.
-    :param prefix: before each name.
-    :param words: keep leaves that are no numbers, too.
-    :return: ``a/b/c`` to the leaf.
-    """
-    found: dict[str, Any] = {}
+def flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """List the leaves of nested dicts, named ``a/b/c``."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f'{prefix}{key}/', words=words)
-        elif words or (isinstance(value, int | float) and not isinstance(value, bool)):
-            found[f'{prefix}{key}'] = value
-    return found
+            yield from flatten(value, f'{prefix}{key}/')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def flatten_numbers(tree: Mapping[str, Any], prefix: str = '') -> dict[str, float]:
+    """Collect the numbers in nested dicts, named ``a/b/c``."""
+    return {
+        name: value
+        for name, value in flatten(tree, prefix)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 @contextmanager
-def logged_to(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Logger]:
+def open_log(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Logger]:
     """
-    Send the sentences of a run to the terminal and to a file.
+    Open the log of a run: its messages go to the terminal and to a file.
 
-    :param path: of the file; None to be silent, in all processes but the first.
+    :param path: of the file; None to log nothing, on all ranks but 0.
     :param quiet: not to the terminal.
-    :return: the logger of the run.
     :raises TrainingError: if the file cannot be written.
     """
     log = logging.getLogger('mnssd_training.run')
@@ -182,9 +181,10 @@ def logged_to(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Log
         handlers[-1].setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
     if path and not quiet:
         handlers.append(logging.StreamHandler(sys.stdout))
-        handlers[-1].addFilter(lambda record: record.levelno < logging.ERROR)  # the verb says it
+        # the command prints errors itself
+        handlers[-1].addFilter(lambda record: record.levelno < logging.ERROR)
     for handler in handlers:
-        handler.addFilter(_mask)
+        handler.addFilter(_mask_secrets)
         log.addHandler(handler)
     try:
         yield log
@@ -194,7 +194,6 @@ def logged_to(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Log
             handler.close()
 
 
-def _mask(record: logging.LogRecord) -> bool:
-    """Hide passwords and tokens in a sentence."""
+def _mask_secrets(record: logging.LogRecord) -> bool:
     record.msg, record.args = mask_secrets(record.getMessage()), None
     return True
