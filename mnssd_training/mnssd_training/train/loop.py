@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 from signal import SIGTERM
 import time
+from typing import Any
 
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import derive_seed
@@ -138,7 +139,8 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
                 if stop_requests:
                     raise Preempted(stop.signum or SIGTERM)
 
-            metrics, is_best = {}, not val_samples
+            metrics: dict[str, Any] = {}
+            is_best = not val_samples
             is_last = progress.epoch + 1 == plan.epochs
             if val_samples and (
                 is_last or (progress.epoch + 1) % experiment.evaluation.every_epochs == 0
