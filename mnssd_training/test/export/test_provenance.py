@@ -21,7 +21,7 @@ def test_no_experiment() -> None:
     assert public_experiment({}) == {}
 
 
-def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
+def test_the_public_part_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
     whole = experiment(
         data__root='/home/somebody/flights/hit_uav',
         data__val_split='/home/somebody/lists/val.txt',
