@@ -163,7 +163,8 @@ def _history_charts(epochs: Sequence[EpochMetrics]) -> list[Chart]:
             values = [(epoch.step, getattr(epoch, field)) for epoch in epochs]
             if points := [(step, value) for step, value in values if value is not None]:
                 marker = '.' if len(points) < FEW_POINTS else ''
-                lines.append(Line(*zip(*points), name, *line_style(index), marker=marker))
+                x, y = zip(*points)
+                lines.append(Line(x, y, name, *line_style(index), marker=marker))
         if lines:
             charts.append(line_chart(title, 'step', y_label, lines, x_range=None, y_range=None))
     return charts

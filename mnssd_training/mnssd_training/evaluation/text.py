@@ -115,8 +115,7 @@ def comparison_table(report: Report, other: Report) -> list[list[str]]:
     def add(name: str, *pairs: tuple[float | None, float | None]) -> None:
         row = [name]
         for before, after in pairs:
-            has_both = before is not None and after is not None
-            change = f'{after - before:+.4f}' if has_both else '-'
+            change = '-' if before is None or after is None else f'{after - before:+.4f}'
             row += [format_score(before), format_score(after), change]
         rows.append(row)
 
