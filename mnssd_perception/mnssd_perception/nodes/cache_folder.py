@@ -1,4 +1,4 @@
-"""Where nodes keep what can be made again."""
+"""Locate the cache folder."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 
 def cache_folder() -> Path | None:
     """
-    Find the folder for cached files, after the XDG base directory specification.
+    Return the folder for cached files, after the XDG base directory specification.
 
-    :return: the folder, which need not exist; None for a user without a home.
+    :return: the folder, which need not exist; None for a user without a home folder.
     """
     configured = os.environ.get('XDG_CACHE_HOME', '')
     if Path(configured).is_absolute():  # the specification ignores relative paths

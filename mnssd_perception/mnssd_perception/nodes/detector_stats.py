@@ -31,19 +31,14 @@ class Snapshot:
     """
     The statistics of a detector at one moment; rates and times are of the last period.
 
-    :ivar received: frames that came in; each is then processed, dropped or failed.
-    :ivar processed: frames whose detections were published.
-    :ivar stale: frames dropped because they were older than allowed.
-    :ivar busy: frames dropped because a newer one came while the detector was busy.
-    :ivar failed: frames that could not be converted or processed.
+    The counts are those of mnssd_msgs/DetectorStatus.
+
     :ivar new_stale: stale frames since the last snapshot.
     :ivar failures: by cause, ``image``, ``engine`` or ``overlay``, which costs no frame; a cause
         that has passed is listed once more.
     :ivar rate: frames processed per second [Hz].
     :ivar latency_p50: from the stamp of the image to the publication of its detections [s].
-    :ivar latency_p95: the same [s].
     :ivar convert: mean time from message to RGB image [s].
-    :ivar stages: mean times of the detector.
     :ivar silence: time since the last frame came in [s]; infinite when there was none.
     :ivar frame_age: time since the worker started the current frame [s]; 0 when it is idle.
     """

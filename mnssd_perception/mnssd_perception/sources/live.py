@@ -34,7 +34,6 @@ class LiveSource(FrameSource):
     ) -> None:
         super().__init__(uri, rate=None, loop=False, report=report)
         self._requested_rate = rate
-        self.num_losses = 0
         self._capture: cv2.VideoCapture | None = None if retry else self._open()
 
     @abstractmethod
@@ -54,10 +53,9 @@ class LiveSource(FrameSource):
                     yield Frame(image, str(num))
                     continue
                 self._release()
-                self.num_losses += 1
                 wait = _back_off(wait)
                 self.fault = f"lost '{self.uri}' after {num} frames"
-                self._problem(f'{self.fault}; reopening it in {wait:.1f} s')
+                self._report(f'{self.fault}; reopening it in {wait:.1f} s')
         finally:
             self._release()
 
@@ -72,7 +70,7 @@ class LiveSource(FrameSource):
         except SourceError as error:
             wait = _back_off(wait)
             self.fault = str(error)
-            self._problem(f'{error}; trying again in {wait:.1f} s')
+            self._report(f'{error}; trying again in {wait:.1f} s')
         return wait
 
     def _release(self) -> None:
@@ -125,7 +123,7 @@ class DeviceSource(LiveSource):
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if self._size and self._size != (width, height):
-            self._problem(
+            self._report(
                 f"camera '{self._device}' gives {width}x{height} instead of "
                 f'{self._size[0]}x{self._size[1]}'
             )
