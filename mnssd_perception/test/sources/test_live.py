@@ -5,11 +5,7 @@ from pathlib import Path
 
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources import live
-from mnssd_perception.sources.live import (
-    DeviceSource,
-    LiveSource,
-    PipelineSource,
-)
+from mnssd_perception.sources.live import LiveSource, open_device, open_pipeline
 import numpy as np
 import pytest
 
@@ -28,18 +24,17 @@ class Capture:
         self.released = True
 
 
-class FakeCamera(LiveSource):
-    """Opens some captures, of which None cannot be opened."""
+def make_source(*captures, retry=False, report=lambda message: None):
+    """Make a source that opens some captures, of which None cannot be opened."""
+    remaining = iter(captures)
 
-    def __init__(self, *captures, retry=False, report=lambda message: None):
-        self._captures = iter(captures)
-        super().__init__('fake', retry=retry, report=report)
-
-    def _open(self):
-        capture = next(self._captures)
+    def open_capture():
+        capture = next(remaining)
         if capture is None:
             raise SourceError('cannot open fake')
         return capture
+
+    return LiveSource('fake', open_capture, retry=retry, report=report)
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +46,12 @@ def quick(monkeypatch):
 
 def test_missing_camera_without_retry_is_an_error():
     with pytest.raises(SourceError, match='cannot open fake'):
-        FakeCamera(None)
+        make_source(None)
 
 
 def test_missing_camera_with_retry_is_retried():
     messages = []
-    source = FakeCamera(*[None] * 5, Capture(1), retry=True, report=messages.append)
+    source = make_source(*[None] * 5, Capture(1), retry=True, report=messages.append)
     assert messages == []
     frames = iter(source)
     assert next(frames).name == '1'
@@ -68,7 +63,7 @@ def test_missing_camera_with_retry_is_retried():
 
 def test_delays_grow_up_to_a_limit(monkeypatch):
     waits = []
-    source = FakeCamera(*[None] * 6, Capture(2), Capture(0), Capture(1), retry=True)
+    source = make_source(*[None] * 6, Capture(2), Capture(0), Capture(1), retry=True)
     monkeypatch.setattr(source._closing, 'wait', waits.append)
     assert len(list(islice(source, 3))) == 3
     # Six failures; the loss of a camera that has worked, and of one that then gives nothing.
@@ -77,7 +72,7 @@ def test_delays_grow_up_to_a_limit(monkeypatch):
 
 def test_fault_explains_why_there_are_no_images():
     faults = []
-    source = FakeCamera(
+    source = make_source(
         None,
         Capture(1),
         None,
@@ -92,7 +87,7 @@ def test_fault_explains_why_there_are_no_images():
 
 def test_lost_camera_is_reopened():
     captures, messages = [Capture(2), None, None, None, Capture(0), Capture(2)], []
-    source = FakeCamera(*captures, report=messages.append)
+    source = make_source(*captures, report=messages.append)
     names = [frame.name for frame in islice(source, 4)]
     assert names == ['1', '2', '3', '4']
     assert captures[0].released
@@ -104,7 +99,7 @@ def test_lost_camera_is_reopened():
 
 def test_close_releases_the_camera():
     capture = Capture(100)
-    source = FakeCamera(capture)
+    source = make_source(capture)
     for _ in source:
         source.close()
     assert capture.released
@@ -117,28 +112,28 @@ def test_close_ends_the_attempts():
         if 'trying again' in message:
             source.close()
 
-    source = FakeCamera(Capture(1), *[None] * 5, report=report)
+    source = make_source(Capture(1), *[None] * 5, report=report)
     assert len(list(source)) == 1
 
 
 @pytest.mark.parametrize('path', ['/dev/video987', '/dev/\0', '/', '/dev/shm'])
 def test_path_that_is_no_device_is_an_error(path):
     with pytest.raises(SourceError):
-        DeviceSource(Path(path))
+        open_device(Path(path))
 
 
 def test_regular_file_is_no_device(tmp_path):
     (tmp_path / 'video0').touch()
     with pytest.raises(SourceError, match='another kind of file'):
-        DeviceSource(tmp_path / 'video0')
+        open_device(tmp_path / 'video0')
 
 
 def test_fourcc_must_have_four_characters():
     with pytest.raises(SourceError, match='fourcc'):
-        DeviceSource(Path('/dev/video0'), fourcc='MJPEG')
+        open_device(Path('/dev/video0'), fourcc='MJPEG')
 
 
 def test_missing_gstreamer_is_named(monkeypatch):
     monkeypatch.setattr(live.cv2, 'getBuildInformation', lambda: 'GStreamer:   NO')
     with pytest.raises(SourceError, match='GStreamer'):
-        PipelineSource('videotestsrc')
+        open_pipeline('videotestsrc')
