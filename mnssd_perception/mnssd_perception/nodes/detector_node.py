@@ -11,10 +11,10 @@ from mnssd_perception.engines import Engine, EngineOptions, open_engine
 from mnssd_perception.nodes.cache_folder import cache_folder
 from mnssd_perception.nodes.detector_publishers import DetectorPublishers
 from mnssd_perception.nodes.detector_report import (
+    complete_status,
     detector_conditions,
     determine_state,
     make_report,
-    make_status,
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
@@ -221,7 +221,9 @@ class DetectorNode(ManagedNode):
         is_active = self._worker is not None and self.transition_error is None
         state = determine_state(snapshot, failure, timeout, is_active=is_active)
         info = self._engine.info if self._engine is not None else None
-        self._status = make_status(snapshot, state, self._header(), info, self._bundle, failure)
+        self._status = complete_status(
+            snapshot, state, self._header(), info, self._bundle, failure
+        )
         conditions = [
             *detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
         ]
