@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 import re
 import shutil
-import subprocess
 
 from mnssd_workspace.host import WorkspaceError
 from mnssd_workspace.process import Command
@@ -74,8 +73,8 @@ def read_requirements(*groups: str) -> list[str]:
 
 def missing_requirements(requirements: Sequence[str], workspace: Workspace) -> list[str]:
     """Leave out what the Python of a ROS 2 installation, or the system itself, has already."""
-    output = _read_output(workspace, '-c', _LIST_INSTALLED, *_MODULES.values())
-    installed = set(output.split())
+    command: Command = [workspace.python, '-c', _LIST_INSTALLED, *_MODULES.values()]
+    installed = set(workspace.run('install', command).split())
 
     def is_missing(requirement: str) -> bool:
         name = requirement.partition('==')[0]
@@ -84,12 +83,6 @@ def missing_requirements(requirements: Sequence[str], workspace: Workspace) -> l
         return not installed & {name, _MODULES.get(name, name)}
 
     return [requirement for requirement in requirements if is_missing(requirement)]
-
-
-def _read_output(workspace: Workspace, *arguments: str) -> str:
-    """Return what the Python of the workspace prints."""
-    command = [os.fspath(workspace.python), *arguments]
-    return subprocess.run(command, env=workspace.env(), stdout=-1, text=True, check=True).stdout
 
 
 def install_uv(workspace: Workspace) -> None:
@@ -110,7 +103,8 @@ def install(requirements: Sequence[str], workspace: Workspace) -> None:
     :param requirements: a complete set of ``name==version ; marker``.
     """
     remove_half_installed(workspace.site)
-    options, variables = uv_settings(_read_output(workspace, '-m', 'pip', 'config', 'list'))
+    pip_config = workspace.run('install', [workspace.python, '-m', 'pip', 'config', 'list'])
+    options, variables = uv_settings(pip_config)
     command: Command = [workspace.venv / 'bin/uv', 'pip', 'install', '--python', workspace.python]
     command += ['--require-hashes', '--constraints', LOCK, '--no-deps', '--no-build-isolation']
     # As with pip, any index may have the file with the right hash.
@@ -136,7 +130,8 @@ def uv_settings(pip_config: str) -> tuple[list[str], dict[str, str]]:
         if setting == '--no-index':
             options += [setting] if value.lower() in ('1', 'true', 'yes', 'on') else []
         elif setting.startswith('--'):
-            options += [f'{setting}={word}' for word in value.replace('\\n', ' ').split()]
+            values = [value] if key == 'cert' else value.replace('\\n', ' ').split()
+            options += [f'{setting}={value}' for value in values]
         elif setting:
             variables[setting] = value
     return options, variables

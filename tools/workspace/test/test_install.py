@@ -62,8 +62,11 @@ def test_torch_is_in_training_alone() -> None:
 class Recorder(Workspace):
     """A workspace that records commands instead of running them."""
 
-    def run(self, log: str, command: Any, **env: str) -> None:
+    output = ''
+
+    def run(self, log: str, command: Any, **env: str) -> str:
         self.commands = [*getattr(self, 'commands', []), [str(word) for word in command]]
+        return self.output
 
 
 @pytest.fixture
@@ -73,18 +76,15 @@ def workspace(tmp_path: Path) -> Recorder:
     return workspace
 
 
-def test_nothing_is_installed_without_its_hash(
-    workspace: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(install, '_read_output', lambda *_: "global.find-links='/wheels'\n")
+def test_nothing_is_installed_without_its_hash(workspace: Recorder) -> None:
+    workspace.output = "global.find-links='/wheels'\n"
     install.install_uv(workspace)
     requirements = Path(workspace.commands[0][-1]).read_text()
     assert re.match(r'uv==[\d.]+ \\\n +--hash=sha256:', requirements)
     install.install(['numpy==1', 'setuptools==2'], workspace)
-    assert all('--require-hashes' in command for command in workspace.commands)
-    assert [
-        command[command.index('--find-links=/wheels') :] for command in workspace.commands[1:]
-    ] == [
+    commands = [command for command in workspace.commands if 'install' in command]
+    assert all('--require-hashes' in command for command in commands)
+    assert [command[command.index('--find-links=/wheels') :] for command in commands[1:]] == [
         ['--find-links=/wheels', 'setuptools==2'],
         ['--find-links=/wheels', 'numpy==1', 'setuptools==2'],
     ]
@@ -92,11 +92,11 @@ def test_nothing_is_installed_without_its_hash(
 
 def test_settings_of_pip_are_passed_to_uv() -> None:
     config = (
-        ":env:.cert='/x.crt'\n:env:.default-timeout='180'\n:env:.disable-pip-version-check='1'\n"
+        ":env:.cert='/a b.crt'\n:env:.default-timeout='180'\n:env:.disable-pip-version-check='1'\n"
         "global.extra-index-url='\\nhttps://a/simple\\nhttps://b/simple'\nglobal.no-index='false'\n"
     )
     assert uv_settings(config) == (
-        ['--cert=/x.crt', '--index=https://a/simple', '--index=https://b/simple'],
+        ['--cert=/a b.crt', '--index=https://a/simple', '--index=https://b/simple'],
         {'UV_HTTP_TIMEOUT': '180'},
     )
     assert uv_settings("install.no-index='true'\n") == (['--no-index'], {})
@@ -106,7 +106,7 @@ def test_settings_of_pip_are_passed_to_uv() -> None:
 def test_what_ros_or_the_system_has_is_not_installed(
     workspace: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(install, '_read_output', lambda *_: 'numpy catkin-pkg\ncv2\n')
+    workspace.output = 'numpy catkin-pkg\ncv2\n'
     monkeypatch.setattr('shutil.which', lambda name, path: name if name == 'cmake' else None)
     pins = ['catkin-pkg==1', 'cmake==1', 'empy==1', 'ninja==1', 'numpy==2 ; python_version < "3"']
     assert missing_requirements([*pins, 'opencv-python-headless==5'], workspace) == [
