@@ -57,7 +57,7 @@ def draw_detections(
     frames = clip_boxes(frames + np.array([-line, -line, line, line]), width, height)
     colours = [class_colour(int(label)) for label in detections.labels]
     for frame, colour in zip(frames[::-1].astype(int).tolist(), colours[::-1]):
-        _draw_frame(canvas, frame, colour, line)
+        draw_frame(canvas, frame, colour, line)
 
     lettering = Lettering.for_image(width, height)
     taken = np.zeros((0, 4))
@@ -107,15 +107,25 @@ class Lettering:
         cv2.putText(canvas, text, origin, FONT, self.scale, ink, self.thickness, cv2.LINE_AA)
 
 
-def _draw_frame(canvas: NDArray[np.uint8], frame: list[int], colour: Colour, line: int) -> None:
-    """Draw one frame and the dark rim around it."""
+def draw_frame(
+    image: NDArray[np.uint8],
+    frame: list[int],
+    colour: Colour,
+    line_width: int,
+    rim: bool = True,
+) -> None:
+    """
+    Draw a frame, and a dark rim around it, in place.
+
+    :param frame: outer edges of the line, xyxy pixels, end exclusive.
+    :param colour: RGB.
+    """
     left, top, right, bottom = frame
-    for grow, ink, thickness in ((1, INK, 1), (0, colour, line)):
-        for inset in range(thickness):
-            first = left - grow + inset, top - grow + inset
-            last = right - 1 + grow - inset, bottom - 1 + grow - inset
-            if last[0] >= first[0] and last[1] >= first[1]:
-                cv2.rectangle(canvas, first, last, ink, 1, cv2.LINE_8)
+    lines = [(inset, colour) for inset in range(line_width)]
+    for inset, ink in [(-1, INK), *lines] if rim else lines:
+        first, last = (left + inset, top + inset), (right - 1 - inset, bottom - 1 - inset)
+        if last[0] >= first[0] and last[1] >= first[1]:
+            cv2.rectangle(image, first, last, ink, 1, cv2.LINE_8)
 
 
 def _label_positions(

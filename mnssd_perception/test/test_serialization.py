@@ -57,7 +57,7 @@ def test_empty():
     assert read({}, Empty) == Empty()
 
 
-def test_through_json_and_back():
+def test_json_round_trip():
     assert read(json.loads(json.dumps(to_plain(FULL)))) == FULL
 
 
@@ -81,7 +81,7 @@ def test_to_plain(value, plain):
 
 
 @pytest.mark.parametrize('value', [0, 2, 2.5, -1])
-def test_whole_numbers_are_floats(value):
+def test_integers_are_accepted_as_floats(value):
     found = read({'count': 1, 'ratio': value}).ratio
     assert found == value
     assert type(found) is float
@@ -127,13 +127,13 @@ def test_whole_numbers_are_floats(value):
         ({'count': 'x' * 500}, r'at count, got .{57}\.\.\.$'),
     ],
 )
-def test_keys_are_named(plain, message):
+def test_errors_name_the_key(plain, message):
     with pytest.raises(SpecError, match=message):
         read(plain)
 
 
 @pytest.mark.parametrize('plain', [None, [], '', 0, True, ()])
-def test_what_is_no_object_is_refused(plain):
+def test_other_data_are_refused_as_an_object(plain):
     with pytest.raises(SpecError, match='expected an object at the top level'):
         read(plain)
 
@@ -161,7 +161,7 @@ outers = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(outers)
-def test_from_plain_undoes_to_plain(value):
+def test_round_trip(value):
     assert read(json.loads(json.dumps(to_plain(value)))) == value
 
 

@@ -66,7 +66,7 @@ class DetectorNode(ManagedNode):
         self._bundle: Bundle | None = None
         self._engine: Engine | None = None
         self._detector: Detector | None = None
-        self._publishers: DetectorPublishers | None = None
+        self._outputs: DetectorPublishers | None = None
         self._worker: DetectorWorker | None = None
         self._subscription: Any = None
         self._stats = DetectorStats()
@@ -125,7 +125,7 @@ class DetectorNode(ManagedNode):
         info = self._engine.info
         bundle = sanitize_text(f'{self._bundle.name} {self._bundle.version}')
         method = f'{bundle} on {info.name} {info.version}, {info.precision}, {info.device}'
-        self._publishers = DetectorPublishers(self, names, method, self._bundle.digest)
+        self._outputs = DetectorPublishers(self, names, method, self._bundle.digest)
         self._detector = Detector(self._engine, values.thresholds, values.class_filter)
         self._diagnostics.hardware_id = info.device
         self.get_logger().info(f'{method}: {sanitize_text(", ".join(names))}')
@@ -133,12 +133,12 @@ class DetectorNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe to images and start the worker."""
         assert self._detector is not None  # configuring comes before activating
-        assert self._publishers is not None
+        assert self._outputs is not None
         self._publish_info()
         self._transport = TransportMonitor(self._topic)
         self._worker = DetectorWorker(
             self._detector,
-            self._publishers.publish_detections,
+            self._outputs.publish_detections,
             self._publish_overlay,
             self._stats,
             clock=self.get_clock(),
@@ -169,8 +169,8 @@ class DetectorNode(ManagedNode):
     def release(self) -> None:
         """Release bundle, engine and publishers."""
         self._detector = self._bundle = None
-        if self._publishers is not None:
-            publishers, self._publishers = self._publishers, None
+        if self._outputs is not None:
+            publishers, self._outputs = self._outputs, None
             publishers.destroy()
         if self._engine is not None:
             engine, self._engine = self._engine, None
@@ -181,8 +181,8 @@ class DetectorNode(ManagedNode):
         self._diagnostics.publish()
 
     def _publish_info(self) -> None:
-        assert self._publishers is not None
-        self._publishers.publish_info(self._declared.values.score_threshold, self._header())
+        assert self._outputs is not None
+        self._outputs.publish_info(self._declared.values.score_threshold, self._header())
 
     def _apply(self, values: DetectorParameters) -> None:
         """Apply changed parameters."""
@@ -193,8 +193,8 @@ class DetectorNode(ManagedNode):
     def _publish_overlay(
         self, msg: Image, image: NDArray[np.uint8], detections: Detections
     ) -> None:
-        assert self._publishers is not None  # not released before the worker has ended
-        sent_bytes = self._publishers.publish_overlay(msg, image, detections)
+        assert self._outputs is not None  # not released before the worker has ended
+        sent_bytes = self._outputs.publish_overlay(msg, image, detections)
         self._transport.sent_bytes = sent_bytes
 
     def _on_image(self, msg: Image) -> None:
@@ -229,8 +229,8 @@ class DetectorNode(ManagedNode):
             conditions += check_subscription(self, 'image', self._subscription)
         if self._worker is not None:
             conditions += self._transport.conditions()
-        if self._publishers is not None:
-            conditions += check_publisher(self, 'detections', self._publishers.detections)
+        if self._outputs is not None:
+            conditions += check_publisher(self, 'detections', self._outputs.detections)
         conditions += check_overrides(self, OVERRIDABLE)
         return make_report(self._status, conditions)
 

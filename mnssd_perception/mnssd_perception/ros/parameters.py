@@ -178,7 +178,8 @@ def _declare(node: Node, entry: Field, overrides: Mapping[str, Parameter]) -> Pa
         descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
     # A list with one empty string represents the empty list; `[]` in a parameter file makes a
     # parameter that is not set.
-    default, is_empty = entry.default, False
+    default: Any = entry.default
+    is_empty = False
     if is_list:
         override = overrides.get(entry.name)
         is_empty = override is not None and override.type_ is Parameter.Type.NOT_SET

@@ -35,7 +35,7 @@ SHUTDOWN_TIMEOUT = 4.0
 WATCH_PERIOD = 0.2
 
 MAX_ERROR_CHARS = 2000
-MAX_CALLS = 5  # innermost calls shown of the stack of a thread that hangs
+MAX_CALLS = 8  # innermost calls shown of the stack of a thread that hangs
 WATCHDOG = 'shutdown watchdog'  # name of the thread
 
 # From glibc's malloc.h.

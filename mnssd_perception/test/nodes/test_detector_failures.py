@@ -88,7 +88,7 @@ def test_out_of_memory_in_publishing_fails_the_frame(harness, monkeypatch):
 )
 def test_overlay_failure_loses_no_detections(harness, monkeypatch, draw):
     overlays = harness.graph.listen(Image, 'overlay', qos.detections())
-    harness.graph.wait(harness.node._publishers.overlay.get_subscription_count)
+    harness.graph.wait(harness.node._outputs.overlay.get_subscription_count)
     with monkeypatch.context() as patch:
         patch.setattr(detector_publishers, 'draw_detections', draw)
         for _ in range(2):
@@ -198,7 +198,7 @@ def test_worker_failure_after_shutdown_is_ignored(bundle, monkeypatch):
     rclpy.shutdown(context=context)
     worker = node._worker
     monkeypatch.setattr(
-        node._publishers.detections, 'publish', lambda _: 1 / 0
+        node._outputs.detections, 'publish', lambda _: 1 / 0
     )  # as an invalid context does
     node.submit(from_array(BLANK, 'rgb8', Header()))
     worker._thread.join()

@@ -183,7 +183,7 @@ def test_overlay_is_drawn_only_for_subscribers(harness, sample, monkeypatch):
     harness.detect(image)
     assert not drawn
     inbox = harness.graph.listen(Image, 'overlay', qos.detections())
-    harness.graph.wait(harness.node._publishers.overlay.get_subscription_count)
+    harness.graph.wait(harness.node._outputs.overlay.get_subscription_count)
     msg = harness.detect(image, frame_id='nose', stamp=Stamp(sec=5))
     harness.graph.wait(lambda: inbox)
     assert (inbox[0].encoding, inbox[0].height, inbox[0].width) == ('rgb8', *image.shape[:2])

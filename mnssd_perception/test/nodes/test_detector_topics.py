@@ -101,11 +101,11 @@ def test_overlay_without_shared_memory_is_reported_with_in_process_images(graph,
 
     assert conditions_after(1) == []
     listener = graph.node.create_subscription(Image, 'overlay', lambda _: None, qos.detections())
-    graph.wait(node._publishers.overlay.get_subscription_count)
+    graph.wait(node._outputs.overlay.get_subscription_count)
     (condition,) = conditions_after(2)
     assert 'no shared memory' in condition
     graph.node.destroy_subscription(listener)
-    graph.wait(lambda: not node._publishers.overlay.get_subscription_count())
+    graph.wait(lambda: not node._outputs.overlay.get_subscription_count())
     assert conditions_after(3) == []
 
 

@@ -29,7 +29,12 @@ from mnssd_perception.self_test import (
 from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
-from mnssd_training.evaluation import detect_samples, evaluate_detections, SCORING
+from mnssd_training.evaluation import (
+    detect_samples,
+    evaluate_detections,
+    scores_to_json,
+    SCORING,
+)
 from mnssd_training.export.onnx import export_onnx
 from mnssd_training.export.parity import check_parity
 from mnssd_training.export.provenance import (
@@ -129,7 +134,7 @@ def package(
     scoring = Detector(engine, replace(SCORING, iou=thresholds.iou))
     scores = evaluate_detections(validation, detect_samples(scoring, validation), spec.class_names)
     metrics = {
-        'scores': scores,
+        'scores': scores_to_json(scores),
         'parity_with_pytorch': to_plain(parity),
         'measured_on': {
             'split': 'validation',

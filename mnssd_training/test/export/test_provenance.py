@@ -21,7 +21,7 @@ def test_no_experiment() -> None:
     assert public_experiment({}) == {}
 
 
-def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
+def test_the_public_part_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
     whole = experiment(
         data__root='/home/somebody/flights/hit_uav',
         data__val_split='/home/somebody/lists/val.txt',
@@ -52,9 +52,11 @@ def test_further_data_sets_and_other_computers() -> None:
         'more': [{'root': '/home/somebody/sea/'}, {'root': 'birds'}],
     }
     sources = [{'root': 'sea'}, {'root': 'birds'}]
-    assert public_experiment({'data': data}) == {'data': {'root': 'cars', 'extra_sources': sources}}
+    public = public_experiment({'data': data})
+    assert public == {'data': {'root': 'cars', 'extra_sources': sources}}
     data['extra_sources'] = data.pop('more')
-    assert public_experiment({'data': data}) == {'data': {'root': 'cars', 'extra_sources': sources}}
+    public = public_experiment({'data': data})
+    assert public == {'data': {'root': 'cars', 'extra_sources': sources}}
 
 
 # --- the commit ------------------------------------------------------------------------------
