@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 import re
 import shutil
+import subprocess
 
 from mnssd_workspace.host import WorkspaceError
 from mnssd_workspace.process import Command
@@ -23,17 +24,16 @@ import importlib.metadata as metadata, importlib.util as util, re, sys
 print(*(re.sub('[-_.]+', '-', d.metadata['Name'] or '').lower() for d in metadata.distributions()))
 print(*(name for name in sys.argv[1:] if util.find_spec(name)))
 """
-# Option of pip -> option or variable of uv, which does not read the settings of pip.
-_UV_SETTINGS = {
-    'index-url': '--default-index',
-    'extra-index-url': '--index',
-    'find-links': '--find-links',
-    'trusted-host': '--allow-insecure-host',
-    'cert': '--cert',
-    'no-index': '--no-index',
-    'proxy': 'ALL_PROXY',
-    'timeout': 'UV_HTTP_TIMEOUT',
-    'default-timeout': 'UV_HTTP_TIMEOUT',
+# Option of pip -> variable of uv, which does not read the settings of pip, and its separator. Not
+# options of uv: these are logged, and the address of an index can hold a password.
+_UV_VARIABLES = {
+    'index-url': ('UV_DEFAULT_INDEX', ' '),
+    'extra-index-url': ('UV_INDEX', ' '),
+    'find-links': ('UV_FIND_LINKS', ','),
+    'trusted-host': ('UV_INSECURE_HOST', ' '),
+    'proxy': ('ALL_PROXY', ' '),
+    'timeout': ('UV_HTTP_TIMEOUT', ' '),
+    'default-timeout': ('UV_HTTP_TIMEOUT', ' '),
 }
 # The hard-coded folders of the machine where the ROS 2 wheels were built.
 _INCLUDE = re.compile(r'/opt/[^\s";)]*/include/python3\.\d+t?')
@@ -103,8 +103,13 @@ def install(requirements: Sequence[str], workspace: Workspace) -> None:
     :param requirements: a complete set of ``name==version ; marker``.
     """
     remove_half_installed(workspace.site)
-    pip_config = workspace.run('install', [workspace.python, '-m', 'pip', 'config', 'list'])
-    options, variables = uv_settings(pip_config)
+    # Not logged, as an index can hold a password.
+    show_config = [os.fspath(workspace.python), '-m', 'pip', 'config', 'list']
+    pip_config = subprocess.run(
+        show_config, env=workspace.env(), capture_output=True, text=True, check=False
+    )
+    options, variables = uv_settings(pip_config.stdout)
+    variables = {k: value for k, value in variables.items() if k not in workspace.environ}
     command: Command = [workspace.venv / 'bin/uv', 'pip', 'install', '--python', workspace.python]
     command += ['--require-hashes', '--constraints', LOCK, '--no-deps', '--no-build-isolation']
     # As with pip, any index may have the file with the right hash.
@@ -123,18 +128,12 @@ def uv_settings(pip_config: str) -> tuple[list[str], dict[str, str]]:
     :param pip_config: what ``pip config list`` prints.
     """
     settings = dict(re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", pip_config, re.M))
-    options: list[str] = []
-    variables: dict[str, str] = {}
-    for key, value in settings.items():
-        setting = _UV_SETTINGS.get(key, '')
-        if setting == '--no-index':
-            options += [setting] if value.lower() in ('1', 'true', 'yes', 'on') else []
-        elif setting.startswith('--'):
-            values = [value] if key == 'cert' else value.replace('\\n', ' ').split()
-            options += [f'{setting}={value}' for value in values]
-        elif setting:
-            variables[setting] = value
-    return options, variables
+    is_offline = settings.get('no-index', '').lower() in ('1', 'true', 'yes', 'on')
+    variables = {'SSL_CERT_FILE': settings['cert']} if 'cert' in settings else {}
+    for key, (variable, separator) in _UV_VARIABLES.items():
+        if key in settings:
+            variables[variable] = separator.join(settings[key].replace('\\n', ' ').split())
+    return ['--no-index'] if is_offline else [], variables
 
 
 def remove_half_installed(site: Path) -> list[str]:
