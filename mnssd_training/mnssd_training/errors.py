@@ -24,7 +24,7 @@ class _FileError(MnssdError):
     """An error about the file ``path``, which survives pickling between processes."""
 
     def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f'{sanitize_text(path, 500)}: {reason}')
+        super().__init__(sanitize_text(f'{path}: {reason}', 2000))
         self.path = mask_secrets(path) if isinstance(path, str) else path
         self._reason = reason
 

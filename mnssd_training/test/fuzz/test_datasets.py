@@ -177,3 +177,8 @@ def test_unreadable_list_is_refused(tmp_path: Path, format_name: str, name: str,
 def test_control_characters_of_a_name_are_escaped(tmp_path: Path) -> None:
     write_files(tmp_path, valid_files('voc') | {'ImageSets/Main/train.txt': b'a\x0eb\nc'})
     assert r'a\x0eb' in refuses('voc', tmp_path)
+
+
+def test_control_characters_of_a_class_are_escaped(tmp_path: Path) -> None:
+    write_files(tmp_path, valid_files('voc') | {'classes.txt': b'\0r\nperson'})
+    assert r'\x00r' in refuses('voc', tmp_path)

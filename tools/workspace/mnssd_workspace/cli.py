@@ -45,11 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             return run_command(workspace, options.command, foreground=options.foreground)
         workspace = Workspace(_ROOT, version, ros, verbose=options.verbose)
         set_up(workspace, training=not options.without_training)
-    except WorkspaceError as error:
-        print(f'mnssd: {error}', file=sys.stderr)
-        return 1
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    except (WorkspaceError, OSError) as error:
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         print(f'mnssd: {DISK_FULL if is_full else error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -24,17 +24,16 @@ import importlib.metadata as metadata, importlib.util as util, re, sys
 print(*(re.sub('[-_.]+', '-', d.metadata['Name'] or '').lower() for d in metadata.distributions()))
 print(*(name for name in sys.argv[1:] if util.find_spec(name)))
 """
-# Option of pip -> option or variable of uv, which does not read the settings of pip.
-_UV_SETTINGS = {
-    'index-url': '--default-index',
-    'extra-index-url': '--index',
-    'find-links': '--find-links',
-    'trusted-host': '--allow-insecure-host',
-    'cert': '--cert',
-    'no-index': '--no-index',
-    'proxy': 'ALL_PROXY',
-    'timeout': 'UV_HTTP_TIMEOUT',
-    'default-timeout': 'UV_HTTP_TIMEOUT',
+# Option of pip -> variable of uv, which does not read the settings of pip, and its separator. Not
+# options of uv: these are logged, and the address of an index can hold a password.
+_UV_VARIABLES = {
+    'index-url': ('UV_DEFAULT_INDEX', ' '),
+    'extra-index-url': ('UV_INDEX', ' '),
+    'find-links': ('UV_FIND_LINKS', ','),
+    'trusted-host': ('UV_INSECURE_HOST', ' '),
+    'proxy': ('ALL_PROXY', ' '),
+    'timeout': ('UV_HTTP_TIMEOUT', ' '),
+    'default-timeout': ('UV_HTTP_TIMEOUT', ' '),
 }
 # The hard-coded folders of the machine where the ROS 2 wheels were built.
 _INCLUDE = re.compile(r'/opt/[^\s";)]*/include/python3\.\d+t?')
@@ -74,8 +73,8 @@ def read_requirements(*groups: str) -> list[str]:
 
 def missing_requirements(requirements: Sequence[str], workspace: Workspace) -> list[str]:
     """Leave out what the Python of a ROS 2 installation, or the system itself, has already."""
-    output = _read_output(workspace, '-c', _LIST_INSTALLED, *_MODULES.values())
-    installed = set(output.split())
+    command: Command = [workspace.python, '-c', _LIST_INSTALLED, *_MODULES.values()]
+    installed = set(workspace.run('install', command).split())
 
     def is_missing(requirement: str) -> bool:
         name = requirement.partition('==')[0]
@@ -84,12 +83,6 @@ def missing_requirements(requirements: Sequence[str], workspace: Workspace) -> l
         return not installed & {name, _MODULES.get(name, name)}
 
     return [requirement for requirement in requirements if is_missing(requirement)]
-
-
-def _read_output(workspace: Workspace, *arguments: str) -> str:
-    """Return what the Python of the workspace prints."""
-    command = [os.fspath(workspace.python), *arguments]
-    return subprocess.run(command, env=workspace.env(), stdout=-1, text=True, check=True).stdout
 
 
 def install_uv(workspace: Workspace) -> None:
@@ -110,7 +103,13 @@ def install(requirements: Sequence[str], workspace: Workspace) -> None:
     :param requirements: a complete set of ``name==version ; marker``.
     """
     remove_half_installed(workspace.site)
-    options, variables = uv_settings(_read_output(workspace, '-m', 'pip', 'config', 'list'))
+    # Not logged, as an index can hold a password.
+    show_config = [os.fspath(workspace.python), '-m', 'pip', 'config', 'list']
+    pip_config = subprocess.run(
+        show_config, env=workspace.env(), capture_output=True, text=True, check=False
+    )
+    options, variables = uv_settings(pip_config.stdout)
+    variables = {k: value for k, value in variables.items() if k not in workspace.environ}
     command: Command = [workspace.venv / 'bin/uv', 'pip', 'install', '--python', workspace.python]
     command += ['--require-hashes', '--constraints', LOCK, '--no-deps', '--no-build-isolation']
     # As with pip, any index may have the file with the right hash.
@@ -129,17 +128,12 @@ def uv_settings(pip_config: str) -> tuple[list[str], dict[str, str]]:
     :param pip_config: what ``pip config list`` prints.
     """
     settings = dict(re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", pip_config, re.M))
-    options: list[str] = []
-    variables: dict[str, str] = {}
-    for key, value in settings.items():
-        setting = _UV_SETTINGS.get(key, '')
-        if setting == '--no-index':
-            options += [setting] if value.lower() in ('1', 'true', 'yes', 'on') else []
-        elif setting.startswith('--'):
-            options += [f'{setting}={word}' for word in value.replace('\\n', ' ').split()]
-        elif setting:
-            variables[setting] = value
-    return options, variables
+    is_offline = settings.get('no-index', '').lower() in ('1', 'true', 'yes', 'on')
+    variables = {'SSL_CERT_FILE': settings['cert']} if 'cert' in settings else {}
+    for key, (variable, separator) in _UV_VARIABLES.items():
+        if key in settings:
+            variables[variable] = separator.join(settings[key].replace('\\n', ' ').split())
+    return ['--no-index'] if is_offline else [], variables
 
 
 def remove_half_installed(site: Path) -> list[str]:

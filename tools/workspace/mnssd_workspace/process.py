@@ -66,14 +66,10 @@ def explain_failure(output: str) -> str:
 
 
 def run_logged(
-    command: Command,
-    log: Path,
-    env: Mapping[str, str],
-    *,
-    verbose: bool = False,
-) -> None:
+    command: Command, log: Path, env: Mapping[str, str], *, verbose: bool = False
+) -> str:
     """
-    Run a command and append its output to a log file.
+    Run a command, append its output to a log file, and return it.
 
     :param verbose: show the output as well.
     :raises WorkspaceError: if it fails, with the cause where the output shows a known one.
@@ -109,6 +105,7 @@ def run_logged(
             f'{Path(words[0]).name} failed with status {process.returncode}; the complete output '
             f'is in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
         )
+    return output
 
 
 def run_in_foreground(

@@ -152,7 +152,7 @@ def run_steps(workspace: Workspace, steps: Steps, *, training: bool) -> None:
 
     def build(name: str, *packages: str) -> None:
         title = f'colcon build of {" and ".join(packages)}'
-        inputs = [text for name in packages for text in package_inputs(workspace.source(name))]
+        inputs = [text for p in packages for text in package_inputs(workspace.source(p))]
         outputs = [workspace.root / f'install/{p}/share/{p}/package.xml' for p in packages]
         steps.run(name, title, inputs, lambda: build_packages(packages, workspace), outputs)
 

@@ -48,15 +48,15 @@ class Workspace:
         """Return the source folder of a ROS package."""
         return self.root / ('interfaces/vision_msgs' if package == 'vision_msgs' else package)
 
-    def run(self, log: str, command: Command, **env: str) -> None:
+    def run(self, log: str, command: Command, **env: str) -> str:
         """
-        Run a command in the environment of the workspace.
+        Run a command in the environment of the workspace; return its output.
 
         :param log: name of the log file.
         :param env: further environment variables.
         """
         path = self.root / 'log' / 'workspace' / f'{log}.log'
-        run_logged(command, path, self.env() | env, verbose=self.verbose)
+        return run_logged(command, path, self.env() | env, verbose=self.verbose)
 
     def paths(self) -> dict[str, list[str]]:
         """List what the workspace, as far as it is built, puts in front of each variable."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 import re
+from types import SimpleNamespace
 from typing import Any
 
 from mnssd_workspace import install
@@ -62,8 +63,12 @@ def test_torch_is_in_training_alone() -> None:
 class Recorder(Workspace):
     """A workspace that records commands instead of running them."""
 
-    def run(self, log: str, command: Any, **env: str) -> None:
+    output = ''
+
+    def run(self, log: str, command: Any, **env: str) -> str:
         self.commands = [*getattr(self, 'commands', []), [str(word) for word in command]]
+        self.variables = env
+        return self.output
 
 
 @pytest.fixture
@@ -76,28 +81,36 @@ def workspace(tmp_path: Path) -> Recorder:
 def test_nothing_is_installed_without_its_hash(
     workspace: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(install, '_read_output', lambda *_: "global.find-links='/wheels'\n")
+    config = SimpleNamespace(stdout="global.no-index='1'\nglobal.cert='/a b.crt'\n")
+    monkeypatch.setattr('subprocess.run', lambda *_, **__: config)
     install.install_uv(workspace)
     requirements = Path(workspace.commands[0][-1]).read_text()
     assert re.match(r'uv==[\d.]+ \\\n +--hash=sha256:', requirements)
     install.install(['numpy==1', 'setuptools==2'], workspace)
     assert all('--require-hashes' in command for command in workspace.commands)
-    assert [
-        command[command.index('--find-links=/wheels') :] for command in workspace.commands[1:]
-    ] == [
-        ['--find-links=/wheels', 'setuptools==2'],
-        ['--find-links=/wheels', 'numpy==1', 'setuptools==2'],
+    assert [command[command.index('--no-index') :] for command in workspace.commands[1:]] == [
+        ['--no-index', 'setuptools==2'],
+        ['--no-index', 'numpy==1', 'setuptools==2'],
     ]
+    assert workspace.variables == {'SSL_CERT_FILE': '/a b.crt'}
 
 
 def test_settings_of_pip_are_passed_to_uv() -> None:
     config = (
-        ":env:.cert='/x.crt'\n:env:.default-timeout='180'\n:env:.disable-pip-version-check='1'\n"
-        "global.extra-index-url='\\nhttps://a/simple\\nhttps://b/simple'\nglobal.no-index='false'\n"
+        ":env:.cert='/a b.crt'\n:env:.default-timeout='180'\nglobal.no-index='false'\n"
+        "global.index-url='https://user:secret@host/simple'\n"
+        "global.extra-index-url='\\nhttps://a/simple\\nhttps://b/simple'\n"
+        "install.find-links='/wheels /more'\n:env:.disable-pip-version-check='1'\n"
     )
     assert uv_settings(config) == (
-        ['--cert=/x.crt', '--index=https://a/simple', '--index=https://b/simple'],
-        {'UV_HTTP_TIMEOUT': '180'},
+        [],
+        {
+            'SSL_CERT_FILE': '/a b.crt',
+            'UV_DEFAULT_INDEX': 'https://user:secret@host/simple',
+            'UV_INDEX': 'https://a/simple https://b/simple',
+            'UV_FIND_LINKS': '/wheels,/more',
+            'UV_HTTP_TIMEOUT': '180',
+        },
     )
     assert uv_settings("install.no-index='true'\n") == (['--no-index'], {})
     assert uv_settings('') == ([], {})
@@ -106,7 +119,7 @@ def test_settings_of_pip_are_passed_to_uv() -> None:
 def test_what_ros_or_the_system_has_is_not_installed(
     workspace: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(install, '_read_output', lambda *_: 'numpy catkin-pkg\ncv2\n')
+    workspace.output = 'numpy catkin-pkg\ncv2\n'
     monkeypatch.setattr('shutil.which', lambda name, path: name if name == 'cmake' else None)
     pins = ['catkin-pkg==1', 'cmake==1', 'empy==1', 'ninja==1', 'numpy==2 ; python_version < "3"']
     assert missing_requirements([*pins, 'opencv-python-headless==5'], workspace) == [
