@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
             'bundle',
             'detector',
@@ -53,10 +53,10 @@ LAYERS = {
             'text',
         },
         'overlay': {'ssd'},
-        'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
         'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'serialization': {'errors'},
         'self_test': {
             'bundle',
             'detector',
@@ -67,7 +67,7 @@ LAYERS = {
             'matching',
             'ssd',
         },
-        'ssd': {'errors', 'plain'},
+        'ssd': {'errors', 'serialization'},
         'text': set(),
         'thermal': set(),
     },
@@ -140,7 +140,7 @@ SHARED = {
     'files',
     'image_file',
     'matching',
-    'plain',
+    'serialization',
     'ssd',
     'text',
 }

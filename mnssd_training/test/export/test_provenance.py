@@ -9,7 +9,7 @@ import subprocess
 from mnssd_training.config import Experiment, load_experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.data import Sample
-from mnssd_training.export.provenance import dataset_digest, git_commit, told_experiment
+from mnssd_training.export.provenance import dataset_digest, git_commit, public_experiment
 import numpy as np
 import pytest
 
@@ -17,10 +17,10 @@ import pytest
 
 
 def test_no_experiment() -> None:
-    assert told_experiment({}) == {}
+    assert public_experiment({}) == {}
 
 
-def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
+def test_the_public_part_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
     whole = experiment(
         data__root='/home/somebody/flights/hit_uav',
         data__val_split='/home/somebody/lists/val.txt',
@@ -29,7 +29,7 @@ def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) ->
         logging__root='/home/somebody/runs',
         model__backbone='timm/mobilenetv3_large_100',
     )
-    told = told_experiment(whole.model_dump(mode='json'))
+    told = public_experiment(whole.model_dump(mode='json'))
     assert 'somebody' not in json.dumps(told)
     assert told['data']['root'] == 'hit_uav'
     assert told['data']['val_split'] == 'val.txt'
@@ -42,7 +42,7 @@ def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) ->
 def test_fingerprint_of_an_experiment_with_variables() -> None:
     overrides = ('training.accelerator=${ACC}', 'initial.backbone_weights=${WEIGHTS}')
     whole = load_experiment('smoke', overrides, {'ACC': 'cpu', 'WEIGHTS': 'imagenet'})
-    assert told_experiment(to_stored(whole))['fingerprint'] == fingerprint(whole)
+    assert public_experiment(to_stored(whole))['fingerprint'] == fingerprint(whole)
 
 
 def test_further_data_sets_and_other_computers() -> None:
@@ -50,7 +50,7 @@ def test_further_data_sets_and_other_computers() -> None:
         'root': 'C:\\Users\\somebody\\cars',
         'more': [{'root': '/home/somebody/sea/'}, {'root': 'birds'}],
     }
-    told = told_experiment({'data': data})
+    told = public_experiment({'data': data})
     assert told == {'data': {'root': 'cars', 'more': [{'root': 'sea'}, {'root': 'birds'}]}}
 
 
