@@ -10,6 +10,7 @@ import math
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
+from mnssd_training.reporting import chart_image, COLOURS, Line, line_chart
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.optimizer import set_learning_rate
 from mnssd_training.train.state import create_train_state
@@ -129,3 +130,26 @@ def is_flat(losses: NDArray[np.float64], smoothed: NDArray[np.float64]) -> bool:
     # divergence at the end hardly changes: their median is 0.954 times as large.
     noise = np.median(np.abs(np.diff(losses))) / 0.954
     return bool(fall < max(MIN_FALL * abs(smoothed[first]), noise))
+
+
+def plot_lr_range_test(test: LrRangeTest) -> NDArray[np.uint8]:
+    """Plot the loss over the learning rate, as ``(600, 960, 3)`` uint8 RGB."""
+    # A single loss that diverges would flatten the rest of the curve.
+    top = max(float(np.percentile(test.losses, 98)), float(test.smoothed.max())) * 1.05
+    index = int(np.abs(test.rates - test.suggestion).argmin())
+    suggestion = (float(test.rates[index]), float(test.smoothed[index]))
+    lines = [
+        Line(test.rates, test.losses, 'loss', COLOURS[5], width=0.8),
+        Line(test.rates, test.smoothed, 'smoothed', COLOURS[0], width=2.2),
+        Line([], [], '', COLOURS[1], highlight=suggestion),
+    ]
+    chart = line_chart(
+        f'learning rate range test; steepest descent at {test.suggestion:.2e}',
+        'learning rate',
+        'loss',
+        lines,
+        x_range=None,
+        y_range=(0, top),
+        scales=('log', 'linear'),
+    )
+    return chart_image(chart)

@@ -8,7 +8,12 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation import detect_samples, evaluate_detections, SCORING
+from mnssd_training.evaluation import (
+    detect_samples,
+    evaluate_detections,
+    scores_to_json,
+    SCORING,
+)
 from mnssd_training.model import MobileNetSsd, TorchEngine
 from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
 
@@ -24,7 +29,7 @@ def validate(
 
     :param model: in evaluation mode.
     :param progress: is called with the number of images done since the last call.
-    :return: see :func:`evaluate_detections`, and the detections of each image; the same on all
+    :return: see :func:`scores_to_json`, and the detections of each image; the same on all
         ranks.
     """
     rank, world_size = fabric.global_rank, fabric.world_size
@@ -39,7 +44,9 @@ def validate(
     shares = all_gather_objects(fabric, share)
     detections = [shares[index % world_size][index // world_size] for index in range(len(samples))]
     # Computed on one rank, so that all compare the same bits.
-    metrics = evaluate_detections(samples, detections, detector.class_names) if rank == 0 else None
+    metrics = None
+    if rank == 0:
+        metrics = scores_to_json(evaluate_detections(samples, detections, detector.class_names))
     return fabric.broadcast(metrics), detections
 
 
