@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 import logging
 from pathlib import Path
+import re
 import sys
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, to_stored
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_PARAM_LENGTH = 500  # characters that every MLflow server accepts
+MLFLOW_STATUS = {'success': 'FINISHED', 'failed': 'FAILED', 'preempted': 'KILLED'}
+
+FinalStatus = Literal['success', 'failed', 'preempted']
 
 
 class MetricsLogger(Protocol):
@@ -25,8 +29,8 @@ class MetricsLogger(Protocol):
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
         """Log an ``(H, W, 3)`` RGB image."""
 
-    def close(self) -> None:
-        """Flush and close."""
+    def close(self, status: FinalStatus) -> None:
+        """Flush, and record how the run ended."""
 
 
 class TensorBoardLogger:
@@ -46,8 +50,8 @@ class TensorBoardLogger:
         """Log an image."""
         self._writer.add_image(name, image, step, dataformats='HWC')
 
-    def close(self) -> None:
-        """Flush and close."""
+    def close(self, status: FinalStatus) -> None:
+        """Flush, and record how the run ended."""
         self._writer.close()
 
 
@@ -70,17 +74,17 @@ class MlflowLogger:
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
         """Log metrics of a step."""
-        # MLflow allows letters, digits, spaces and _-./ in names
-        metrics = {name.replace('@', '_at_'): value for name, value in numbers.items()}
+        # MLflow refuses other characters, which the name of a class may have
+        metrics = {re.sub(r'[^/\w. -]', '_', name): value for name, value in numbers.items()}
         self._mlflow.log_metrics(metrics, step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
         """Log an image."""
         self._mlflow.log_image(image, f'{name}/{step}.png')
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._mlflow.end_run()
+    def close(self, status: FinalStatus) -> None:
+        """Flush, and record how the run ended."""
+        self._mlflow.end_run(MLFLOW_STATUS[status])
 
 
 class WandbLogger:
@@ -107,9 +111,9 @@ class WandbLogger:
         """Log an image."""
         self._run.log({name: self._wandb.Image(image)}, step=step)
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._run.finish()
+    def close(self, status: FinalStatus) -> None:
+        """Flush, and record how the run ended."""
+        self._run.finish(exit_code=int(status != 'success'))
 
 
 def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[MetricsLogger]:

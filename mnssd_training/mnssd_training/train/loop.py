@@ -68,9 +68,7 @@ def train(
         log = stack.enter_context(
             open_log(run / 'train.log' if rank_zero_folder else None, quiet=not progress)
         )
-        reporter = stack.enter_context(
-            closing(Reporter(rank_zero_folder, state, show_progress=progress))
-        )
+        reporter = stack.enter_context(Reporter(rank_zero_folder, state, show_progress=progress))
         for line in filter(None, (lock_warning, *renamed_files, *state.warnings)):
             log.warning(f'warning: {line}')
         for line in run_summary(state, resume_point):

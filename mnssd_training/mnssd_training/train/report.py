@@ -8,7 +8,8 @@ from typing import Any
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import load_image
-from mnssd_training.train.loggers import flatten_numbers, open_loggers
+from mnssd_training.train.interrupt import Preempted
+from mnssd_training.train.loggers import FinalStatus, flatten_numbers, open_loggers
 from mnssd_training.train.progress import RunningMean
 from mnssd_training.train.run_folder import RunFolder
 from mnssd_training.train.state import TrainState
@@ -171,11 +172,17 @@ class Reporter:
                     f'val/{sample.name}', np.concatenate(pair, axis=1), self._state.progress.step
                 )
 
-    def close(self) -> None:
-        """Close the progress bar and flush the loggers."""
+    def __enter__(self) -> 'Reporter':
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the progress bar, and tell the loggers how the run ended."""
         self._bar.close()
+        status: FinalStatus = 'failed' if error else 'success'
+        if error and issubclass(error, Preempted):
+            status = 'preempted'
         for logger in self._loggers:
-            logger.close()
+            logger.close(status)
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._folder:
