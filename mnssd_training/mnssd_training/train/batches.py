@@ -116,7 +116,7 @@ def read_steps(
         warnings.filterwarnings('ignore', 'This DataLoader will create')
         loader = DataLoader(
             dataset,
-            batch_sampler=micro_batch_keys(plan, start, rank, world_size, size_at),  # type: ignore[arg-type]
+            batch_sampler=micro_batch_keys(plan, start, rank, world_size, size_at),
             num_workers=workers,
             collate_fn=collate,
             pin_memory=device.type == 'cuda',

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from mnssd_training.config import Experiment
 from mnssd_training.config.fingerprint import fingerprint
-from mnssd_training.model.cost import cost
+from mnssd_training.model.cost import estimate_cost
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.run_folder import ResumePoint
 from mnssd_training.train.schedule import input_sizes
@@ -27,7 +27,7 @@ def run_summary(state: TrainState, resume_point: ResumePoint | None) -> Iterator
     micro_batch = plan.batch_size // plan.grad_accum_steps // world_size
     moments = {'adamw': 2, 'sgd': 1}[experiment.optimizer.name]
     train_size = experiment.input.train_size
-    yield from str(cost(state.network, micro_batch, train_size, moments)).splitlines()
+    yield from str(estimate_cost(state.network, micro_batch, train_size, moments)).splitlines()
     yield f'input {_format_size(spec.input_size)} by {spec.resize}, {spec.num_priors} priors'
     sizes = input_sizes(plan.num_steps, experiment)
     if len(sizes) > 3:

@@ -11,8 +11,8 @@ from mnssd_perception.text import mask_secrets
 from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model, MobileNetSsd, TorchEngine
-from mnssd_training.model.unfold import recover_weights
-from mnssd_training.model.weights import load_matching
+from mnssd_training.model.onnx_weights import recover_weights
+from mnssd_training.model.weights import load_matching_layers
 from mnssd_training.train.checkpoint import load_checkpoint
 import numpy as np
 from pydantic import ValidationError
@@ -65,17 +65,19 @@ def load_initial_weights(
     :raises CheckpointError: if no layer matches.
     """
     try:
-        match = load_matching(model, initial.weights)
+        result = load_matching_layers(model, initial.weights)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from error
-    summary = f'{source}: loaded {match.share:.0%} of the weights'
-    if match.fresh:
-        summary += f'; {len(match.fresh)} layers start from scratch, such as {match.fresh[0]}'
+    summary = f'{source}: loaded {result.loaded_fraction:.0%} of the weights'
+    if result.new_layers:
+        summary += (
+            f'; {len(result.new_layers)} layers start from scratch, such as {result.new_layers[0]}'
+        )
     if initial.spec.class_names != model.spec.class_names:
         summary += f'; its classes differ: {", ".join(initial.spec.class_names)}'
     if initial.spec.feature_maps != model.spec.feature_maps:
         summary += '; its priors differ, so box regression is learnt anew'
-    return mask_secrets(summary), match.share
+    return mask_secrets(summary), result.loaded_fraction
 
 
 def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:

@@ -10,9 +10,10 @@ import logging
 from pathlib import Path
 from signal import SIGTERM
 import time
+from typing import Any
 
 from mnssd_training.config import Experiment
-from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.dataset import derive_seed
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.distributed import destroy_process_group, make_fabric, run_on_rank_zero
 from mnssd_training.train.dry_run import run_summary
@@ -113,7 +114,9 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
                 batches = next_batch(fabric, steps)
                 data_seconds = time.perf_counter() - start
                 # Layers such as dropout draw by the step, however often the run was resumed.
-                torch.manual_seed(seed_of(config.seed, 'step', progress.step, fabric.global_rank))
+                torch.manual_seed(
+                    derive_seed(config.seed, 'step', progress.step, fabric.global_rank)
+                )
                 learning_rate = state.learning_rate_at(progress.step)
                 set_learning_rate(state.optimizer.param_groups, learning_rate)
                 state.optimizer.zero_grad(set_to_none=True)
@@ -134,7 +137,8 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
                 if stop_requests:
                     raise Preempted(stop.signum or SIGTERM)
 
-            metrics, is_best = {}, not val_samples
+            metrics: dict[str, Any] = {}
+            is_best = not val_samples
             is_last = progress.epoch + 1 == plan.epochs
             if val_samples and (
                 is_last or (progress.epoch + 1) % experiment.evaluation.every_epochs == 0

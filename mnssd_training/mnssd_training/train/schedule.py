@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import math
 
 from mnssd_training.config import Experiment, SchedulerConfig
-from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.dataset import derive_seed
 import numpy as np
 
 ONE_CYCLE_START = 1 / 25  # of the peak (Smith and Topin, Super-Convergence, 2018)
@@ -68,7 +68,7 @@ def input_size(step: int, num_steps: int, experiment: Experiment) -> tuple[int, 
             factor = progressive_factor
     low, high = config.multi_scale
     if low < high:
-        factor *= np.random.default_rng(seed_of(config.seed, 'size', step)).uniform(low, high)
+        factor *= np.random.default_rng(derive_seed(config.seed, 'size', step)).uniform(low, high)
     else:
         factor *= low
     if factor == 1.0:

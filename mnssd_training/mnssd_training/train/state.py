@@ -14,11 +14,10 @@ from mnssd_training.config.fingerprint import what_counts
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.sources import read_splits, Splits
 from mnssd_training.errors import CheckpointError, DatasetError
-from mnssd_training.layouts import spec_of
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, check_grids, MobileNetSsd
-from mnssd_training.model.unfold import measure_norms
-from mnssd_training.priors import spec_at
+from mnssd_training.model.onnx_weights import recalibrate_batch_norms
+from mnssd_training.priors import make_spec, resize_spec
 from mnssd_training.train.batches import BatchPlan, plan_batches, read_steps, Steps
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.ema import Ema
@@ -153,7 +152,7 @@ def create_train_state(fabric: Fabric, experiment: Experiment) -> TrainState:
     splits = read_splits(experiment.data)
     if not splits.train:
         raise DatasetError(experiment.data.root, 'expected at least one training image, got none')
-    spec = spec_of(experiment, splits.train, splits.class_names)
+    spec = make_spec(experiment, splits.train, splits.class_names)
     dataset = TrainingSet(
         splits.train, spec, experiment.augmentation, experiment.matching, config.seed
     )
@@ -162,12 +161,12 @@ def create_train_state(fabric: Fabric, experiment: Experiment) -> TrainState:
     plan = plan_batches(experiment, len(splits.train), fabric.world_size)
     for size in input_sizes(plan.num_steps, experiment):
         if size != spec.input_size:
-            check_grids(network, spec_at(spec, size))
+            check_grids(network, resize_spec(spec, size))
     network = fabric.to_device(network)
 
     @cache
     def priors_at(size: tuple[int, int]) -> torch.Tensor:
-        return torch.from_numpy(generate_priors(spec_at(spec, size)).copy()).to(fabric.device)
+        return torch.from_numpy(generate_priors(resize_spec(spec, size)).copy()).to(fabric.device)
 
     ema = Ema(network, config.ema_decay, config.ema_warmup)
     compiled = torch.compile(network) if config.compile else network
@@ -210,7 +209,7 @@ def _build_network(
         summary, share = load_initial_weights(network, source, initial)
         (notes if share >= EXPECTED_SHARE else cautions).append(summary)
         if initial.is_unfolded:
-            measure_norms(network, _sample_images(dataset, experiment))
+            recalibrate_batch_norms(network, _sample_images(dataset, experiment))
     network.backbone.checkpointing = config.gradient_checkpointing
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
