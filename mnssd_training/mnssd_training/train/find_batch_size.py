@@ -11,7 +11,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import Batch, collate
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.schedule import input_sizes
-from mnssd_training.train.state import create_train_state, TrainState
+from mnssd_training.train.state import TrainState
 from mnssd_training.train.step import forward_backward
 import torch
 
@@ -43,7 +43,7 @@ def measure_batch_sizes(experiment: Experiment, limit: int) -> Iterator[BatchCos
     single = {'batch_size': 1, 'grad_accum_steps': 1, 'devices': 1, 'nodes': 1, 'compile': False}
     config = experiment.training.model_copy(update=single)
     experiment = experiment.model_copy(update={'training': config})
-    state = create_train_state(make_fabric(config), experiment)
+    state = TrainState(make_fabric(config), experiment)
     state.model.train()
     device, dataset = state.fabric.device, state.dataset
     size = max(input_sizes(state.plan.num_steps, experiment), key=math.prod)

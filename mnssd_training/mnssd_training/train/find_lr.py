@@ -13,7 +13,7 @@ from mnssd_training.errors import TrainingError
 from mnssd_training.reporting import chart_image, COLOURS, Line, line_chart
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.optimizer import set_learning_rate
-from mnssd_training.train.state import create_train_state
+from mnssd_training.train.state import TrainState
 from mnssd_training.train.step import clip_gradients, forward_backward, next_batch
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def lr_range_test(
             f'got {min_lr:g}, {max_lr:g} and {num_steps}'
         )
     fabric = make_fabric(experiment.training)
-    state = create_train_state(fabric, experiment)
+    state = TrainState(fabric, experiment)
     plan = replace(state.plan, epochs=math.ceil(num_steps / state.plan.steps_per_epoch))
     rates = np.geomspace(min_lr, max_lr, num_steps)
     losses: list[float] = []

@@ -8,9 +8,8 @@ from mnssd_perception.errors import MnssdError
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
 from mnssd_training.loss import count_positives
-from mnssd_training.train.batches import Steps
 from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
-from mnssd_training.train.state import TrainState
+from mnssd_training.train.state import Steps, TrainState
 import torch
 
 

@@ -16,7 +16,7 @@ from mnssd_training.errors import CheckpointError
 from mnssd_training.model import TorchEngine
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.initial_weights import read_initial_weights
-from mnssd_training.train.state import create_train_state
+from mnssd_training.train.state import TrainState
 import numpy as np
 import onnx
 import pytest
@@ -37,7 +37,7 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
         'initial.checkpoint': SHIPPED,
         'priors.strides': '[8, 16, 32, 64]', 'priors.priors_per_cell': '[5, 4, 3, 3]',
     })  # fmt: skip
-    state = create_train_state(make_fabric(wanted.training), wanted)
+    state = TrainState(make_fabric(wanted.training), wanted)
     assert any(note.startswith(f'{SHIPPED}: loaded 100% of the weights') for note in state.notes)
     model = state.network.eval()
     engine = open_engine(open_bundle(SHIPPED), 'onnxruntime')

@@ -7,7 +7,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.model import MobileNetSsd
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.optimizer import make_optimizer, set_learning_rate
-from mnssd_training.train.state import create_train_state
+from mnssd_training.train.state import TrainState
 import pytest
 import torch
 
@@ -15,7 +15,7 @@ Make = Callable[..., Experiment]
 
 
 def network_of(experiment: Experiment) -> MobileNetSsd:
-    return create_train_state(make_fabric(experiment.training), experiment).network
+    return TrainState(make_fabric(experiment.training), experiment).network
 
 
 def placed(model: MobileNetSsd, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
