@@ -24,7 +24,7 @@ class MetricsLogger(Protocol):
     """Where metrics go, beside ``metrics.jsonl``."""
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
+        """Log metrics."""
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
         """Log an ``(H, W, 3)`` RGB image."""
@@ -33,7 +33,7 @@ class MetricsLogger(Protocol):
         """Flush, and record how the run ended."""
 
 
-class TensorBoardLogger:
+class _TensorBoardLogger:
     """Writes events to ``tensorboard/`` in the run folder."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
@@ -42,20 +42,17 @@ class TensorBoardLogger:
         self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log an image."""
         self._writer.add_image(name, image, step, dataformats='HWC')
 
     def close(self, status: FinalStatus) -> None:
-        """Flush, and record how the run ended."""
         self._writer.close()
 
 
-class MlflowLogger:
+class _MlflowLogger:
     """Writes to a run on an MLflow server or in a folder; a resumed run continues it."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
@@ -73,21 +70,18 @@ class MlflowLogger:
         self._mlflow = mlflow
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
         # MLflow refuses other characters, which the name of a class may have
         metrics = {re.sub(r'[^/\w. -]', '_', name): value for name, value in numbers.items()}
         self._mlflow.log_metrics(metrics, step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log an image."""
         self._mlflow.log_image(image, f'{name}/{step}.png')
 
     def close(self, status: FinalStatus) -> None:
-        """Flush, and record how the run ended."""
         self._mlflow.end_run(MLFLOW_STATUS[status])
 
 
-class WandbLogger:
+class _WandbLogger:
     """Writes to a run of Weights & Biases; a resumed run continues it."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
@@ -104,15 +98,12 @@ class WandbLogger:
         )
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
         self._run.log(dict(numbers), step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log an image."""
         self._run.log({name: self._wandb.Image(image)}, step=step)
 
     def close(self, status: FinalStatus) -> None:
-        """Flush, and record how the run ended."""
         self._run.finish(exit_code=int(status != 'success'))
 
 
@@ -126,9 +117,9 @@ def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[Metric
     """
     config = experiment.logging
     choices: dict[str, tuple[object, Any]] = {
-        'tensorboard': (config.tensorboard, TensorBoardLogger),
-        'mlflow': (config.mlflow, MlflowLogger),
-        'wandb': (config.wandb, WandbLogger),
+        'tensorboard': (config.tensorboard, _TensorBoardLogger),
+        'mlflow': (config.mlflow, _MlflowLogger),
+        'wandb': (config.wandb, _WandbLogger),
     }
     loggers: list[MetricsLogger] = []
     for name, (is_enabled, logger_class) in choices.items():
