@@ -85,7 +85,7 @@ def one(tiny: Callable[..., Experiment], tmp_path: Path) -> Path:
     return tmp_path / 'one'
 
 
-def test_two_processes_train_what_one_trains(
+def test_two_processes_train_the_weights_of_one(
     tiny: Callable[..., Experiment], side_by_side: Side, one: Path, tmp_path: Path
 ) -> None:
     two = tmp_path / 'two'
@@ -95,7 +95,7 @@ def test_two_processes_train_what_one_trains(
     assert (status['status'], status['step']) == ('success', 3)
 
 
-def test_two_parts_train_what_one_trains_where_norms_are_frozen(
+def test_accumulation_trains_the_same_weights_with_frozen_norms(
     tiny: Callable[..., Experiment], side_by_side: Side, tmp_path: Path
 ) -> None:
     """Statistics of parts differ from those of the batch, so there must be none."""
@@ -112,7 +112,7 @@ def test_two_parts_train_what_one_trains_where_norms_are_frozen(
     compare(tmp_path / 'one', both)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(
+def test_run_resumes_with_another_number_of_processes(
     tiny: Callable[..., Experiment], side_by_side: Side, one: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / 'elastic'
@@ -134,7 +134,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.parametrize('what', ['image', 'loss', 'checkpoint'])
-def test_what_one_process_meets_is_raised_in_all(
+def test_error_of_one_rank_is_raised_on_all(
     tiny: Callable[..., Experiment],
     side_by_side: Side,
     hit_uav: Path,

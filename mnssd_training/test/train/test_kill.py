@@ -23,7 +23,7 @@ def program() -> dict[str, Any]:
     return runpy.run_path(str(Path(__file__).with_name('kill_and_resume.py')))
 
 
-def test_killed_at_random_moments_and_resumed(
+def test_run_killed_at_random_moments_resumes_bit_identically(
     program: dict[str, Any], hit_uav: Path, tmp_path: Path
 ) -> None:
     changes = [f'data.root={hit_uav}', *program['CHANGES'], 'training.epochs=5']
@@ -34,7 +34,7 @@ def test_killed_at_random_moments_and_resumed(
     assert program['differences'](straight, run) == []
 
 
-def test_a_difference_is_seen(
+def test_comparison_detects_a_difference(
     program: dict[str, Any], tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     for seed in (1, 2):

@@ -45,7 +45,7 @@ def last_of(run: Path) -> Path:
 # --- running ---------------------------------------------------------------------------------
 
 
-def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
+def test_contents_of_a_run_folder(tiny: Make, tmp_path: Path) -> None:
     run = tmp_path / 'deep' / 'run'
     wanted = tiny(
         **{'evaluation.every_epochs': 2, 'training.epochs': 3, 'logging.tensorboard': 'true'}
@@ -102,7 +102,7 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     ],
     ids=['bf16', 'fp16', 'checkpointing', 'grad_accum_steps', 'deterministic'],
 )
-def test_ways_to_train(
+def test_training_options(
     tiny: Make, tmp_path: Path, unscored: None, changes: dict[str, Any]
 ) -> None:
     try:
@@ -118,21 +118,21 @@ def test_ways_to_train(
     assert bool(last.training['scaler']) == (changes.get('training.precision') == 'fp16')
 
 
-def test_a_batch_is_never_larger_than_the_set(tiny: Make, tmp_path: Path, unscored: None) -> None:
+def test_batch_is_never_larger_than_the_training_set(
+    tiny: Make, tmp_path: Path, unscored: None
+) -> None:
     changes = tiny(**{'training.batch_size': 64, 'training.epochs': 1})
     assert train(changes, tmp_path / 'run', progress=False).step == 1
 
 
-def test_without_a_validation_set_the_last_is_the_best(tiny: Make, tmp_path: Path) -> None:
+def test_best_checkpoint_is_the_last_without_a_validation_set(tiny: Make, tmp_path: Path) -> None:
     last = train(tiny(**{'data.val_split': "''"}), tmp_path / 'run', progress=False)
     best = load_checkpoint(tmp_path / 'run' / 'checkpoints' / 'best.pt')
     assert (best.step, best.metrics) == (4, {})
     assert all(torch.equal(best.weights[key], value) for key, value in last.weights.items())
 
 
-def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
-    tiny: Make, tmp_path: Path, unscored: None
-) -> None:
+def test_early_stopping_ends_the_run_for_good(tiny: Make, tmp_path: Path, unscored: None) -> None:
     wanted = tiny(
         **{'training.epochs': 9, 'training.early_stopping_patience': 2,
            'evaluation.every_epochs': 1,
@@ -147,7 +147,7 @@ def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
 
 
 @pytest.mark.parametrize('what', ['loss', 'gradient'])
-def test_what_is_not_finite_names_its_photographs_and_spoils_no_checkpoint(
+def test_non_finite_step_names_its_images_and_is_not_saved(
     tiny: Make,
     at_step: Callable[[int, Callable[..., Any]], None],
     unscored: None,
@@ -179,17 +179,17 @@ def test_what_is_not_finite_names_its_photographs_and_spoils_no_checkpoint(
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_a_photograph_that_cannot_be_read_is_named(
+def test_unreadable_image_is_named(
     tiny: Make, hit_uav: Path, tmp_path: Path, workers: int
 ) -> None:
     root = tmp_path / 'data'
     shutil.copytree(hit_uav, root)
-    spoilt = root / 'JPEGImages' / '0_60_70_0_06611.jpg'
-    spoilt.write_bytes(spoilt.read_bytes()[:9000])
+    truncated = root / 'JPEGImages' / '0_60_70_0_06611.jpg'
+    truncated.write_bytes(truncated.read_bytes()[:9000])
     changes = {'data.root': root, 'training.workers': workers}
     with pytest.raises(DatasetError, match='a JPEG that is cut short') as caught:
         train(tiny(**changes), tmp_path / 'run', progress=False)
-    assert caught.value.path == spoilt
+    assert caught.value.path == truncated
     assert status(tmp_path / 'run')['status'] == 'failed'
 
 
@@ -204,7 +204,7 @@ def test_a_photograph_that_cannot_be_read_is_named(
         ('[gloo] Connection closed by peer', 'another process of this run has ended'),
     ],
 )
-def test_what_torch_says_is_put_in_words(
+def test_errors_of_torch_are_explained(
     tiny: Make,
     at_step: Callable[[int, Callable[..., Any]], None],
     tmp_path: Path,
@@ -221,20 +221,20 @@ def test_what_torch_says_is_put_in_words(
     assert words in status(tmp_path / 'run')['reason']
 
 
-def test_devices_that_are_not_there(tiny: Make, tmp_path: Path) -> None:
+def test_missing_device_is_a_config_error(tiny: Make, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip('there is a GPU')
     with pytest.raises(ConfigError, match=r'training\.accelerator=gpu'):
         train(tiny(**{'training.accelerator': 'gpu'}), tmp_path / 'run', progress=False)
 
 
-def test_a_run_folder_that_cannot_be_made(tiny: Make, tmp_path: Path) -> None:
+def test_run_folder_that_cannot_be_created_is_an_error(tiny: Make, tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(TrainingError, match='cannot be written'):
         train(tiny(), tmp_path / 'file' / 'run', progress=False)
 
 
-def test_a_training_size_that_the_network_cannot_see_is_told_before_the_run(
+def test_unsupported_training_size_is_refused_before_the_run(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(_: object, spec: ModelSpec) -> None:
@@ -246,7 +246,7 @@ def test_a_training_size_that_the_network_cannot_see_is_told_before_the_run(
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_full_disk_is_named_and_keeps_the_last_checkpoint(
+def test_full_disk_is_reported_and_keeps_the_last_checkpoint(
     tiny: Make, small_disk: Callable[..., Any], unscored: None
 ) -> None:
     changes = {'training.batch_size': 1, 'checkpoint.every_steps': 1, 'checkpoint.keep_last': 9}
@@ -262,7 +262,7 @@ def test_a_full_disk_is_named_and_keeps_the_last_checkpoint(
     small_disk(fill)
 
 
-def test_a_second_signal_during_a_save_lets_it_finish(
+def test_second_signal_during_a_save_lets_it_finish(
     tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def write(path: Path, content: bytes) -> None:
@@ -281,7 +281,7 @@ def test_a_second_signal_during_a_save_lets_it_finish(
     assert (told['status'], told['step']) == ('preempted', 1)
 
 
-def test_the_status_is_current_while_it_runs(
+def test_status_is_current_while_training(
     tiny: Make,
     at_step: Callable[[int, Callable[..., Any]], None],
     unscored: None,

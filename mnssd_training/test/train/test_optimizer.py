@@ -26,7 +26,7 @@ def placed(model: MobileNetSsd, optimizer: torch.optim.Optimizer) -> dict[str, d
     return {names[p]: group for p, group in groups}
 
 
-def test_what_is_frozen_is_in_no_group(tiny: Make) -> None:
+def test_frozen_parameters_are_in_no_group(tiny: Make) -> None:
     wanted = tiny(**{'model.frozen_blocks': 4})
     model = network_of(wanted)
     found = placed(model, make_optimizer(model, wanted))
@@ -35,7 +35,7 @@ def test_what_is_frozen_is_in_no_group(tiny: Make) -> None:
     assert len(trained) < len(list(model.parameters()))
 
 
-def test_only_weights_of_convolutions_decay(tiny: Make) -> None:
+def test_only_convolution_weights_decay(tiny: Make) -> None:
     wanted = tiny()
     model = network_of(wanted)
     for name, group in placed(model, make_optimizer(model, wanted)).items():
@@ -44,7 +44,7 @@ def test_only_weights_of_convolutions_decay(tiny: Make) -> None:
         assert group['factor'] == 1.0  # nothing is pretrained
 
 
-def test_a_pretrained_backbone_moves_less_and_its_stem_least(
+def test_pretrained_backbone_has_lower_learning_rates(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = tiny(**{'optimizer.backbone_lr_factor': 0.5, 'optimizer.layer_decay': 0.9})
@@ -76,7 +76,7 @@ def test_a_pretrained_backbone_moves_less_and_its_stem_least(
     ],
     ids=['adamw', 'sgd'],
 )
-def test_the_rule_that_is_asked_for(tiny: Make, changes: dict[str, str], kind: type) -> None:
+def test_optimizer_is_the_configured_one(tiny: Make, changes: dict[str, str], kind: type) -> None:
     wanted = tiny(**changes)
     optimizer = make_optimizer(network_of(wanted), wanted)
     assert isinstance(optimizer, kind)

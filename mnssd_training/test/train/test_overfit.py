@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_it_overfits_four_real_photographs(
+def test_training_overfits_four_real_images(
     experiment: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     wanted = experiment(

@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, spoilt or finished, and what goes on from them."""
+"""Runs that are stopped, killed, truncated or finished, and what goes on from them."""
 
 from collections.abc import Callable
 import json
@@ -55,7 +55,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(('save_every', 'failing'), [(1, 4), (2, 3), (3, 7)])
-def test_a_resumed_run_ends_with_the_same_bits(
+def test_resumed_run_is_bit_identical(
     tiny: Make,
     at_step: Callable[[int, Callable[..., Any]], None],
     unscored: None,
@@ -91,7 +91,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
             assert [row[name] for row in here] == [row[name] for row in there]
 
 
-def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
+def test_run_stopped_during_evaluation_resumes_with_the_evaluation(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stop = StopRequest()
@@ -113,7 +113,7 @@ def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
 
 
 @pytest.mark.parametrize('step', [0, 1], ids=['within', 'at the end of an epoch'])
-def test_a_signal_lets_the_step_finish(
+def test_signal_lets_the_step_finish(
     tiny: Make,
     at_step: Callable[[int, Callable[..., Any]], None],
     unscored: None,
@@ -145,7 +145,7 @@ def finished(tiny: Make, unscored: None, tmp_path: Path) -> Path:
     return tmp_path / 'finished'
 
 
-def test_a_finished_run_is_resumed_to_itself(tiny: Make, finished: Path) -> None:
+def test_resuming_a_finished_run_changes_nothing(tiny: Make, finished: Path) -> None:
     before = last_of(finished).read_bytes()
     again = train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
     assert again.metrics == SCORES
@@ -154,7 +154,7 @@ def test_a_finished_run_is_resumed_to_itself(tiny: Make, finished: Path) -> None
     assert status(finished)['status'] == 'success'
 
 
-def test_a_run_with_variables_is_resumed(
+def test_run_with_environment_variables_resumes(
     tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in {'ACC': 'cpu', 'MON': 'ap', 'RID': 'mine', 'SPLIT': 'train'}.items():
@@ -173,21 +173,19 @@ def test_a_run_with_variables_is_resumed(
     assert train(wanted, tmp_path / 'run', resume=True, progress=False).step == 2
 
 
-def test_a_checkpoint_goes_on_in_another_folder(
-    tiny: Make, finished: Path, tmp_path: Path
-) -> None:
+def test_checkpoint_resumes_in_another_folder(tiny: Make, finished: Path, tmp_path: Path) -> None:
     wanted = tiny(**{'training.epochs': 1, 'training.workers': 1, 'checkpoint.keep_last': 1})
     last = train(wanted, tmp_path / 'new', resume=str(last_of(finished)), progress=False)
     assert last.step == 2
     assert status(tmp_path / 'new')['status'] == 'success'
 
 
-def test_a_run_is_never_written_over(tiny: Make, finished: Path) -> None:
+def test_run_is_never_overwritten(tiny: Make, finished: Path) -> None:
     with pytest.raises(CheckpointError, match='already holds a run; continue it with --resume'):
         train(tiny(**{'training.epochs': 1}), finished, progress=False)
 
 
-def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
+def test_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
     other = tiny(**{'training.epochs': 5, 'loss.smooth_l1_beta': 0.5})
     with pytest.raises(
         CheckpointError,
@@ -197,7 +195,7 @@ def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) 
         train(other, finished, resume=True, progress=False)
 
 
-def test_a_data_set_that_was_changed_is_noticed(
+def test_changed_dataset_is_not_resumed(
     tiny: Make, finished: Path, hit_uav: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / 'data'
@@ -210,7 +208,7 @@ def test_a_data_set_that_was_changed_is_noticed(
 
 
 @pytest.mark.parametrize(
-    'spoil',
+    'corrupt',
     [
         lambda training: training.pop('optimizer'),
         lambda training: training['model'].popitem(),
@@ -220,18 +218,18 @@ def test_a_data_set_that_was_changed_is_noticed(
     ],
     ids=['no optimizer', 'no weight', 'other optimizer', 'no step', 'no progress'],
 )
-def test_state_that_does_not_fit_is_not_resumed(
-    tiny: Make, finished: Path, spoil: Callable[[dict[str, Any]], Any]
+def test_mismatched_state_is_not_resumed(
+    tiny: Make, finished: Path, corrupt: Callable[[dict[str, Any]], Any]
 ) -> None:
     checkpoint: Checkpoint = load_checkpoint(last_of(finished))
     assert checkpoint.training is not None
-    spoil(checkpoint.training)
+    corrupt(checkpoint.training)
     save_checkpoint(last_of(finished), checkpoint)
     with pytest.raises(CheckpointError, match='its state does not fit this network'):
         train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
 
 
-def test_a_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: Path) -> None:
+def test_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: Path) -> None:
     best = str(finished / 'checkpoints' / 'best.pt')
     with pytest.raises(CheckpointError, match='holds weights only, nothing to resume from; start'):
         train(tiny(**{'training.epochs': 1}), tmp_path / 'new', resume=best, progress=False)
@@ -240,7 +238,7 @@ def test_a_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: 
 # --- fine-tuning -----------------------------------------------------------------------------
 
 
-def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+def test_checkpoint_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
     path = finished / 'checkpoints' / 'best.pt'
     changes = {'initial.checkpoint': path, 'optimizer.learning_rate': 1e-12}
     last = train(tiny(**changes), tmp_path / 'tuned', progress=False).build()
@@ -256,7 +254,7 @@ def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -
     assert f'INFO note: {path}: ' in line
 
 
-def test_less_than_half_of_the_weights_is_a_warning(
+def test_loading_less_than_half_of_the_weights_is_a_warning(
     tiny: Make, finished: Path, tmp_path: Path
 ) -> None:
     path = finished / 'checkpoints' / 'best.pt'
@@ -267,7 +265,7 @@ def test_less_than_half_of_the_weights_is_a_warning(
     assert f'WARNING warning: {path}: ' in line
 
 
-def test_another_number_of_threads_is_said(
+def test_another_number_of_threads_is_noted(
     tiny: Make, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def said() -> str:
@@ -279,7 +277,9 @@ def test_another_number_of_threads_is_said(
     assert 'note: the checkpoint was computed with 1 threads, now there are 3: ' in said()
 
 
-def test_a_run_that_cannot_be_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+def test_unusable_initial_checkpoint_is_refused(
+    tiny: Make, finished: Path, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         train(tiny(**{'initial.checkpoint': 'gone.pt'}), tmp_path / 'run', progress=False)
     path = finished / 'checkpoints' / 'best.pt'

@@ -65,7 +65,7 @@ def status(run: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=['SIGTERM', 'SIGINT']
 )
-def test_a_signal_to_all_processes_saves_and_leaves_in_order(
+def test_signal_to_all_processes_saves_a_checkpoint(
     hit_uav: Path, run: Path, number: signal.Signals, code: int
 ) -> None:
     child = begin(hit_uav, run)
@@ -81,7 +81,7 @@ def test_a_signal_to_all_processes_saves_and_leaves_in_order(
     )
 
 
-def test_a_worker_that_is_killed_is_told_in_words(hit_uav: Path, run: Path) -> None:
+def test_killed_worker_is_explained(hit_uav: Path, run: Path) -> None:
     child = begin(hit_uav, run)
     workers = Path(f'/proc/{child}/task/{child}/children').read_text().split()
     assert len(workers) == 2
