@@ -12,15 +12,10 @@ Key = tuple[int, int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """
-    How the images of a run are divided into batches; the same for any number of processes.
-
-    :ivar num_samples: of the training set.
-    :ivar batch_size: images of a step, on all devices together.
-    """
+    """How the images of a run are divided into batches; the same for any number of processes."""
 
     num_samples: int
-    batch_size: int
+    batch_size: int  # on all devices together
     epochs: int
     grad_accum_steps: int
     seed: int

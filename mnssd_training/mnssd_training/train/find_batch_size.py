@@ -21,16 +21,11 @@ NEARLY = 0.95  # of the best speed
 
 @dataclass(frozen=True)
 class BatchCost:
-    """
-    Speed and memory of a training step.
-
-    :ivar images_per_second: without loading the images.
-    :ivar memory: peak, bytes: of a GPU, that of its tensors; of a CPU, that of the process.
-    """
+    """Speed and memory of a training step."""
 
     batch_size: int
-    images_per_second: float
-    memory: int
+    images_per_second: float  # without loading the images
+    memory: int  # peak, bytes: of the tensors on a GPU, of the process on a CPU
 
 
 def measure_batch_sizes(experiment: Experiment, limit: int) -> Iterator[BatchCost]:

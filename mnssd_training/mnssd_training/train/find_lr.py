@@ -27,21 +27,13 @@ MIN_FALL = 0.05  # of the loss: one that falls by less does not learn
 
 @dataclass(frozen=True)
 class LrRangeTest:
-    """
-    Losses while the learning rate rises.
-
-    :ivar rates: ``(N,)`` float64, rising.
-    :ivar losses: ``(N,)`` float64, of each step.
-    :ivar smoothed: ``(N,)`` float64, their moving average.
-    :ivar suggestion: the learning rate at which the loss falls most steeply.
-    :ivar is_flat: the loss falls by no more than its noise, so the suggestion means nothing.
-    """
+    """Losses while the learning rate rises; arrays are ``(N,)``, an element per step."""
 
     rates: NDArray[np.float64]
     losses: NDArray[np.float64]
-    smoothed: NDArray[np.float64]
-    suggestion: float
-    is_flat: bool = False
+    smoothed: NDArray[np.float64]  # moving average of the losses
+    suggestion: float  # the learning rate at which the loss falls most steeply
+    is_flat: bool = False  # the loss falls by no more than its noise: ignore the suggestion
 
 
 def lr_range_test(
@@ -105,12 +97,7 @@ def smooth(losses: list[float]) -> NDArray[np.float64]:
 
 
 def steepest_descent(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float:
-    """
-    Find the learning rate at which the loss falls most steeply before its minimum.
-
-    :param rates: ``(N,)`` rising, N at least 2.
-    :param smoothed: ``(N,)`` losses.
-    """
+    """Find the learning rate at which the loss falls most steeply before its minimum (N >= 2)."""
     first = min(MIN_STEPS, len(rates) // 4)  # an average of few losses jumps
     slope = np.gradient(smoothed, np.log(rates))[first:]
     minimum = int(smoothed[first:].argmin())
@@ -118,12 +105,7 @@ def steepest_descent(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) 
 
 
 def is_flat(losses: NDArray[np.float64], smoothed: NDArray[np.float64]) -> bool:
-    """
-    Tell whether the loss falls at no learning rate by more than its noise.
-
-    :param losses: ``(N,)`` of each step, N at least 2.
-    :param smoothed: ``(N,)``, their moving average.
-    """
+    """Tell whether the loss falls at no learning rate by more than its noise (N >= 2)."""
     first = min(MIN_STEPS, len(losses) // 4)  # as for the steepest descent
     fall = smoothed[first] - smoothed[first:].min()
     # Standard deviation of one loss by the differences of neighbours, which a trend or a

@@ -22,11 +22,7 @@ MIN_SCORE = 0.3  # of the detections in logged images
 
 @dataclass
 class Throughput:
-    """
-    Speed of some steps.
-
-    :ivar data_seconds: of them, waiting for images.
-    """
+    """Speed of some steps; ``data_seconds`` is the part of the time spent waiting for images."""
 
     images: int = 0
     seconds: float = 0.0
@@ -51,7 +47,7 @@ class Reporter:
     """
     Reports the progress of a run.
 
-    :param folder: of the run; None to report nothing, on all ranks but 0.
+    :param folder: None to report nothing, on all ranks but 0.
     :param show_progress: show progress bars, if there is a terminal.
     :raises TrainingError: if a logger cannot be opened.
     """
@@ -84,11 +80,7 @@ class Reporter:
         self._step_start = time.perf_counter()
 
     def end_step(self, data_seconds: float) -> None:
-        """
-        Report a step; after a row of metrics, their mean starts anew.
-
-        :param data_seconds: that the step waited for its images.
-        """
+        """Report a step; ``data_seconds`` is how long it waited for its images."""
         progress, plan = self._state.progress, self._state.plan
         now = time.perf_counter()
         for speed in (self._row_speed, self._epoch_speed):
@@ -112,12 +104,7 @@ class Reporter:
         progress.row_mean, self._row_speed = RunningMean(), Throughput()
 
     def end_epoch(self, metrics: dict[str, Any]) -> str:
-        """
-        Report an epoch.
-
-        :param metrics: of its evaluation; empty if there was none.
-        :return: a summary for the user.
-        """
+        """Report an epoch and its evaluation, if any; return a summary for the user."""
         progress = self._state.progress
         self._bar.close()
         row = progress.epoch_mean.means()
@@ -146,11 +133,7 @@ class Reporter:
         self._bar.update(num_images)
 
     def log_images(self, detections: Sequence[Detections]) -> None:
-        """
-        Log the first validation images: ground truth on the left, detections on the right.
-
-        :param detections: of each image.
-        """
+        """Log the first validation images: ground truth on the left, detections on the right."""
         if not self._loggers:
             return
         splits = self._state.splits

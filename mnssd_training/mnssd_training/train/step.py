@@ -14,11 +14,7 @@ import torch
 
 
 def next_batch(fabric: Fabric, steps: Steps) -> list[Batch]:
-    """
-    Read the micro-batches of the next step.
-
-    :raises MnssdError: on all ranks, if one of them cannot read an image.
-    """
+    """Read the micro-batches of the next step; an unreadable image raises on all ranks."""
     batches = next(steps)
     error = batches if isinstance(batches, MnssdError) else None
     raise_on_all_ranks(fabric, error)

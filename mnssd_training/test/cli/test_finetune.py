@@ -1,4 +1,4 @@
-"""``finetune``: every flag of the script before mnssd does what it did."""
+"""``mnssd finetune``: each flag of the script before mnssd does what it did."""
 
 from collections.abc import Sequence
 import json

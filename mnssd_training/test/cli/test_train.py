@@ -1,4 +1,4 @@
-"""The verbs that train, as a user meets them: results, and errors of one line."""
+"""The commands that train: results, and errors of one line."""
 
 from collections.abc import Callable, Iterator
 import io
@@ -120,11 +120,11 @@ def test_dry_run_prints_on_rank_zero(
 ) -> None:
     looked = []
 
-    def rehearse(experiment: Experiment) -> Iterator[str]:
+    def dry_run(experiment: Experiment) -> Iterator[str]:
         yield 'all is well'
         looked.append(experiment)
 
-    monkeypatch.setattr('mnssd_training.train.dry_run.dry_run', rehearse)
+    monkeypatch.setattr('mnssd_training.train.dry_run.dry_run', dry_run)
     monkeypatch.setattr('mnssd_training.train.is_rank_zero', lambda: is_first)
     assert train.main(['smoke', '--dry-run']) == 0
     assert finetune.main(['--dry-run']) == 0

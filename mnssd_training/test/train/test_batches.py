@@ -1,4 +1,4 @@
-"""How the images of a run are dealt out."""
+"""How the images of a run are divided into batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,14 @@ import pytest
 def keys(
     num: int, batch: int, epochs: int, parts: int, world: int = 1, rank: int = 0, start: int = 0
 ) -> list[list[list[Any]]]:
-    """List the parts of each step."""
+    """List the micro-batches of each step."""
     plan = BatchPlan(num, batch, epochs, parts, seed=3)
     found = list(micro_batch_keys(plan, start, rank, world, lambda step: (32, 32 + step)))
     assert len(found) == (plan.num_steps - start) * parts
     return [found[index : index + parts] for index in range(0, len(found), parts)]
 
 
-def whole(steps: list[list[list[Any]]]) -> list[set[Any]]:
+def full_batches(steps: list[list[list[Any]]]) -> list[set[Any]]:
     return [{key for part in step for key in part} for step in steps]
 
 
@@ -40,8 +40,10 @@ def test_batches_do_not_depend_on_processes_and_accumulation(
     num: int, epochs: int, world: int, parts: int, start: int
 ) -> None:
     start = min(start, num // 8 * epochs)
-    alone = whole(keys(num, 8, epochs, 1))
-    shares = [whole(keys(num, 8, epochs, parts, world, rank, start)) for rank in range(world)]
+    alone = full_batches(keys(num, 8, epochs, 1))
+    shares = [
+        full_batches(keys(num, 8, epochs, parts, world, rank, start)) for rank in range(world)
+    ]
     assert all(len(share) == len(alone) - start for share in shares)
     for step, batch in enumerate(alone[start:], start):
         own = [share[step - start] for share in shares]

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there at all."""
+"""Checkpoints are complete or missing, never damaged unnoticed."""
 
 from collections.abc import Callable
 from dataclasses import replace

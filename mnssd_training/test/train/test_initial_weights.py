@@ -1,4 +1,4 @@
-"""The weights that a run begins with, from checkpoints and bundles."""
+"""The weights that a run starts from: checkpoints and bundles."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -109,7 +109,7 @@ def test_bundle_without_usable_network_is_refused(tmp_path: Path) -> None:
 
 
 def with_network(path: Path, change: Callable[[bytes], bytes]) -> Path:
-    """Write a sound bundle of a network that is not."""
+    """Write a valid bundle of a changed network."""
     bundle = open_bundle(SHIPPED)
     artefact = bundle.artefact('onnxruntime')
     assert artefact

@@ -1,4 +1,4 @@
-"""Signals: the first is a wish, the second an order; workers outlive the first."""
+"""Signals: the first requests a stop, the second stops; workers survive the first."""
 
 from collections.abc import Callable
 import os

@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the bits of one that nobody touched."""
+"""A run that is killed repeatedly ends bit-identical to an uninterrupted one."""
 
 from collections.abc import Callable
 import os
@@ -28,10 +28,10 @@ def test_run_killed_at_random_moments_resumes_bit_identically(
 ) -> None:
     changes = [f'data.root={hit_uav}', *program['CHANGES'], 'training.epochs=5']
     experiment = load_experiment('smoke', changes)
-    straight, run = tmp_path / 'straight', tmp_path / 'killed'
-    assert program['wait'](program['train_in_a_process'](experiment, straight)) == 0
+    uninterrupted, run = tmp_path / 'uninterrupted', tmp_path / 'killed'
+    assert program['wait'](program['train_in_a_process'](experiment, uninterrupted)) == 0
     assert program['kill_and_resume'](experiment, run, KILLS, 0.05, random.Random(7)) > 0
-    assert program['differences'](straight, run) == []
+    assert program['differences'](uninterrupted, run) == []
 
 
 def test_comparison_detects_a_difference(

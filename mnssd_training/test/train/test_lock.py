@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process at a time, gone with the process."""
+"""The lock of a run folder: held by one process, released when it ends."""
 
 from collections.abc import Callable
 import errno
@@ -84,7 +84,7 @@ def test_killed_process_releases_the_lock_while_its_workers_live(
 
 
 def test_second_run_in_a_folder_changes_nothing(
-    tiny: Callable[..., Experiment], forked: Forked, unscored: None, tmp_path: Path
+    tiny: Callable[..., Experiment], forked: Forked, without_validation: None, tmp_path: Path
 ) -> None:
     run = tmp_path / 'run'
     train(tiny(**{'training.epochs': 1}), run, progress=False)

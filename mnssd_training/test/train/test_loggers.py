@@ -109,7 +109,7 @@ def mlflow_run(url: str, folder: Path) -> Any:
 @pytest.mark.slow
 def test_mlflow_run_is_killed_resumed_and_finished(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
+    replace_step: Callable[[int, Callable[..., Any]], None],
     mlflow_server: str,
     tmp_path: Path,
 ) -> None:
@@ -120,7 +120,7 @@ def test_mlflow_run_is_killed_resumed_and_finished(
         return forward_backward(*args)
 
     experiment = tiny(**{'logging.mlflow': mlflow_server, 'logging.images': 1})
-    at_step(2, signalled)
+    replace_step(2, signalled)
     with pytest.raises(Preempted):
         train(experiment, folder, progress=False, stop=stop)
     killed = mlflow_run(mlflow_server, folder)
@@ -157,14 +157,14 @@ def test_mlflow_run_is_killed_resumed_and_finished(
 @pytest.mark.slow
 def test_mlflow_run_fails_with_the_training(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
+    replace_step: Callable[[int, Callable[..., Any]], None],
     mlflow_server: str,
     tmp_path: Path,
 ) -> None:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
-    at_step(0, fail)
+    replace_step(0, fail)
     with pytest.raises(ZeroDivisionError):
         train(tiny(**{'logging.mlflow': mlflow_server}), tmp_path / 'run', progress=False)
     assert mlflow_run(mlflow_server, tmp_path / 'run')['info']['status'] == 'FAILED'
@@ -219,7 +219,7 @@ def wandb_records(path: Path) -> Iterator[Any]:
 @pytest.mark.parametrize('is_failing', [False, True], ids=['success', 'failure'])
 def test_wandb_run_is_written_offline(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
+    replace_step: Callable[[int, Callable[..., Any]], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     is_failing: bool,
@@ -230,7 +230,7 @@ def test_wandb_run_is_written_offline(
     folder = tmp_path / 'run'
     experiment = tiny(**{'logging.wandb': 'drones', 'logging.images': 1, 'training.epochs': 1})
     if is_failing:
-        at_step(1, lambda *_: 1 / 0)
+        replace_step(1, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) if is_failing else nullcontext():
         train(experiment, folder, progress=False)
     (path,) = folder.glob('wandb/offline-run-*/*.wandb')

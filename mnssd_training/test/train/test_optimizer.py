@@ -1,4 +1,4 @@
-"""Which weights move how fast, and which decay."""
+"""Learning rates and weight decay of the parameter groups."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,9 @@ def network_of(experiment: Experiment) -> MobileNetSsd:
     return TrainState(make_fabric(experiment.training), experiment).network
 
 
-def placed(model: MobileNetSsd, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+def groups_by_name(
+    model: MobileNetSsd, optimizer: torch.optim.Optimizer
+) -> dict[str, dict[str, Any]]:
     """Find the group of each weight by name."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = [(p, group) for group in optimizer.param_groups for p in group['params']]
@@ -29,7 +31,7 @@ def placed(model: MobileNetSsd, optimizer: torch.optim.Optimizer) -> dict[str, d
 def test_frozen_parameters_are_in_no_group(tiny: Make) -> None:
     wanted = tiny(**{'model.frozen_blocks': 4})
     model = network_of(wanted)
-    found = placed(model, make_optimizer(model, wanted))
+    found = groups_by_name(model, make_optimizer(model, wanted))
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert set(found) == trained
     assert len(trained) < len(list(model.parameters()))
@@ -38,7 +40,7 @@ def test_frozen_parameters_are_in_no_group(tiny: Make) -> None:
 def test_only_convolution_weights_decay(tiny: Make) -> None:
     wanted = tiny()
     model = network_of(wanted)
-    for name, group in placed(model, make_optimizer(model, wanted)).items():
+    for name, group in groups_by_name(model, make_optimizer(model, wanted)).items():
         decays = dict(model.named_parameters())[name].ndim > 1
         assert group['weight_decay'] == (wanted.optimizer.weight_decay if decays else 0.0)
         assert group['factor'] == 1.0  # nothing is pretrained
@@ -52,7 +54,7 @@ def test_pretrained_backbone_has_lower_learning_rates(
     given = wanted.initial.model_copy(update={'backbone_weights': 'imagenet'})
     pretrained = wanted.model_copy(update={'initial': given})
     optimizer = make_optimizer(model, pretrained)
-    found = placed(model, optimizer)
+    found = groups_by_name(model, optimizer)
     blocks = model.backbone.blocks()
     for age, block in enumerate(reversed(blocks)):
         for parameter in block.parameters():

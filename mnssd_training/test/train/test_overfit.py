@@ -1,4 +1,4 @@
-"""The whole training thread learns four real images by heart."""
+"""Training overfits a few real images."""
 
 from collections.abc import Callable
 import json

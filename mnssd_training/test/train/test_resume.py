@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, truncated or finished, and what goes on from them."""
+"""Runs that were stopped, killed, corrupted or finished, and are resumed."""
 
 from collections.abc import Callable
 import json
@@ -16,7 +16,7 @@ import torch
 Make = Callable[..., Experiment]
 AtStep = Callable[[int, Callable[..., Any]], None]
 
-SCORES = {'map50': 0.25, 'coco': {'ap': 0.125}}  # of the fixture unscored
+SCORES = {'map50': 0.25, 'coco': {'ap': 0.125}}  # of the fixture without_validation
 
 
 def rows(run: Path, kind: str = 'epoch') -> list[dict[str, Any]]:
@@ -28,12 +28,12 @@ def status(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / 'status.json').read_text()))
 
 
-def last_of(run: Path) -> Path:
+def newest_checkpoint(run: Path) -> Path:
     return sorted((run / 'checkpoints').glob('step-*.pt'))[-1]
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Compare nested state to the bit."""
+    """Compare nested state bit by bit."""
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
@@ -49,43 +49,46 @@ RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'evaluation.every_e
 
 
 @pytest.fixture(scope='module')
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of eight steps in two epochs that nobody stopped."""
-    return tmp_path_factory.mktemp('straight') / 'run'
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of eight steps in two epochs."""
+    return tmp_path_factory.mktemp('uninterrupted') / 'run'
 
 
 @pytest.mark.parametrize(('save_every', 'failing'), [(1, 4), (2, 3), (3, 7)])
 def test_resumed_run_is_bit_identical(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
-    unscored: None,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
     tmp_path: Path,
-    straight: Path,
+    uninterrupted: Path,
     save_every: int,
     failing: int,
 ) -> None:
     wanted = tiny(**RESUMABLE, **{'checkpoint.every_steps': save_every})
-    if not straight.exists():
-        train(wanted, straight, progress=False)
+    if not uninterrupted.exists():
+        train(wanted, uninterrupted, progress=False)
 
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt
 
     run = tmp_path / 'run'
-    at_step(failing, fail)
+    replace_step(failing, fail)
     with pytest.raises(KeyboardInterrupt):
         train(wanted, run, progress=False)
     assert status(run)['status'] == 'failed'
-    at_step(10**6, fail)
+    replace_step(10**6, fail)
     torch.manual_seed(4711)  # nothing may hang on the state of the process
     train(wanted, run, resume=True, progress=False)
-    one, other = load_checkpoint(last_of(straight)), load_checkpoint(last_of(run))
+    one, other = (
+        load_checkpoint(newest_checkpoint(uninterrupted)),
+        load_checkpoint(newest_checkpoint(run)),
+    )
     assert one.step == other.step == 8
     assert equal(one.weights, other.weights)
     assert equal(one.training, other.training)
     assert [row['step'] for row in rows(run)] == [4, 8]
     for kind, count in (('step', 8), ('epoch', 2)):
-        here, there = rows(run, kind), rows(straight, kind)
+        here, there = rows(run, kind), rows(uninterrupted, kind)
         assert len(here) == len(there) == count
         for name in ('loss', 'gradient_norm', 'learning_rate'):
             assert [row[name] for row in here] == [row[name] for row in there]
@@ -104,7 +107,9 @@ def test_run_stopped_during_evaluation_resumes_with_the_evaluation(
     monkeypatch.setattr(loop, 'validate', signalled)
     with pytest.raises(Preempted):
         train(wanted, tmp_path / 'run', progress=False, stop=stop)
-    assert load_checkpoint(last_of(tmp_path / 'run')).step == 2  # what was learnt is not lost
+    assert (
+        load_checkpoint(newest_checkpoint(tmp_path / 'run')).step == 2
+    )  # what was learnt is not lost
     monkeypatch.setattr(loop, 'validate', lambda *_: (SCORES, []))
     last = train(wanted, tmp_path / 'run', resume=True, progress=False)
     assert last.metrics == SCORES
@@ -115,8 +120,8 @@ def test_run_stopped_during_evaluation_resumes_with_the_evaluation(
 @pytest.mark.parametrize('step', [0, 1], ids=['within', 'at the end of an epoch'])
 def test_signal_lets_the_step_finish(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
-    unscored: None,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
     tmp_path: Path,
     step: int,
 ) -> None:
@@ -126,36 +131,36 @@ def test_signal_lets_the_step_finish(
         stop.handle_signal(15)
         return forward_backward(*args)
 
-    at_step(step, signalled)
+    replace_step(step, signalled)
     with pytest.raises(Preempted) as caught:
         train(tiny(), tmp_path / 'run', progress=False, stop=stop)
     assert caught.value.signum == 15
-    assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
-    told = status(tmp_path / 'run')
-    assert (told['status'], told['step']) == ('preempted', step + 1)
-    assert told['reason'] == 'stopped by SIGTERM; continue with --resume'
+    assert load_checkpoint(newest_checkpoint(tmp_path / 'run')).step == step + 1
+    written = status(tmp_path / 'run')
+    assert (written['status'], written['step']) == ('preempted', step + 1)
+    assert written['reason'] == 'stopped by SIGTERM; continue with --resume'
     assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
     assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
 
 
 @pytest.fixture
-def finished(tiny: Make, unscored: None, tmp_path: Path) -> Path:
-    """A run that came to its end."""
+def finished(tiny: Make, without_validation: None, tmp_path: Path) -> Path:
+    """A finished run."""
     train(tiny(**{'training.epochs': 1}), tmp_path / 'finished', progress=False)
     return tmp_path / 'finished'
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny: Make, finished: Path) -> None:
-    before = last_of(finished).read_bytes()
+    before = newest_checkpoint(finished).read_bytes()
     again = train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
     assert again.metrics == SCORES
-    assert last_of(finished).read_bytes() == before
+    assert newest_checkpoint(finished).read_bytes() == before
     assert len(rows(finished)) == 1
     assert status(finished)['status'] == 'success'
 
 
 def test_run_with_environment_variables_resumes(
-    tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tiny: Make, without_validation: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in {'ACC': 'cpu', 'MON': 'ap', 'RID': 'mine', 'SPLIT': 'train'}.items():
         monkeypatch.setenv(name, value)
@@ -175,7 +180,7 @@ def test_run_with_environment_variables_resumes(
 
 def test_checkpoint_resumes_in_another_folder(tiny: Make, finished: Path, tmp_path: Path) -> None:
     wanted = tiny(**{'training.epochs': 1, 'training.workers': 1, 'checkpoint.keep_last': 1})
-    last = train(wanted, tmp_path / 'new', resume=str(last_of(finished)), progress=False)
+    last = train(wanted, tmp_path / 'new', resume=str(newest_checkpoint(finished)), progress=False)
     assert last.step == 2
     assert status(tmp_path / 'new')['status'] == 'success'
 
@@ -221,10 +226,10 @@ def test_changed_dataset_is_not_resumed(
 def test_mismatched_state_is_not_resumed(
     tiny: Make, finished: Path, corrupt: Callable[[dict[str, Any]], Any]
 ) -> None:
-    checkpoint: Checkpoint = load_checkpoint(last_of(finished))
+    checkpoint: Checkpoint = load_checkpoint(newest_checkpoint(finished))
     assert checkpoint.training is not None
     corrupt(checkpoint.training)
-    save_checkpoint(last_of(finished), checkpoint)
+    save_checkpoint(newest_checkpoint(finished), checkpoint)
     with pytest.raises(CheckpointError, match='its state does not fit this network'):
         train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
 

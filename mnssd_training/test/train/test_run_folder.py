@@ -1,4 +1,4 @@
-"""The run folder: what is in it, what stays, and what is found in it."""
+"""The run folder: its files, retention of checkpoints, and what is resumed."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -53,9 +53,9 @@ def test_begin_writes_experiment_and_status(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     assert Experiment.model_validate(read(run, 'config.json')) == tiny()
-    told = read(run, 'fingerprint.json')
-    assert told['fingerprint'] == fingerprint(tiny())
-    assert set(told) == {'fingerprint', 'schema_version', 'created'}
+    written = read(run, 'fingerprint.json')
+    assert written['fingerprint'] == fingerprint(tiny())
+    assert set(written) == {'fingerprint', 'schema_version', 'created'}
     (start,) = read(run, 'args.json')
     assert start['arguments'] == ['smoke', '--quiet']
     status = read(run, 'status.json')
@@ -65,7 +65,7 @@ def test_begin_writes_experiment_and_status(
     }  # fmt: skip
     run.begin(tiny(), ['smoke', '--resume'], Progress(step=3))
     assert [start['from_step'] for start in read(run, 'args.json')] == [0, 3]
-    assert read(run, 'fingerprint.json') == told
+    assert read(run, 'fingerprint.json') == written
     assert not list(run.path.glob('*.partial'))
 
 

@@ -1,4 +1,4 @@
-"""Learning rates and input sizes by the step."""
+"""Learning rate and input size of each step."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A run and its workers, and the signals that reach them."""
+"""Signals to a run and its workers."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def begin(hit_uav: Path, run: Path) -> int:
-    """Train in a session of its own until some steps are done; return the process id."""
+    """Train in another session until some steps are done; return the process id."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -71,10 +71,10 @@ def test_signal_to_all_processes_saves_a_checkpoint(
     child = begin(hit_uav, run)
     os.killpg(child, number)
     assert ended(child) == code
-    told = status(run)
-    assert told['status'] == 'preempted'
+    written = status(run)
+    assert written['status'] == 'preempted'
     (saved, *_) = sorted((run / 'checkpoints').glob('step-*.pt'), reverse=True)
-    assert saved.name == f'step-{told["step"]:08}.pt'
+    assert saved.name == f'step-{written["step"]:08}.pt'
     assert (
         run.with_suffix('.err').read_text()
         == f'stopped by {number.name}; continue with --resume\n'
