@@ -122,7 +122,7 @@ def test_python_example_of_the_readme_prints_detections(folder: Path) -> None:
         [sys.executable, '-c', example], cwd=folder, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert re.match(r'(Person|Car|Bicycle|OtherVehicle) 0\.\d+ \[', result.stdout)
+    assert re.match(r'(Person|Car|Bicycle|OtherVehicle) [01]\.\d+ \[', result.stdout)
 
 
 def test_launch_command_of_the_readme_is_accepted(tmp_path: Path) -> None:
