@@ -8,8 +8,7 @@ import sys
 from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_image
-from mnssd_training.train.find_lr import lr_range_test
-from mnssd_training.train.plot import plot
+from mnssd_training.train.find_lr import lr_range_test, plot_lr_range_test
 
 MAX_ROWS = 12
 
@@ -47,7 +46,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     rows = list(zip(test.rates, test.losses, test.smoothed))
     for rate, loss, smoothed in rows[:: max(1, len(rows) // MAX_ROWS)]:
         print(f'{rate:>10.2e}{loss:>10.4f}{smoothed:>10.4f}')
-    write_image(args.output, plot(test))
+    write_image(args.output, plot_lr_range_test(test))
     if test.is_flat:
         print(
             'warning: the loss hardly falls at any learning rate, so the suggestion means little; '

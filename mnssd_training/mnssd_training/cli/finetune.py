@@ -15,7 +15,7 @@ import sys
 from typing import NamedTuple
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.train import print_dry_run, run_training
+from mnssd_training.cli.train import add_run_options, print_dry_run, run_training
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import compose, draw, one_line, validate
 from mnssd_training.config.tree import find, to_plain
@@ -108,26 +108,13 @@ def _parser() -> ArgumentParser:
         '--run-name', help='folder of the run in --output-dir (default: finetune_<fingerprint>)'
     )
     parser.add_argument(
-        '--resume',
-        nargs='?',
-        const=True,
-        metavar='CHECKPOINT',
-        help='resume from the newest checkpoint of the run, or from this one, a path or s3:// URL',
-    )
-    parser.add_argument(
         '--set',
         action='append',
         default=[],
         metavar='key.path=value',
         help='override a key of the experiment; may be repeated',
     )
-    parser.add_argument('--quiet', action='store_true', help='print no progress and no messages')
-    parser.add_argument(
-        '--print-config', action='store_true', help='print the resolved experiment and exit'
-    )
-    parser.add_argument(
-        '--dry-run', action='store_true', help='build everything, compute one batch and exit'
-    )
+    add_run_options(parser)
     return parser
 
 

@@ -36,22 +36,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         help='run folder (default: runs/<id>_<fingerprint>); torchrun has a --run option of its '
         'own, so write --run-folder there',
     )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const=True,
-        default=None,
-        metavar='CHECKPOINT',
-        help='resume from the newest checkpoint of the run, if any; '
-        'or from this checkpoint, a path or s3:// URL',
-    )
-    parser.add_argument('--quiet', action='store_true', help='print no progress and no messages')
-    parser.add_argument(
-        '--print-config', action='store_true', help='print the resolved experiment and exit'
-    )
-    parser.add_argument(
-        '--dry-run', action='store_true', help='build everything, compute one batch and exit'
-    )
+    add_run_options(parser)
     args = parser.parse_intermixed_args(arguments)
     if args.resume and args.resume is not True and _is_override(args.resume):
         args.overrides.append(args.resume)  # argparse took the next argument as the value
@@ -71,12 +56,27 @@ def _verb(arguments: Sequence[str] | None) -> None:
         )
 
 
-def print_dry_run(experiment: Experiment) -> None:
-    """
-    Print what a run would do, on rank 0.
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add the options that all commands that train have: resume, quiet, print and dry run."""
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        metavar='CHECKPOINT',
+        help='resume from the newest checkpoint of the run, if any; '
+        'or from this checkpoint, a path or s3:// URL',
+    )
+    parser.add_argument('--quiet', action='store_true', help='print no progress and no messages')
+    parser.add_argument(
+        '--print-config', action='store_true', help='print the resolved experiment and exit'
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='build everything, compute one batch and exit'
+    )
 
-    :raises MnssdError: naming the invalid file or key.
-    """
+
+def print_dry_run(experiment: Experiment) -> None:
+    """Print what a run would do, on rank 0."""
     from mnssd_training.train import is_rank_zero  # torch takes seconds: after parsing
     from mnssd_training.train.dry_run import dry_run
 

@@ -1,33 +1,21 @@
-"""Read the batches of a run: the share of one process, from any step on (ADR 0009)."""
+"""Divide the images of a run into batches, steps and processes (ADR 0009)."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-import warnings
 
-from mnssd_perception.errors import MnssdError
 from mnssd_training.config import Experiment
-from mnssd_training.data.dataset import Batch, collate, EpochSampler, TrainingSet
+from mnssd_training.data.dataset import EpochSampler
 from mnssd_training.errors import ConfigError
-from mnssd_training.train.interrupt import shield_worker
-import torch
-from torch.utils.data import DataLoader
 
 Key = tuple[int, int, tuple[int, int]]
-SizeAt = Callable[[int], tuple[int, int]]
-Steps = Generator[list[Batch] | MnssdError, None, None]
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """
-    How the images of a run are divided into batches; the same for any number of processes.
-
-    :ivar num_samples: of the training set.
-    :ivar batch_size: images of a step, on all devices together.
-    """
+    """How the images of a run are divided into batches; the same for any number of processes."""
 
     num_samples: int
-    batch_size: int
+    batch_size: int  # on all devices together
     epochs: int
     grad_accum_steps: int
     seed: int
@@ -66,7 +54,11 @@ def plan_batches(experiment: Experiment, num_samples: int, world_size: int) -> B
 
 
 def micro_batch_keys(
-    plan: BatchPlan, start: int, rank: int, world_size: int, size_at: SizeAt
+    plan: BatchPlan,
+    start: int,
+    rank: int,
+    world_size: int,
+    size_at: Callable[[int], tuple[int, int]],
 ) -> Iterator[list[Key]]:
     """
     List the keys of the micro-batches of a run, ``grad_accum_steps`` for each step.
@@ -90,44 +82,3 @@ def micro_batch_keys(
         for share in shares:
             for part in range(plan.grad_accum_steps):
                 yield share[part :: plan.grad_accum_steps]
-
-
-def read_steps(
-    dataset: TrainingSet,
-    plan: BatchPlan,
-    *,
-    start: int,
-    rank: int,
-    world_size: int,
-    workers: int,
-    device: torch.device,
-    size_at: SizeAt,
-) -> Steps:
-    """
-    Read the batches of a run, some steps ahead; the workers live as long as the run.
-
-    :param start: first step.
-    :param workers: processes that load images; 0 to load in this one.
-    :param device: of the network; batches for a GPU come in pinned host memory.
-    :param size_at: maps a step to the (height, width) of its network input.
-    :return: the micro-batches of each step, or the error of a worker.
-    """
-    with warnings.catch_warnings():  # the user chose the number of workers
-        warnings.filterwarnings('ignore', 'This DataLoader will create')
-        loader = DataLoader(
-            dataset,
-            batch_sampler=micro_batch_keys(plan, start, rank, world_size, size_at),
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=device.type == 'cuda',
-            prefetch_factor=max(2, 2 * plan.grad_accum_steps) if workers else None,
-            worker_init_fn=shield_worker,
-        )
-        iterator = iter(loader)
-    try:
-        for _ in range(plan.num_steps - start):
-            batches = [next(iterator) for _ in range(plan.grad_accum_steps)]
-            errors = [batch for batch in batches if isinstance(batch, MnssdError)]
-            yield errors[0] if errors else batches
-    finally:
-        del iterator  # ends the workers, also when an error keeps this frame alive

@@ -23,31 +23,18 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """
-    A checkpoint of a run.
-
-    :ivar model_config: how to build the network, beside the specification.
-    :ivar experiment: as plain data.
-    :ivar weights: averaged weights, to evaluate and export.
-    :ivar training: raw weights, optimizer and counters, to resume; None in ``best.pt``.
-    :ivar step: finished steps.
-    :ivar metrics: of the last evaluation.
-    """
+    """A checkpoint of a run."""
 
     spec: ModelSpec
-    model_config: ModelConfig
-    experiment: dict[str, Any]
-    weights: dict[str, torch.Tensor]
-    training: dict[str, Any] | None
-    step: int
-    metrics: dict[str, Any]
+    model_config: ModelConfig  # how to build the network, beside the specification
+    experiment: dict[str, Any]  # as plain data
+    weights: dict[str, torch.Tensor]  # moving average, to evaluate and export
+    training: dict[str, Any] | None  # raw weights, optimizer, counters; None in best.pt
+    step: int  # finished steps
+    metrics: dict[str, Any]  # of the last evaluation
 
     def build(self) -> MobileNetSsd:
-        """
-        Build the network with the averaged weights, in evaluation mode.
-
-        :raises CheckpointError: if the weights do not fit the specification.
-        """
+        """Build the network with the averaged weights, in evaluation mode."""
         model = build_model(self.spec, self.model_config)
         try:
             model.load_state_dict(self.weights)

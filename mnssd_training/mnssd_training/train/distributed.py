@@ -80,11 +80,7 @@ def is_rank_zero() -> bool:
 
 
 def run_on_rank_zero(fabric: Fabric, work: Callable[[], T]) -> T:
-    """
-    Call a function on rank 0 and broadcast its result.
-
-    :raises MnssdError: on all ranks, if the function raises one.
-    """
+    """Call a function on rank 0 and broadcast its result, or the :class:`MnssdError` it raises."""
     result: T | MnssdError | None = None
     if fabric.is_global_zero:
         try:
@@ -107,12 +103,7 @@ def all_gather_objects(fabric: Fabric, value: T) -> list[T]:
 
 
 def raise_on_all_ranks(fabric: Fabric, error: MnssdError | None) -> None:
-    """
-    Raise an error of one rank on all of them, so that none waits for another.
-
-    :param error: the error of this rank, if any.
-    :raises MnssdError: the error of the lowest rank that has one.
-    """
+    """Raise the error of the lowest rank that has one on all ranks, so that none waits."""
     if fabric.world_size > 1:
         has_error = torch.tensor(float(error is not None), device=fabric.device)
         if not fabric.all_reduce(has_error, reduce_op='sum'):

@@ -9,7 +9,7 @@ from mnssd_training.model.cost import estimate_cost
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.run_folder import ResumePoint
 from mnssd_training.train.schedule import input_sizes
-from mnssd_training.train.state import create_train_state, TrainState
+from mnssd_training.train.state import TrainState
 from mnssd_training.train.step import forward_backward, next_batch
 import torch
 
@@ -60,7 +60,7 @@ def dry_run(experiment: Experiment) -> Iterator[str]:
     :raises MnssdError: naming the invalid file or key.
     """
     fabric = make_fabric(experiment.training)
-    state = create_train_state(fabric, experiment)
+    state = TrainState(fabric, experiment)
     yield from run_summary(state, None)
     with closing(state.read_steps(workers=0)) as steps:
         batches = next_batch(fabric, steps)

@@ -11,7 +11,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import Batch, collate
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.schedule import input_sizes
-from mnssd_training.train.state import create_train_state, TrainState
+from mnssd_training.train.state import TrainState
 from mnssd_training.train.step import forward_backward
 import torch
 
@@ -21,16 +21,11 @@ NEARLY = 0.95  # of the best speed
 
 @dataclass(frozen=True)
 class BatchCost:
-    """
-    Speed and memory of a training step.
-
-    :ivar images_per_second: without loading the images.
-    :ivar memory: peak, bytes: of a GPU, that of its tensors; of a CPU, that of the process.
-    """
+    """Speed and memory of a training step."""
 
     batch_size: int
-    images_per_second: float
-    memory: int
+    images_per_second: float  # without loading the images
+    memory: int  # peak, bytes: of the tensors on a GPU, of the process on a CPU
 
 
 def measure_batch_sizes(experiment: Experiment, limit: int) -> Iterator[BatchCost]:
@@ -43,7 +38,7 @@ def measure_batch_sizes(experiment: Experiment, limit: int) -> Iterator[BatchCos
     single = {'batch_size': 1, 'grad_accum_steps': 1, 'devices': 1, 'nodes': 1, 'compile': False}
     config = experiment.training.model_copy(update=single)
     experiment = experiment.model_copy(update={'training': config})
-    state = create_train_state(make_fabric(config), experiment)
+    state = TrainState(make_fabric(config), experiment)
     state.model.train()
     device, dataset = state.fabric.device, state.dataset
     size = max(input_sizes(state.plan.num_steps, experiment), key=math.prod)

@@ -10,9 +10,10 @@ import math
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
+from mnssd_training.reporting import chart_image, COLOURS, Line, line_chart
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.optimizer import set_learning_rate
-from mnssd_training.train.state import create_train_state
+from mnssd_training.train.state import TrainState
 from mnssd_training.train.step import clip_gradients, forward_backward, next_batch
 import numpy as np
 from numpy.typing import NDArray
@@ -26,21 +27,13 @@ MIN_FALL = 0.05  # of the loss: one that falls by less does not learn
 
 @dataclass(frozen=True)
 class LrRangeTest:
-    """
-    Losses while the learning rate rises.
-
-    :ivar rates: ``(N,)`` float64, rising.
-    :ivar losses: ``(N,)`` float64, of each step.
-    :ivar smoothed: ``(N,)`` float64, their moving average.
-    :ivar suggestion: the learning rate at which the loss falls most steeply.
-    :ivar is_flat: the loss falls by no more than its noise, so the suggestion means nothing.
-    """
+    """Losses while the learning rate rises; arrays are ``(N,)``, an element per step."""
 
     rates: NDArray[np.float64]
     losses: NDArray[np.float64]
-    smoothed: NDArray[np.float64]
-    suggestion: float
-    is_flat: bool = False
+    smoothed: NDArray[np.float64]  # moving average of the losses
+    suggestion: float  # the learning rate at which the loss falls most steeply
+    is_flat: bool = False  # the loss falls by no more than its noise: ignore the suggestion
 
 
 def lr_range_test(
@@ -62,7 +55,7 @@ def lr_range_test(
             f'got {min_lr:g}, {max_lr:g} and {num_steps}'
         )
     fabric = make_fabric(experiment.training)
-    state = create_train_state(fabric, experiment)
+    state = TrainState(fabric, experiment)
     plan = replace(state.plan, epochs=math.ceil(num_steps / state.plan.steps_per_epoch))
     rates = np.geomspace(min_lr, max_lr, num_steps)
     losses: list[float] = []
@@ -104,12 +97,7 @@ def smooth(losses: list[float]) -> NDArray[np.float64]:
 
 
 def steepest_descent(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float:
-    """
-    Find the learning rate at which the loss falls most steeply before its minimum.
-
-    :param rates: ``(N,)`` rising, N at least 2.
-    :param smoothed: ``(N,)`` losses.
-    """
+    """Find the learning rate at which the loss falls most steeply before its minimum (N >= 2)."""
     first = min(MIN_STEPS, len(rates) // 4)  # an average of few losses jumps
     slope = np.gradient(smoothed, np.log(rates))[first:]
     minimum = int(smoothed[first:].argmin())
@@ -117,15 +105,33 @@ def steepest_descent(rates: NDArray[np.float64], smoothed: NDArray[np.float64]) 
 
 
 def is_flat(losses: NDArray[np.float64], smoothed: NDArray[np.float64]) -> bool:
-    """
-    Tell whether the loss falls at no learning rate by more than its noise.
-
-    :param losses: ``(N,)`` of each step, N at least 2.
-    :param smoothed: ``(N,)``, their moving average.
-    """
+    """Tell whether the loss falls at no learning rate by more than its noise (N >= 2)."""
     first = min(MIN_STEPS, len(losses) // 4)  # as for the steepest descent
     fall = smoothed[first] - smoothed[first:].min()
     # Standard deviation of one loss by the differences of neighbours, which a trend or a
     # divergence at the end hardly changes: their median is 0.954 times as large.
     noise = np.median(np.abs(np.diff(losses))) / 0.954
     return bool(fall < max(MIN_FALL * abs(smoothed[first]), noise))
+
+
+def plot_lr_range_test(test: LrRangeTest) -> NDArray[np.uint8]:
+    """Plot the loss over the learning rate, as ``(600, 960, 3)`` uint8 RGB."""
+    # A single loss that diverges would flatten the rest of the curve.
+    top = max(float(np.percentile(test.losses, 98)), float(test.smoothed.max())) * 1.05
+    index = int(np.abs(test.rates - test.suggestion).argmin())
+    suggestion = (float(test.rates[index]), float(test.smoothed[index]))
+    lines = [
+        Line(test.rates, test.losses, 'loss', COLOURS[5], width=0.8),
+        Line(test.rates, test.smoothed, 'smoothed', COLOURS[0], width=2.2),
+        Line([], [], '', COLOURS[1], highlight=suggestion),
+    ]
+    chart = line_chart(
+        f'learning rate range test; steepest descent at {test.suggestion:.2e}',
+        'learning rate',
+        'loss',
+        lines,
+        x_range=None,
+        y_range=(0, top),
+        scales=('log', 'linear'),
+    )
+    return chart_image(chart)

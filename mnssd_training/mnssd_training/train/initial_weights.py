@@ -24,11 +24,7 @@ TOLERANCE = 1e-3  # of raw heads; ONNX Runtime and PyTorch differ by about 1e-5
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """
-    The state dict of a trained network.
-
-    :ivar is_unfolded: batch norms were folded on export, and lack running statistics.
-    """
+    """State dict of a trained network; if unfolded, its batch norms lack running statistics."""
 
     spec: ModelSpec
     weights: dict[str, torch.Tensor]

@@ -24,14 +24,10 @@ class Preempted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """
-    A request to stop the run after the current step.
-
-    :ivar signum: the signal that requested it; 0 for none.
-    """
+    """A request to stop the run after the current step."""
 
     def __init__(self) -> None:
-        self.signum = 0
+        self.signum = 0  # of the signal that requested it; 0 for none
         self._is_deferring, self._deferred_signum = False, 0
 
     def handle_signal(self, signum: int, _: FrameType | None = None) -> None:
@@ -45,11 +41,7 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """
-        Defer a second signal while a file is written.
-
-        :raises Preempted: afterwards, if there was one.
-        """
+        """Defer a second signal while a file is written; raise :class:`Preempted` afterwards."""
         self._is_deferring = True
         try:
             yield
@@ -59,11 +51,7 @@ class StopRequest:
             raise Preempted(self._deferred_signum)
 
     def check(self) -> None:
-        """
-        Stop here, where nothing is lost by it.
-
-        :raises Preempted: if a signal has arrived.
-        """
+        """Raise :class:`Preempted` if a signal has arrived; call it where nothing is lost."""
         if self.signum:
             raise Preempted(self.signum)
 

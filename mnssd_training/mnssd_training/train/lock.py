@@ -21,7 +21,7 @@ _held: set[int] = set()  # file descriptors of the locks of this process
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[str]:
     """
-    Hold the lock of a run folder; the system releases it when the process ends, however it ends.
+    Hold the lock of a run folder; the system releases it however the process ends.
 
     An ``flock``, which also works between the hosts of an NFS. A record lock (``lockf``) would be
     gone as soon as anything in this process reads the lock file, to copy the folder for example.

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 import logging
 from pathlib import Path
+import re
 import sys
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, to_stored
@@ -14,22 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_PARAM_LENGTH = 500  # characters that every MLflow server accepts
+MLFLOW_STATUS = {'success': 'FINISHED', 'failed': 'FAILED', 'preempted': 'KILLED'}
+
+FinalStatus = Literal['success', 'failed', 'preempted']
 
 
 class MetricsLogger(Protocol):
     """Where metrics go, beside ``metrics.jsonl``."""
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
+        """Log metrics."""
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
         """Log an ``(H, W, 3)`` RGB image."""
 
-    def close(self) -> None:
-        """Flush and close."""
+    def close(self, status: FinalStatus) -> None:
+        """Flush, and record how the run ended."""
 
 
-class TensorBoardLogger:
+class _TensorBoardLogger:
     """Writes events to ``tensorboard/`` in the run folder."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
@@ -38,20 +42,17 @@ class TensorBoardLogger:
         self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log an image."""
         self._writer.add_image(name, image, step, dataformats='HWC')
 
-    def close(self) -> None:
-        """Flush and close."""
+    def close(self, status: FinalStatus) -> None:
         self._writer.close()
 
 
-class MlflowLogger:
+class _MlflowLogger:
     """Writes to a run on an MLflow server or in a folder; a resumed run continues it."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
@@ -69,21 +70,18 @@ class MlflowLogger:
         self._mlflow = mlflow
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
-        # MLflow allows letters, digits, spaces and _-./ in names
-        metrics = {name.replace('@', '_at_'): value for name, value in numbers.items()}
+        # MLflow refuses other characters, which the name of a class may have
+        metrics = {re.sub(r'[^/\w. -]', '_', name): value for name, value in numbers.items()}
         self._mlflow.log_metrics(metrics, step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log an image."""
         self._mlflow.log_image(image, f'{name}/{step}.png')
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._mlflow.end_run()
+    def close(self, status: FinalStatus) -> None:
+        self._mlflow.end_run(MLFLOW_STATUS[status])
 
 
-class WandbLogger:
+class _WandbLogger:
     """Writes to a run of Weights & Biases; a resumed run continues it."""
 
     def __init__(self, experiment: Experiment, folder: Path, step: int) -> None:
@@ -100,16 +98,13 @@ class WandbLogger:
         )
 
     def add_numbers(self, numbers: Mapping[str, float], step: int) -> None:
-        """Log metrics of a step."""
         self._run.log(dict(numbers), step=step)
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Log an image."""
         self._run.log({name: self._wandb.Image(image)}, step=step)
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._run.finish()
+    def close(self, status: FinalStatus) -> None:
+        self._run.finish(exit_code=int(status != 'success'))
 
 
 def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[MetricsLogger]:
@@ -122,9 +117,9 @@ def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[Metric
     """
     config = experiment.logging
     choices: dict[str, tuple[object, Any]] = {
-        'tensorboard': (config.tensorboard, TensorBoardLogger),
-        'mlflow': (config.mlflow, MlflowLogger),
-        'wandb': (config.wandb, WandbLogger),
+        'tensorboard': (config.tensorboard, _TensorBoardLogger),
+        'mlflow': (config.mlflow, _MlflowLogger),
+        'wandb': (config.wandb, _WandbLogger),
     }
     loggers: list[MetricsLogger] = []
     for name, (is_enabled, logger_class) in choices.items():

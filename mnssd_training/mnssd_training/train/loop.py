@@ -25,7 +25,7 @@ from mnssd_training.train.progress import RunningMean
 from mnssd_training.train.report import Reporter
 from mnssd_training.train.run_folder import RunFolder
 from mnssd_training.train.run_status import run_status
-from mnssd_training.train.state import create_train_state, TrainState
+from mnssd_training.train.state import TrainState
 from mnssd_training.train.step import check_finite, clip_gradients, forward_backward, next_batch
 from mnssd_training.train.validate import monitored_score, validate
 import torch
@@ -59,7 +59,7 @@ def train(
     with ExitStack() as stack:
         lock_warning = run_on_rank_zero(fabric, lambda: stack.enter_context(lock_folder(run)))
         resume_point = run_on_rank_zero(fabric, lambda: folder.find_checkpoint(resume))
-        state = create_train_state(fabric, experiment)
+        state = TrainState(fabric, experiment)
         if resume_point:
             state.restore(resume_point.checkpoint, resume_point.name)
         renamed_files = run_on_rank_zero(
@@ -69,9 +69,7 @@ def train(
         log = stack.enter_context(
             open_log(run / 'train.log' if rank_zero_folder else None, quiet=not progress)
         )
-        reporter = stack.enter_context(
-            closing(Reporter(rank_zero_folder, state, show_progress=progress))
-        )
+        reporter = stack.enter_context(Reporter(rank_zero_folder, state, show_progress=progress))
         for line in filter(None, (lock_warning, *renamed_files, *state.warnings)):
             log.warning(f'warning: {line}')
         for line in run_summary(state, resume_point):

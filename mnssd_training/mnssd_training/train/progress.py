@@ -10,11 +10,7 @@ METRICS = ('loss', 'class_loss', 'box_loss', 'gradient_norm')
 
 @dataclass
 class RunningMean:
-    """
-    Mean of the metrics of some steps.
-
-    :ivar values: sum of each metric in :data:`METRICS`.
-    """
+    """Mean of the metrics of some steps; ``values`` are the sums, in the order of ``METRICS``."""
 
     steps: int = 0
     values: list[float] = field(default_factory=lambda: [0.0] * len(METRICS))
@@ -64,11 +60,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> 'Progress':
-        """
-        Read what :meth:`to_dict` wrote.
-
-        :raises KeyError: or TypeError or ValueError for other content.
-        """
+        """Read what :meth:`to_dict` wrote; KeyError, TypeError or ValueError for other content."""
         return cls(
             int(content['step']),
             int(content['epoch']),

@@ -8,7 +8,8 @@ from typing import Any
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import load_image
-from mnssd_training.train.loggers import flatten_numbers, open_loggers
+from mnssd_training.train.interrupt import Preempted
+from mnssd_training.train.loggers import FinalStatus, flatten_numbers, open_loggers
 from mnssd_training.train.progress import RunningMean
 from mnssd_training.train.run_folder import RunFolder
 from mnssd_training.train.state import TrainState
@@ -21,11 +22,7 @@ MIN_SCORE = 0.3  # of the detections in logged images
 
 @dataclass
 class Throughput:
-    """
-    Speed of some steps.
-
-    :ivar data_seconds: of them, waiting for images.
-    """
+    """Speed of some steps; ``data_seconds`` is the part of the time spent waiting for images."""
 
     images: int = 0
     seconds: float = 0.0
@@ -50,7 +47,7 @@ class Reporter:
     """
     Reports the progress of a run.
 
-    :param folder: of the run; None to report nothing, on all ranks but 0.
+    :param folder: None to report nothing, on all ranks but 0.
     :param show_progress: show progress bars, if there is a terminal.
     :raises TrainingError: if a logger cannot be opened.
     """
@@ -83,11 +80,7 @@ class Reporter:
         self._step_start = time.perf_counter()
 
     def end_step(self, data_seconds: float) -> None:
-        """
-        Report a step; after a row of metrics, their mean starts anew.
-
-        :param data_seconds: that the step waited for its images.
-        """
+        """Report a step; ``data_seconds`` is how long it waited for its images."""
         progress, plan = self._state.progress, self._state.plan
         now = time.perf_counter()
         for speed in (self._row_speed, self._epoch_speed):
@@ -111,12 +104,7 @@ class Reporter:
         progress.row_mean, self._row_speed = RunningMean(), Throughput()
 
     def end_epoch(self, metrics: dict[str, Any]) -> str:
-        """
-        Report an epoch.
-
-        :param metrics: of its evaluation; empty if there was none.
-        :return: a summary for the user.
-        """
+        """Report an epoch and its evaluation, if any; return a summary for the user."""
         progress = self._state.progress
         self._bar.close()
         row = progress.epoch_mean.means()
@@ -145,11 +133,7 @@ class Reporter:
         self._bar.update(num_images)
 
     def log_images(self, detections: Sequence[Detections]) -> None:
-        """
-        Log the first validation images: ground truth on the left, detections on the right.
-
-        :param detections: of each image.
-        """
+        """Log the first validation images: ground truth on the left, detections on the right."""
         if not self._loggers:
             return
         splits = self._state.splits
@@ -171,11 +155,17 @@ class Reporter:
                     f'val/{sample.name}', np.concatenate(pair, axis=1), self._state.progress.step
                 )
 
-    def close(self) -> None:
-        """Close the progress bar and flush the loggers."""
+    def __enter__(self) -> 'Reporter':
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the progress bar, and tell the loggers how the run ended."""
         self._bar.close()
+        status: FinalStatus = 'failed' if error else 'success'
+        if error and issubclass(error, Preempted):
+            status = 'preempted'
         for logger in self._loggers:
-            logger.close()
+            logger.close(status)
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._folder:

@@ -33,26 +33,19 @@ def default_folder(experiment: Experiment) -> Path:
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """
-    A checkpoint to resume from.
-
-    :ivar name: path or URL of the checkpoint.
-    :ivar damaged: the newer checkpoints, which are damaged.
-    """
+    """A checkpoint to resume from, and the newer ones, which are damaged."""
 
     checkpoint: Checkpoint
-    name: str
+    name: str  # path or URL
     damaged: tuple[DamagedCheckpointError, ...] = ()
 
 
 class RunFolder:
     """
-    The folder of one run.
+    The folder of one run; ``checkpoints/`` holds ``step-<step>.pt`` and ``best.pt``.
 
     Only :meth:`save` deletes checkpoints, those beyond ``keep``. Files that are damaged, or newer
     than the checkpoint that the run resumes from, are renamed.
-
-    :ivar checkpoints: holds ``step-<step>.pt`` and ``best.pt``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -139,12 +132,7 @@ class RunFolder:
     # --- progress ----------------------------------------------------------------------------
 
     def write_status(self, status: Status, progress: Progress, reason: str = '') -> None:
-        """
-        Write ``status.json``.
-
-        :param reason: why the run ended early.
-        :raises TrainingError: if the folder cannot be written.
-        """
+        """Write ``status.json``; the reason says why the run ended early."""
         content = {
             'status': status,
             'step': progress.step,
@@ -157,11 +145,7 @@ class RunFolder:
             self._write_json('status.json', content)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """
-        Append a row to ``metrics.jsonl``.
-
-        :raises TrainingError: if the folder cannot be written.
-        """
+        """Append a row to ``metrics.jsonl``."""
         path = self.path / METRICS_FILE
         with _writing(self.path), path.open('a', encoding='utf-8') as file:
             file.write(f'{json.dumps(row)}\n')
@@ -184,11 +168,7 @@ class RunFolder:
         return path
 
     def save_best(self, checkpoint: Checkpoint) -> None:
-        """
-        Write the checkpoint of the best score.
-
-        :raises CheckpointError: if it cannot be written; the previous one is still there.
-        """
+        """Write the checkpoint of the best score; if that fails, the previous one remains."""
         save_checkpoint(self.checkpoints / BEST, checkpoint)
 
     def newest(self) -> ResumePoint | None:

@@ -1,68 +1,122 @@
 """Create the state of a training run, pack it into checkpoints and restore it."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Generator, Iterator
 import textwrap
 from typing import Any
 import warnings
 
 from lightning_fabric import Fabric
-from mnssd_perception.ssd import generate_priors, ModelSpec
+from mnssd_perception.errors import MnssdError
+from mnssd_perception.ssd import generate_priors
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import what_counts
-from mnssd_training.data.dataset import TrainingSet
-from mnssd_training.data.sources import read_splits, Splits
+from mnssd_training.data.dataset import Batch, collate, TrainingSet
+from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, check_grids, MobileNetSsd
 from mnssd_training.model.onnx_weights import recalibrate_batch_norms
 from mnssd_training.priors import make_spec, resize_spec
-from mnssd_training.train.batches import BatchPlan, plan_batches, read_steps, Steps
+from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.ema import Ema
 from mnssd_training.train.initial_weights import load_initial_weights, read_initial_weights
+from mnssd_training.train.interrupt import shield_worker
 from mnssd_training.train.optimizer import make_optimizer
 from mnssd_training.train.progress import Progress
 from mnssd_training.train.schedule import input_size, input_sizes, lr_factor
 from pydantic import ValidationError
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 NUM_MEASURED = 64  # images that give the batch norms of a bundle their running statistics
 EXPECTED_SHARE = 0.5  # of the weights that an initial checkpoint should match
 
+Steps = Generator[list[Batch] | MnssdError, None, None]
 
-@dataclass
+
 class TrainState:
     """
-    Everything that a run works on.
+    Everything that a run works on; the same on all ranks.
 
     :ivar network: the network itself.
     :ivar model: the network as training calls it: compiled, wrapped in DDP.
-    :ivar priors_at: maps the (height, width) of an input to its priors, ``(P, 4)`` float32 cxcywh,
-        on the device.
+    :ivar ema: moving average of the network.
     :ivar metrics: of the last evaluation.
     :ivar notes: facts about data and weights that the user should know.
     :ivar warnings: what the user probably did not intend.
+    :raises MnssdError: naming the invalid file or key.
     """
 
-    experiment: Experiment
-    fabric: Fabric
-    splits: Splits
-    dataset: TrainingSet
-    plan: BatchPlan
-    spec: ModelSpec
-    network: MobileNetSsd
-    model: nn.Module
-    ema: Ema
-    criterion: Criterion
-    optimizer: torch.optim.Optimizer
-    priors_at: Callable[[tuple[int, int]], torch.Tensor]
-    notes: list[str]
-    warnings: list[str]
-    progress: Progress = field(default_factory=Progress)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, fabric: Fabric, experiment: Experiment) -> None:
+        config = experiment.training
+        self.fabric, self.experiment = fabric, experiment
+        self.progress, self.metrics = Progress(), dict[str, Any]()
+        self.splits = read_splits(experiment.data)
+        if not self.splits.train:
+            raise DatasetError(
+                experiment.data.root, 'expected at least one training image, got none'
+            )
+        self.notes, self.warnings = list(self.splits.notes), list[str]()
+        self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
+        self.dataset = TrainingSet(
+            self.splits.train,
+            self.spec,
+            experiment.augmentation,
+            experiment.matching,
+            config.seed,
+        )
+        network = self._build_network()
+        self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
+        for size in input_sizes(self.plan.num_steps, experiment):
+            if size != self.spec.input_size:
+                check_grids(network, resize_spec(self.spec, size))
+        self.network: MobileNetSsd = fabric.to_device(network)
+        self.ema = Ema(self.network, config.ema_decay, config.ema_warmup)
+        self.criterion = Criterion(experiment.loss, self.spec)
+        compiled = torch.compile(self.network) if config.compile else self.network
+        self.model: nn.Module
+        self.optimizer: torch.optim.Optimizer
+        with warnings.catch_warnings():  # not all versions of torch know the new name
+            warnings.filterwarnings('ignore', '.*broadcast_buffers')
+            self.model, self.optimizer = fabric.setup(
+                compiled, make_optimizer(self.network, experiment)
+            )
+        self._priors: dict[tuple[int, int], torch.Tensor] = {}
+
+    def _build_network(self) -> MobileNetSsd:
+        """Build the network with its initial weights, on the CPU."""
+        experiment = self.experiment
+        torch.manual_seed(experiment.training.seed)
+        network = build_model(self.spec, experiment.model)
+        if experiment.initial.backbone_weights:
+            network.backbone.load_weights(experiment.initial.backbone_weights)
+        if source := experiment.initial.checkpoint:
+            initial = read_initial_weights(source)
+            summary, share = load_initial_weights(network, source, initial)
+            (self.notes if share >= EXPECTED_SHARE else self.warnings).append(summary)
+            if initial.is_unfolded:
+                recalibrate_batch_norms(network, self._sample_images())
+        network.backbone.checkpointing = experiment.training.gradient_checkpointing
+        if experiment.training.channels_last:
+            network.to(memory_format=torch.channels_last)
+        return network.train()
+
+    def _sample_images(self) -> Iterator[torch.Tensor]:
+        # Images of the first epoch, spread over the training set.
+        size = self.experiment.input.train_size or self.experiment.input.size
+        num = min(NUM_MEASURED, len(self.dataset))
+        for index in range(num):
+            _, image, _, _ = self.dataset[0, index * len(self.dataset) // num, size]
+            yield torch.from_numpy(image)[None]
+
+    def priors_at(self, size: tuple[int, int]) -> torch.Tensor:
+        """Return the priors of a (height, width), ``(P, 4)`` float32 cxcywh, on the device."""
+        if size not in self._priors:
+            priors = generate_priors(resize_spec(self.spec, size))
+            self._priors[size] = torch.from_numpy(priors.copy()).to(self.fabric.device)
+        return self._priors[size]
 
     def learning_rate_at(self, step: int) -> float:
         """Compute the learning rate of a step, counted from 0."""
@@ -71,18 +125,44 @@ class TrainState:
         )
 
     def read_steps(self, plan: BatchPlan | None = None, workers: int | None = None) -> Steps:
-        """Read the batches of this process from the current step on."""
-        plan = plan or self.plan
-        return read_steps(
-            self.dataset,
+        """
+        Read the batches of this process from the current step on, some steps ahead.
+
+        The workers live as long as the run.
+
+        :param plan: other than that of the state.
+        :param workers: processes that load images; None for the configured number.
+        :return: the micro-batches of each step, in pinned memory for a GPU; or the error of a
+            worker.
+        """
+        plan, fabric, start = plan or self.plan, self.fabric, self.progress.step
+        workers = self.experiment.training.workers if workers is None else workers
+        keys = micro_batch_keys(
             plan,
-            start=self.progress.step,
-            rank=self.fabric.global_rank,
-            world_size=self.fabric.world_size,
-            workers=self.experiment.training.workers if workers is None else workers,
-            device=self.fabric.device,
-            size_at=lambda step: input_size(step, plan.num_steps, self.experiment),
+            start,
+            fabric.global_rank,
+            fabric.world_size,
+            lambda step: input_size(step, plan.num_steps, self.experiment),
         )
+        with warnings.catch_warnings():  # the user chose the number of workers
+            warnings.filterwarnings('ignore', 'This DataLoader will create')
+            loader = DataLoader(
+                self.dataset,
+                batch_sampler=keys,
+                num_workers=workers,
+                collate_fn=collate,
+                pin_memory=fabric.device.type == 'cuda',
+                prefetch_factor=max(2, 2 * plan.grad_accum_steps) if workers else None,
+                worker_init_fn=shield_worker,
+            )
+            iterator = iter(loader)
+        try:
+            for _ in range(plan.num_steps - start):
+                batches = [next(iterator) for _ in range(plan.grad_accum_steps)]
+                errors = [batch for batch in batches if isinstance(batch, MnssdError)]
+                yield errors[0] if errors else batches
+        finally:
+            del iterator  # ends the workers, also when an error keeps this frame alive
 
     def to_checkpoint(self, *, is_resumable: bool = True) -> Checkpoint:
         """Pack a checkpoint; it shares its tensors with the run: write it before the next step."""
@@ -140,89 +220,6 @@ class TrainState:
                 f'{name}: its state does not fit this network: {reason}'
             ) from error
         self.metrics = checkpoint.metrics
-
-
-def create_train_state(fabric: Fabric, experiment: Experiment) -> TrainState:
-    """
-    Read the data, build the network and move it to its device; the same on all ranks.
-
-    :raises MnssdError: naming the invalid file or key.
-    """
-    config = experiment.training
-    splits = read_splits(experiment.data)
-    if not splits.train:
-        raise DatasetError(experiment.data.root, 'expected at least one training image, got none')
-    spec = make_spec(experiment, splits.train, splits.class_names)
-    dataset = TrainingSet(
-        splits.train, spec, experiment.augmentation, experiment.matching, config.seed
-    )
-    notes, cautions = list(splits.notes), list[str]()
-    network = _build_network(experiment, spec, dataset, notes, cautions)
-    plan = plan_batches(experiment, len(splits.train), fabric.world_size)
-    for size in input_sizes(plan.num_steps, experiment):
-        if size != spec.input_size:
-            check_grids(network, resize_spec(spec, size))
-    network = fabric.to_device(network)
-
-    @cache
-    def priors_at(size: tuple[int, int]) -> torch.Tensor:
-        return torch.from_numpy(generate_priors(resize_spec(spec, size)).copy()).to(fabric.device)
-
-    ema = Ema(network, config.ema_decay, config.ema_warmup)
-    compiled = torch.compile(network) if config.compile else network
-    with warnings.catch_warnings():  # not all versions of torch know the new name
-        warnings.filterwarnings('ignore', '.*broadcast_buffers')
-        model, optimizer = fabric.setup(compiled, make_optimizer(network, experiment))
-    return TrainState(
-        experiment=experiment,
-        fabric=fabric,
-        splits=splits,
-        dataset=dataset,
-        plan=plan,
-        spec=spec,
-        network=network,
-        model=model,
-        ema=ema,
-        criterion=Criterion(experiment.loss, spec),
-        optimizer=optimizer,
-        priors_at=priors_at,
-        notes=notes,
-        warnings=cautions,
-    )
-
-
-def _build_network(
-    experiment: Experiment,
-    spec: ModelSpec,
-    dataset: TrainingSet,
-    notes: list[str],
-    cautions: list[str],
-) -> MobileNetSsd:
-    """Build the network with its initial weights, on the CPU; add to the notes and cautions."""
-    config = experiment.training
-    torch.manual_seed(config.seed)
-    network = build_model(spec, experiment.model)
-    if experiment.initial.backbone_weights:
-        network.backbone.load_weights(experiment.initial.backbone_weights)
-    if source := experiment.initial.checkpoint:
-        initial = read_initial_weights(source)
-        summary, share = load_initial_weights(network, source, initial)
-        (notes if share >= EXPECTED_SHARE else cautions).append(summary)
-        if initial.is_unfolded:
-            recalibrate_batch_norms(network, _sample_images(dataset, experiment))
-    network.backbone.checkpointing = config.gradient_checkpointing
-    if config.channels_last:
-        network.to(memory_format=torch.channels_last)
-    return network.train()
-
-
-def _sample_images(dataset: TrainingSet, experiment: Experiment) -> Iterator[torch.Tensor]:
-    # Images of the first epoch, spread over the training set.
-    size = experiment.input.train_size or experiment.input.size
-    num = min(NUM_MEASURED, len(dataset))
-    for index in range(num):
-        _, image, _, _ = dataset[0, index * len(dataset) // num, size]
-        yield torch.from_numpy(image)[None]
 
 
 def _check_experiment(checkpoint: Checkpoint, name: str, experiment: Experiment) -> None:

@@ -8,18 +8,13 @@ from mnssd_perception.errors import MnssdError
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
 from mnssd_training.loss import count_positives
-from mnssd_training.train.batches import Steps
 from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
-from mnssd_training.train.state import TrainState
+from mnssd_training.train.state import Steps, TrainState
 import torch
 
 
 def next_batch(fabric: Fabric, steps: Steps) -> list[Batch]:
-    """
-    Read the micro-batches of the next step.
-
-    :raises MnssdError: on all ranks, if one of them cannot read an image.
-    """
+    """Read the micro-batches of the next step; an unreadable image raises on all ranks."""
     batches = next(steps)
     error = batches if isinstance(batches, MnssdError) else None
     raise_on_all_ranks(fabric, error)

@@ -51,10 +51,5 @@ def validate(
 
 
 def monitored_score(metrics: dict[str, Any], monitor: str) -> float:
-    """
-    Pick the score that chooses the best checkpoint.
-
-    :param monitor: ``map50`` or ``ap``.
-    :return: in [0, 1]; 0 where the metric is undefined.
-    """
+    """Pick the score that chooses the best checkpoint, in [0, 1]; 0 where it is undefined."""
     return float((metrics['coco']['ap'] if monitor == 'ap' else metrics['map50']) or 0.0)

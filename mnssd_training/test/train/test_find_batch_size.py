@@ -16,13 +16,13 @@ import torch
 Make = Callable[..., Experiment]
 
 
-def test_batches_double_up_to_the_limit(tiny: Make) -> None:
+def test_batch_size_doubles_up_to_the_limit(tiny: Make) -> None:
     found = list(measure_batch_sizes(tiny(), 4))
     assert [one.batch_size for one in found] == [1, 2, 4]
     assert all(one.images_per_second > 0 and one.memory > 2**20 for one in found)
 
 
-def test_memory_that_is_full_ends_it(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_ends_the_search(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> BatchCost:
         raise torch.OutOfMemoryError('full')
 
@@ -32,7 +32,7 @@ def test_memory_that_is_full_ends_it(tiny: Make, monkeypatch: pytest.MonkeyPatch
     assert len(list(measure_batch_sizes(tiny(), 4))) == 1
 
 
-def test_the_smallest_that_is_nearly_the_fastest() -> None:
+def test_suggests_the_smallest_batch_size_near_full_speed() -> None:
     assert suggest_batch_size([]) == 0
     speeds = {1: 10.0, 2: 18.0, 4: 29.0, 8: 30.0, 16: 29.9}
     assert suggest_batch_size([BatchCost(num, speed, 0) for num, speed in speeds.items()]) == 4

@@ -13,10 +13,10 @@ from mnssd_training.train.find_lr import (
     is_flat,
     lr_range_test,
     LrRangeTest,
+    plot_lr_range_test,
     smooth,
     steepest_descent,
 )
-from mnssd_training.train.plot import plot
 import numpy as np
 import pytest
 import torch
@@ -24,7 +24,7 @@ import torch
 Make = Callable[..., Experiment]
 
 
-def test_the_steepest_place_of_a_curve() -> None:
+def test_steepest_descent_of_a_sigmoid() -> None:
     rates = np.geomspace(1e-5, 1, 101)
     fall = 5 - 3 / (1 + np.exp(-6 * (np.log10(rates) + 3)))  # steepest_descent at 1e-3
     losses = fall + 40 * np.maximum(0, np.log10(rates) + 1) ** 2
@@ -32,7 +32,7 @@ def test_the_steepest_place_of_a_curve() -> None:
     assert steepest_descent(rates, rates) in rates  # it only rises
 
 
-def test_a_flat_loss_is_told_from_one_that_falls() -> None:
+def test_is_flat_compares_fall_and_noise() -> None:
     generator = np.random.default_rng(7)
     rates = np.geomspace(1e-6, 1, 100)
     fall = 5 - 3 / (1 + np.exp(-3 * (np.log10(rates) + 3)))
@@ -50,7 +50,7 @@ def test_a_flat_loss_is_told_from_one_that_falls() -> None:
             assert is_flat(noisy, smooth(list(noisy))) == expected
 
 
-def test_a_flat_loss_is_a_warning(
+def test_flat_loss_is_a_warning(
     hit_uav: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +67,7 @@ def test_a_flat_loss_is_a_warning(
         assert ('(mnssd dataset preview ' in err) == flat
 
 
-def test_a_run_raises_the_rate_until_the_end(tiny: Make) -> None:
+def test_lr_range_test_raises_the_rate_to_the_end(tiny: Make) -> None:
     test = lr_range_test(tiny(), min_lr=1e-5, max_lr=1e-2, num_steps=10, progress=False)
     assert test.rates == pytest.approx(np.geomspace(1e-5, 1e-2, 10))
     assert len(test.losses) == len(test.smoothed) == 10
@@ -76,7 +76,7 @@ def test_a_run_raises_the_rate_until_the_end(tiny: Make) -> None:
 
 
 @pytest.mark.parametrize('after', [4, 14])
-def test_a_loss_that_diverges_ends_it(
+def test_diverging_loss_ends_the_range_test(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     calls = iter(range(100))
@@ -95,17 +95,17 @@ def test_a_loss_that_diverges_ends_it(
 
 
 @pytest.mark.parametrize('change', [{'min_lr': 0.0}, {'min_lr': 2.0}, {'num_steps': 3}], ids=str)
-def test_a_range_that_is_none(tiny: Make, change: dict[str, Any]) -> None:
+def test_invalid_range_is_refused(tiny: Make, change: dict[str, Any]) -> None:
     with pytest.raises(
         TrainingError, match='expected 0 < lowest < highest learning rate and at least 10'
     ):
         lr_range_test(tiny(), **change)
 
 
-def test_the_plot_marks_the_suggestion() -> None:
+def test_plot_marks_the_suggestion() -> None:
     rates = np.geomspace(1e-6, 1, 50)
     losses = np.linspace(5, 2, 50)
-    image = plot(LrRangeTest(rates, losses, losses, float(rates[25])))
+    image = plot_lr_range_test(LrRangeTest(rates, losses, losses, float(rates[25])))
     assert image.shape == (600, 960, 3)
 
     def pixels(colour: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The weights that a run begins with, from checkpoints and bundles."""
+"""The weights that a run starts from: checkpoints and bundles."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ from mnssd_training.errors import CheckpointError
 from mnssd_training.model import TorchEngine
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.initial_weights import read_initial_weights
-from mnssd_training.train.state import create_train_state
+from mnssd_training.train.state import TrainState
 import numpy as np
 import onnx
 import pytest
@@ -28,7 +28,7 @@ QUICK = [
 ]  # fmt: skip
 
 
-def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
+def test_fine_tuning_starts_from_the_outputs_of_the_shipped_network(
     experiment: Callable[..., Experiment], val_samples: list[Sample]
 ) -> None:
     wanted = experiment(**{
@@ -37,7 +37,7 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
         'initial.checkpoint': SHIPPED,
         'priors.strides': '[8, 16, 32, 64]', 'priors.priors_per_cell': '[5, 4, 3, 3]',
     })  # fmt: skip
-    state = create_train_state(make_fabric(wanted.training), wanted)
+    state = TrainState(make_fabric(wanted.training), wanted)
     assert any(note.startswith(f'{SHIPPED}: loaded 100% of the weights') for note in state.notes)
     model = state.network.eval()
     engine = open_engine(open_bundle(SHIPPED), 'onnxruntime')
@@ -52,7 +52,7 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
     engine.close()
 
 
-def test_a_fine_tune_of_the_shipped_bundle_by_the_command_line(
+def test_shipped_bundle_is_fine_tuned_by_the_command(
     hit_uav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / 'run'
@@ -68,7 +68,7 @@ def test_a_fine_tune_of_the_shipped_bundle_by_the_command_line(
     assert (run / 'checkpoints' / 'best.pt').exists()
 
 
-def test_other_classes_take_over_all_but_the_classification(
+def test_other_classes_load_all_but_the_classification_layers(
     hit_uav: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ['hit_uav', f'data.root={hit_uav}', *QUICK, f'initial.checkpoint={SHIPPED}']
@@ -78,7 +78,7 @@ def test_other_classes_take_over_all_but_the_classification(
     assert '4 layers start from scratch, such as logits.levels.0.1; its classes differ' in out
 
 
-def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
+def test_bundle_without_usable_network_is_refused(tmp_path: Path) -> None:
     bundle = open_bundle(SHIPPED)
     files = {entry.path: bundle.read(entry.path) for entry in bundle.manifest.files}
     manifest = bundle.manifest
@@ -109,7 +109,7 @@ def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
 
 
 def with_network(path: Path, change: Callable[[bytes], bytes]) -> Path:
-    """Write a sound bundle of a network that is not."""
+    """Write a valid bundle of a changed network."""
     bundle = open_bundle(SHIPPED)
     artefact = bundle.artefact('onnxruntime')
     assert artefact
@@ -154,7 +154,7 @@ def text_tensor(network: bytes) -> bytes:
     ],
     ids=['empty', 'garbage', 'cut', 'external', 'text'],
 )
-def test_a_bundle_whose_network_is_damaged(
+def test_bundle_with_damaged_network_is_refused(
     change: Callable[[bytes], bytes], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -165,6 +165,6 @@ def test_a_bundle_whose_network_is_damaged(
 
 
 @pytest.mark.parametrize('suffix', ['', '.mnssd'])
-def test_a_path_that_may_not_be_looked_at(suffix: str) -> None:
+def test_overlong_path_is_an_error(suffix: str) -> None:
     with pytest.raises(CheckpointError, match=os.strerror(errno.ENAMETOOLONG)):
         read_initial_weights('x' * 5000 + suffix)

@@ -1,4 +1,4 @@
-"""The run folder: what is in it, what stays, and what is found in it."""
+"""The run folder: its files, retention of checkpoints, and what is resumed."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -42,18 +42,20 @@ def run(tiny: Callable[..., Experiment], tmp_path: Path) -> RunFolder:
     return run
 
 
-def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
+def test_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / 'nowhere')
     assert run.find_checkpoint(False) is None
     assert run.find_checkpoint(True) is None
     assert not run.path.exists()
 
 
-def test_what_is_written_at_the_start(run: RunFolder, tiny: Callable[..., Experiment]) -> None:
+def test_begin_writes_experiment_and_status(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
     assert Experiment.model_validate(read(run, 'config.json')) == tiny()
-    told = read(run, 'fingerprint.json')
-    assert told['fingerprint'] == fingerprint(tiny())
-    assert set(told) == {'fingerprint', 'schema_version', 'created'}
+    written = read(run, 'fingerprint.json')
+    assert written['fingerprint'] == fingerprint(tiny())
+    assert set(written) == {'fingerprint', 'schema_version', 'created'}
     (start,) = read(run, 'args.json')
     assert start['arguments'] == ['smoke', '--quiet']
     status = read(run, 'status.json')
@@ -63,16 +65,16 @@ def test_what_is_written_at_the_start(run: RunFolder, tiny: Callable[..., Experi
     }  # fmt: skip
     run.begin(tiny(), ['smoke', '--resume'], Progress(step=3))
     assert [start['from_step'] for start in read(run, 'args.json')] == [0, 3]
-    assert read(run, 'fingerprint.json') == told
+    assert read(run, 'fingerprint.json') == written
     assert not list(run.path.glob('*.partial'))
 
 
-def test_the_place_of_a_run_names_the_experiment(tiny: Callable[..., Experiment]) -> None:
+def test_default_folder_names_the_experiment(tiny: Callable[..., Experiment]) -> None:
     wanted = tiny(**{'logging.root': 'here'})
     assert default_folder(wanted) == Path('here') / f'smoke_{fingerprint(wanted)}'
 
 
-def test_the_last_ones_are_kept(run: RunFolder) -> None:
+def test_save_keeps_the_newest_checkpoints(run: RunFolder) -> None:
     for step in (2, 4, 6, 100_000_000):
         run.save(at(step), keep=2)
     run.save_best(at(4))
@@ -86,7 +88,7 @@ def test_the_last_ones_are_kept(run: RunFolder) -> None:
         run.find_checkpoint(False)
 
 
-def test_a_damaged_one_is_passed_over_and_set_aside(
+def test_damaged_checkpoint_is_skipped_and_renamed(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     for step in (2, 4):
@@ -111,7 +113,7 @@ def test_a_damaged_one_is_passed_over_and_set_aside(
     assert (run.checkpoints / 'step-00000004.pt.damaged').read_bytes() == b'half'
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_changed(
+def test_run_with_only_damaged_checkpoints_is_refused_unchanged(
     run: RunFolder,
 ) -> None:
     for step in (2, 3):
@@ -124,7 +126,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_neither_resumed_nor_changed(
 
 
 @pytest.mark.parametrize('number', [errno.EIO, errno.EACCES, errno.ESTALE])
-def test_a_checkpoint_that_cannot_be_read_now_stops_and_changes_nothing(
+def test_unreadable_checkpoint_is_an_error_and_changes_nothing(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     for step in (4, 6, 8):
@@ -143,7 +145,7 @@ def test_a_checkpoint_that_cannot_be_read_now_stops_and_changes_nothing(
     assert names(run) == before
 
 
-def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
+def test_unlistable_folder_is_not_an_empty_one(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.save(at(4), keep=3)
@@ -157,7 +159,7 @@ def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
             run.find_checkpoint(resume)
 
 
-def test_a_checkpoint_of_another_version_is_refused_and_kept(run: RunFolder) -> None:
+def test_checkpoint_of_another_version_is_refused_and_kept(run: RunFolder) -> None:
     run.save(at(4), keep=3)
     (run.checkpoints / 'step-00000006.pt').write_bytes(dump_torch({'schema': 99}))
     with pytest.raises(CheckpointError, match=r'6\.pt: .*got 99; use the version of mnssd that'):
@@ -165,7 +167,7 @@ def test_a_checkpoint_of_another_version_is_refused_and_kept(run: RunFolder) -> 
     assert names(run) == ['step-00000004.pt', 'step-00000006.pt']
 
 
-def test_retention_removes_only_what_is_older(run: RunFolder) -> None:
+def test_retention_removes_only_older_checkpoints(run: RunFolder) -> None:
     for step in (8, 9):  # of somebody else, written while this one runs
         save_checkpoint(run.checkpoints / f'step-{step:08}.pt', at(step))
     for step in (1, 2, 3):
@@ -173,7 +175,9 @@ def test_retention_removes_only_what_is_older(run: RunFolder) -> None:
     assert names(run) == [f'step-0000000{step}.pt' for step in (2, 3, 8, 9)]
 
 
-def test_to_go_back_sets_newer_ones_aside(run: RunFolder, tiny: Callable[..., Experiment]) -> None:
+def test_resuming_an_older_checkpoint_renames_newer_ones(
+    run: RunFolder, tiny: Callable[..., Experiment]
+) -> None:
     for step in (2, 4, 6):
         run.save(at(step), keep=3)
     found = run.find_checkpoint(str(run.checkpoints / 'step-00000002.pt'))
@@ -186,7 +190,7 @@ def test_to_go_back_sets_newer_ones_aside(run: RunFolder, tiny: Callable[..., Ex
     assert newest.checkpoint.step == 2
 
 
-def test_to_go_back_sets_a_newer_best_one_aside(
+def test_resuming_an_older_checkpoint_renames_a_newer_best(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     for step in (2, 4):
@@ -205,7 +209,7 @@ def test_to_go_back_sets_a_newer_best_one_aside(
     ]  # fmt: skip
 
 
-def test_a_best_one_that_is_damaged_is_set_aside(
+def test_damaged_best_checkpoint_is_renamed(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     (run.checkpoints / 'best.pt').write_bytes(b'half')
@@ -214,7 +218,7 @@ def test_a_best_one_that_is_damaged_is_set_aside(
     assert names(run) == ['best.pt.damaged']
 
 
-def test_a_best_one_that_cannot_be_read_now_stops_and_changes_nothing(
+def test_unreadable_best_checkpoint_is_an_error_and_changes_nothing(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     for step in (2, 4):
@@ -225,12 +229,12 @@ def test_a_best_one_that_cannot_be_read_now_stops_and_changes_nothing(
     assert names(run) == ['best.pt', 'step-00000002.pt', 'step-00000004.pt']
 
 
-def test_a_path_that_may_not_be_looked_at(run: RunFolder) -> None:
+def test_overlong_path_is_an_error(run: RunFolder) -> None:
     with pytest.raises(CheckpointError, match=os.strerror(errno.ENAMETOOLONG)):
         run.find_checkpoint('x' * 5000)
 
 
-def test_rows_that_may_not_be_looked_at_are_not_none(
+def test_unreadable_metrics_are_not_an_empty_run(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = Path.stat
@@ -245,7 +249,7 @@ def test_rows_that_may_not_be_looked_at_are_not_none(
         run.find_checkpoint(False)
 
 
-def test_what_is_left_of_a_run_is_not_trained_over(run: RunFolder, tmp_path: Path) -> None:
+def test_remains_of_a_run_are_not_overwritten(run: RunFolder, tmp_path: Path) -> None:
     run.save_best(at(4))
     hint = rf'initial\.checkpoint={run.checkpoints}/best\.pt starts from its weights'
     with pytest.raises(CheckpointError, match=rf'the remains of a run: best\.pt; .*{hint}'):
@@ -263,7 +267,7 @@ def test_what_is_left_of_a_run_is_not_trained_over(run: RunFolder, tmp_path: Pat
     assert run.find_checkpoint(True) is None  # killed before the first checkpoint: it begins again
 
 
-def test_a_foreign_checkpoint_does_not_go_on_in_the_folder_of_another_run(
+def test_foreign_checkpoint_does_not_resume_in_a_used_folder(
     run: RunFolder, tmp_path: Path
 ) -> None:
     run.save(at(2), keep=1)
@@ -274,7 +278,7 @@ def test_a_foreign_checkpoint_does_not_go_on_in_the_folder_of_another_run(
         run.find_checkpoint(str(tmp_path / 'foreign.pt'))
 
 
-def test_what_a_killed_process_left_half_written_goes(
+def test_partial_checkpoint_of_a_killed_process_is_removed(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     (run.checkpoints / 'step-00000001.pt.partial').write_bytes(b'half')
@@ -283,9 +287,7 @@ def test_what_a_killed_process_left_half_written_goes(
     assert names(run) == []
 
 
-def test_another_checkpoint_is_found_by_path_folder_and_url(
-    run: RunFolder, tmp_path: Path
-) -> None:
+def test_checkpoint_is_found_by_path_or_folder(run: RunFolder, tmp_path: Path) -> None:
     run.save(at(2), keep=1)
     other = RunFolder(tmp_path / 'other')
     assert other.find_checkpoint(True) is None
@@ -299,7 +301,7 @@ def test_another_checkpoint_is_found_by_path_folder_and_url(
         other.find_checkpoint('gone.pt')
 
 
-def test_rows_that_will_come_again_are_taken_back(
+def test_metrics_of_unfinished_steps_are_removed(
     run: RunFolder, tiny: Callable[..., Experiment]
 ) -> None:
     rows = [
@@ -334,7 +336,7 @@ DAMAGED_LINES = [
 
 
 @pytest.mark.parametrize('line', DAMAGED_LINES, ids=range(len(DAMAGED_LINES)))
-def test_damaged_rows_are_set_aside_and_the_others_kept(
+def test_damaged_metrics_are_renamed_and_the_other_rows_kept(
     run: RunFolder, tiny: Callable[..., Experiment], line: bytes
 ) -> None:
     row = b'{"kind": "step", "step": 1, "epoch": 0.5}\n'
@@ -348,7 +350,7 @@ def test_damaged_rows_are_set_aside_and_the_others_kept(
 
 
 @pytest.mark.parametrize('content', [b'', b'{', b'{}', b'"x"', b'\xff', b'null'])
-def test_a_damaged_record_of_starts_is_set_aside(
+def test_damaged_json_is_renamed(
     run: RunFolder, tiny: Callable[..., Experiment], content: bytes
 ) -> None:
     path = run.path / 'args.json'
@@ -363,7 +365,7 @@ def test_a_damaged_record_of_starts_is_set_aside(
     assert read(run, 'status.json')['step'] == 3
 
 
-def test_a_record_that_cannot_be_read_now_is_not_written_over(
+def test_unreadable_json_is_not_overwritten(
     run: RunFolder, tiny: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (run.path / 'args.json').read_bytes()
@@ -380,7 +382,9 @@ def test_a_record_that_cannot_be_read_now_is_not_written_over(
     assert (run.path / 'args.json').read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_made(tiny: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(
+    tiny: Callable[..., Experiment], tmp_path: Path
+) -> None:
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(TrainingError, match='file.*: cannot be written: Not a directory'):
         RunFolder(tmp_path / 'file' / 'run').begin(tiny(), [], Progress())

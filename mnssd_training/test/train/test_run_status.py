@@ -22,7 +22,7 @@ import pytest
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_workers_that_end_do_not_keep_the_status_from_being_written(
+def test_dying_workers_do_not_interrupt_the_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:

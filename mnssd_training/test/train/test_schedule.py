@@ -1,4 +1,4 @@
-"""Learning rates and input sizes by the step."""
+"""Learning rate and input size of each step."""
 
 from collections.abc import Callable
 
@@ -18,34 +18,34 @@ def factors(total: int, steps_per_epoch: int = 10, **keys: object) -> list[float
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_run_of_no_and_of_one_step(name: str) -> None:
+def test_lr_factor_of_runs_of_zero_and_one_step(name: str) -> None:
     assert factors(0, name=name) == []
     (only,) = factors(1, 1, name=name)
     assert 0 < only <= 1
 
 
-def test_cosine_by_hand() -> None:
+def test_cosine_values() -> None:
     found = factors(10, name='cosine', warmup_steps=4, final_lr_factor=0.1)
     assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert found[7] == pytest.approx(0.1 + 0.9 * 0.5)  # half of the way down
     assert found[9] == pytest.approx(0.1 + 0.9 * 0.5 * (1 - 0.8660254))
 
 
-def test_step_drops_by_epochs() -> None:
+def test_step_decays_by_epochs() -> None:
     found = factors(60, name='step', warmup_steps=0, step_epochs=2, gamma=0.5)
     assert found[:20] == [1.0] * 20
     assert found[20:40] == [0.5] * 20
     assert found[40:] == [0.25] * 20
 
 
-def test_multistep_drops_at_parts_of_the_run() -> None:
+def test_multistep_decays_at_milestones() -> None:
     found = factors(100, name='multistep', warmup_steps=2, milestones=(0.5, 0.75), gamma=0.1)
     assert found[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert (found[49], found[50], found[74]) == pytest.approx((1.0, 0.1, 0.1))
     assert found[75] == found[99] == pytest.approx(0.01)
 
 
-def test_one_cycle_rises_and_falls_without_warm_up() -> None:
+def test_one_cycle_rises_and_falls_without_warmup() -> None:
     found = factors(100, name='onecycle', warmup_steps=50, pct_start=0.25, final_lr_factor=0.0)
     assert found[0] == pytest.approx(0.04)
     assert found[25] == max(found) == pytest.approx(1.0)
@@ -54,12 +54,12 @@ def test_one_cycle_rises_and_falls_without_warm_up() -> None:
     assert found[99] < 0.001
 
 
-def test_constant_stays() -> None:
+def test_constant_after_warmup() -> None:
     assert factors(5, name='constant', warmup_steps=1) == [0.5, 1.0, 1.0, 1.0, 1.0]
 
 
 @given(st.sampled_from(NAMES), st.integers(1, 300), st.integers(0, 400), st.integers(1, 40))
-def test_each_curve_stays_in_range(name: str, total: int, warmup: int, an_epoch: int) -> None:
+def test_lr_factor_stays_in_range(name: str, total: int, warmup: int, an_epoch: int) -> None:
     found = factors(total, an_epoch, name=name, warmup_steps=warmup)
     assert all(0 < factor <= 1 for factor in found)
     if name != 'onecycle':
@@ -73,13 +73,13 @@ def sizes(experiment: Experiment, total: int = 40) -> list[tuple[int, int]]:
     return [input_size(step, total, experiment) for step in range(total)]
 
 
-def test_nothing_changes_by_default(tiny: Callable[..., Experiment]) -> None:
+def test_input_size_is_constant_by_default(tiny: Callable[..., Experiment]) -> None:
     assert set(sizes(tiny())) == {(64, 80)}  # and 80 is no multiple of 32
     smaller = tiny(**{'input.train_size': '[48, 48]'})
     assert set(sizes(smaller)) == {(48, 48)}
 
 
-def test_multi_scale_draws_by_seed_and_step(tiny: Callable[..., Experiment]) -> None:
+def test_multi_scale_is_drawn_by_seed_and_step(tiny: Callable[..., Experiment]) -> None:
     wanted = {'input.size': '[320, 640]', 'training.multi_scale': '[0.5, 1.5]'}
     found = sizes(tiny(**wanted))
     assert found == sizes(tiny(**wanted))
@@ -91,18 +91,18 @@ def test_multi_scale_draws_by_seed_and_step(tiny: Callable[..., Experiment]) -> 
         assert abs(width - 2 * height) <= 32
 
 
-def test_progressive_resizing_by_parts_of_the_run(tiny: Callable[..., Experiment]) -> None:
+def test_progressive_resizing_follows_the_run(tiny: Callable[..., Experiment]) -> None:
     found = sizes(tiny(**{'training.progressive_resizing': '[[0.25, 2.0], [0.5, 1.0]]'}))
     assert found[:10] == [(64, 80)] * 10
     assert found[10:20] == [(128, 160)] * 10
     assert found[20:] == [(64, 80)] * 20
 
 
-def test_no_input_is_smaller_than_a_cell(tiny: Callable[..., Experiment]) -> None:
+def test_input_is_at_least_one_cell(tiny: Callable[..., Experiment]) -> None:
     assert set(sizes(tiny(**{'training.multi_scale': '[0.1, 0.1]'}))) == {(32, 32)}
 
 
-def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
+def test_descending_ranges_are_refused(tiny: Callable[..., Experiment]) -> None:
     with pytest.raises(ConfigError, match='multi_scale'):
         tiny(**{'training.multi_scale': '[2.0, 1.0]'})
     with pytest.raises(ConfigError, match='progressive_resizing'):
@@ -120,7 +120,7 @@ def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
     ids=['plain', 'drawn', 'half', 'progressive'],
 )
 @pytest.mark.parametrize('total', [1, 40])
-def test_the_sizes_of_a_run_are_those_of_its_steps(
+def test_input_sizes_lists_the_sizes_of_all_steps(
     tiny: Callable[..., Experiment], changes: dict[str, str], total: int
 ) -> None:
     experiment = tiny(**{'input.size': '[320, 640]'}, **changes)
