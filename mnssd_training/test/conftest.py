@@ -81,7 +81,7 @@ def spec() -> ModelSpec:
 def model(spec: ModelSpec) -> MobileNetSsd:
     """A network whose statistics and heads differ from fresh ones, as after training."""
     torch.manual_seed(7)
-    model = build_model(spec, ModelConfig(channels=32))
+    model = build_model(spec, ModelConfig(pyramid_channels=32))
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -90,7 +90,7 @@ def model(spec: ModelSpec) -> MobileNetSsd:
                 module.weight.uniform_(0.7, 1.3)
                 module.bias.uniform_(-0.2, 0.5)
         for head in (model.logits, model.offsets):
-            for layer in head.predictions():
+            for layer in head.prediction_layers():
                 layer.weight.normal_(std=0.2)
                 layer.bias.normal_(std=0.2)
     return model
@@ -112,7 +112,7 @@ def experiment(hit_uav: Path) -> Callable[..., Experiment]:
         small = {
             'data.root': hit_uav,
             'input.size': '[96, 120]',
-            'model.channels': 16,
+            'model.pyramid_channels': 16,
             'training.batch_size': 2,
             'training.epochs': 2,
         }

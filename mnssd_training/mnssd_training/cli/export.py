@@ -12,7 +12,7 @@ from mnssd_training.cli.verb import run_verb
 from mnssd_training.data import read_splits
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import bundle_path, package, PackageNotes
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.train import load_checkpoint
 
 EPILOG = """\
@@ -62,7 +62,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     args = parser.parse_args(arguments)
     checkpoint = load_checkpoint(args.checkpoint)
     if args.input_size:
-        checkpoint = replace(checkpoint, spec=spec_at(checkpoint.spec, args.input_size))
+        checkpoint = replace(checkpoint, spec=resize_spec(checkpoint.spec, args.input_size))
     notes = PackageNotes(
         args.name,
         args.version,

@@ -137,12 +137,12 @@ def _classes(
     source: SourceConfig, root: Path, annotations: Sequence[_Annotation]
 ) -> tuple[tuple[str, ...], bool]:
     """Find out the classes, and whether the dataset lists them."""
-    renamed = tuple(name for name in source.rename if name != '*')
+    renamed = tuple(name for name in source.class_map if name != '*')
     found = {item.name for annotation in annotations for item in annotation.objects}
     found = {name for name in found if name in renamed or name.lower() not in IGNORE_NAMES}
     if (root / 'classes.txt').exists():
         listed = read_classes(root)
-        extra = found & set(renamed) if '*' not in source.rename else found
+        extra = found & set(renamed) if '*' not in source.class_map else found
         return listed + tuple(sorted(extra - set(listed))), True
     return tuple(sorted(found)), False
 
@@ -185,7 +185,7 @@ def _sample(
             raise DatasetError(
                 path,
                 f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}; '
-                f'data.rename can give it another name, or an empty one to ignore it',
+                f'data.class_map can give it another name, or an empty one to ignore it',
             )
     return Sample(name, image, annotation.size, *regions.arrays())
 

@@ -22,7 +22,7 @@ from mnssd_training.inspection.photograph import look_at_all, Photograph
 from mnssd_training.inspection.placed import place, Placed
 from mnssd_training.inspection.records import Place, Scan
 from mnssd_training.inspection.scan import scan
-from mnssd_training.layouts import levels_of
+from mnssd_training.priors import make_feature_maps
 import numpy as np
 
 Progress = Callable[[Iterator[Photograph], int], Iterable[Photograph]]
@@ -126,8 +126,8 @@ def _check_network(
     to_train = [(item, own) for item, own in zip(placed, sizes) if item.entry.split == TRAIN]
     boxes = np.concatenate([*(own[item.is_object] for item, own in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
-    levels = levels_of(experiment.priors, size, boxes, experiment.training.seed)
-    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_side
+    levels = make_feature_maps(experiment.priors, size, boxes, experiment.training.seed)
+    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for item, own in zip(placed, sizes):
         yield from check_network(item, own, levels, iou, min_side)

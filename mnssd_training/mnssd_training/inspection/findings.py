@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {
     'bad value': Kind('error', 'correct the line or the object, or remove it'),
     'not finite': Kind('error', 'draw the box anew or remove it'),
     'id twice': Kind('error', 'give each image and each annotation an id of its own'),
-    'unknown class': Kind('error', 'add the class to the list, or rename it in data.rename'),
+    'unknown class': Kind('error', 'add the class to the list, or rename it in data.class_map'),
     'size differs': Kind(
         'error', 'annotate the image as it is; it may have been resized or turned since'
     ),

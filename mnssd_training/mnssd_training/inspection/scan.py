@@ -88,7 +88,7 @@ def scan(source: SourceConfig, splits: Sequence[str], class_names: Sequence[str]
         'visdrone': lambda: scan_visdrone(root, splits),
         'shards': lambda: scan_shards(source, splits),
     }
-    return _name_classes(scanners[source.format](), source.rename, class_names)
+    return _name_classes(scanners[source.format](), source.class_map, class_names)
 
 
 def _name_classes(raw: Scan, rename: Mapping[str, str], class_names: Sequence[str]) -> Scan:

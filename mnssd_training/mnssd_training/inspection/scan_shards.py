@@ -22,7 +22,7 @@ def scan_shards(source: SourceConfig, splits: Sequence[str]) -> Scan:
     findings: list[Finding] = []
     entries: list[Entry] = []
     classes: dict[str, None] = {}
-    cache = source.cache if isinstance(source, DataConfig) else ''
+    cache = source.cache_dir if isinstance(source, DataConfig) else ''
     for split in splits:
         try:
             reading = read_shards(source.root, split, cache)

@@ -6,7 +6,7 @@ from pathlib import Path
 from mnssd_perception.bundle import open_bundle
 from mnssd_training.cli import export
 from mnssd_training.export import read_spec
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.train import load_checkpoint
 import pytest
 
@@ -35,7 +35,7 @@ def test_the_same_weights_for_another_input(
     assert path.is_file()  # that path itself, and no folder of that name
     spec = open_bundle(path).manifest.spec
     own = load_checkpoint(checkpoint).spec
-    assert spec == spec_at(own, (64, 96))
+    assert spec == resize_spec(own, (64, 96))
     assert spec.input_size == (64, 96) != own.input_size
 
 

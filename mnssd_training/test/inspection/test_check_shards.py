@@ -83,7 +83,7 @@ def test_two_data_sets_that_share_photographs(
 
 def test_classes_are_renamed_before_they_are_looked_at(small_sets: dict[str, Path]) -> None:
     rename = {'Bicycle': '', 'OtherVehicle': 'Car'}
-    source = SourceConfig(root=str(small_sets['voc']), rename=rename)
+    source = SourceConfig(root=str(small_sets['voc']), class_map=rename)
     findings = check([source], class_names=('Person', 'Car')).findings
     assert [finding for finding in findings if finding.severity == 'error'] == []
     findings = check([SourceConfig(root=source.root)], class_names=('Person', 'Car')).findings

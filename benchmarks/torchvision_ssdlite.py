@@ -1,10 +1,10 @@
 """
-The peer: torchvision's ``ssdlite320_mobilenet_v3_large``, trained and scored like our network.
+Train and score torchvision's ``ssdlite320_mobilenet_v3_large`` as a peer of the network of mnssd.
 
 It sees the same images, augmented by the same transforms and in the same order, for the same
 number of steps with the same optimizer and schedule, and is scored by the same evaluator. Its
 heads are fresh, its input is 320 x 320, its priors are its own; it cannot leave ignore regions out
-of its loss. Frozen blocks and a moving average are things of ours that it does not have.
+of its loss. It has neither frozen blocks nor averaged weights.
 """
 
 from argparse import ArgumentParser
@@ -16,11 +16,10 @@ import time
 from typing import Any
 
 import cv2
-from mnssd_perception.ssd import Detections, ModelSpec, scale_sizes
-from mnssd_perception.ssd import feature_map as level
+from mnssd_perception.ssd import Detections, feature_map, ModelSpec, scale_sizes
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.data import load_image, read_voc, Sample
-from mnssd_training.data.dataset import EpochSampler, seed_of
+from mnssd_training.data.dataset import derive_seed, EpochSampler
 from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
 from mnssd_training.evaluation import evaluate_detections, scores_to_json
@@ -35,37 +34,37 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 SIDE = 320
 
 
-class _Photographs(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
-    """Augmented samples the way torchvision's detectors want them."""
+class _AugmentedDataset(Dataset[tuple[torch.Tensor, dict[str, torch.Tensor]]]):
+    """Augmented samples in the format of torchvision's detectors."""
 
     def __init__(self, samples: Sequence[Sample], experiment: Experiment, classes: Any) -> None:
         self._samples, self._experiment = samples, experiment
         size = (SIDE, SIDE)
-        self._spec = ModelSpec(size, classes, (level(size, SIDE, scale_sizes(size, [(1, 1)])),))
+        self._spec = ModelSpec(
+            size, classes, (feature_map(size, SIDE, scale_sizes(size, [(1, 1)])),)
+        )
 
     def __getitem__(
         self, key: tuple[int, int, tuple[int, int]]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         epoch, index, _ = key
-        seed = seed_of(self._experiment.training.seed, epoch, self._samples[index].name)
+        seed = derive_seed(self._experiment.training.seed, epoch, self._samples[index].name)
         config, generator = self._experiment.augmentation, np.random.default_rng(seed)
-        seen = augment(self._samples, index, self._spec, self._spec.input_size, config, generator)
-        image = torch.from_numpy(seen.image).permute(2, 0, 1).float() / 255
-        boxes = torch.from_numpy(seen.boxes * SIDE).reshape(-1, 4)
-        return image, {'boxes': boxes, 'labels': torch.from_numpy(seen.labels) + 1}
+        item = augment(self._samples, index, self._spec, self._spec.input_size, config, generator)
+        image = torch.from_numpy(item.image).permute(2, 0, 1).float() / 255
+        boxes = torch.from_numpy(item.boxes * SIDE).reshape(-1, 4)
+        return image, {'boxes': boxes, 'labels': torch.from_numpy(item.labels) + 1}
 
 
-def train_rival(
+def train_peer(
     experiment: Experiment, epochs: int, run: Path, *, pretrained: bool
 ) -> dict[str, Any]:
     """
     Train and score the peer.
 
-    :param experiment: data, augmentation and schedule, as for our network.
-    :param epochs: passes over the training set.
+    :param experiment: data, augmentation and schedule.
     :param run: folder for ``scores.json`` and ``weights.pt``.
     :param pretrained: start the backbone from the ImageNet weights that torchvision downloads.
-    :return: the scores.
     """
     config, rule = experiment.training, experiment.optimizer
     root = Path(experiment.data.root)
@@ -87,7 +86,7 @@ def train_rival(
     )
     steps_per_epoch = len(samples) // config.batch_size
     total, step, started = epochs * steps_per_epoch, 0, time.perf_counter()
-    dataset = _Photographs(samples, experiment, classes)
+    dataset = _AugmentedDataset(samples, experiment, classes)
     run.mkdir(parents=True, exist_ok=True)
     for epoch in range(epochs):
         model.train()
@@ -108,7 +107,7 @@ def train_rival(
                 loss = sum(model(list(images), list(targets)).values())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), rule.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), rule.clip_grad_norm)
             optimizer.step()
             step += 1
             mean_loss += loss.item() / len(sampler)
@@ -132,9 +131,9 @@ def _score(
     @torch.inference_mode()
     def detect(image: NDArray[np.uint8]) -> Detections:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
-        (found,) = model([pixels])
+        (output,) = model([pixels])
         return Detections(
-            found['boxes'].numpy(), found['scores'].numpy(), found['labels'].numpy() - 1
+            output['boxes'].numpy(), output['scores'].numpy(), output['labels'].numpy() - 1
         )
 
     detections = [detect(load_image(sample)) for sample in validation]
@@ -152,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_intermixed_args(arguments)
     cv2.setNumThreads(1)
     experiment = load_experiment(args.experiment, args.overrides)
-    scores = train_rival(experiment, args.epochs, args.run, pretrained=args.pretrained)
+    scores = train_peer(experiment, args.epochs, args.run, pretrained=args.pretrained)
     print(json.dumps(scores, indent=2))
     return 0
 

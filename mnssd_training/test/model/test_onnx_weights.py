@@ -1,4 +1,4 @@
-"""Weights out of an exported network: the same function, trainable."""
+"""Weights recovered from an exported network: the same function, trainable."""
 
 import copy
 
@@ -9,7 +9,7 @@ from mnssd_training.data import load_image, Sample
 from mnssd_training.errors import CheckpointError
 from mnssd_training.export import export_onnx
 from mnssd_training.model import build_model, MobileNetSsd
-from mnssd_training.model.unfold import measure_norms, recover_weights
+from mnssd_training.model.onnx_weights import recalibrate_batch_norms, recover_weights
 import pytest
 import torch
 from torch import nn
@@ -38,28 +38,30 @@ def recovered(model: MobileNetSsd, config: ModelConfig, network: bytes) -> Mobil
     return other
 
 
-def test_the_same_function(model: MobileNetSsd, exported: bytes, images: torch.Tensor) -> None:
-    other = recovered(model, ModelConfig(channels=32), exported)
+def test_recovered_network_computes_the_same(
+    model: MobileNetSsd, exported: bytes, images: torch.Tensor
+) -> None:
+    other = recovered(model, ModelConfig(pyramid_channels=32), exported)
     assert difference(model, other, images) < 1e-3
     before = copy.deepcopy(other)
-    measure_norms(other, images.split(1))
+    recalibrate_batch_norms(other, images.split(1))
     assert difference(before, other, images) < 1e-3
 
 
-def test_normalisations_get_the_statistics_of_images(
+def test_recalibrated_batch_norms_have_the_statistics_of_images(
     model: MobileNetSsd, exported: bytes, images: torch.Tensor
 ) -> None:
     """In training mode, on the same images, the network computes what it does in evaluation."""
-    other = recovered(model, ModelConfig(channels=32), exported)
+    other = recovered(model, ModelConfig(pyramid_channels=32), exported)
     folded = difference(model, copy.deepcopy(other).train(), images)
-    measure_norms(other, images.split(1))
+    recalibrate_batch_norms(other, images.split(1))
     measured = difference(model, copy.deepcopy(other).train(), images)
     assert measured < 1e-2
     assert folded > 100 * measured
 
 
-def test_nothing_to_normalise(images: torch.Tensor) -> None:
-    measure_norms(nn.Identity(), images.split(1))
+def test_recalibration_without_batch_norms(images: torch.Tensor) -> None:
+    recalibrate_batch_norms(nn.Identity(), images.split(1))
 
 
 @pytest.mark.parametrize(
@@ -68,19 +70,19 @@ def test_nothing_to_normalise(images: torch.Tensor) -> None:
         {'shared_head': True},
         {
             'pyramid': 'plain',
-            'extra': 'depthwise',
+            'extra_layers': 'depthwise',
             'extra_channels': (32,),
             'head': 'plain',
             'head_channels': 8,
-            'tap': 'block',
+            'feature_location': 'block',
         },
     ],
 )
-def test_networks_of_other_kinds(keys: dict[str, object], images: torch.Tensor) -> None:
+def test_other_architectures_are_recovered(keys: dict[str, object], images: torch.Tensor) -> None:
     size = images.shape[1:3]
     levels = tuple(feature_map(size, stride, ((2.0 * stride,) * 2,)) for stride in (8, 16, 32, 64))
     spec = ModelSpec((size[0], size[1]), ('a', 'b'), levels)
-    config = ModelConfig.model_validate({'width': 0.25, 'channels': 16, **keys})
+    config = ModelConfig.model_validate({'width_mult': 0.25, 'pyramid_channels': 16, **keys})
     torch.manual_seed(3)
     model = build_model(spec, config)
     with torch.no_grad():
@@ -94,13 +96,15 @@ def test_networks_of_other_kinds(keys: dict[str, object], images: torch.Tensor) 
 
 
 @pytest.mark.parametrize('network', [b'garbage', b'\x3a\x7f'])
-def test_a_file_that_is_no_network(model: MobileNetSsd, network: bytes) -> None:
+def test_a_damaged_file_is_refused(model: MobileNetSsd, network: bytes) -> None:
     with pytest.raises(CheckpointError, match='expected an ONNX network with whole tensors: '):
         recover_weights(model, network)
 
 
-@pytest.mark.parametrize('keys', [{'channels': 16}, {'pyramid': 'lateral', 'channels': 32}])
-def test_the_file_of_another_network(
+@pytest.mark.parametrize(
+    'keys', [{'pyramid_channels': 16}, {'pyramid': 'lateral', 'pyramid_channels': 32}]
+)
+def test_the_file_of_another_network_is_refused(
     spec: ModelSpec, exported: bytes, keys: dict[str, object]
 ) -> None:
     other = build_model(spec, ModelConfig.model_validate({**keys, 'head': 'ssdlite'}))

@@ -1,9 +1,9 @@
 """
-The peer: images to batches the way the widespread ``pytorch-ssd`` does.
+A loading peer: the way of the widespread ``pytorch-ssd`` scripts.
 
-Written from its description: OpenCV decodes, colours change in float32 HSV, an expansion pastes
-the image on a larger float canvas, a crop is searched with a loop, the network's size comes
-last; each image's priors are matched in torch, in the loader.
+Written from their description: OpenCV decodes, colours change in float32 HSV, an expansion pastes
+the image on a larger float canvas, a loop searches for a crop, the resize to the network input
+comes last; the priors of each image are matched in torch, in the loader.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,14 @@ from mnssd_training.data import Sample
 import numpy as np
 from numpy.typing import NDArray
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torchvision.ops import box_convert, box_iou
+
+from benchmarks.loading_peer import Batch, PeerDataset, shuffled_loader
 
 Floats = NDArray[np.float32]
-Labelled = tuple[Floats, Floats, NDArray[np.int64]]  # image, boxes, labels
+Labels = NDArray[np.int64]
 MEAN, DIVISOR = 127.0, 128.0
-OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
+MIN_IOUS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 TRIES = 50
 
 
@@ -31,18 +33,16 @@ def decode(sample: Sample) -> NDArray[np.uint8]:
 def augment(
     image: NDArray[np.uint8],
     boxes: Floats,
-    labels: NDArray[np.int64],
+    labels: Labels,
     size: tuple[int, int],
     generator: np.random.Generator,
-) -> Labelled:
+) -> tuple[Floats, Floats, Labels]:
     """
-    Augment an image and bring it to the network.
+    Augment an image and resize it to the network input.
 
     :param image: ``(height, width, 3)`` uint8 RGB.
     :param boxes: ``(N, 4)`` xyxy, pixels.
-    :param labels: ``(N,)``.
     :param size: (height, width) of the network input.
-    :param generator: of all draws.
     :return: ``(3, H, W)`` float32, boxes as fractions of the input, labels.
     """
     pixels = _distort(image.astype(np.float32), generator)
@@ -92,33 +92,33 @@ def _expand(image: Floats, boxes: Floats, generator: np.random.Generator) -> tup
 
 
 def _crop(
-    image: Floats, boxes: Floats, labels: NDArray[np.int64], generator: np.random.Generator
-) -> Labelled:
-    """Search a crop that overlaps some object enough."""
+    image: Floats, boxes: Floats, labels: Labels, generator: np.random.Generator
+) -> tuple[Floats, Floats, Labels]:
+    """Search for a crop with enough IoU with some object."""
     height, width = image.shape[:2]
     while len(boxes):
-        wanted = OVERLAPS[generator.integers(len(OVERLAPS))]
-        if wanted is None:
+        min_iou = MIN_IOUS[generator.integers(len(MIN_IOUS))]
+        if min_iou is None:
             break
         for _ in range(TRIES):
             w, h = generator.uniform(0.3 * width, width), generator.uniform(0.3 * height, height)
             if not 0.5 <= h / w <= 2:
                 continue
             left, top = generator.uniform(0, width - w), generator.uniform(0, height - h)
-            rect = np.array((int(left), int(top), int(left + w), int(top + h)))
-            low, high = np.maximum(boxes[:, :2], rect[:2]), np.minimum(boxes[:, 2:], rect[2:])
-            shared = np.clip(high - low, 0, None).prod(axis=1)
+            crop = np.array((int(left), int(top), int(left + w), int(top + h)))
+            low, high = np.maximum(boxes[:, :2], crop[:2]), np.minimum(boxes[:, 2:], crop[2:])
+            intersection = np.clip(high - low, 0, None).prod(axis=1)
             areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-            overlap = shared / (areas + (rect[2:] - rect[:2]).prod() - shared)
-            if overlap.max() < wanted:
+            union = areas + (crop[2:] - crop[:2]).prod() - intersection
+            if (intersection / union).max() < min_iou:
                 continue
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            inside = ((centres > rect[:2]) & (centres < rect[2:])).all(axis=1)
+            inside = ((centres > crop[:2]) & (centres < crop[2:])).all(axis=1)
             if not inside.any():
                 continue
-            cut = np.concatenate((low[inside], high[inside]), axis=1) - np.tile(rect[:2], 2)
-            piece = image[rect[1] : rect[3], rect[0] : rect[2]]
-            return piece, cut.astype(np.float32), labels[inside]
+            cropped = np.concatenate((low[inside], high[inside]), axis=1) - np.tile(crop[:2], 2)
+            pixels = image[crop[1] : crop[3], crop[0] : crop[2]]
+            return pixels, cropped.astype(np.float32), labels[inside]
     return image, boxes, labels
 
 
@@ -131,56 +131,21 @@ def match(
     :param boxes: ``(N, 4)`` xyxy, fractions of the input.
     :param labels: ``(N,)`` from 1.
     :param priors: ``(P, 4)`` cxcywh, fractions of the input.
-    :param matching: the thresholds.
     :return: classes ``(P,)`` and offsets ``(P, 4)``.
     """
     if not len(boxes):
         return torch.zeros(len(priors), dtype=torch.int64), torch.zeros(len(priors), 4)
-    corners = torch.cat((priors[:, :2] - priors[:, 2:] / 2, priors[:, :2] + priors[:, 2:] / 2), 1)
-    low = torch.maximum(boxes[None, :, :2], corners[:, None, :2])
-    high = torch.minimum(boxes[None, :, 2:], corners[:, None, 2:])
-    shared = (high - low).clamp(min=0).prod(dim=2)
-    own = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-    ious = shared / (own[None] + (corners[:, 2:] - corners[:, :2]).prod(dim=1)[:, None] - shared)
-    best, target = ious.max(dim=1)
-    prior_of = ious.argmax(dim=0)
-    for index, prior in enumerate(prior_of):
-        target[prior] = index
-    best[prior_of] = 2.0
-    classes = labels[target]
-    classes[best < matching.positive_iou] = 0
-    target = boxes[target]
-    centres, sides = (target[:, :2] + target[:, 2:]) / 2, target[:, 2:] - target[:, :2]
-    shift = (centres - priors[:, :2]) / priors[:, 2:] / 0.1
-    return classes, torch.cat((shift, (sides / priors[:, 2:]).log() / 0.2), dim=1)
-
-
-class _Photographs(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """Network inputs with their targets."""
-
-    def __init__(
-        self, samples: Sequence[Sample], spec: ModelSpec, matching: MatchingConfig
-    ) -> None:
-        self._samples, self._spec, self._matching = samples, spec, matching
-        self._priors = torch.from_numpy(generate_priors(spec).copy())
-        self._generator = np.random.default_rng(0)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        sample = self._samples[index]
-        image, boxes, labels = augment(
-            decode(sample),
-            sample.boxes,
-            sample.labels,
-            self._spec.input_size,
-            self._generator,
-        )
-        classes, offsets = match(
-            torch.from_numpy(boxes), torch.from_numpy(labels) + 1, self._priors, self._matching
-        )
-        return torch.from_numpy(image), classes, offsets
+    ious = box_iou(box_convert(priors, 'cxcywh', 'xyxy'), boxes)  # (P, N)
+    best_iou, best_box = ious.max(dim=1)
+    best_prior = ious.argmax(dim=0)
+    for index, prior in enumerate(best_prior):
+        best_box[prior] = index
+    best_iou[best_prior] = 2.0
+    classes = labels[best_box]
+    classes[best_iou < matching.positive_iou] = 0
+    target = box_convert(boxes[best_box], 'xyxy', 'cxcywh')
+    centre_offsets = (target[:, :2] - priors[:, :2]) / priors[:, 2:] / 0.1
+    return classes, torch.cat((centre_offsets, (target[:, 2:] / priors[:, 2:]).log() / 0.2), dim=1)
 
 
 def batches(
@@ -189,18 +154,15 @@ def batches(
     matching: MatchingConfig,
     batch_size: int,
     workers: int,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """
-    Make the batches of an epoch.
+) -> Iterator[Batch]:
+    """Load images ``(B, 3, H, W)`` float32, classes ``(B, P)`` and offsets ``(B, P, 4)``."""
+    priors, generator = torch.tensor(generate_priors(spec)), np.random.default_rng(0)
 
-    :param samples: the training set.
-    :param spec: the network.
-    :param matching: the thresholds.
-    :param batch_size: images a batch.
-    :param workers: processes.
-    :return: images ``(B, 3, H, W)`` float32, classes ``(B, P)``, offsets ``(B, P, 4)``.
-    """
-    dataset = _Photographs(samples, spec, matching)
-    yield from DataLoader(
-        dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
-    )
+    def make_item(sample: Sample) -> Batch:
+        image, boxes, labels = augment(
+            decode(sample), sample.boxes, sample.labels, spec.input_size, generator
+        )
+        targets = match(torch.from_numpy(boxes), torch.from_numpy(labels) + 1, priors, matching)
+        return torch.from_numpy(image), *targets
+
+    yield from shuffled_loader(PeerDataset(samples, make_item), batch_size, workers)

@@ -1,4 +1,4 @@
-"""Colours against torchvision's, on real images."""
+"""Colour jitter against torchvision, on real images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample
-from mnssd_training.data.photometry import (
+from mnssd_training.data.color_jitter import (
     apply_color_jitter,
     ColorJitterParams,
     sample_color_jitter,
@@ -36,9 +36,11 @@ def image(request: pytest.FixtureRequest, train_samples: list[Sample]) -> NDArra
     return flat if request.param == 'one colour' else flat[:1, :1].copy()
 
 
-def agree(image: NDArray[np.uint8], tones: ColorJitterParams, peer: Peer, slack: int) -> None:
+def check_agreement(
+    image: NDArray[np.uint8], params: ColorJitterParams, peer: Peer, slack: int
+) -> None:
     before = image.copy()
-    ours = apply_color_jitter(image, tones)
+    ours = apply_color_jitter(image, params)
     theirs = peer(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0).numpy()
     assert ours.dtype == np.uint8
     assert ours.shape == image.shape
@@ -47,10 +49,10 @@ def agree(image: NDArray[np.uint8], tones: ColorJitterParams, peer: Peer, slack:
 
 
 @pytest.mark.parametrize(
-    ('tones', 'peer'),
+    ('params', 'peer'),
     [
         ({'invert': True}, functional.invert),
-        ({'equalise': True}, functional.equalize),
+        ({'equalize': True}, functional.equalize),
         ({'brightness': 0.6}, lambda x: functional.adjust_brightness(x, 0.6)),
         ({'brightness': 1.5}, lambda x: functional.adjust_brightness(x, 1.5)),
         ({'contrast': 0.5}, lambda x: functional.adjust_contrast(x, 0.5)),
@@ -62,17 +64,17 @@ def agree(image: NDArray[np.uint8], tones: ColorJitterParams, peer: Peer, slack:
         ({'hue': -0.31}, lambda x: functional.adjust_hue(x, -0.31)),
     ],
     ids=[
-        'invert', 'equalise', 'darker', 'brighter', 'flatter', 'steeper', 'paler', 'richer',
+        'invert', 'equalize', 'darker', 'brighter', 'flatter', 'steeper', 'paler', 'richer',
         'grey', 'hue', 'hue back',
     ],
 )  # fmt: skip
-def test_each_change_is_that_of_torchvision(
-    image: NDArray[np.uint8], tones: dict[str, Any], peer: Peer
+def test_each_operation_agrees_with_torchvision(
+    image: NDArray[np.uint8], params: dict[str, Any], peer: Peer
 ) -> None:
-    agree(image, ColorJitterParams(**tones), peer, slack=2)
+    check_agreement(image, ColorJitterParams(**params), peer, slack=2)
 
 
-def test_changes_come_in_the_order_of_torchvision(train_samples: list[Sample]) -> None:
+def test_operations_are_applied_in_the_order_of_torchvision(train_samples: list[Sample]) -> None:
     image = cv2.applyColorMap(load_image(train_samples[1])[::2, ::2], cv2.COLORMAP_JET)
     f = functional
 
@@ -84,50 +86,50 @@ def test_changes_come_in_the_order_of_torchvision(train_samples: list[Sample]) -
         x = f.adjust_saturation(f.adjust_brightness(f.equalize(f.invert(x)), 1.1), 0.9)
         return f.adjust_contrast(f.adjust_hue(x, 0.03), 0.8)
 
-    tones = (True, True, 1.1, 0.8, 0.9, 0.03)
-    agree(
-        image, ColorJitterParams(*tones), early, slack=4
+    params = (True, True, 1.1, 0.8, 0.9, 0.03)
+    check_agreement(
+        image, ColorJitterParams(*params), early, slack=4
     )  # one is rounded once, the other five times
-    agree(image, ColorJitterParams(*tones, contrast_last=True), late, slack=4)
+    check_agreement(image, ColorJitterParams(*params, contrast_last=True), late, slack=4)
 
 
-def test_nothing_is_done_for_nothing(image: NDArray[np.uint8]) -> None:
+def test_identity_params_return_the_image_itself(image: NDArray[np.uint8]) -> None:
     assert apply_color_jitter(image, ColorJitterParams()) is image
 
 
-def test_what_is_grey_stays_grey(train_samples: list[Sample]) -> None:
+def test_grey_images_stay_grey(train_samples: list[Sample]) -> None:
     grey = load_image(train_samples[0])
     config = AugmentationConfig(
-        brightness=0.3, contrast=0.5, saturation=0, hue=0, invert=0.3, equalise=0.3
+        brightness=0.3, contrast=0.5, saturation=0, hue=0, invert=0.3, equalize=0.3
     )
     generator, means = np.random.default_rng(0), set()
     for _ in range(30):
-        seen = apply_color_jitter(grey, sample_color_jitter(config, generator))
-        assert np.array_equal(seen[..., 0], seen[..., 1])
-        assert np.array_equal(seen[..., 0], seen[..., 2])
-        means.add(round(float(seen.mean()), 3))
+        jittered = apply_color_jitter(grey, sample_color_jitter(config, generator))
+        assert np.array_equal(jittered[..., 0], jittered[..., 1])
+        assert np.array_equal(jittered[..., 0], jittered[..., 2])
+        means.add(round(float(jittered.mean()), 3))
     assert len(means) > 20
 
 
-def test_half_of_the_draws_change_something() -> None:
+def test_each_operation_is_drawn_half_of_the_time() -> None:
     config = AugmentationConfig(
-        brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1, invert=0.25, equalise=0.0
+        brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1, invert=0.25, equalize=0.0
     )
     generator = np.random.default_rng(1)
     draws = [sample_color_jitter(config, generator) for _ in range(400)]
     for name, most, middle in [
         ('brightness', 0.2, 1), ('contrast', 0.3, 1), ('saturation', 0.4, 1), ('hue', 0.1, 0),
     ]:  # fmt: skip
-        shifts = np.array([getattr(tones, name) - middle for tones in draws])
+        shifts = np.array([getattr(params, name) - middle for params in draws])
         assert 0.4 < (shifts != 0).mean() < 0.6
         assert 0.95 * most < np.abs(shifts).max() <= most
         assert abs(shifts.mean()) < 0.1 * most
-    assert 0.2 < np.mean([tones.invert for tones in draws]) < 0.3
-    assert 0.4 < np.mean([tones.contrast_last for tones in draws]) < 0.6
-    assert not any(tones.equalise for tones in draws)
+    assert 0.2 < np.mean([params.invert for params in draws]) < 0.3
+    assert 0.4 < np.mean([params.contrast_last for params in draws]) < 0.6
+    assert not any(params.equalize for params in draws)
 
 
-def test_no_configuration_no_change() -> None:
+def test_zero_limits_change_nothing() -> None:
     config = AugmentationConfig(brightness=0, contrast=0, saturation=0, hue=0)
-    tones = sample_color_jitter(config, np.random.default_rng(2))
-    assert apply_color_jitter(RAMP, tones) is RAMP
+    params = sample_color_jitter(config, np.random.default_rng(2))
+    assert apply_color_jitter(RAMP, params) is RAMP

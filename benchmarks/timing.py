@@ -1,4 +1,4 @@
-"""Functions to medians, measured in turns so that a noisy moment hits all of them alike."""
+"""Time functions against each other, in turns so that a noisy moment hits all of them alike."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,7 @@ from time import perf_counter, process_time
 
 @dataclass(frozen=True)
 class Timing:
-    """
-    How long something took, seconds.
-
-    :ivar median: of the rounds.
-    :ivar best: of the rounds.
-    :ivar cpu: time of all cores, median of the rounds; hardly changes with what else runs.
-    """
+    """Durations over the rounds, seconds; ``cpu`` is the median over all cores and children."""
 
     median: float
     best: float
@@ -33,28 +27,26 @@ def measure(
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, Timing]:
     """
-    Time functions against each other.
+    Time each function once per round, after one untimed call.
 
-    :param functions: name to what is timed.
-    :param rounds: in each round every function runs once.
-    :param clock: gives seconds; ``thread_time`` leaves out what other processes take.
-    :return: name to timing.
+    :param clock: returns seconds; ``thread_time`` excludes other processes.
     """
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for function in functions.values():
         function()
     for _ in range(rounds):
         for name, function in functions.items():
-            started, cpu_started = clock(), _cpu_time()
+            start, cpu_start = clock(), _cpu_time()
             function()
-            times[name].append((clock() - started, _cpu_time() - cpu_started))
-    return {
-        name: Timing(statistics.median(wall), min(wall), statistics.median(cpu))
-        for name, (wall, cpu) in ((name, tuple(zip(*each))) for name, each in times.items())
-    }
+            times[name].append((clock() - start, _cpu_time() - cpu_start))
+    timings = {}
+    for name, rows in times.items():
+        wall, cpu = zip(*rows)
+        timings[name] = Timing(statistics.median(wall), min(wall), statistics.median(cpu))
+    return timings
 
 
 def _cpu_time() -> float:
-    """Add up the time of this process and of its children that have ended, seconds."""
+    """Sum the CPU time of this process and of its children that have ended."""
     children = getrusage(RUSAGE_CHILDREN)
     return process_time() + children.ru_utime + children.ru_stime
