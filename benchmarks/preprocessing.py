@@ -129,9 +129,9 @@ def _score(bundle: Bundle, root: Path) -> None:
             size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
             for name, detections in _detect(detector, samples, factor, noise).items():
                 scores = evaluate_detections(samples, detections, names)
-                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores['ap50'].items())
+                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores.ap50.items())
                 label = f'{size}, noise {noise:g}, {name}'
-                print(f'  {label:<36}{scores["map50"]:.3f}  ({parts})', flush=True)
+                print(f'  {label:<36}{scores.map50:.3f}  ({parts})', flush=True)
 
 
 def _detect(

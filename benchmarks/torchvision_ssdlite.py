@@ -22,7 +22,7 @@ from mnssd_training.data import load_image, read_voc, Sample
 from mnssd_training.data.dataset import derive_seed, EpochSampler
 from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
-from mnssd_training.evaluation import evaluate_detections
+from mnssd_training.evaluation import evaluate_detections, scores_to_json
 from mnssd_training.train.schedule import rate_factor
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def _score(
         )
 
     detections = [detect(load_image(sample)) for sample in validation]
-    return evaluate_detections(validation, detections, classes)
+    return scores_to_json(evaluate_detections(validation, detections, classes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -87,9 +87,9 @@ KINDS: dict[str, Kind] = {
     'two classes': Kind('warning', 'decide what the object is and remove the other box'),
     'box hidden': Kind('note', 'remove the box or make the ignore region smaller'),
     'size unusual': Kind(
-        'warning', 'look at the object with mnssd dataset look; it may be mislabelled'
+        'warning', 'look at the object with mnssd dataset preview; it may be mislabelled'
     ),
-    'shape unusual': Kind('warning', 'look at the object with mnssd dataset look'),
+    'shape unusual': Kind('warning', 'look at the object with mnssd dataset preview'),
     'most boxes without prior': Kind(
         'error',
         'enlarge input.size, add a finer stride to priors.strides, or lay priors out for these '

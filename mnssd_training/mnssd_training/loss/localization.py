@@ -2,7 +2,7 @@
 
 import math
 
-from mnssd_perception.ssd.coding import MAX_LOG_RATIO
+from mnssd_perception.ssd.box_coder import MAX_LOG_RATIO
 import torch
 from torch.nn import functional
 from torchvision.ops import (

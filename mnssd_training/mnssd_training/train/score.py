@@ -8,7 +8,12 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation import detect_samples, evaluate_detections, SCORING
+from mnssd_training.evaluation import (
+    detect_samples,
+    evaluate_detections,
+    scores_to_json,
+    SCORING,
+)
 from mnssd_training.model import MobileNetSsd, TorchEngine
 from mnssd_training.train.devices import raise_on_all_ranks
 import torch
@@ -28,7 +33,7 @@ def score(
     :param fabric: each process detects in its share of the images.
     :param model: in evaluation mode.
     :param progress: see :func:`detect_samples`.
-    :return: see :func:`evaluate_detections`, and the detections of each image; the same in
+    :return: see :func:`scores_to_json`, and the detections of each image; the same in
         all processes.
     """
     rank, world = fabric.global_rank, fabric.world_size
@@ -46,7 +51,9 @@ def score(
         torch.distributed.all_gather_object(shares, share)
     detections = [shares[index % world][index // world] for index in range(len(samples))]
     # One process counts, so that all go by the same numbers to the last bit.
-    scores = evaluate_detections(samples, detections, detector.class_names) if rank == 0 else None
+    scores = None
+    if rank == 0:
+        scores = scores_to_json(evaluate_detections(samples, detections, detector.class_names))
     return fabric.broadcast(scores), detections
 
 

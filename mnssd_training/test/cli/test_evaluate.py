@@ -55,7 +55,7 @@ def test_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> None:
         'size',
         'IoU',
         'class',
-        'annotated',
+        'ground',
         'ms',
     ]
 
@@ -131,8 +131,8 @@ def test_two_models_are_compared(
     assert other['scores']['num_objects'] == found['scores']['num_objects']
     assert set(other) == set(found) - {'compared_with', 'measured_on'}
     text = page.read_text()
-    assert '<h2>Side by side</h2>' in text
-    assert text.count('<figure class="scene">') == 2 * 4  # both in each of the four images
+    assert '<h2>Comparison</h2>' in text
+    assert text.count('<figure class="image">') == 2 * 4  # both in each of the four images
 
 
 def test_models_of_other_classes_are_not_compared(

@@ -26,5 +26,5 @@ def test_examples_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_ways_out_can_be_typed() -> None:
     text = '; '.join(kind.hint for kind in KINDS.values())
-    assert 'mnssd dataset look' in text
-    assert not re.search(r'(?<!mnssd )\b(dataset (look|check|stats)|anchors)\b', text)
+    assert 'mnssd dataset preview' in text
+    assert not re.search(r'(?<!mnssd )\b(dataset (preview|check|stats)|anchors)\b', text)

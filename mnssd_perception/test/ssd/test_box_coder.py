@@ -62,7 +62,7 @@ def test_decode_undoes_encode(pairs, centre, size):
     np.testing.assert_allclose(back, boxes, atol=2e-5)
 
 
-def test_a_diverged_network_does_not_overflow():
+def test_decoding_a_diverged_network_does_not_overflow():
     offsets = np.array([[0, 0, 1e30, np.inf], [0, 0, -1e30, -np.inf]], np.float32)
     with np.errstate(over='raise'):
         boxes = decode_boxes(offsets, np.repeat(PRIOR, 2, axis=0), VARIANCES)

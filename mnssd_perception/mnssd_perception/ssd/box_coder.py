@@ -1,5 +1,5 @@
 """
-Boxes to what the network predicts of them, and back.
+Encode boxes as offsets from priors, and decode them.
 
 Offsets are relative to a prior: centre offsets in prior sizes, sizes as logarithms of ratios, each
 divided by its variance (Liu et al., ECCV 2016, equation 2).
@@ -19,7 +19,7 @@ def encode_boxes(
     variances: tuple[float, float],
 ) -> NDArray[np.float32]:
     """
-    Express boxes relative to their priors.
+    Encode boxes.
 
     :param boxes: ``(N, 4)`` xyxy with sides greater than 0, unit of the priors.
     :param priors: ``(N, 4)`` cxcywh.
@@ -38,7 +38,7 @@ def decode_boxes(
     variances: tuple[float, float],
 ) -> NDArray[np.float32]:
     """
-    Turn predicted offsets into boxes.
+    Decode predicted offsets.
 
     :param offsets: ``(N, 4)`` float32.
     :param priors: ``(N, 4)`` float32, cxcywh.
