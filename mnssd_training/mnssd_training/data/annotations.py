@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 import struct
+from typing import NamedTuple
 
 from mnssd_training.config.data import SourceConfig
 from mnssd_training.data.problems import (
@@ -32,8 +33,7 @@ FLOAT32 = struct.Struct('4f')
 Edges = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
-class BoxRecord:
+class BoxRecord(NamedTuple):  # a frozen dataclass takes three times as long to make
     """
     One box as it is written.
 

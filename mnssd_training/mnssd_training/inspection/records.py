@@ -85,7 +85,7 @@ def _rename_box(box: BoxRecord, rename: Mapping[str, str], known: Sequence[str])
         return box
     name = renamed(box.class_name, rename, known)
     is_hidden = not name or (name not in known and name.lower() in IGNORE_NAMES)
-    return replace(box, class_name=name, is_ignored=box.is_ignored or is_hidden)
+    return box._replace(class_name=name, is_ignored=box.is_ignored or is_hidden)
 
 
 def _find_unknown_classes(image: ImageRecord, known: Sequence[str]) -> Iterator[Problem]:
