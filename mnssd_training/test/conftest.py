@@ -81,7 +81,7 @@ def spec() -> ModelSpec:
 def model(spec: ModelSpec) -> MobileNetSsd:
     """A network whose statistics and heads differ from fresh ones, as after training."""
     torch.manual_seed(7)
-    model = build_model(spec, ModelConfig(channels=32))
+    model = build_model(spec, ModelConfig(pyramid_channels=32))
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -112,7 +112,7 @@ def experiment(hit_uav: Path) -> Callable[..., Experiment]:
         small = {
             'data.root': hit_uav,
             'input.size': '[96, 120]',
-            'model.channels': 16,
+            'model.pyramid_channels': 16,
             'training.batch_size': 2,
             'training.epochs': 2,
         }

@@ -88,9 +88,15 @@ def test_a_run_that_is_stopped_from_outside_can_go_on(
     start: Start, hit_uav: Path, tmp_path: Path, number: int, code: int, workers: int
 ) -> None:
     arguments = ['train', 'smoke', f'data.root={hit_uav}', 'input.size=[96, 120]']
-    arguments += ['model.channels=16', 'training.batch_size=2', 'training.epochs=10000']
+    arguments += ['model.pyramid_channels=16', 'training.batch_size=2', 'training.epochs=10000']
     arguments += ['checkpoint.every_steps=1', f'training.workers={workers}']
-    arguments += ['evaluation.every=10000', 'logging.tensorboard=false', '--run', 'run', '--quiet']
+    arguments += [
+        'evaluation.every_epochs=10000',
+        'logging.tensorboard=false',
+        '--run',
+        'run',
+        '--quiet',
+    ]
     process = start(arguments)
     checkpoints = tmp_path / 'run' / 'checkpoints'
     deadline = time.monotonic() + 100

@@ -22,7 +22,7 @@ SHELLS = {
 # What makes the training of the README small enough for a test.
 SMALL = (
     'initial.backbone_weights= input.size=[256,320] input.train_size=[160,200] '
-    'model.channels=16 model.width=0.25 model.frozen_blocks=0 training.batch_size=4 '
+    'model.pyramid_channels=16 model.width_mult=0.25 model.frozen_blocks=0 training.batch_size=4 '
     'training.epochs=1 training.workers=0 training.precision=fp32'
 )
 

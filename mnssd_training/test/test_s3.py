@@ -77,7 +77,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def config(root: str, cache: str = '') -> DataConfig:
-    return DataConfig(format='shards', root=root, val_split='', cache=cache)
+    return DataConfig(format='shards', root=root, val_split='', cache_dir=cache)
 
 
 def test_an_empty_bucket_is_refused_in_words(bucket: Path) -> None:
@@ -104,7 +104,7 @@ def test_shards_are_read_as_from_a_folder(
 
 def test_a_checkpoint_is_loaded(bucket: Path, model: MobileNetSsd) -> None:
     weights = model.state_dict()
-    saved = Checkpoint(model.spec, ModelConfig(channels=32), {}, weights, {}, 7, {})
+    saved = Checkpoint(model.spec, ModelConfig(pyramid_channels=32), {}, weights, {}, 7, {})
     (bucket / 'runs').mkdir()
     save_checkpoint(bucket / 'runs' / 'step-00000007.pt', saved)
     loaded = load_checkpoint('s3://bucket/runs/step-00000007.pt')

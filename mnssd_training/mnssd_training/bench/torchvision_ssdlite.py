@@ -105,7 +105,7 @@ def train_rival(
                 loss = sum(model(list(images), list(targets)).values())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), rule.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), rule.clip_grad_norm)
             optimizer.step()
             step += 1
             mean_loss += loss.item() / len(sampler)

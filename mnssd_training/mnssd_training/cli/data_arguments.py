@@ -68,7 +68,10 @@ def choose_data(
         config = _stored(stored['data'])
     else:
         raise ConfigError('expected the folder of a dataset, or --experiment; got neither')
-    changes = {'classes': tuple(class_names), 'rename': config.rename | _renames(args.rename)}
+    changes = {
+        'classes': tuple(class_names),
+        'class_map': config.class_map | _renames(args.rename),
+    }
     return config.model_copy(update=changes)
 
 
@@ -86,11 +89,11 @@ def read_to_score(
     :return: the images.
     """
     samples: list[Sample] = []
-    for number, source in enumerate((config, *config.more)):
+    for number, source in enumerate((config, *config.extra_sources)):
         name = split or source.val_split
         if not name:
             continue
-        prefix = f'{number}/' if config.more else ''
+        prefix = f'{number}/' if config.extra_sources else ''
         samples += [
             replace(sample, name=prefix + sample.name)
             for sample in read_samples(source, name, class_names)

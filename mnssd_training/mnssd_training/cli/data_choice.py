@@ -36,7 +36,7 @@ class DataChoice:
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
         """All datasets."""
-        return (self.config, *self.config.more)
+        return (self.config, *self.config.extra_sources)
 
 
 def add_choice(parser: ArgumentParser) -> None:

@@ -134,7 +134,7 @@ def _facts(
     height, width = subject.spec.input_size
     sources = [
         f'{mask_secrets(source.root)} ({source.format}, {split or source.val_split})'
-        for source in (config, *config.more)
+        for source in (config, *config.extra_sources)
     ]
     num_objects = sum(len(sample.boxes) for sample in samples)
     num_regions = sum(len(sample.ignore) for sample in samples)

@@ -17,7 +17,7 @@ examples:
   mnssd shard smoke data.root=DATA/hit_uav --output shards/hit_uav
   mnssd shard smoke data.root=COCO data.format=coco --output shards/coco --shard-size 256MB
   mnssd train hit_uav data.format=shards data.root=shards/hit_uav
-  mnssd train hit_uav data.format=shards data.root=s3://bucket/hit_uav data.cache=/tmp/shards
+  mnssd train hit_uav data.format=shards data.root=s3://bucket/hit_uav data.cache_dir=/tmp/shards
 
 The folder holds train-000000.tar ..., train.index.json and the same for val. Copy it to any place
 that fsspec reads, such as S3 or a web server that sends byte ranges.

@@ -8,6 +8,7 @@ from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.config.load import load_experiment
 from mnssd_training.config.loss import LossConfig
 from mnssd_training.config.network import InitialConfig, InputConfig, ModelConfig, PriorsConfig
+from mnssd_training.config.renamed import rename_keys
 from mnssd_training.config.schema import json_schema
 from mnssd_training.config.shipped import purpose, shipped_experiments
 from mnssd_training.config.show import draw, one_line, origins
@@ -47,6 +48,7 @@ __all__ = [
     'problems',
     'purpose',
     'read_stored',
+    'rename_keys',
     'SchedulerConfig',
     'shipped_experiments',
     'SourceConfig',

@@ -13,19 +13,19 @@ class AugmentationConfig(Section):
 
     zoom_out: Probability = 0.5
     """Probability of a larger canvas around the image."""
-    zoom_out_side: Annotated[float, Field(ge=1)] = 4.0
+    zoom_out_max_scale: Annotated[float, Field(ge=1)] = 4.0
     """Largest side of that canvas, in sides of the image."""
-    crop: Probability = 0.8
+    iou_crop: Probability = 0.8
     """Probability of an IoU crop (Liu et al., SSD, section 2.2)."""
-    crop_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
+    iou_crop_min_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Smallest side of a crop, in sides of the image."""
-    crop_ious: tuple[NonNegativeFloat, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+    iou_crop_min_ious: tuple[NonNegativeFloat, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
     """A crop must overlap some object by one of these; from 1 on there is no crop."""
-    jitter: Probability = 0.0
+    large_scale_jitter: Probability = 0.0
     """Probability of large-scale jitter with a fixed crop, instead of zoom-out and IoU crop."""
-    jitter_scale: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0)
+    large_scale_jitter_range: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0)
     """Smallest and largest scale of the jitter; 1 is the scale at which the drone sees."""
-    jitter_aspect: Annotated[float, Field(ge=1)] = 1.0
+    large_scale_jitter_max_aspect: Annotated[float, Field(ge=1)] = 1.0
     """Largest stretch of one side beside the other in the jitter."""
     mosaic: Probability = 0.0
     """Probability of four images in one (Bochkovskiy et al., YOLOv4, 2020)."""
@@ -45,19 +45,19 @@ class AugmentationConfig(Section):
     """Largest shift, in turns; 0 for grey cameras."""
     invert: Probability = 0.0
     """Probability of a negative: what is warmer than the ground by night is cooler by day."""
-    equalise: Probability = 0.0
+    equalize: Probability = 0.0
     """Probability of stretching the contrast by the histogram."""
-    min_side: Annotated[float, Field(ge=0)] = 1.0
+    min_box_size: Annotated[float, Field(ge=0)] = 1.0
     """A box with a side under this many pixels of the network input becomes an ignore region."""
-    min_visible: Annotated[float, Field(gt=0, le=1)] = 0.4
+    min_visibility: Annotated[float, Field(gt=0, le=1)] = 0.4
     """Part of an object that must stay in view for it to stay an object."""
 
     @model_validator(mode='after')
     def _fit(self) -> 'AugmentationConfig':
-        """Refuse a range that is turned around."""
-        low, high = self.jitter_scale
+        """Refuse a reversed range."""
+        low, high = self.large_scale_jitter_range
         if low > high:
             raise ValueError(
-                f'jitter_scale: expected the smallest before the largest, got {low} and {high}'
+                f'large_scale_jitter_range: expected (smallest, largest), got ({low}, {high})'
             )
         return self

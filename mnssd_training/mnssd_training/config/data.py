@@ -17,7 +17,7 @@ class SourceConfig(Section):
     """Its list of images to train on, by name or as a path; empty for none."""
     val_split: str = 'val'
     """Its list of images to score on, by name or as a path; empty for none."""
-    rename: dict[str, str] = Field(default_factory=dict)
+    class_map: dict[str, str] = Field(default_factory=dict)
     """Class names of the dataset to those of the model; an empty name makes ignore regions, and
     ``*`` stands for all names that are neither here nor in ``classes``."""
     strict_labels: bool = False
@@ -35,9 +35,9 @@ class DataConfig(SourceConfig):
 
     classes: tuple[str, ...] = ()
     """Classes in the order of their labels; empty to take them from the datasets."""
-    more: tuple[SourceConfig, ...] = ()
+    extra_sources: tuple[SourceConfig, ...] = ()
     """Further datasets, trained and scored on together with this one."""
-    cache: str = Field(default='', json_schema_extra={'path': True})
+    cache_dir: str = Field(default='', json_schema_extra={'path': True})
     """Folder that keeps remote shards; empty to stream them anew each epoch."""
 
     @field_validator('classes')

@@ -14,6 +14,7 @@ from typing import Any
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config.experiment import Experiment
+from mnssd_training.config.renamed import FORMER, rename_keys
 from pydantic_core import to_jsonable_python
 
 # The meaning of the hash: another number when the same keys come to mean something else.
@@ -22,8 +23,8 @@ VERSION = 1
 # What changes nothing of the result but where it is, what is kept of it, and how fast it is there.
 NEUTRAL = (
     'experiment',
-    'data.cache',
-    'data.more.*.root',
+    'data.cache_dir',
+    'data.extra_sources.*.root',
     'data.root',
     'training.accelerator',
     'training.channels_last',
@@ -40,7 +41,7 @@ NEUTRAL = (
 
 # Background images were left out of YOLO datasets before there was a key for them, and used in
 # all others.
-USE_BACKGROUND = ('data.use_background', 'data.more.*.use_background')
+USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
 
 # A split counts by its name, wherever the list of that name lies.
 SPLITS = ('train_split', 'val_split')
@@ -53,9 +54,8 @@ def fingerprint(experiment: Experiment) -> str:
     :param experiment: any.
     :return: the first 12 hexadecimal digits of a SHA-256.
     """
-    text = json.dumps(
-        {'version': VERSION, **what_counts(experiment)}, sort_keys=True, separators=(',', ':')
-    )
+    keys = rename_keys(what_counts(experiment), FORMER)
+    text = json.dumps({'version': VERSION, **keys}, sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -5,6 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from mnssd_training.config.experiment import Experiment
+from mnssd_training.config.renamed import RENAMED
 from mnssd_training.config.section import Section
 from mnssd_training.config.suggest import did_you_mean
 
@@ -31,6 +32,10 @@ def right_key(path: Sequence[str | int]) -> str:
             if isinstance(step, int)
             else _members(kind).get(str(step))
         )
+    # An entry of a list of sections has the keys of the section that holds the list.
+    former = RENAMED.get(f'{path[0]}.{path[-1]}')
+    if former in _members(kind):
+        return f'it is now {".".join(map(str, (*path[:-1], former)))!r}'
     section = ''.join(f'{step}.' for step in path[:-1])
     hint = did_you_mean(str(path[-1]), _members(kind), section)
     if hint.startswith('did'):

@@ -9,11 +9,11 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 class LossConfig(Section):
     """What is minimised."""
 
-    classes: Literal['softmax', 'focal'] = 'softmax'
+    classification: Literal['softmax', 'focal'] = 'softmax'
     """``softmax`` with hard negatives, or sigmoid ``focal`` over all priors."""
-    boxes: Literal['smooth_l1', 'l1', 'giou', 'diou', 'ciou'] = 'smooth_l1'
+    localization: Literal['smooth_l1', 'l1', 'giou', 'diou', 'ciou'] = 'smooth_l1'
     """On offsets (``smooth_l1``, ``l1``) or on decoded boxes."""
-    negatives: NonNegativeFloat = 3.0
+    neg_pos_ratio: NonNegativeFloat = 3.0
     """Hard negatives for each positive of an image."""
     min_negatives: NonNegativeInt = 16
     """Fewest hard negatives of an image, also of one without positives."""
@@ -25,7 +25,7 @@ class LossConfig(Section):
     """Part of the target that is spread over all classes."""
     class_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Class name to the weight of its positives; 1 for classes not named."""
-    box_weight: NonNegativeFloat = 1.0
+    localization_weight: NonNegativeFloat = 1.0
     """Of the box loss beside the class loss."""
-    beta: NonNegativeFloat = 1.0
+    smooth_l1_beta: NonNegativeFloat = 1.0
     """Where smooth L1 turns from square to straight, in units of the offsets."""

@@ -54,18 +54,18 @@ class ModelConfig(Section):
 
     backbone: str = 'mobilenet_v2'
     """``mobilenet_v2``, or ``timm/NAME`` for a backbone of timm with feature maps."""
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width_mult: Annotated[float, Field(gt=0, le=4)] = 1.0
     """Multiplies the channels of ``mobilenet_v2``."""
-    tap: Literal['expansion', 'block'] = 'expansion'
+    feature_location: Literal['expansion', 'block'] = 'expansion'
     """Where ``mobilenet_v2`` is tapped: in the expansion that halves next, or after a block."""
     pyramid: Literal['fpn', 'lateral', 'plain'] = 'fpn'
     """``fpn`` adds coarse features to fine ones, ``lateral`` only evens their channels out,
     ``plain`` takes the taps as they are and makes further levels by ``extra``."""
-    channels: Channels = 128
+    pyramid_channels: Channels = 128
     """Of the feature maps of ``fpn`` and ``lateral``."""
     extra_channels: tuple[Channels, ...] = (512, 256, 256)
     """Of the levels beyond the backbone, for ``pyramid: plain``."""
-    extra: Literal['plain', 'squeezed', 'depthwise'] = 'squeezed'
+    extra_layers: Literal['plain', 'squeezed', 'depthwise'] = 'squeezed'
     """How those are made, each of the one before: by a 3 x 3 convolution, with a 1 x 1 convolution
     before it, or depthwise (SSDLite)."""
     head: Literal['depthwise', 'ssdlite', 'plain'] = 'depthwise'
@@ -87,8 +87,12 @@ class ModelConfig(Section):
             raise ValueError(
                 f'backbone: expected mobilenet_v2 or timm/NAME, got {self.backbone!r}'
             )
-        if self.backbone != 'mobilenet_v2' and (self.width != 1 or self.tap != 'expansion'):
-            raise ValueError('width, tap: expected with backbone mobilenet_v2 only')
+        if self.backbone != 'mobilenet_v2' and (
+            self.width_mult != 1 or self.feature_location != 'expansion'
+        ):
+            raise ValueError(
+                'width_mult, feature_location: expected with backbone mobilenet_v2 only'
+            )
         if self.head_channels and self.head != 'plain':
             raise ValueError('head_channels: expected with head plain only')
         if self.shared_head and self.pyramid == 'plain':

@@ -19,10 +19,11 @@ from mnssd_perception.text import mask_secrets, sanitize_text
 from mnssd_training.config.environment import expand, INSIDE, PATTERN
 from mnssd_training.config.experiment import Experiment, References
 from mnssd_training.config.fingerprint import reduce_location
+from mnssd_training.config.renamed import rename_keys
 from mnssd_training.errors import ConfigError
 
 KEYS = re.compile(
-    r'data\.cache|data(\.more\.\d+)?\.(root|train_split|val_split)'
+    r'data\.cache_dir|data(\.extra_sources\.\d+)?\.(root|train_split|val_split)'
     r'|experiment\.(author|description|name|tags\.\d+)'
     r'|initial\.(backbone_weights|checkpoint)'
     r'|logging\.(mlflow|root|wandb)'
@@ -53,6 +54,7 @@ def read_stored(plain: Mapping[str, Any]) -> Experiment:
     :return: an experiment with the fingerprint of the one that was stored.
     :raises ValueError: if it is none of this version of mnssd.
     """
+    plain = rename_keys(plain)
     if isinstance(plain, Mapping) and 'data' in plain:
         plain = {**plain, 'data': _with_background(plain['data'])}
     return Experiment.model_validate(plain)
@@ -68,7 +70,7 @@ def expand_stored(plain: Mapping[str, Any], environment: Mapping[str, str]) -> d
     :raises ConfigError: naming the key and the variable that is not set, or the key of an address
         with a variable.
     """
-    expanded = dict(_expanded(plain, environment, ()))
+    expanded = dict(_expanded(rename_keys(plain), environment, ()))
     if 'data' in expanded:
         expanded['data'] = _with_background(expanded['data'])
     return expanded
@@ -81,8 +83,8 @@ def _with_background(data: Any) -> Any:
     complete = dict(data)
     if data.get('format') == 'yolo':
         complete.setdefault('use_background', False)
-    if isinstance(data.get('more'), list):
-        complete['more'] = [_with_background(source) for source in data['more']]
+    if isinstance(data.get('extra_sources'), list):
+        complete['extra_sources'] = [_with_background(source) for source in data['extra_sources']]
     return complete
 
 

@@ -30,12 +30,12 @@ class OptimizerConfig(Section):
     """Of SGD."""
     nesterov: bool = False
     """Nesterov's momentum, for SGD."""
-    backbone_factor: NonNegativeFloat = 0.3
+    backbone_lr_factor: NonNegativeFloat = 0.3
     """Times the learning rate, for the backbone when it begins with trained weights."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Times the learning rate once more for each block of the backbone, from the last to the
     first."""
-    clip_norm: NonNegativeFloat = 10.0
+    clip_grad_norm: NonNegativeFloat = 10.0
     """Largest norm of the gradient; 0 for no limit."""
 
 
@@ -46,7 +46,7 @@ class SchedulerConfig(Section):
     """Which curve, after the warm-up."""
     warmup_steps: NonNegativeInt = 200
     """Of linear rise; fewer in a run that is shorter."""
-    final_factor: NonNegativeFloat = 0.01
+    final_lr_factor: NonNegativeFloat = 0.01
     """Of the learning rate at the end of ``cosine`` and ``onecycle``."""
     step_epochs: PositiveInt = 20
     """Epochs between two drops, for ``step``."""
@@ -54,7 +54,7 @@ class SchedulerConfig(Section):
     """Parts of the run at which the rate drops, for ``multistep``."""
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Factor of a drop, for ``step`` and ``multistep``."""
-    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Part of the run in which the rate rises, for ``onecycle``, which has no other warm-up."""
 
 
@@ -75,10 +75,10 @@ class TrainingConfig(Section):
     """The average follows as (1 + n) / (this + n) until it reaches the decay."""
     multi_scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
     """Smallest and largest input of a batch, in sides of the training input, drawn for each."""
-    progressive: tuple[tuple[Fraction, PositiveFloat], ...] = ()
+    progressive_resizing: tuple[tuple[Fraction, PositiveFloat], ...] = ()
     """Progressive resizing: (part of the run done, input in sides of the training input), rising
     in the part. Inputs other than the training input itself are multiples of 32 pixels."""
-    early_stop: NonNegativeInt = 0
+    early_stopping_patience: NonNegativeInt = 0
     """Evaluations without a better score that end the run; 0 for never."""
     gradient_checkpointing: bool = False
     """Compute the backbone's activations twice, to keep fewer."""
@@ -104,19 +104,21 @@ class TrainingConfig(Section):
         """Refuse ranges that fall."""
         if self.multi_scale[0] > self.multi_scale[1]:
             raise ValueError(f'multi_scale: expected (smallest, largest), got {self.multi_scale}')
-        parts = [part for part, _ in self.progressive]
+        parts = [part for part, _ in self.progressive_resizing]
         if parts != sorted(set(parts)):
-            raise ValueError(f'progressive: expected parts of the run that rise, got {parts}')
+            raise ValueError(
+                f'progressive_resizing: expected parts of the run that rise, got {parts}'
+            )
         return self
 
 
 class EvaluationConfig(Section):
     """When and how the network is scored during training."""
 
-    every: PositiveInt = 5
+    every_epochs: PositiveInt = 5
     """Epochs between scores; the last epoch is always scored."""
     monitor: Literal['map50', 'ap'] = 'map50'
-    """The score that ``best.pt`` and ``early_stop`` go by: mean VOC AP@0.5 or COCO AP."""
+    """Metric that selects ``best.pt`` and stops a run early: mean VOC AP@0.5 or COCO AP."""
 
 
 class CheckpointConfig(Section):

@@ -205,7 +205,7 @@ def build_split(parsed: ParsedSplit, source: SourceConfig, training: bool) -> Da
     root = Path(source.root).expanduser()
     skipped_kinds = frozenset() if source.strict_labels else SKIPPED_KINDS[source.format]
     refuse_problems(parsed.problems, skipped_kinds)
-    class_names = _complete_class_names(parsed, source.rename)
+    class_names = _complete_class_names(parsed, source.class_map)
     problems = list(parsed.problems)
     samples = _build_samples(parsed.records, class_names, problems)
     refuse_problems(problems, skipped_kinds)

@@ -49,7 +49,7 @@ def join_classes(
     if not wanted:
         for source, readings in sources:
             for name in _names(readings):
-                names[renamed(name, source.rename)] = None
+                names[renamed(name, source.class_map)] = None
         names.pop(HIDDEN, None)
     _check_spelling(names)
     if not names:
@@ -73,7 +73,7 @@ def relabel(
     table = np.full(len(reading.class_names) + 1, ANY_CLASS, np.int64)  # its last is ANY_CLASS
     unknown = set()
     for label, own in enumerate(reading.class_names):
-        name = renamed(own, source.rename, class_names)
+        name = renamed(own, source.class_map, class_names)
         table[label] = places.get(name, ANY_CLASS)
         if name != HIDDEN and name not in places:
             unknown.add(label)
@@ -93,11 +93,11 @@ def check_rename(source: SourceConfig, readings: Sequence[DatasetSplit]) -> None
     :raises ConfigError: naming the class and the nearest one that is there.
     """
     known = _names(readings)
-    for name in source.rename:
+    for name in source.class_map:
         if name != OTHERS and name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f'did you mean {near[0]!r}' if near else f'it has {", ".join(known)}'
-            raise ConfigError(f'data.rename: {source.root} has no class {name!r}; {hint}')
+            raise ConfigError(f'data.class_map: {source.root} has no class {name!r}; {hint}')
 
 
 def check_ids(source: SourceConfig, readings: Sequence[DatasetSplit]) -> None:
@@ -161,7 +161,7 @@ def _check_spelling(names: Iterable[str]) -> None:
         if other != name:
             raise ConfigError(
                 f'data: classes {other!r} and {name!r} differ only in spelling; '
-                f'make them one by data.rename'
+                f'make them one by data.class_map'
             )
 
 
@@ -178,8 +178,8 @@ def _relabelled(
         raise DatasetError(
             sample.path,
             f'has an object of class {reading.class_names[min(bad)]!r}; known are '
-            f'{", ".join(class_names)}; data.rename can give it another name, or an empty one to '
-            f'ignore it',
+            f'{", ".join(class_names)}; data.class_map can give it another name, or an empty one '
+            f'to ignore it',
         )
     labels = table[sample.labels]
     keep = labels != ANY_CLASS

@@ -25,7 +25,7 @@ class ColorJitterParams:
     What happens to the colours of an image, in this order.
 
     :ivar invert: make a negative.
-    :ivar equalise: spread the histogram of each channel.
+    :ivar equalize: spread the histogram of each channel.
     :ivar brightness: factor.
     :ivar contrast: factor of the distance from the mean grey.
     :ivar saturation: factor of the distance from grey.
@@ -34,7 +34,7 @@ class ColorJitterParams:
     """
 
     invert: bool = False
-    equalise: bool = False
+    equalize: bool = False
     brightness: float = 1.0
     contrast: float = 1.0
     saturation: float = 1.0
@@ -52,13 +52,13 @@ def sample_color_jitter(
     :param generator: of the draw.
     :return: what happens.
     """
-    invert, equalise, last, *draws = generator.random(7).tolist()
+    invert, equalize, last, *draws = generator.random(7).tolist()
     changes = (config.brightness, config.contrast, config.saturation, config.hue)
     shifts = generator.uniform(-1.0, 1.0, 4) * changes * (np.array(draws) < PROBABILITY)
     brightness, contrast, saturation, hue = shifts.tolist()
     return ColorJitterParams(
         invert=invert < config.invert,
-        equalise=equalise < config.equalise,
+        equalize=equalize < config.equalize,
         brightness=1 + brightness,
         contrast=1 + contrast,
         saturation=1 + saturation,
@@ -78,12 +78,12 @@ def apply_color_jitter(image: NDArray[np.uint8], tones: ColorJitterParams) -> ND
     has_colour = tones.saturation != 1 or tones.hue != 0
     is_late = has_colour and tones.contrast_last and tones.contrast != 1
     histogram = None
-    if tones.equalise or (tones.contrast != 1 and not is_late):
+    if tones.equalize or (tones.contrast != 1 and not is_late):
         histogram = _histogram(image)
     curve = LEVELS
     if tones.invert:
         curve = 255 - curve
-    if tones.equalise and histogram is not None:
+    if tones.equalize and histogram is not None:
         curve = _equalised(curve, histogram)
     if tones.brightness != 1:
         curve = np.clip(curve * tones.brightness, 0, 255)

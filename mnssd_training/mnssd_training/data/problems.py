@@ -141,7 +141,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     'unknown image': ProblemKind('error', 'correct the image_id or remove the annotation'),
     'unknown class': ProblemKind(
         'error',
-        'add the class to the list, or give it another name by data.rename, an empty one to '
+        'add the class to the list, or give it another name by data.class_map, an empty one to '
         'ignore it',
     ),
     'size differs': ProblemKind(

@@ -123,7 +123,8 @@ def read_entry(entry: ShardEntry) -> bytes:
     if len(content) > entry.length:
         raise DatasetError(
             entry,
-            'the server sends whole files where a part is asked for; set data.cache to a folder',
+            'the server sends the whole file where a range is requested; '
+            'set data.cache_dir to a folder',
         )
     if zlib.crc32(content) != entry.crc32:
         raise DatasetError(entry, 'other bytes than in the index; the shards were changed')

@@ -49,10 +49,10 @@ def read_splits(config: DataConfig) -> Splits:
     :raises ConfigError: if class lists do not go together.
     """
     read: list[tuple[SourceConfig, list[DatasetSplit], list[DatasetSplit]]] = []
-    for source in (config, *config.more):
+    for source in (config, *config.extra_sources):
         splits = (source.train_split, source.val_split)
         train, val = (
-            [_read(source, split, training, config.classes, config.cache)] if split else []
+            [_read(source, split, training, config.classes, config.cache_dir)] if split else []
             for split, training in zip(splits, (True, False))
         )
         check_ids(source, train + val)
@@ -64,11 +64,11 @@ def read_splits(config: DataConfig) -> Splits:
     samples: tuple[list[Sample], list[Sample]] = ([], [])
     notes: list[str] = []
     for number, (source, *splits_read) in enumerate(read):
-        prefix = f'{number}/' if config.more else ''
+        prefix = f'{number}/' if config.extra_sources else ''
         for into, readings in zip(samples, splits_read):
             for reading in readings:
                 into.extend(_prefixed(relabel(reading, source, class_names), prefix))
-                where = f'{mask_secrets(source.root)}: ' if config.more else ''
+                where = f'{mask_secrets(source.root)}: ' if config.extra_sources else ''
                 notes.extend(where + note for note in reading.notes)
     train_samples, val_samples = samples
     notes += balance(train_samples, val_samples, class_names)
@@ -89,7 +89,7 @@ def read_samples(
     :return: all images of the split.
     :raises DatasetError: naming the file that is missing or wrong.
     """
-    cache = source.cache if isinstance(source, DataConfig) else ''
+    cache = source.cache_dir if isinstance(source, DataConfig) else ''
     reading = _read(source, split, False, class_names, cache)
     names = join_classes([(source, [reading])], class_names)
     return relabel(reading, source, names)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNCHANGED = AugmentationConfig(
-    zoom_out=0, crop=0, horizontal_flip=0, brightness=0, contrast=0, saturation=0, hue=0
+    zoom_out=0, iou_crop=0, horizontal_flip=0, brightness=0, contrast=0, saturation=0, hue=0
 )
 SLIVER = 1e-3  # pixels; what is thinner is gone
 MOSAIC_CENTRE = (0.25, 0.75)  # where the four meet, in sides of the input
@@ -119,9 +119,9 @@ def _draw_view(
 ) -> View:
     """Draw what is shown of one image in a tile of the network input."""
     tile_size = (tile[3] - tile[1], tile[2] - tile[0])
-    area, has_jitter = tile, generator.random() < config.jitter
+    area, has_jitter = tile, generator.random() < config.large_scale_jitter
     if has_jitter or tile_size != size:
-        scales = config.jitter_scale if has_jitter else MOSAIC_SCALES
+        scales = config.large_scale_jitter_range if has_jitter else MOSAIC_SCALES
         seen_at = resize_transform(
             sample.size, spec.input_size if has_jitter else size, spec.resize
         )
@@ -130,14 +130,26 @@ def _draw_view(
             seen_at.content_size[1] / sample.size[1],
         )
         window = large_scale_jitter(
-            sample.size, sample.boxes, tile_size, unit, scales, config.jitter_aspect, generator
+            sample.size,
+            sample.boxes,
+            tile_size,
+            unit,
+            scales,
+            config.large_scale_jitter_max_aspect,
+            generator,
         )
     else:
         window = whole(sample.size)
         if generator.random() < config.zoom_out:
-            window = zoomed_out(window, config.zoom_out_side, generator)
-        if generator.random() < config.crop:
-            window = iou_crop(window, sample.boxes, config.crop_ious, config.crop_scale, generator)
+            window = zoomed_out(window, config.zoom_out_max_scale, generator)
+        if generator.random() < config.iou_crop:
+            window = iou_crop(
+                window,
+                sample.boxes,
+                config.iou_crop_min_ious,
+                config.iou_crop_min_scale,
+                generator,
+            )
         area = tile_of(window, size, spec.resize)
     flip_x, flip_y = generator.random(2) < (config.horizontal_flip, config.vertical_flip)
     return flip(view_of(sample.size, window, area), tile, x=bool(flip_x), y=bool(flip_y))
@@ -168,7 +180,7 @@ def _annotate(
     for sample, view in shown:
         seen, visible = transform_boxes(view, sample.boxes)
         sides = seen[:, 2:] - seen[:, :2]
-        is_clear = (visible >= config.min_visible) & (sides > config.min_side).all(axis=1)
+        is_clear = (visible >= config.min_visibility) & (sides > config.min_box_size).all(axis=1)
         regions, _ = transform_boxes(view, sample.ignore)
         boxes.append(seen[is_clear])
         labels.append(sample.labels[is_clear])

@@ -10,7 +10,7 @@ import subprocess
 from typing import Any, get_args
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.config import Experiment, read_stored
+from mnssd_training.config import Experiment, read_stored, rename_keys
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.config.section import Section
 from mnssd_training.data.sample import Sample
@@ -44,6 +44,7 @@ def told_experiment(experiment: dict[str, Any]) -> dict[str, Any]:
     :param experiment: as plain data.
     :return: the same, with its ``fingerprint`` where it is a whole experiment.
     """
+    experiment = rename_keys(experiment)
     told = {key: value for key, value in experiment.items() if key != 'logging'}
     told = _without_folders(Experiment, told)
     try:

@@ -33,7 +33,7 @@ def check_network(
     boxes = np.concatenate([*(size[i.is_object] for i, size in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
     levels = levels_of(experiment.priors, experiment.input, boxes, experiment.training.seed)
-    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_side
+    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for image, size in zip(images, sizes):
         yield from _check_image(image, size, levels, iou, min_side)

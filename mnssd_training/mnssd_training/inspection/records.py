@@ -44,18 +44,18 @@ def read_records(
     root = Path(source.root).expanduser()
     if source.format != 'shards' and not root.is_dir():
         raise DatasetError(root, 'no such folder; set data.root to that of the dataset')
-    cache = source.cache if isinstance(source, DataConfig) else ''
+    cache = source.cache_dir if isinstance(source, DataConfig) else ''
     parsed = {split: parse_split(source, split, class_names, cache) for split in splits}
     problems = [problem for split in parsed.values() for problem in split.problems]
     listed_names = _join_class_names(parsed.values(), problems)
     problems += find_orphan_files(source, root, parsed.values())
     known = tuple(class_names) or tuple(
-        dict.fromkeys(filter(None, (renamed(name, source.rename) for name in listed_names)))
+        dict.fromkeys(filter(None, (renamed(name, source.class_map) for name in listed_names)))
     )
     images = []
     for split, content in parsed.items():
         for record in content.records:
-            boxes = tuple(_rename_box(box, source.rename, known) for box in record.boxes)
+            boxes = tuple(_rename_box(box, source.class_map, known) for box in record.boxes)
             images.append((split, replace(record, boxes=boxes)))
             if known:
                 problems += _find_unknown_classes(images[-1][1], known)

@@ -70,13 +70,13 @@ class Criterion:
             image, prior = (target_classes > 0).nonzero(as_tuple=True)
             found, target = offsets[image, prior].float(), goal_offsets[image, prior].float()
             boxes = self._boxes(found, target, priors, prior, input_size) / num
-        return Losses(classes, boxes, classes + self.config.box_weight * boxes)
+        return Losses(classes, boxes, classes + self.config.localization_weight * boxes)
 
     def _classes(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Sum the loss of the classes."""
         config = self.config
         weights = self.weights if self.weights is None else self.weights.to(logits.device)
-        if config.classes == 'focal':
+        if config.classification == 'focal':
             return focal_loss(
                 logits,
                 target,
@@ -88,7 +88,7 @@ class Criterion:
         return softmax_loss(
             logits,
             target,
-            negatives=config.negatives,
+            negatives=config.neg_pos_ratio,
             min_negatives=config.min_negatives,
             smoothing=config.label_smoothing,
             weights=weights,
@@ -103,11 +103,13 @@ class Criterion:
         input_size: tuple[int, int],
     ) -> torch.Tensor:
         """Sum the loss of the boxes of positive priors."""
-        if self.config.boxes in ('smooth_l1', 'l1'):
-            return offset_loss(offsets, target, self.config.boxes, self.config.beta)
+        if self.config.localization in ('smooth_l1', 'l1'):
+            return offset_loss(
+                offsets, target, self.config.localization, self.config.smooth_l1_beta
+            )
         height, width = input_size
         pixels = priors[prior] * priors.new_tensor((width, height, width, height))
-        return box_loss(offsets, target, pixels, self.variances, self.config.boxes)
+        return box_loss(offsets, target, pixels, self.variances, self.config.localization)
 
 
 def count_positives(target_classes: torch.Tensor) -> torch.Tensor:

@@ -150,7 +150,7 @@ def _backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
 
         backbone = TimmBackbone(config.backbone.removeprefix('timm/'), strides, spec.input_size)
     else:
-        backbone = MobileNetV2(strides, config.width, config.tap)
+        backbone = MobileNetV2(strides, config.width_mult, config.feature_location)
     backbone.freeze(config.frozen_blocks, norm=config.frozen_norm)
     return backbone
 
@@ -160,14 +160,16 @@ def _pyramid(
 ) -> Pyramid | PlainPyramid:
     """Build what turns taps into levels."""
     if config.pyramid != 'plain':
-        return Pyramid(inputs, config.channels, num_levels, top_down=config.pyramid == 'fpn')
+        return Pyramid(
+            inputs, config.pyramid_channels, num_levels, top_down=config.pyramid == 'fpn'
+        )
     num_extra = num_levels - len(inputs)
     if len(config.extra_channels) < num_extra:
         raise ConfigError(
             f'model.extra_channels: expected channels of {num_extra} levels beyond the backbone, '
             f'got {list(config.extra_channels)}'
         )
-    return PlainPyramid(inputs, config.extra_channels[:num_extra], config.extra)
+    return PlainPyramid(inputs, config.extra_channels[:num_extra], config.extra_layers)
 
 
 def _head(

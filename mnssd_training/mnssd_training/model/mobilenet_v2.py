@@ -95,7 +95,7 @@ class MobileNetV2(Backbone):
         except Exception as error:  # torch.load raises whatever the bytes lead it to
             raise CheckpointError(
                 f'{source}: expected a state dict of torchvision.models.mobilenet_v2, '
-                f'of the width that model.width names'
+                f'of the width that model.width_mult names'
             ) from error
 
     def _is_split(self, index: int) -> bool:

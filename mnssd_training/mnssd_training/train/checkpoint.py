@@ -10,7 +10,7 @@ from mnssd_perception.files import explain_write_error, write_atomically
 from mnssd_perception.plain import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_perception.text import sanitize_text
-from mnssd_training.config import ModelConfig
+from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.data.remote import is_remote, read_url
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.model import build_model, MobileNetSsd
@@ -117,8 +117,10 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
             raise wrong('its priors are not those that this version of mnssd computes')
         return Checkpoint(
             spec=spec,
-            model_config=ModelConfig.model_validate(content['model_config']),
-            experiment=content['experiment'],
+            model_config=ModelConfig.model_validate(
+                rename_keys({'model': content['model_config']})['model']
+            ),
+            experiment=rename_keys(content['experiment']),
             weights=content['weights'],
             training=content['training'],
             step=content['step'],

@@ -73,7 +73,7 @@ def find_rate(
     state = set_up(fabric, experiment)
     plan = replace(state.plan, epochs=math.ceil(num_steps / state.plan.steps_per_epoch))
     priors = device_priors(state.prepared.spec, fabric.device)
-    limit = experiment.optimizer.clip_norm or math.inf
+    limit = experiment.optimizer.clip_grad_norm or math.inf
     steps = read_steps(
         state.prepared.dataset,
         plan,

@@ -7,7 +7,7 @@ from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.engines import open_engine
 from mnssd_perception.errors import EngineError, MnssdError
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.config import ModelConfig
+from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model
 from mnssd_training.model.unfold import recover_weights
@@ -62,7 +62,8 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
     if artefact is None or artefact.precision != 'fp32':
         raise CheckpointError(f'expected a bundle with a network for {ENGINE} in fp32')
     try:
-        config = ModelConfig.model_validate(bundle.manifest.provenance.experiment.get('model'))
+        experiment = rename_keys(bundle.manifest.provenance.experiment)
+        config = ModelConfig.model_validate(experiment.get('model'))
     except ValidationError as error:
         raise CheckpointError(
             'the manifest does not tell what the network is made of (provenance.experiment.model)'

@@ -134,7 +134,7 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
     )
     checkpoint = state.pack(done, metrics)
     with closing(steps):
-        while done.epoch < plan.epochs and not _is_stale(done, config.early_stop):
+        while done.epoch < plan.epochs and not _is_stale(done, config.early_stopping_patience):
             state.model.train()
             reporter.begin_epoch(done)
             while done.step < (done.epoch + 1) * plan.steps_per_epoch:
@@ -149,7 +149,7 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
                 norm = fabric.clip_gradients(
                     state.model,
                     state.optimizer,
-                    max_norm=experiment.optimizer.clip_norm or math.inf,
+                    max_norm=experiment.optimizer.clip_grad_norm or math.inf,
                     error_if_nonfinite=False,
                 )
                 # One reduction for the numbers, and for whether any process was told to stop.
@@ -169,7 +169,9 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
             scores: dict[str, Any] = {}
             is_better = not splits.val
             is_last = done.epoch + 1 == plan.epochs
-            if splits.val and (is_last or (done.epoch + 1) % experiment.evaluation.every == 0):
+            if splits.val and (
+                is_last or (done.epoch + 1) % experiment.evaluation.every_epochs == 0
+            ):
                 save()  # what was learnt is safe while it is scored
                 reporter.begin_score(len(splits.val))
                 metrics, detections = score(fabric, state.ema.model, splits.val, looked_at)
@@ -188,6 +190,6 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
     return checkpoint
 
 
-def _is_stale(done: Progress, early_stop: int) -> bool:
+def _is_stale(done: Progress, patience: int) -> bool:
     """Tell whether the run ends before its end, because it gets no better."""
-    return 0 < early_stop <= done.stale
+    return 0 < patience <= done.stale

@@ -42,7 +42,7 @@ def parameter_groups(
     :param pretrained: the backbone begins with trained weights, and so moves less.
     :return: groups in the order of the network; frozen weights are in none.
     """
-    factors = _backbone_factors(model, config, config.backbone_factor if pretrained else 1.0)
+    factors = _backbone_factors(model, config, config.backbone_lr_factor if pretrained else 1.0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:

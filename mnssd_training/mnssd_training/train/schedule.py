@@ -28,7 +28,7 @@ def rate_factor(step: int, total: int, steps_per_epoch: int, config: SchedulerCo
         return (step + 1) / (warmup + 1)
     if config.name == 'cosine':
         progress = (step - warmup) / max(1, total - warmup)
-        return config.final_factor + (1 - config.final_factor) * _half_cosine(progress)
+        return config.final_lr_factor + (1 - config.final_lr_factor) * _half_cosine(progress)
     if config.name == 'step':
         return config.gamma ** (step // steps_per_epoch // config.step_epochs)
     if config.name == 'multistep':
@@ -44,7 +44,7 @@ def _half_cosine(progress: float) -> float:
 def _one_cycle(step: int, total: int, config: SchedulerConfig) -> float:
     """Rise along a cosine, then fall along another (Smith and Topin, 2018)."""
     progress = step / max(1, total)
-    if progress < config.rise:
-        return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.rise)
-    fall = _half_cosine((progress - config.rise) / (1 - config.rise))
-    return config.final_factor + (1 - config.final_factor) * fall
+    if progress < config.pct_start:
+        return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.pct_start)
+    fall = _half_cosine((progress - config.pct_start) / (1 - config.pct_start))
+    return config.final_lr_factor + (1 - config.final_lr_factor) * fall

@@ -20,13 +20,14 @@ def input_size(step: int, total: int, experiment: Experiment) -> tuple[int, int]
 
     :param step: counted from 0.
     :param total: steps of the run.
-    :param experiment: with ``input``, ``training.multi_scale`` and ``training.progressive``.
+    :param experiment: with ``input``, ``training.multi_scale`` and
+        ``training.progressive_resizing``.
     :return: (height, width), pixels; multiples of 32 unless it is the plain size.
     """
     base = experiment.input.train_size or experiment.input.size
     config = experiment.training
     factor = 1.0
-    for part, progressive in config.progressive:
+    for part, progressive in config.progressive_resizing:
         if step >= part * total:
             factor = progressive
     low, high = config.multi_scale
@@ -51,6 +52,6 @@ def input_sizes(total: int, experiment: Experiment) -> list[tuple[int, int]]:
     config = experiment.training
     steps: Iterable[int] = range(total)
     if config.multi_scale[0] == config.multi_scale[1]:  # nothing is drawn: it changes at the parts
-        starts = {0, *(math.ceil(part * total) for part, _ in config.progressive)}
+        starts = {0, *(math.ceil(part * total) for part, _ in config.progressive_resizing)}
         steps = starts.intersection(steps)
     return sorted({input_size(step, total, experiment) for step in steps})

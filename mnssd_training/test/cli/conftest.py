@@ -26,7 +26,7 @@ def checkpoint(
         path,
         Checkpoint(
             spec=model.spec,
-            model_config=ModelConfig(channels=32),
+            model_config=ModelConfig(pyramid_channels=32),
             experiment=experiment,
             weights=model.state_dict(),
             training=None,

@@ -69,7 +69,7 @@ def test_check_names_a_fault_with_its_way_out(spoilt: Path, capsys: Capture) -> 
 
 def test_check_by_an_experiment_knows_the_network(hit_uav: Path, capsys: Capture) -> None:
     arguments = ['check', 'smoke', f'data.root={hit_uav}', *SMALL, '--quiet']
-    arguments.append('augmentation.min_side=3')
+    arguments.append('augmentation.min_box_size=3')
     assert dataset.main(arguments) == 0
     out = capsys.readouterr().out
     assert 'note: box small for network' in out
@@ -79,7 +79,7 @@ def test_check_by_an_experiment_knows_the_network(hit_uav: Path, capsys: Capture
 def test_priors_that_fit_few_boxes_are_an_error_with_advice(
     hit_uav: Path, capsys: Capture
 ) -> None:
-    more = f'data.more=[{{root: {hit_uav}, train_split: val, val_split: ""}}]'
+    more = f'data.extra_sources=[{{root: {hit_uav}, train_split: val, val_split: ""}}]'
     arguments = ['check', 'smoke', f'data.root={hit_uav}', more, 'data.val_split=""', '--quiet']
     assert dataset.main(arguments) == 0
     capsys.readouterr()

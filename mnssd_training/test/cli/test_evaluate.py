@@ -76,7 +76,7 @@ def test_two_data_sets_at_once(
     file = tmp_path / 'both.yaml'
     file.write_text(
         f'experiment: {{id: both}}\ndata:\n  root: {hit_uav}\n'
-        f'  more: [{{root: {hit_uav}, val_split: train}}]\n'
+        f'  extra_sources: [{{root: {hit_uav}, val_split: train}}]\n'
     )
     found = scores(capsys, bundle, '--experiment', file)
     assert sum(found['scores']['num_objects'].values()) == 17 + 17

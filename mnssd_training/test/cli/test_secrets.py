@@ -16,7 +16,8 @@ import pytest
 SECRET = 'Hunter2Hunter2'
 CLASSES = ('Person', 'Car', 'Bicycle', 'OtherVehicle')
 TINY = [
-    'data.format=shards', 'input.size=[64, 80]', 'model.channels=8', 'model.width=0.25',
+    'data.format=shards', 'input.size=[64, 80]', 'model.pyramid_channels=8',
+    'model.width_mult=0.25',
     'training.batch_size=2', 'training.epochs=1', 'training.workers=0', 'logging.every_steps=1',
 ]  # fmt: skip
 
@@ -72,7 +73,7 @@ def test_a_password_is_left_nowhere(
     monkeypatch.setenv('TOKEN', SECRET)
     root = f'http://me:${{TOKEN}}@127.0.0.1:{server.server_port}'
     run, out = tmp_path / 'run', tmp_path / 'out'
-    data = [f'data.root={root}', f'data.cache={tmp_path / "cache"}']
+    data = [f'data.root={root}', f'data.cache_dir={tmp_path / "cache"}']
     arguments = ['smoke', *TINY, *data, 'experiment.description="${TOKEN}"', '--run', str(run)]
     literal = [*arguments, f'data.root={root}'.replace('${TOKEN}', SECRET)]
     assert train.main(arguments) == 0

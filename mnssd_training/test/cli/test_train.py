@@ -13,7 +13,12 @@ from mnssd_training.train import default_folder, load_checkpoint, Preempted
 import pytest
 import yaml
 
-SMALL = ['input.size=[64, 80]', 'model.channels=8', 'model.width=0.25', 'training.batch_size=4']
+SMALL = [
+    'input.size=[64, 80]',
+    'model.pyramid_channels=8',
+    'model.width_mult=0.25',
+    'training.batch_size=4',
+]
 
 Capture = pytest.CaptureFixture[str]
 Verb = Callable[[list[str]], int]

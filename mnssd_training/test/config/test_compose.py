@@ -71,7 +71,7 @@ def test_one_base_may_be_named_twice(write: Write) -> None:
 def test_a_shipped_experiment_is_a_base(write: Write) -> None:
     experiment = load_experiment(write('_base_: smoke\nexperiment: {id: mine}\n'))
     assert experiment.experiment.id == 'mine'
-    assert experiment.model.channels == 48
+    assert experiment.model.pyramid_channels == 48
 
 
 def test_a_component_of_the_folder_comes_before_a_shipped_one(write: Write) -> None:
@@ -82,7 +82,7 @@ def test_a_component_of_the_folder_comes_before_a_shipped_one(write: Write) -> N
 
 
 def test_what_holds_only_comments_is_absent(write: Write) -> None:
-    content = '_base_:\ndefaults:\noverrides:\naugmentation:\n  # crop: 0.0\n' + LEAST
+    content = '_base_:\ndefaults:\noverrides:\naugmentation:\n  # iou_crop: 0.0\n' + LEAST
     assert load_experiment(write(content)) == load_experiment(write(LEAST))
 
 
@@ -91,8 +91,8 @@ def test_variables(write: Write) -> None:
         LEAST.replace('here', '${ROOT}') + 'training: {epochs: "${EPOCHS:-3}"}\n'
         '_base_: ${BASE:-smoke}\ninput: {size: ["${SIDE:-64}", 96]}\n'
     )
-    experiment = load_experiment(path, ['data.more.0.root=${ROOT}/x'], {'ROOT': '2007'})
-    assert (experiment.data.root, experiment.data.more[0].root) == ('2007', '2007/x')
+    experiment = load_experiment(path, ['data.extra_sources.0.root=${ROOT}/x'], {'ROOT': '2007'})
+    assert (experiment.data.root, experiment.data.extra_sources[0].root) == ('2007', '2007/x')
     assert (experiment.training.epochs, experiment.input.size) == (3, (64, 96))
     # Only what counts in the end is looked up.
     assert load_experiment(path, ['data.root=a'], {}).data.root == 'a'

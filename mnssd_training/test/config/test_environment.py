@@ -77,7 +77,10 @@ def test_values_keep_their_kind_and_tell_their_variable() -> None:
 
 def test_a_missing_variable_is_named_with_file_and_key() -> None:
     with pytest.raises(ConfigError) as caught:
-        fill_in(read_yaml('data:\n  more:\n    - root: ${GONE}\n', 'own.yaml'), ENVIRONMENT)
+        fill_in(
+            read_yaml('data:\n  extra_sources:\n    - root: ${GONE}\n', 'own.yaml'), ENVIRONMENT
+        )
     assert str(caught.value).startswith(
-        'own.yaml:3: data.more.0.root: the environment variable GONE is not set; set it, or write'
+        'own.yaml:3: data.extra_sources.0.root: the environment variable GONE is not set; '
+        'set it, or write'
     )

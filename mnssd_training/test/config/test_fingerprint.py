@@ -45,14 +45,15 @@ def test_it_is_twelve_hexadecimal_digits() -> None:
     'override',
     [
         'experiment.id=other', 'experiment.name=other', 'experiment.tags=[a]', 'data.root=/else',
-        'data.cache=/tmp', 'data.train_split=/lists/train.txt', 'data.val_split=splits/val.txt',
+        'data.cache_dir=/tmp',
+        'data.train_split=/lists/train.txt', 'data.val_split=splits/val.txt',
         'training.workers=7', 'training.devices=4', 'training.nodes=2',
         'training.accelerator=cpu', 'training.compile=true', 'training.channels_last=false',
         'training.deterministic=true', 'training.gradient_checkpointing=true',
-        'evaluation.every=1', 'evaluation.monitor=ap', 'checkpoint.every_steps=3',
+        'evaluation.every_epochs=1', 'evaluation.monitor=ap', 'checkpoint.every_steps=3',
         'checkpoint.keep_last=9', 'logging.root=/runs', 'logging.wandb=mine',
         'training.epochs=1', 'training.ema_decay=0.999', 'optimizer.weight_decay=2e-2',
-        'loss.box_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
+        'loss.localization_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
     ],
 )  # fmt: skip
 def test_what_changes_nothing(override: str) -> None:
@@ -66,11 +67,12 @@ def test_what_changes_nothing(override: str) -> None:
         'training.precision=bf16', 'training.multi_scale=[0.5, 1.0]',
         'training.grad_accum_steps=2',
         'training.batch_size=4', 'data.train_split=trainval', 'data.format=yolo',
-        'data.classes=[a, b]', 'data.use_difficult=true', 'data.rename={a: b}',
-        'data.use_background=false', 'data.more=[{root: a, use_background: false}]',
-        'data.more=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
-        'priors.variances=[0.1, 0.1]', 'model.width=0.5', 'matching.positive_iou=0.6',
-        'augmentation.vertical_flip=0.5', 'loss.classes=focal', 'loss.class_weights={Car: 2}',
+        'data.classes=[a, b]', 'data.use_difficult=true', 'data.class_map={a: b}',
+        'data.use_background=false', 'data.extra_sources=[{root: a, use_background: false}]',
+        'data.extra_sources=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
+        'priors.variances=[0.1, 0.1]', 'model.width_mult=0.5', 'matching.positive_iou=0.6',
+        'augmentation.vertical_flip=0.5', 'loss.classification=focal',
+        'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
         'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',
         'initial.checkpoint=a.pt',
@@ -87,8 +89,8 @@ def test_weights_count_by_whether_they_are_there() -> None:
 
 
 def test_where_several_data_sets_lie_is_left_out() -> None:
-    assert of('data.more=[{root: a}]') == of('data.more=[{root: b}]')
-    assert of('data.more=[{root: a}]') != of('data.more=[{root: a}, {root: a}]')
+    assert of('data.extra_sources=[{root: a}]') == of('data.extra_sources=[{root: b}]')
+    assert of('data.extra_sources=[{root: a}]') != of('data.extra_sources=[{root: a}, {root: a}]')
 
 
 def test_only_images_of_yolo_without_objects_were_left_out_by_older_versions() -> None:
@@ -97,14 +99,17 @@ def test_only_images_of_yolo_without_objects_were_left_out_by_older_versions() -
 
     assert 'use_background' not in counted()
     assert counted('data.use_background=false')['use_background'] is False
-    yolo = ('data.format=yolo', 'data.more=[{root: a, format: yolo}, {root: b}]')
+    yolo = ('data.format=yolo', 'data.extra_sources=[{root: a, format: yolo}, {root: b}]')
     assert counted(*yolo)['use_background'] is True
-    assert [source.get('use_background') for source in counted(*yolo)['more']] == [True, None]
+    assert [source.get('use_background') for source in counted(*yolo)['extra_sources']] == [
+        True,
+        None,
+    ]
     assert 'use_background' not in counted(*yolo, 'data.use_background=false')
 
 
 def test_every_path_is_left_out() -> None:
-    assert {'data.root', 'data.more.*.root', 'logging.root'} <= set(path_keys())
+    assert {'data.root', 'data.extra_sources.*.root', 'logging.root'} <= set(path_keys())
     for key in path_keys():
         assert key in NEUTRAL or key.partition('.')[0] in NEUTRAL or key.startswith('initial.')
 
@@ -139,7 +144,7 @@ def test_a_file_of_its_own_json(tmp_path: Path, with_defaults: bool) -> None:
 
 
 def test_minus_zero_is_zero() -> None:
-    assert of('loss.beta=-0.0') == of('loss.beta=0')
+    assert of('loss.smooth_l1_beta=-0.0') == of('loss.smooth_l1_beta=0')
 
 
 def test_it_is_the_same_in_another_process() -> None:
@@ -159,8 +164,8 @@ def test_it_is_the_same_in_another_process() -> None:
 def test_no_path_is_in_what_is_hashed() -> None:
     experiment = load_experiment(
         'smoke',
-        ['data.root=/secret', 'data.cache=/secret', 'logging.root=/secret',
+        ['data.root=/secret', 'data.cache_dir=/secret', 'logging.root=/secret',
          'data.train_split=/secret/train.txt', 'initial.checkpoint=/secret',
-         'initial.backbone_weights=/secret', 'data.more=[{root: /secret}]'],
+         'initial.backbone_weights=/secret', 'data.extra_sources=[{root: /secret}]'],
     )  # fmt: skip
     assert 'secret' not in json.dumps(what_counts(experiment))

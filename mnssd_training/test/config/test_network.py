@@ -10,16 +10,22 @@ import pytest
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        ({'channels': 0}, 'channels'),
-        ({'channels': 10**9}, 'channels'),
+        ({'pyramid_channels': 0}, 'pyramid_channels'),
+        ({'pyramid_channels': 10**9}, 'pyramid_channels'),
         ({'extra_channels': (256, 0)}, 'extra_channels'),
         ({'frozen_blocks': -1}, 'frozen_blocks'),
-        ({'width': 0.0}, 'width'),
-        ({'width': 1e6}, 'width'),
+        ({'width_mult': 0.0}, 'width_mult'),
+        ({'width_mult': 1e6}, 'width_mult'),
         ({'backbone': 'resnet18'}, 'backbone: expected mobilenet_v2 or timm/NAME'),
         ({'backbone': 'timm/'}, 'backbone: expected mobilenet_v2 or timm/NAME'),
-        ({'backbone': 'timm/resnet18', 'width': 0.5}, 'width, tap: expected'),
-        ({'backbone': 'timm/resnet18', 'tap': 'block'}, 'width, tap: expected'),
+        (
+            {'backbone': 'timm/resnet18', 'width_mult': 0.5},
+            'width_mult, feature_location: expected',
+        ),
+        (
+            {'backbone': 'timm/resnet18', 'feature_location': 'block'},
+            'width_mult, feature_location: expected',
+        ),
         ({'head_channels': 64}, 'head_channels: expected with head plain'),
         ({'pyramid': 'plain', 'shared_head': True}, 'shared_head: expected with pyramid'),
     ],

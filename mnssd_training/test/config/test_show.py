@@ -41,23 +41,24 @@ def test_what_is_drawn_loads_as_the_same(name: str, tmp_path: Path) -> None:
 def test_odd_values_load_as_the_same(tmp_path: Path) -> None:
     overrides = [
         'data.classes=["no", "7", "a: b", "# x", "é\\t\\x07", "😀", "null", "~", "-", "a,b"]',
-        'data.rename={"7": "", "a b": "null", "${": "$${x}"}',
-        'data.more=[{root: "x y"}, {root: b, rename: {a: b}}]',
+        'data.class_map={"7": "", "a b": "null", "${": "$${x}"}',
+        'data.extra_sources=[{root: "x y"}, {root: b, class_map: {a: b}}]',
         'experiment.description="two\\nlines, $${NOT} # and \\"quotes\\""',
-        'training.progressive=[[0, 0.5], [0.5, 1]]',
+        'training.progressive_resizing=[[0, 0.5], [0.5, 1]]',
         'initial.checkpoint=s3://bucket/key=1/c.pt',
     ]
     path = tmp_path / 'again.yaml'
     path.write_text(drawn('smoke', *overrides), encoding='utf-8')
     again, before = load_experiment(path), load_experiment('smoke', overrides)
     assert again == before
-    assert before.data.rename['${'] == '${x}'
+    assert before.data.class_map['${'] == '${x}'
 
 
 def test_who_set_a_key_stands_beside_it(tmp_path: Path) -> None:
     path = tmp_path / 'own.yaml'
     path.write_text(
-        '_base_: smoke\ndata:\n  root: ${ROOT}\n  more:\n    - root: b\n      format: yolo\n'
+        '_base_: smoke\ndata:\n  root: ${ROOT}\n  extra_sources:\n    - root: b\n'
+        '      format: yolo\n'
         'defaults:\n  optimizer: optimizer/sgd.yaml\n'
     )
     text = drawn(path, 'training.epochs=4', 'input.size.1=96', ROOT='/data')
@@ -67,17 +68,17 @@ def test_who_set_a_key_stands_beside_it(tmp_path: Path) -> None:
     assert origin_in(text, 'momentum: 0.9').startswith('optimizer/sgd.yaml:')
     assert origin_in(text, 'epochs: 4') == 'command line'
     assert origin_in(text, 'size: [160, 96]') == 'command line'
-    assert origin_in(text, 'channels: 48').startswith('smoke.yaml:')
+    assert origin_in(text, 'pyramid_channels: 48').startswith('smoke.yaml:')
     assert origin_in(text, 'seed: 1337') == 'default'
 
 
 def test_origins_of_all_values(tmp_path: Path) -> None:
-    tree = compose('smoke', ['data.more=[{root: b}]'])
+    tree = compose('smoke', ['data.extra_sources=[{root: b}]'])
     found = origins(validate(tree), tree)
     assert found['training.epochs'].startswith('smoke.yaml:')
-    assert found['data.more.0.root'] == 'command line'
-    assert found['data.more.0.format'] == 'default'
-    assert found['data.rename'] == 'default'
+    assert found['data.extra_sources.0.root'] == 'command line'
+    assert found['data.extra_sources.0.format'] == 'default'
+    assert found['data.class_map'] == 'default'
     assert found['matching.positive_iou'] == 'default'
 
 

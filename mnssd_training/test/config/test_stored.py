@@ -12,6 +12,8 @@ from mnssd_training.config import (
     to_stored,
 )
 from mnssd_training.config.fingerprint import what_counts
+from mnssd_training.config.keys import known_keys
+from mnssd_training.config.renamed import FORMER, RENAMED
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -43,12 +45,12 @@ def test_without_variables_everything_is_stored_as_it_is() -> None:
 def test_a_location_is_stored_as_it_was_written(tmp_path: Path, root: str) -> None:
     experiment = load(
         tmp_path,
-        f"data: {{root: '{root}', more: [{{root: '{root}'}}]}}\n"
+        f"data: {{root: '{root}', extra_sources: [{{root: '{root}'}}]}}\n"
         f"logging: {{mlflow: '{root}'}}\ninitial: {{checkpoint: '{root}'}}",
     )
     stored = to_stored(experiment)
     assert 'hunter2' not in json.dumps(stored)
-    assert stored['data']['root'] == stored['data']['more'][0]['root'] == root
+    assert stored['data']['root'] == stored['data']['extra_sources'][0]['root'] == root
     assert stored['logging']['mlflow'] == stored['initial']['checkpoint'] == root
     assert fingerprint(read_stored(stored)) == fingerprint(experiment)
     if '://' not in root:
@@ -82,13 +84,15 @@ def test_stored_experiment_counts_as_the_original(key: str, value: str, referenc
 
 def test_yolo_experiment_of_an_older_version_left_background_out() -> None:
     stored = to_stored(
-        load_experiment('smoke', ['data.format=yolo', 'data.more=[{root: a, format: yolo}]'], {})
+        load_experiment(
+            'smoke', ['data.format=yolo', 'data.extra_sources=[{root: a, format: yolo}]'], {}
+        )
     )
-    for source in (stored['data'], *stored['data']['more']):
+    for source in (stored['data'], *stored['data']['extra_sources']):
         del source['use_background']
     data = read_stored(stored).data
     assert not data.use_background
-    assert not data.more[0].use_background
+    assert not data.extra_sources[0].use_background
     assert expand_stored(stored, {})['data'] == data.model_dump(mode='json')
     stored['data']['format'] = 'voc'
     assert read_stored(stored).data.use_background
@@ -153,7 +157,10 @@ def test_a_missing_variable_is_named(tmp_path: Path) -> None:
         ('root', {'root': 'https:/${NOTHING:-}/evil.invalid/${TOKEN}'}),
         ('root', {'root': '${ADDRESS}/${TOKEN}'}),
         ('train_split', {'root': 'https://evil.invalid', 'train_split': '${TOKEN}'}),
-        ('more.0.val_split', {'root': 'a', 'more': [{'root': 's3://b', 'val_split': '${TOKEN}'}]}),
+        (
+            'extra_sources.0.val_split',
+            {'root': 'a', 'extra_sources': [{'root': 's3://b', 'val_split': '${TOKEN}'}]},
+        ),
     ],
 )
 def test_no_variable_is_put_into_an_address(key: str, source: dict[str, object]) -> None:
@@ -167,11 +174,43 @@ def test_no_variable_is_put_into_an_address(key: str, source: dict[str, object])
 
 
 def test_a_variable_may_choose_the_cache_of_an_address() -> None:
-    stored = {'data': {'root': 'https://host.invalid/a', 'cache': '/tmp/${PIN}'}}
-    assert expand_stored(stored, ENVIRONMENT)['data']['cache'] == '/tmp/1234'
+    stored = {'data': {'root': 'https://host.invalid/a', 'cache_dir': '/tmp/${PIN}'}}
+    assert expand_stored(stored, ENVIRONMENT)['data']['cache_dir'] == '/tmp/1234'
 
 
 def test_a_plain_dollar_survives(tmp_path: Path) -> None:
     data = load(tmp_path, 'data: {root: a}').data.model_copy(update={'root': '/a/${B}'})
     stored = to_stored(load(tmp_path, 'data: {root: a}').model_copy(update={'data': data}))
     assert expand_stored(stored, {})['data']['root'] == '/a/${B}'
+
+
+FORMER_NAMES = {
+    'data': {
+        'root': 'a',
+        'cache': '/tmp/shards',
+        'rename': {'car': 'vehicle', 'more': 'cache'},
+        'more': [{'root': 'b', 'rename': {'van': ''}}],
+    },
+    'model': {'channels': 48, 'tap': 'block', 'width': 0.5, 'extra': 'plain'},
+    'loss': {'classes': 'focal', 'boxes': 'giou', 'negatives': 2.0, 'box_weight': 2.0},
+    'training': {'accumulate': 2, 'early_stop': 3},
+}
+
+
+def test_former_key_names_of_a_stored_experiment_are_read() -> None:
+    experiment = read_stored({'experiment': {'id': 'old'}, **FORMER_NAMES})
+    assert experiment.data.class_map == {'car': 'vehicle', 'more': 'cache'}
+    assert experiment.data.extra_sources[0].class_map == {'van': ''}
+    assert (experiment.model.pyramid_channels, experiment.model.width_mult) == (48, 0.5)
+    assert (experiment.loss.classification, experiment.loss.localization) == ('focal', 'giou')
+    assert experiment.training.grad_accum_steps == 2
+    data = expand_stored({'data': FORMER_NAMES['data']}, {})['data']
+    assert data['cache_dir'] == '/tmp/shards'
+
+
+def test_every_former_key_name_stands_for_a_key() -> None:
+    keys = set(known_keys())
+    for former, name in RENAMED.items():
+        assert former not in keys
+        assert f'{former.partition(".")[0]}.{name}' in keys
+    assert len(FORMER) == len(RENAMED)

@@ -28,15 +28,24 @@ def test_nothing_is_wrong() -> None:
         ('data.root=1e3', lambda e: e.data.root == '1e3'),
         ('data.root=true', lambda e: e.data.root == 'true'),
         ('data.classes=[no, 7, b]', lambda e: e.data.classes == ('no', '7', 'b')),
-        ('data.rename={7: a, b: 8}', lambda e: e.data.rename == {'7': 'a', 'b': '8'}),
-        ('data.rename.car=vehicle', lambda e: e.data.rename == {'car': 'vehicle'}),
-        ('data.more.0.root=x', lambda e: e.data.more[0].root == 'x'),
+        ('data.class_map={7: a, b: 8}', lambda e: e.data.class_map == {'7': 'a', 'b': '8'}),
+        ('data.class_map.car=vehicle', lambda e: e.data.class_map == {'car': 'vehicle'}),
+        ('data.extra_sources.0.root=x', lambda e: e.data.extra_sources[0].root == 'x'),
         ('data.val_split=', lambda e: not e.data.val_split),
         ('initial.backbone_weights=""', lambda e: not e.initial.backbone_weights),
         ('matching.positive_iou=1', lambda e: e.matching.positive_iou == 1.0),
-        ('augmentation.crop_ious=[0, 1]', lambda e: e.augmentation.crop_ious == (0.0, 1.0)),
-        ('model={width: 0.5}', lambda e: (e.model.width, e.model.channels) == (0.5, 48)),
-        ('training.progressive=[[0, 0.5]]', lambda e: e.training.progressive == ((0.0, 0.5),)),
+        (
+            'augmentation.iou_crop_min_ious=[0, 1]',
+            lambda e: e.augmentation.iou_crop_min_ious == (0.0, 1.0),
+        ),
+        (
+            'model={width_mult: 0.5}',
+            lambda e: (e.model.width_mult, e.model.pyramid_channels) == (0.5, 48),
+        ),
+        (
+            'training.progressive_resizing=[[0, 0.5]]',
+            lambda e: e.training.progressive_resizing == ((0.0, 0.5),),
+        ),
     ],
 )
 def test_overrides(override: str, read: Callable[[Experiment], bool]) -> None:
@@ -65,7 +74,17 @@ def test_the_last_override_wins_and_nothing_is_remembered() -> None:
         ('defaults={a: b}', "unknown key 'defaults'"),
         ('training.learning_rate=1', "did you mean 'optimizer.learning_rate'?"),
         ('matching.positive_uio=1', "did you mean 'matching.positive_iou'?"),
-        ('data.more.0={root: a, fromat: b}', "did you mean 'data.more.0.format'?"),
+        (
+            'data.extra_sources.0={root: a, fromat: b}',
+            "did you mean 'data.extra_sources.0.format'?",
+        ),
+        ('training.accumulate=2', "it is now 'training.grad_accum_steps'"),
+        ('loss.classes=focal', "unknown key 'loss.classes'; it is now 'loss.classification'"),
+        ('data.more=[{root: a}]', "it is now 'data.extra_sources'"),
+        (
+            'data.extra_sources.0={root: a, rename: {}}',
+            "it is now 'data.extra_sources.0.class_map'",
+        ),
         ('training.epochs.more=3', 'training.epochs.more: there is no such key, training.epochs'),
         ('training.epochs=many', 'training.epochs: expected a whole number, got "many"'),
         ('training.epochs=3.5', 'training.epochs: expected a whole number, got 3.5'),
@@ -103,7 +122,7 @@ def test_the_last_override_wins_and_nothing_is_remembered() -> None:
         ('experiment.name=null', 'experiment.name: expected text, got null'),
         ('data.root=', 'data.root: expected text, got ""'),
         ('data.classes=[a, a]', 'data.classes: expected names that differ'),
-        ('data.more.0.format=voc', "missing key 'data.more.0.root'"),
+        ('data.extra_sources.0.format=voc', "missing key 'data.extra_sources.0.root'"),
         ('loss.class_weights.Car=0', 'loss.class_weights.Car: expected more than 0.0, got 0'),
     ],
 )  # fmt: skip

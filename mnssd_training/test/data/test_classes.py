@@ -22,7 +22,7 @@ BOX = (10, 20, 30, 40)
 
 
 def source(**rename: str) -> SourceConfig:
-    return SourceConfig(root='made_up', rename=rename)
+    return SourceConfig(root='made_up', class_map=rename)
 
 
 def listed(*names: str, samples: Any = (), **keys: Any) -> DatasetSplit:
@@ -95,7 +95,7 @@ def test_labels_count_in_the_joint_list(make_sample: Make) -> None:
 
 def test_an_unknown_class_is_refused_if_an_object_is_of_it(make_sample: Make) -> None:
     seen = listed('car', 'tank', samples=[make_sample([BOX], [1])])
-    with pytest.raises(DatasetError, match=r"an object of class 'tank'; known are car; data\.ren"):
+    with pytest.raises(DatasetError, match=r"an object of class 'tank'; known are car; data\.cla"):
         relabel(seen, source(), ('car',))
     unseen = listed('car', 'tank', samples=[make_sample([BOX], [0])])
     assert relabel(unseen, source(), ('car',))[0].labels.tolist() == [0]

@@ -24,7 +24,9 @@ import torch
 from torch.utils.data import DataLoader
 
 SIZE = (96, 120)
-EVERYTHING = AugmentationConfig(mosaic=0.3, mixup=0.3, jitter=0.3, invert=0.3, equalise=0.3)
+EVERYTHING = AugmentationConfig(
+    mosaic=0.3, mixup=0.3, large_scale_jitter=0.3, invert=0.3, equalize=0.3
+)
 
 
 def training_set(
@@ -48,8 +50,10 @@ def epoch_of(
 def test_an_item_depends_on_seed_epoch_and_name_only(
     train_samples: list[Sample], spec: ModelSpec
 ) -> None:
-    one = training_set(train_samples, spec, AugmentationConfig(jitter=0.5, invert=0.5))
-    other = training_set(train_samples[::-1], spec, AugmentationConfig(jitter=0.5, invert=0.5))
+    one = training_set(train_samples, spec, AugmentationConfig(large_scale_jitter=0.5, invert=0.5))
+    other = training_set(
+        train_samples[::-1], spec, AugmentationConfig(large_scale_jitter=0.5, invert=0.5)
+    )
     forwards = [one[2, index, SIZE] for index in range(4)]
     backwards = [other[2, index, SIZE] for index in range(4)][::-1]
     for first, second in zip(forwards, backwards, strict=True):

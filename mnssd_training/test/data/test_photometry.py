@@ -50,7 +50,7 @@ def agree(image: NDArray[np.uint8], tones: ColorJitterParams, peer: Peer, slack:
     ('tones', 'peer'),
     [
         ({'invert': True}, functional.invert),
-        ({'equalise': True}, functional.equalize),
+        ({'equalize': True}, functional.equalize),
         ({'brightness': 0.6}, lambda x: functional.adjust_brightness(x, 0.6)),
         ({'brightness': 1.5}, lambda x: functional.adjust_brightness(x, 1.5)),
         ({'contrast': 0.5}, lambda x: functional.adjust_contrast(x, 0.5)),
@@ -62,7 +62,7 @@ def agree(image: NDArray[np.uint8], tones: ColorJitterParams, peer: Peer, slack:
         ({'hue': -0.31}, lambda x: functional.adjust_hue(x, -0.31)),
     ],
     ids=[
-        'invert', 'equalise', 'darker', 'brighter', 'flatter', 'steeper', 'paler', 'richer',
+        'invert', 'equalize', 'darker', 'brighter', 'flatter', 'steeper', 'paler', 'richer',
         'grey', 'hue', 'hue back',
     ],
 )  # fmt: skip
@@ -98,7 +98,7 @@ def test_nothing_is_done_for_nothing(image: NDArray[np.uint8]) -> None:
 def test_what_is_grey_stays_grey(train_samples: list[Sample]) -> None:
     grey = load_image(train_samples[0])
     config = AugmentationConfig(
-        brightness=0.3, contrast=0.5, saturation=0, hue=0, invert=0.3, equalise=0.3
+        brightness=0.3, contrast=0.5, saturation=0, hue=0, invert=0.3, equalize=0.3
     )
     generator, means = np.random.default_rng(0), set()
     for _ in range(30):
@@ -111,7 +111,7 @@ def test_what_is_grey_stays_grey(train_samples: list[Sample]) -> None:
 
 def test_half_of_the_draws_change_something() -> None:
     config = AugmentationConfig(
-        brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1, invert=0.25, equalise=0.0
+        brightness=0.2, contrast=0.3, saturation=0.4, hue=0.1, invert=0.25, equalize=0.0
     )
     generator = np.random.default_rng(1)
     draws = [sample_color_jitter(config, generator) for _ in range(400)]
@@ -124,7 +124,7 @@ def test_half_of_the_draws_change_something() -> None:
         assert abs(shifts.mean()) < 0.1 * most
     assert 0.2 < np.mean([tones.invert for tones in draws]) < 0.3
     assert 0.4 < np.mean([tones.contrast_last for tones in draws]) < 0.6
-    assert not any(tones.equalise for tones in draws)
+    assert not any(tones.equalize for tones in draws)
 
 
 def test_no_configuration_no_change() -> None:

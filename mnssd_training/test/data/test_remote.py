@@ -236,7 +236,9 @@ def test_a_tar_that_grew_is_not_fetched(web: Web, tmp_path: Path) -> None:
 
 def test_a_server_without_ranges(web: Web, tmp_path: Path, val_samples: list[Sample]) -> None:
     web.handler.ranges = False
-    with pytest.raises(DatasetError, match=r'sends whole files .*; set data\.cache to a folder'):
+    with pytest.raises(
+        DatasetError, match=r'sends the whole file .*; set data\.cache_dir to a folder'
+    ):
         load_image(read_shards(web.url, 'val').samples[0])
     same(read_shards(web.url, 'val', str(tmp_path / 'cache')).samples[0], val_samples[0])
 

@@ -59,9 +59,9 @@ def test_one_data_set(hit_uav: Path) -> None:
 
 
 def test_several_data_sets_with_a_joint_list(hit_uav: Path, coco: Path) -> None:
-    sea = SourceConfig(root=str(coco), format='coco', val_split='', rename={'person': 'Person'})
+    sea = SourceConfig(root=str(coco), format='coco', val_split='', class_map={'person': 'Person'})
     alone = read_splits(config(hit_uav))
-    splits = read_splits(config(hit_uav, more=(sea,)))
+    splits = read_splits(config(hit_uav, extra_sources=(sea,)))
     assert splits.class_names == (*alone.class_names, 'boat')
     assert len(splits.train) == len(alone.train) + 1
     assert splits.train[-1].name == '1/1_60_50_0_07429'
@@ -71,19 +71,19 @@ def test_several_data_sets_with_a_joint_list(hit_uav: Path, coco: Path) -> None:
     assert names[:-1] == [f'0/{sample.name}' for sample in alone.train]
     assert "MEDIUM: 'boat' is only in the training split: it is not scored" in splits.notes
     with pytest.raises(ConfigError, match="'Person' and 'person' differ only in spelling"):
-        read_splits(config(hit_uav, more=(sea.model_copy(update={'rename': {}}),)))
+        read_splits(config(hit_uav, extra_sources=(sea.model_copy(update={'class_map': {}}),)))
 
 
 def test_classes_of_the_experiment(hit_uav: Path) -> None:
-    with pytest.raises(DatasetError, match='an object of class .*; known are Car; data.rename'):
+    with pytest.raises(DatasetError, match='an object of class .*; known are Car; data.class_map'):
         read_splits(config(hit_uav, classes=('Car',)))
-    splits = read_splits(config(hit_uav, classes=('Car',), rename={'*': ''}))
+    splits = read_splits(config(hit_uav, classes=('Car',), class_map={'*': ''}))
     whole = read_splits(config(hit_uav))
     cars = [count[1] for count in objects(whole)]
     assert objects(splits) == [[cars[0]], [cars[1]]]
     regions = sum(len(sample.boxes) + len(sample.ignore) for sample in whole.train + whole.val)
     assert regions == sum(len(s.boxes) + len(s.ignore) for s in splits.train + splits.val)
-    one = read_splits(config(hit_uav, rename={'*': 'thing'}))
+    one = read_splits(config(hit_uav, class_map={'*': 'thing'}))
     assert one.class_names == ('thing',)
     assert sum(objects(one)[0]) == sum(objects(whole)[0])
 
@@ -118,10 +118,12 @@ def test_a_name_beyond_the_class_list_can_be_renamed(
     root = Path(shutil.copytree(hit_uav, tmp_path / 'voc'))
     for path in (root / 'Annotations').iterdir():
         path.write_text(path.read_text().replace('<name>Person<', '<name>Rider<'))
-    with pytest.raises(DatasetError, match=r"of class 'Rider'; known are Person, .* data\.rename"):
+    with pytest.raises(
+        DatasetError, match=r"of class 'Rider'; known are Person, .* data\.class_map"
+    ):
         read_splits(config(root))
-    renamed = read_splits(config(root, rename={'Rider': other}))
-    cars = read_splits(config(root, rename={'*': ''}, classes=('Car',)))
+    renamed = read_splits(config(root, class_map={'Rider': other}))
+    cars = read_splits(config(root, class_map={'*': ''}, classes=('Car',)))
     before = objects(read_splits(config(hit_uav)))
     people = [count[0] if other else 0 for count in before]
     assert [count[0] for count in objects(renamed)] == people
@@ -151,7 +153,7 @@ def test_wrong_sections(hit_uav: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='only shards can be read at s3://bucket/folder'):
         read_splits(DataConfig(root='s3://bucket/folder'))
     with pytest.raises(ConfigError, match="has no class 'Cars'; did you mean 'Car'"):
-        read_splits(config(hit_uav, rename={'Cars': 'Auto'}))
+        read_splits(config(hit_uav, class_map={'Cars': 'Auto'}))
     for classes in (('a', 'a'), ('',), (' a',)):
         with pytest.raises(ValidationError, match='expected names that differ'):
             config(hit_uav, classes=classes)
@@ -193,10 +195,12 @@ def test_the_whole_set_at_sea(shared: Path) -> None:
 def test_all_three_together(shared: Path) -> None:
     data = shared / 'data'
     more = (
-        SourceConfig(root=str(data / 'aerial_cars'), format='yolo', rename={'car': 'Car'}),
-        SourceConfig(root=str(data / 'sea_drones'), format='coco', rename={'swimmer': 'Person'}),
+        SourceConfig(root=str(data / 'aerial_cars'), format='yolo', class_map={'car': 'Car'}),
+        SourceConfig(
+            root=str(data / 'sea_drones'), format='coco', class_map={'swimmer': 'Person'}
+        ),
     )
-    splits = read_splits(config(data / 'hit_uav', more=more))
+    splits = read_splits(config(data / 'hit_uav', extra_sources=more))
     assert splits.class_names[:4] == ('Person', 'Car', 'Bicycle', 'OtherVehicle')
     assert [len(splits.train), len(splits.val)] == [766 + 62 + 53, 224 + 31 + 17]
     assert objects(splits)[1][:2] == [539 + 31, 685 + 956]

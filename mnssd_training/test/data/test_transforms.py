@@ -21,23 +21,29 @@ import numpy as np
 from numpy.typing import NDArray
 import pytest
 
-FLIPS: dict[str, Any] = {'horizontal_flip': 0.5, 'vertical_flip': 0.5, 'min_side': 0.0}
+FLIPS: dict[str, Any] = {'horizontal_flip': 0.5, 'vertical_flip': 0.5, 'min_box_size': 0.0}
 RECIPES: dict[str, dict[str, Any]] = {
     'none': {},
     'flips': {},
-    'ssd': {'zoom_out': 0.5, 'zoom_out_side': 3.0, 'crop': 0.8},
-    'jitter': {'jitter': 1.0, 'jitter_scale': (0.2, 3.0), 'jitter_aspect': 1.5},
+    'ssd': {'zoom_out': 0.5, 'zoom_out_max_scale': 3.0, 'iou_crop': 0.8},
+    'jitter': {
+        'large_scale_jitter': 1.0,
+        'large_scale_jitter_range': (0.2, 3.0),
+        'large_scale_jitter_max_aspect': 1.5,
+    },
     'mosaic': {'mosaic': 1.0},
     'all': {
         'mosaic': 0.5,
-        'jitter': 0.5,
-        'jitter_scale': (0.5, 2.0),
+        'large_scale_jitter': 0.5,
+        'large_scale_jitter_range': (0.5, 2.0),
         'zoom_out': 0.5,
-        'crop': 0.5,
+        'iou_crop': 0.5,
     },
 }
 CONFIGS = {
-    name: UNCHANGED.model_copy(update=(FLIPS if name != 'none' else {'min_side': 0.0}) | recipe)
+    name: UNCHANGED.model_copy(
+        update=(FLIPS if name != 'none' else {'min_box_size': 0.0}) | recipe
+    )
     for name, recipe in RECIPES.items()
 }
 
@@ -199,7 +205,9 @@ def test_without_augmentation_the_network_sees_what_the_drone_sees(
 def test_jitter_at_scale_one_is_a_cutting_of_what_the_drone_sees(
     train_samples: list[Sample],
 ) -> None:
-    config = UNCHANGED.model_copy(update={'jitter': 1.0, 'jitter_scale': (1.0, 1.0)})
+    config = UNCHANGED.model_copy(
+        update={'large_scale_jitter': 1.0, 'large_scale_jitter_range': (1.0, 1.0)}
+    )
     sample = train_samples[0]
     seen = see([sample], config, (128, 160), full=sample.size)
     whole = load_image(sample)
@@ -218,7 +226,9 @@ def test_an_object_that_is_cut_off_becomes_a_region() -> None:
     met = set()
     with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         for seed in range(60):
-            config = UNCHANGED.model_copy(update={'crop': 1.0, 'crop_ious': (0.0, 1.0)})
+            config = UNCHANGED.model_copy(
+                update={'iou_crop': 1.0, 'iou_crop_min_ious': (0.0, 1.0)}
+            )
             seen = see([sample], config, (100, 100), seed)
             met.add((0 in seen.labels, len(seen.ignore) > 0))
     assert {(True, False), (False, True)} <= met
@@ -226,7 +236,7 @@ def test_an_object_that_is_cut_off_becomes_a_region() -> None:
 
 @pytest.mark.parametrize(('part', 'is_object'), [(0.45, True), (0.55, False)])
 def test_how_much_of_an_object_must_be_in_view(part: float, is_object: bool) -> None:
-    config = UNCHANGED.model_copy(update={'min_visible': part})
+    config = UNCHANGED.model_copy(update={'min_visibility': part})
     sample = sample_of((100, 100), [(-20, 0, 20, 30)])  # half of it is beyond the image
     with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         seen = see([sample], config, (50, 50))
@@ -236,7 +246,7 @@ def test_how_much_of_an_object_must_be_in_view(part: float, is_object: bool) -> 
 
 def test_small_boxes_become_regions() -> None:
     sample = sample_of((100, 100), [(0, 0, 10, 10), (20, 20, 60, 23), (30, 30, 70, 70)])
-    config = UNCHANGED.model_copy(update={'min_side': 2.0})
+    config = UNCHANGED.model_copy(update={'min_box_size': 2.0})
     with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         seen = see([sample], config, (50, 50))
     assert seen.labels.tolist() == [0, 2]
@@ -254,7 +264,12 @@ def test_a_mosaic_shows_four_photographs_with_their_objects() -> None:
     samples = [
         sample_of((100, 120), [(0, 0, 120, 100)], name=str(grey)) for grey in range(10, 250, 30)
     ]
-    changes = {'mosaic': 1.0, 'jitter': 1.0, 'jitter_scale': (1.0, 1.0), 'min_visible': 0.01}
+    changes = {
+        'mosaic': 1.0,
+        'large_scale_jitter': 1.0,
+        'large_scale_jitter_range': (1.0, 1.0),
+        'min_visibility': 0.01,
+    }
     config = UNCHANGED.model_copy(update=changes)
     partners = set()
     with photographs(greys):
@@ -306,7 +321,9 @@ def test_the_photograph_is_not_changed(train_samples: list[Sample]) -> None:
     image = load_image(sample)
     before, boxes = image.copy(), sample.boxes.copy()
     image.setflags(write=False)
-    config = AugmentationConfig(mosaic=0.3, mixup=0.3, jitter=0.3, invert=0.3, equalise=0.3)
+    config = AugmentationConfig(
+        mosaic=0.3, mixup=0.3, large_scale_jitter=0.3, invert=0.3, equalize=0.3
+    )
     with photographs(lambda sample: image):
         for seed in range(10):
             seen = see([sample], config, (96, 120), seed)
@@ -318,7 +335,9 @@ def test_the_photograph_is_not_changed(train_samples: list[Sample]) -> None:
 
 
 def test_the_same_generator_gives_the_same_input(train_samples: list[Sample]) -> None:
-    config = AugmentationConfig(mosaic=0.3, mixup=0.3, jitter=0.3, invert=0.3, equalise=0.3)
+    config = AugmentationConfig(
+        mosaic=0.3, mixup=0.3, large_scale_jitter=0.3, invert=0.3, equalize=0.3
+    )
     seen = [[see(train_samples, config, (96, 120), seed) for seed in range(5)] for _ in range(2)]
     for one, other in zip(*seen, strict=True):
         for name in ('image', 'boxes', 'labels', 'ignore'):

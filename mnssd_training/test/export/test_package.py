@@ -49,7 +49,9 @@ EXPERIMENT = {
 @pytest.fixture(scope='module')
 def checkpoint(model: MobileNetSsd) -> Checkpoint:
     weights = model.state_dict()
-    return Checkpoint(model.spec, ModelConfig(channels=32), EXPERIMENT, weights, None, 0, {})
+    return Checkpoint(
+        model.spec, ModelConfig(pyramid_channels=32), EXPERIMENT, weights, None, 0, {}
+    )
 
 
 @pytest.fixture(scope='module')

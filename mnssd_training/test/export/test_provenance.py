@@ -5,6 +5,7 @@ from dataclasses import replace
 import json
 from pathlib import Path
 import subprocess
+from typing import Any
 
 from mnssd_training.config import Experiment, load_experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
@@ -24,7 +25,7 @@ def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) ->
     whole = experiment(
         data__root='/home/somebody/flights/hit_uav',
         data__val_split='/home/somebody/lists/val.txt',
-        data__cache='/scratch/somebody/shards',
+        data__cache_dir='/scratch/somebody/shards',
         initial__backbone_weights='s3://somebody/weights/mobilenet.pth',
         logging__root='/home/somebody/runs',
         model__backbone='timm/mobilenetv3_large_100',
@@ -46,12 +47,14 @@ def test_fingerprint_of_an_experiment_with_variables() -> None:
 
 
 def test_further_data_sets_and_other_computers() -> None:
-    data = {
+    data: dict[str, Any] = {
         'root': 'C:\\Users\\somebody\\cars',
         'more': [{'root': '/home/somebody/sea/'}, {'root': 'birds'}],
     }
-    told = told_experiment({'data': data})
-    assert told == {'data': {'root': 'cars', 'more': [{'root': 'sea'}, {'root': 'birds'}]}}
+    sources = [{'root': 'sea'}, {'root': 'birds'}]
+    assert told_experiment({'data': data}) == {'data': {'root': 'cars', 'extra_sources': sources}}
+    data['extra_sources'] = data.pop('more')
+    assert told_experiment({'data': data}) == {'data': {'root': 'cars', 'extra_sources': sources}}
 
 
 # --- the commit ------------------------------------------------------------------------------

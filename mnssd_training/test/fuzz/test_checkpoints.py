@@ -19,7 +19,7 @@ import torch
 @pytest.fixture(scope='module')
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = ModelSpec((32, 32), ('a', 'b'), (feature_map((32, 32), 8, ((9.0, 9.0),)),))
-    config = ModelConfig(channels=8, width=0.25)
+    config = ModelConfig(pyramid_channels=8, width_mult=0.25)
     weights = build_model(spec, config).state_dict()
     path = tmp_path_factory.mktemp('sound') / 'last.pt'
     training = {'model': weights, 'step': 7}

@@ -30,10 +30,10 @@ experiment:
   name: "a $${plain} name"
 data:
   root: ${DATA_ROOT:-data}/hit_uav
-  rename: {van: car, DontCare: ''}
+  class_map: {van: car, DontCare: ''}
 input: {size: [160, 200]}
 augmentation:
-  jitter_scale: &range [0.6, 1.7]
+  large_scale_jitter_range: &range [0.6, 1.7]
 overrides:
   training: {epochs: 3, seed: "${SEED}"}
 """,
@@ -71,7 +71,7 @@ WRONG_OVERRIDES = (
 )  # fmt: skip
 KEYS = (
     'training.epochs', 'training.seed', 'optimizer.learning_rate', 'optimizer.name', 'input.size',
-    'data.root', 'data.rename', 'data.classes', 'loss.class_weights', 'experiment.id',
+    'data.root', 'data.class_map', 'data.classes', 'loss.class_weights', 'experiment.id',
 )  # fmt: skip
 
 

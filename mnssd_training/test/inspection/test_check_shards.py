@@ -84,7 +84,7 @@ def test_two_data_sets_that_share_photographs(
 
 def test_classes_are_renamed_before_they_are_looked_at(small_sets: dict[str, Path]) -> None:
     rename = {'Bicycle': '', 'OtherVehicle': 'Car'}
-    source = SourceConfig(root=str(small_sets['voc']), rename=rename)
+    source = SourceConfig(root=str(small_sets['voc']), class_map=rename)
     problems = check([source], class_names=('Person', 'Car')).problems
     assert [problem for problem in problems if problem.severity == 'error'] == []
     problems = check([SourceConfig(root=source.root)], class_names=('Person', 'Car')).problems

@@ -57,7 +57,7 @@ def test_nothing_counts(spec: ModelSpec, classes: Any, boxes: Any) -> None:
         case.target[:] = target
         case.logits.requires_grad_()
         case.offsets.requires_grad_()
-        losses = case.loss(classes=classes, boxes=boxes)
+        losses = case.loss(classification=classes, localization=boxes)
         losses.total.backward()
         assert losses.boxes.item() == 0
         assert (losses.classes.item() > 0) == (num > 0 and target == 0)
@@ -68,7 +68,7 @@ def test_nothing_counts(spec: ModelSpec, classes: Any, boxes: Any) -> None:
 
 def test_the_sum_for_each_positive(spec: ModelSpec) -> None:
     case = Case(spec)
-    one, four = case.loss(num=1), case.loss(num=4, box_weight=0.5)
+    one, four = case.loss(num=1), case.loss(num=4, localization_weight=0.5)
     torch.testing.assert_close(four.classes * 4, one.classes)
     torch.testing.assert_close(four.boxes * 4, one.boxes)
     torch.testing.assert_close(four.total, four.classes + 0.5 * four.boxes)
@@ -84,7 +84,7 @@ def test_gradients_are_finite_and_where_they_belong(
         case = Case(spec, scale=scale)
         case.logits.requires_grad_()
         case.offsets.requires_grad_()
-        case.loss(classes=classes, boxes=boxes, label_smoothing=0.1).total.backward()
+        case.loss(classification=classes, localization=boxes, label_smoothing=0.1).total.backward()
         assert torch.isfinite(case.logits.grad).all()
         assert torch.isfinite(case.offsets.grad).all()
         assert (case.logits.grad[case.target < 0] == 0).all()
@@ -95,10 +95,10 @@ def test_gradients_are_finite_and_where_they_belong(
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
 def test_what_is_left_out_may_hold_anything(spec: ModelSpec, classes: Any, boxes: Any) -> None:
     case = Case(spec)
-    plain = case.loss(classes=classes, boxes=boxes)
+    plain = case.loss(classification=classes, localization=boxes)
     case.logits[case.target < 0] = torch.tensor([1e30, -1e30, 0, 0, 1.0])
     case.offsets[case.target <= 0] = 1e30
-    assert case.loss(classes=classes, boxes=boxes) == plain
+    assert case.loss(classification=classes, localization=boxes) == plain
 
 
 kinds = st.sampled_from(KINDS)
@@ -112,8 +112,8 @@ def test_order_and_parts_do_not_matter(
 ) -> None:
     case = Case(spec, 4, seed)
     changes: dict[str, Any] = {
-        'classes': kind[0],
-        'boxes': kind[1],
+        'classification': kind[0],
+        'localization': kind[1],
         'label_smoothing': smoothing,
         'class_weights': {'Car': 2.5},
     }
@@ -137,10 +137,10 @@ def test_half_precision_heads_are_compared_in_float32(
 ) -> None:
     case = Case(spec)
     case.logits, case.offsets = case.logits.bfloat16().float(), case.offsets.bfloat16().float()
-    wanted = case.loss(classes=classes, boxes=boxes)
+    wanted = case.loss(classification=classes, localization=boxes)
     case.logits, case.offsets = case.logits.bfloat16(), case.offsets.bfloat16()
     with torch.autocast('cpu', torch.bfloat16):
-        found = case.loss(classes=classes, boxes=boxes)
+        found = case.loss(classification=classes, localization=boxes)
     assert found.total.dtype == torch.float32
     assert found == wanted
 
@@ -149,7 +149,7 @@ def test_weights_are_of_the_named_class(spec: ModelSpec) -> None:
     case = Case(spec)
     case.target[case.target > 0] = 2  # all cars
     plain, heavy = (
-        case.loss(negatives=0, min_negatives=0, class_weights=weights)
+        case.loss(neg_pos_ratio=0, min_negatives=0, class_weights=weights)
         for weights in ({}, {'Car': 3.0, 'Person': 7.0})
     )
     torch.testing.assert_close(heavy.classes, 3 * plain.classes)

@@ -16,7 +16,9 @@ def published() -> ModelSpec:
     return ModelSpec(size, tuple(map(str, range(20))), levels)
 
 
-LITE = ModelConfig(tap='block', pyramid='plain', extra='depthwise', head='ssdlite')
+LITE = ModelConfig(
+    feature_location='block', pyramid='plain', extra_layers='depthwise', head='ssdlite'
+)
 
 
 def test_published_figures(published: ModelSpec) -> None:
@@ -37,7 +39,7 @@ CELLS = 4 * 6
 def small() -> MobileNetSsd:
     """A network of one level of ten channels."""
     made = ModelSpec(SIZE, ('a',), (feature_map(SIZE, 8, ((9.0, 9.0),)),))
-    return build_model(made, ModelConfig(channels=10, frozen_blocks=8))
+    return build_model(made, ModelConfig(pyramid_channels=10, frozen_blocks=8))
 
 
 def test_multiplications_by_hand(small: MobileNetSsd) -> None:

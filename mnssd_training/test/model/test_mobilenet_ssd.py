@@ -30,14 +30,14 @@ def doubled(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[FeatureMap
 
 
 CONFIGS = [
-    {'channels': 16},
-    {'channels': 8, 'pyramid': 'lateral', 'head': 'ssdlite'},
-    {'pyramid': 'plain', 'head': 'plain', 'tap': 'block'},
-    {'pyramid': 'plain', 'head': 'ssdlite', 'extra': 'depthwise'},
-    {'pyramid': 'plain', 'head': 'plain', 'head_channels': 8, 'extra': 'plain'},
-    {'channels': 8, 'head': 'plain', 'head_channels': 8, 'shared_head': True},
-    {'channels': 8, 'head': 'plain', 'shared_head': True},
-    {'channels': 8, 'shared_head': True, 'backbone': 'timm/test_resnet'},
+    {'pyramid_channels': 16},
+    {'pyramid_channels': 8, 'pyramid': 'lateral', 'head': 'ssdlite'},
+    {'pyramid': 'plain', 'head': 'plain', 'feature_location': 'block'},
+    {'pyramid': 'plain', 'head': 'ssdlite', 'extra_layers': 'depthwise'},
+    {'pyramid': 'plain', 'head': 'plain', 'head_channels': 8, 'extra_layers': 'plain'},
+    {'pyramid_channels': 8, 'head': 'plain', 'head_channels': 8, 'shared_head': True},
+    {'pyramid_channels': 8, 'head': 'plain', 'shared_head': True},
+    {'pyramid_channels': 8, 'shared_head': True, 'backbone': 'timm/test_resnet'},
 ]
 
 
@@ -91,7 +91,7 @@ def test_published_layouts_can_be_built(
     layout: Layout, size: tuple[int, int], num: int | None
 ) -> None:
     made = ModelSpec(size, ('a',), layout(size))
-    network = build_model(made, ModelConfig(width=0.35, channels=8))
+    network = build_model(made, ModelConfig(width_mult=0.35, pyramid_channels=8))
     with torch.no_grad():
         found = network(torch.zeros(1, *size, 3, dtype=torch.uint8))[0].shape[1]
     assert found == made.num_priors == (num or found)
@@ -106,9 +106,9 @@ def counts(network: MobileNetSsd) -> list[float]:
 def test_the_original_has_its_number_of_weights() -> None:
     made = ModelSpec((300, 300), tuple(map(str, range(20))), original_feature_maps((300, 300)))
     config = ModelConfig(
-        tap='block',
+        feature_location='block',
         pyramid='plain',
-        extra='plain',
+        extra_layers='plain',
         extra_channels=(256, 256, 128),
         head='plain',
         head_channels=128,
@@ -121,14 +121,14 @@ def test_the_original_has_its_number_of_weights() -> None:
 )
 def test_other_levels(strides: tuple[int, ...]) -> None:
     size = (96, 120)
-    build_model(ModelSpec(size, ('a',), doubled(size, strides)), ModelConfig(channels=8))
+    build_model(ModelSpec(size, ('a',), doubled(size, strides)), ModelConfig(pyramid_channels=8))
 
 
 @pytest.mark.parametrize('strides', [(2, 4, 8), (64, 128), (8, 24)])
 def test_strides_that_the_backbone_has_not(strides: tuple[int, ...]) -> None:
     made = ModelSpec((96, 120), ('a',), doubled((96, 120), strides))
     with pytest.raises(ConfigError, match=r'priors\.strides'):
-        build_model(made, ModelConfig(channels=8))
+        build_model(made, ModelConfig(pyramid_channels=8))
 
 
 def test_grids_that_the_network_cannot_make() -> None:
@@ -138,7 +138,7 @@ def test_grids_that_the_network_cannot_make() -> None:
             ConfigError,
             match=r'input.size, .* priors.strides: expected grids of .*32 x 32, .* 256 x 256,',
         ):
-            build_model(made, ModelConfig(channels=8))
+            build_model(made, ModelConfig(pyramid_channels=8))
 
 
 def test_keys_that_do_not_belong_together(spec: ModelSpec) -> None:
@@ -190,7 +190,7 @@ def test_names_of_weights_stay(spec: ModelSpec) -> None:
 def test_grids_are_checked_at_any_input_size(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = build_model(spec, ModelConfig(channels=8)).train()
+    network = build_model(spec, ModelConfig(pyramid_channels=8)).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     for size in ((64, 96), (97, 131)):
         check_grids(network, spec_at(spec, size))

@@ -92,7 +92,7 @@ def test_weights_that_are_none(tmp_path: Path, weights: Path) -> None:
     path = tmp_path / 'weights.pth'
     assert 'no such file' in error(path)
     assert 'cannot be fetched or read' in error(tmp_path)
-    assert 'model.width' in error(weights, 0.5)
+    assert 'model.width_mult' in error(weights, 0.5)
     path.write_bytes(b'rubbish')
     assert 'not a file of torch' in error(path)
     path.write_bytes(weights.read_bytes()[:100_000])

@@ -74,7 +74,7 @@ def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
     size = (50, 70)
     spec = ModelSpec(size, ('a',), (feature_map(size, 16, ((9.0, 9.0),)),))
     torch.manual_seed(0)
-    model = build_model(spec, ModelConfig(backbone='timm/convnext_atto', channels=8))
+    model = build_model(spec, ModelConfig(backbone='timm/convnext_atto', pyramid_channels=8))
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     found = flown(model, image)
     heads = model.infer(image)
@@ -197,7 +197,7 @@ def test_the_exported_network_computes_the_same() -> None:
     size = (64, 96)
     levels = (feature_map(size, 16, ((9.0, 9.0),)),)
     torch.manual_seed(0)
-    config = ModelConfig(backbone='timm/mobilenetv3_small_050', channels=8)
+    config = ModelConfig(backbone='timm/mobilenetv3_small_050', pyramid_channels=8)
     model = build_model(ModelSpec(size, ('a', 'b'), levels), config)
     for head in (model.logits, model.offsets):
         for layer in head.predictions():

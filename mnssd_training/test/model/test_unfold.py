@@ -39,7 +39,7 @@ def recovered(model: MobileNetSsd, config: ModelConfig, network: bytes) -> Mobil
 
 
 def test_the_same_function(model: MobileNetSsd, exported: bytes, images: torch.Tensor) -> None:
-    other = recovered(model, ModelConfig(channels=32), exported)
+    other = recovered(model, ModelConfig(pyramid_channels=32), exported)
     assert difference(model, other, images) < 1e-3
     before = copy.deepcopy(other)
     measure_norms(other, images.split(1))
@@ -50,7 +50,7 @@ def test_normalisations_get_the_statistics_of_images(
     model: MobileNetSsd, exported: bytes, images: torch.Tensor
 ) -> None:
     """In training mode, on the same images, the network computes what it does in evaluation."""
-    other = recovered(model, ModelConfig(channels=32), exported)
+    other = recovered(model, ModelConfig(pyramid_channels=32), exported)
     folded = difference(model, copy.deepcopy(other).train(), images)
     measure_norms(other, images.split(1))
     measured = difference(model, copy.deepcopy(other).train(), images)
@@ -68,11 +68,11 @@ def test_nothing_to_normalise(images: torch.Tensor) -> None:
         {'shared_head': True},
         {
             'pyramid': 'plain',
-            'extra': 'depthwise',
+            'extra_layers': 'depthwise',
             'extra_channels': (32,),
             'head': 'plain',
             'head_channels': 8,
-            'tap': 'block',
+            'feature_location': 'block',
         },
     ],
 )
@@ -80,7 +80,7 @@ def test_networks_of_other_kinds(keys: dict[str, object], images: torch.Tensor) 
     size = images.shape[1:3]
     levels = tuple(feature_map(size, stride, ((2.0 * stride,) * 2,)) for stride in (8, 16, 32, 64))
     spec = ModelSpec((size[0], size[1]), ('a', 'b'), levels)
-    config = ModelConfig.model_validate({'width': 0.25, 'channels': 16, **keys})
+    config = ModelConfig.model_validate({'width_mult': 0.25, 'pyramid_channels': 16, **keys})
     torch.manual_seed(3)
     model = build_model(spec, config)
     with torch.no_grad():
@@ -99,7 +99,9 @@ def test_a_file_that_is_no_network(model: MobileNetSsd, network: bytes) -> None:
         recover_weights(model, network)
 
 
-@pytest.mark.parametrize('keys', [{'channels': 16}, {'pyramid': 'lateral', 'channels': 32}])
+@pytest.mark.parametrize(
+    'keys', [{'pyramid_channels': 16}, {'pyramid': 'lateral', 'pyramid_channels': 32}]
+)
 def test_the_file_of_another_network(
     spec: ModelSpec, exported: bytes, keys: dict[str, object]
 ) -> None:

@@ -12,14 +12,14 @@ import torch
 
 
 def test_nothing_in_common(spec: ModelSpec) -> None:
-    network = build_model(spec, ModelConfig(channels=8))
+    network = build_model(spec, ModelConfig(pyramid_channels=8))
     for weights in ({}, {'a': torch.zeros(3)}, {'logits.levels.0.1.weight': torch.zeros(3)}):
         with pytest.raises(CheckpointError, match='no layer in common'):
             load_matching(network, weights)
 
 
 def test_the_same_network_is_taken_whole(spec: ModelSpec) -> None:
-    one, other = (build_model(spec, ModelConfig(channels=8)) for _ in range(2))
+    one, other = (build_model(spec, ModelConfig(pyramid_channels=8)) for _ in range(2))
     assert load_matching(one, other.state_dict()) == Match((), 1.0)
     wanted = other.state_dict()
     assert all(torch.equal(value, wanted[key]) for key, value in one.state_dict().items())
@@ -34,9 +34,9 @@ def test_layers_of_other_shapes_begin_afresh(spec: ModelSpec) -> None:
         feature_map(spec.input_size, 64, ((90.0, 90.0),)),
     )
     more = replace(spec, class_names=(*spec.class_names, 'Boat'), feature_maps=levels)
-    network = build_model(more, ModelConfig(channels=8))
+    network = build_model(more, ModelConfig(pyramid_channels=8))
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    weights = build_model(spec, ModelConfig(channels=8)).state_dict()
+    weights = build_model(spec, ModelConfig(pyramid_channels=8)).state_dict()
     weights = {
         key: value + 1 if value.is_floating_point() else value for key, value in weights.items()
     }

@@ -16,8 +16,8 @@ import torch
 
 TINY = {
     'input.size': '[64, 80]',
-    'model.channels': 8,
-    'model.width': 0.25,
+    'model.pyramid_channels': 8,
+    'model.width_mult': 0.25,
     'training.batch_size': 2,
     'training.epochs': 2,
     'logging.tensorboard': 'false',

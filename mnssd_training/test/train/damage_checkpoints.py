@@ -24,7 +24,7 @@ import torch
 
 def small_checkpoint() -> Checkpoint:
     """Make a checkpoint of a small network."""
-    size, config = (32, 32), ModelConfig(channels=8, width=0.25)
+    size, config = (32, 32), ModelConfig(pyramid_channels=8, width_mult=0.25)
     spec = ModelSpec(size, ('a', 'b'), (feature_map(size, 8, ((9.0, 9.0),)),))
     weights = build_model(spec, config).state_dict()
     training = {'model': weights, 'step': 7, 'best': 0.5}

@@ -23,11 +23,11 @@ import torch
 
 CHANGES = (
     'input.size=[64, 80]',
-    'model.channels=8',
-    'model.width=0.25',
+    'model.pyramid_channels=8',
+    'model.width_mult=0.25',
     'training.batch_size=1',
     'training.multi_scale=[0.8, 1.3]',
-    'evaluation.every=2',
+    'evaluation.every_epochs=2',
     'checkpoint.every_steps=3',
     'logging.every_steps=3',
     'logging.tensorboard=false',

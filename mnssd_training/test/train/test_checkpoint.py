@@ -24,7 +24,7 @@ from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_ch
 import pytest
 import torch
 
-CONFIG = ModelConfig(channels=8, width=0.25)
+CONFIG = ModelConfig(pyramid_channels=8, width_mult=0.25)
 
 
 @pytest.fixture(scope='module')
@@ -175,7 +175,10 @@ def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c['spec'].update(input_size=[32, -1]), 'expected sides of 1 to'),
         (lambda c: c['spec'].update(class_names=[]), 'expected at least one class'),
         (lambda c: c['model_config'].update(pyramid='giza'), r'model_config\.pyramid: '),
-        (lambda c: c['model_config'].update(channels=0), r'model_config\.channels: '),
+        (
+            lambda c: c['model_config'].update(pyramid_channels=0),
+            r'model_config\.pyramid_channels: ',
+        ),
         (lambda c: c['model_config'].update(colour='red'), r'model_config\.colour: '),
     ],
 )
@@ -186,6 +189,19 @@ def test_a_checkpoint_that_contradicts_itself(
     with pytest.raises(CheckpointError, match=words) as caught:
         load_checkpoint(path)
     assert str(caught.value).startswith(f'{path}: ')
+
+
+def test_former_key_names_are_read(path: Path) -> None:
+    def rename_back(content: dict[str, Any]) -> None:
+        config = content['model_config']
+        for name, former in (('pyramid_channels', 'channels'), ('width_mult', 'width')):
+            config[former] = config.pop(name)
+        content['experiment'] = {'training': {'accumulate': 2}}
+
+    change_content(path, rename_back)
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.model_config == CONFIG
+    assert checkpoint.experiment == {'training': {'grad_accum_steps': 2}}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +215,7 @@ def test_weights_that_do_not_fit(checkpoint: Checkpoint, weights: Any) -> None:
 
 
 def test_weights_of_another_width_do_not_fit(checkpoint: Checkpoint) -> None:
-    other = replace(checkpoint, model_config=ModelConfig(channels=16, width=0.25))
+    other = replace(checkpoint, model_config=ModelConfig(pyramid_channels=16, width_mult=0.25))
     with pytest.raises(CheckpointError, match='the weights do not fit'):
         other.build()
 

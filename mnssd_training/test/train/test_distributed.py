@@ -25,10 +25,10 @@ Side = Callable[[int, Callable[[int], object]], list[int]]
 # Sums of float32 in another order, over some steps. AdamW would blow a last bit up to a whole step
 # where a gradient is next to nothing, and so would the choice of the hardest of equal negatives.
 CHANGES = {
-    'loss.classes': 'focal',
+    'loss.classification': 'focal',
     'optimizer.name': 'sgd',
     'optimizer.learning_rate': 0.05,
-    'optimizer.clip_norm': 1.0,
+    'optimizer.clip_grad_norm': 1.0,
     'scheduler.warmup_steps': 0,
     'training.epochs': 3,
     'training.batch_size': 4,
@@ -172,7 +172,7 @@ def test_torchrun(hit_uav: Path, tmp_path: Path) -> None:
     run = tmp_path / 'run'
     command = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     command += f'-m mnssd_training train smoke --resume data.root={hit_uav}'.split()
-    command += ['input.size=[64, 80]', 'model.width=0.25', 'training.batch_size=4']
+    command += ['input.size=[64, 80]', 'model.width_mult=0.25', 'training.batch_size=4']
     command = [sys.executable, *command, '--run-folder', str(run)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=280,

@@ -30,7 +30,8 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
     experiment: Callable[..., Experiment], val_samples: list[Sample]
 ) -> None:
     wanted = experiment(**{
-        'input.size': '[512, 640]', 'input.train_size': '[160, 200]', 'model.channels': 128,
+        'input.size': '[512, 640]', 'input.train_size': '[160, 200]',
+        'model.pyramid_channels': 128,
         'initial.checkpoint': SHIPPED,
         'priors.strides': '[8, 16, 32, 64]', 'priors.priors_per_cell': '[5, 4, 3, 3]',
     })  # fmt: skip
@@ -68,7 +69,7 @@ def test_other_classes_take_over_all_but_the_classification(
     hit_uav: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ['hit_uav', f'data.root={hit_uav}', *QUICK, f'initial.checkpoint={SHIPPED}']
-    rename = 'data.rename={Bicycle: "", OtherVehicle: ""}'
+    rename = 'data.class_map={Bicycle: "", OtherVehicle: ""}'
     assert train_verb.main([*arguments, rename, '--dry-run']) == 0
     out = capsys.readouterr().out
     assert '4 layers begin afresh, such as logits.levels.0.1; its classes are others' in out
@@ -93,7 +94,7 @@ def test_bundles_that_cannot_be_fine_tuned(tmp_path: Path) -> None:
     )
     artefact = replace(manifest.artefacts[0], precision='int8')
     assert 'in fp32' in error(replace(manifest, artefacts=(artefact,)))
-    other = {'model': {**manifest.provenance.experiment['model'], 'channels': 64}}
+    other = {'model': {**manifest.provenance.experiment['model'], 'pyramid_channels': 64}}
     assert 'expected the shape' in error(
         replace(manifest, provenance=replace(manifest.provenance, experiment=other))
     )

@@ -47,7 +47,9 @@ def last_of(run: Path) -> Path:
 
 def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     run = tmp_path / 'deep' / 'run'
-    wanted = tiny(**{'evaluation.every': 2, 'training.epochs': 3, 'logging.tensorboard': 'true'})
+    wanted = tiny(
+        **{'evaluation.every_epochs': 2, 'training.epochs': 3, 'logging.tensorboard': 'true'}
+    )
     last = train(wanted, run, progress=False, arguments=['smoke'])
     assert {path.name for path in run.iterdir()} == {
         'args.json', 'checkpoints', 'config.json', 'fingerprint.json', 'metrics.jsonl', 'run.lock',
@@ -86,13 +88,17 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     [
         {'training.precision': 'bf16', 'input.resize': 'letterbox', 'model.frozen_blocks': 4},
         {'training.precision': 'fp16', 'optimizer.name': 'sgd', 'training.batch_size': 3},
-        {'training.gradient_checkpointing': 'true', 'training.ema_decay': 0, 'loss.boxes': 'ciou'},
+        {
+            'training.gradient_checkpointing': 'true',
+            'training.ema_decay': 0,
+            'loss.localization': 'ciou',
+        },
         {
             'training.grad_accum_steps': 2,
             'training.channels_last': 'false',
-            'optimizer.clip_norm': 0,
+            'optimizer.clip_grad_norm': 0,
         },
-        {'training.deterministic': 'true', 'training.progressive': '[[0.5, 1.5]]'},
+        {'training.deterministic': 'true', 'training.progressive_resizing': '[[0.5, 1.5]]'},
     ],
     ids=['bf16', 'fp16', 'checkpointing', 'grad_accum_steps', 'deterministic'],
 )
@@ -128,7 +134,8 @@ def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
     tiny: Make, tmp_path: Path, unscored: None
 ) -> None:
     wanted = tiny(
-        **{'training.epochs': 9, 'training.early_stop': 2, 'evaluation.every': 1,
+        **{'training.epochs': 9, 'training.early_stopping_patience': 2,
+           'evaluation.every_epochs': 1,
            'evaluation.monitor': 'ap'}
     )  # fmt: skip
     assert train(wanted, tmp_path / 'run', progress=False).step == 6

@@ -42,7 +42,7 @@ def test_only_weights_of_convolutions_decay(tiny: Make) -> None:
 def test_a_pretrained_backbone_moves_less_and_its_stem_least(
     tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = tiny(**{'optimizer.backbone_factor': 0.5, 'optimizer.layer_decay': 0.9})
+    wanted = tiny(**{'optimizer.backbone_lr_factor': 0.5, 'optimizer.layer_decay': 0.9})
     model = prepare(wanted).model
     given = wanted.initial.model_copy(update={'backbone_weights': 'imagenet'})
     pretrained = wanted.model_copy(update={'initial': given})

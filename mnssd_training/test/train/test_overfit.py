@@ -17,16 +17,16 @@ def test_it_overfits_four_real_photographs(
         **{
             'data.val_split': 'train',
             'input.size': '[160, 200]',
-            'model.channels': 48,
+            'model.pyramid_channels': 48,
             'augmentation.zoom_out': 0,
-            'augmentation.crop': 0,
+            'augmentation.iou_crop': 0,
             'augmentation.horizontal_flip': 0,
             'training.batch_size': 4,
             'training.epochs': 90,
-            'evaluation.every': 90,
+            'evaluation.every_epochs': 90,
             'optimizer.learning_rate': 5e-3,
             'scheduler.warmup_steps': 5,
-            'scheduler.final_factor': 0.1,
+            'scheduler.final_lr_factor': 0.1,
             'training.ema_decay': 0.9,
         }
     )

@@ -45,7 +45,7 @@ def equal(one: Any, other: Any) -> bool:
 
 # --- resuming --------------------------------------------------------------------------------
 
-RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'evaluation.every': 1}
+RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'evaluation.every_epochs': 1}
 
 
 @pytest.fixture(scope='module')
@@ -188,10 +188,10 @@ def test_a_run_is_never_written_over(tiny: Make, finished: Path) -> None:
 
 
 def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
-    other = tiny(**{'training.epochs': 5, 'loss.beta': 0.5})
+    other = tiny(**{'training.epochs': 5, 'loss.smooth_l1_beta': 0.5})
     with pytest.raises(
         CheckpointError,
-        match=r'another experiment: loss\.beta was 1\.0, now is 0\.5; '
+        match=r'another experiment: loss\.smooth_l1_beta was 1\.0, now is 0\.5; '
         r'training\.epochs was 1, now is 5; choose another folder',
     ):
         train(other, finished, resume=True, progress=False)
@@ -246,7 +246,7 @@ def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -
     last = train(tiny(**changes), tmp_path / 'tuned', progress=False).build()
     for one, other in zip(load_checkpoint(path).build().parameters(), last.parameters()):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-    wider = tiny(**changes, **{'model.channels': 16})
+    wider = tiny(**changes, **{'model.pyramid_channels': 16})
     train(wider, tmp_path / 'wider', progress=False)
     (line,) = (
         line
@@ -260,7 +260,7 @@ def test_less_than_half_of_the_weights_is_a_warning(
     tiny: Make, finished: Path, tmp_path: Path
 ) -> None:
     path = finished / 'checkpoints' / 'best.pt'
-    wider = tiny(**{'initial.checkpoint': path, 'model.width': 0.5})
+    wider = tiny(**{'initial.checkpoint': path, 'model.width_mult': 0.5})
     train(wider, tmp_path / 'wider', progress=False)
     log = (tmp_path / 'wider' / 'train.log').read_text()
     (line,) = (line for line in log.splitlines() if 'of the weights taken over' in line)

@@ -22,7 +22,7 @@ def test_a_run_of_no_and_of_one_step(name: str) -> None:
 
 
 def test_cosine_by_hand() -> None:
-    found = factors(10, name='cosine', warmup_steps=4, final_factor=0.1)
+    found = factors(10, name='cosine', warmup_steps=4, final_lr_factor=0.1)
     assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert found[7] == pytest.approx(0.1 + 0.9 * 0.5)  # half of the way down
     assert found[9] == pytest.approx(0.1 + 0.9 * 0.5 * (1 - 0.8660254))
@@ -43,7 +43,7 @@ def test_multistep_drops_at_parts_of_the_run() -> None:
 
 
 def test_one_cycle_rises_and_falls_without_warm_up() -> None:
-    found = factors(100, name='onecycle', warmup_steps=50, rise=0.25, final_factor=0.0)
+    found = factors(100, name='onecycle', warmup_steps=50, pct_start=0.25, final_lr_factor=0.0)
     assert found[0] == pytest.approx(0.04)
     assert found[25] == max(found) == pytest.approx(1.0)
     assert all(a < b for a, b in zip(found[:25], found[1:26], strict=True))

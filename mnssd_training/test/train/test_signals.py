@@ -17,8 +17,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 LONG = [
-    'input.size=[64, 80]', 'model.channels=8', 'model.width=0.25', 'training.batch_size=1',
-    'training.epochs=500', 'training.workers=2', 'evaluation.every=500',
+    'input.size=[64, 80]', 'model.pyramid_channels=8',
+    'model.width_mult=0.25', 'training.batch_size=1',
+    'training.epochs=500', 'training.workers=2', 'evaluation.every_epochs=500',
     'logging.tensorboard=false', 'logging.every_steps=1',
 ]  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_multi_scale_draws_by_seed_and_step(tiny: Callable[..., Experiment]) -> 
 
 
 def test_progressive_resizing_by_parts_of_the_run(tiny: Callable[..., Experiment]) -> None:
-    found = sizes(tiny(**{'training.progressive': '[[0.25, 2.0], [0.5, 1.0]]'}))
+    found = sizes(tiny(**{'training.progressive_resizing': '[[0.25, 2.0], [0.5, 1.0]]'}))
     assert found[:10] == [(64, 80)] * 10
     assert found[10:20] == [(128, 160)] * 10
     assert found[20:] == [(64, 80)] * 20
@@ -44,8 +44,8 @@ def test_no_input_is_smaller_than_a_cell(tiny: Callable[..., Experiment]) -> Non
 def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
     with pytest.raises(ConfigError, match='multi_scale'):
         tiny(**{'training.multi_scale': '[2.0, 1.0]'})
-    with pytest.raises(ConfigError, match='progressive'):
-        tiny(**{'training.progressive': '[[0.5, 1.0], [0.2, 1.0]]'})
+    with pytest.raises(ConfigError, match='progressive_resizing'):
+        tiny(**{'training.progressive_resizing': '[[0.5, 1.0], [0.2, 1.0]]'})
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_ranges_that_fall_are_refused(tiny: Callable[..., Experiment]) -> None:
         {},
         {'training.multi_scale': '[0.5, 1.5]'},
         {'training.multi_scale': '[0.5, 0.5]'},
-        {'training.progressive': '[[0.0, 0.5], [0.33, 0.75], [0.99, 1.0]]'},
+        {'training.progressive_resizing': '[[0.0, 0.5], [0.33, 0.75], [0.99, 1.0]]'},
     ],
-    ids=['plain', 'drawn', 'half', 'progressive'],
+    ids=['plain', 'drawn', 'half', 'progressive_resizing'],
 )
 @pytest.mark.parametrize('total', [1, 40])
 def test_the_sizes_of_a_run_are_those_of_its_steps(
