@@ -116,7 +116,7 @@ def _demo_samples() -> tuple[list[Sample], tuple[str, ...]]:
     if not images:
         raise ConfigError('the images of the demo are not installed; name others with --data')
     bundle = open_bundle(path)
-    detector = Detector(bundle, open_engine(bundle, 'auto'))
+    detector = Detector(open_engine(bundle), bundle.manifest.thresholds)
     samples = []
     for image_path in images:
         image = read_image(image_path)

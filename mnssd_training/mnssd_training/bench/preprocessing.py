@@ -126,14 +126,14 @@ def _score(bundle: Bundle, root: Path) -> None:
     samples = [samples[i * len(samples) // num] for i in range(num)]
     print(f'AP50 on {num} images of {root}, and its mean over classes')
     with closing(open_engine(bundle)) as engine:
-        detector = Detector(bundle, engine, SCORING)
+        detector = Detector(engine, SCORING)
         for factor, noise in itertools.product(ENLARGEMENTS, NOISE):
             size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
             for name, found in _detect(detector, samples, factor, noise).items():
                 scores = evaluate_detections(samples, found, names)
-                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores['ap50'].items())
+                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores.ap50.items())
                 words = f'{size}, noise {noise:g}, {name}'
-                print(f'  {words:<36}{scores["map50"]:.3f}  ({parts})', flush=True)
+                print(f'  {words:<36}{scores.map50:.3f}  ({parts})', flush=True)
 
 
 def _detect(

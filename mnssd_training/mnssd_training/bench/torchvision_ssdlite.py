@@ -19,10 +19,10 @@ import cv2
 from mnssd_perception.ssd import Detections, ModelSpec, scale_sizes
 from mnssd_perception.ssd import feature_map as level
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.data import read_splits, Sample
+from mnssd_training.data import load_image, read_splits, Sample
 from mnssd_training.data.dataset import EpochSampler, seed_of
 from mnssd_training.data.transforms import augment
-from mnssd_training.evaluation import detect_all, evaluate_detections
+from mnssd_training.evaluation import evaluate_detections, scores_to_json
 from mnssd_training.train.schedule import rate_factor
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,8 @@ def _score(
             found['boxes'].numpy(), found['scores'].numpy(), found['labels'].numpy() - 1
         )
 
-    return evaluate_detections(validation, detect_all(detect, validation), classes)
+    detections = [detect(load_image(sample)) for sample in validation]
+    return scores_to_json(evaluate_detections(validation, detections, classes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

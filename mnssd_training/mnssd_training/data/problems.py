@@ -160,8 +160,12 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     'box twice': ProblemKind('warning', 'remove one of the two'),
     'two classes': ProblemKind('warning', 'decide what the object is and remove the other box'),
     'box hidden': ProblemKind('note', 'remove the box or make the ignore region smaller'),
-    'size unusual': ProblemKind('warning', 'draw the image and look; it may be mislabelled'),
-    'shape unusual': ProblemKind('warning', 'draw the image and look; it may be mislabelled'),
+    'size unusual': ProblemKind(
+        'warning', 'look at the object with mnssd dataset preview; it may be mislabelled'
+    ),
+    'shape unusual': ProblemKind(
+        'warning', 'look at the object with mnssd dataset preview; it may be mislabelled'
+    ),
     'most boxes without prior': ProblemKind(
         'error',
         'enlarge input.size, add a finer stride to priors.strides, or fit priors to these '

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnssd_perception import image_file
+from mnssd_perception import image_file, matching
 from mnssd_perception.errors import ImageFileError
 from mnssd_perception.image_file import decode_image
 from mnssd_training.data.remote import read_entry, ShardEntry
@@ -11,7 +11,7 @@ from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-ANY_CLASS = -1  # label of an ignore region that hides objects of every class
+ANY_CLASS = matching.ANY_CLASS
 
 
 @dataclass(frozen=True)

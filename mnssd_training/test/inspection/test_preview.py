@@ -1,4 +1,4 @@
-"""Images of samples: the right ones, with boxes where they belong, as training sees them."""
+"""Drawn samples: the chosen ones, with boxes in place, as the training set makes them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +10,14 @@ from mnssd_training.config import Experiment
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.transforms import NetworkSample
-from mnssd_training.inspection.drawing import legend_of, sheet, Tile
-from mnssd_training.inspection.look import (
+from mnssd_training.inspection.preview import (
     choose_indices,
-    picture_of,
-    picture_of_input,
-    seen_in_training,
+    draw_network_sample,
+    draw_sample,
+    make_network_sample,
 )
 from mnssd_training.layouts import spec_of
+from mnssd_training.reporting import class_legend, contact_sheet, Tile
 import numpy as np
 import pytest
 
@@ -27,7 +27,7 @@ AUGMENTED = {'augmentation.mosaic': 0.5, 'augmentation.mixup': 0.5, 'augmentatio
 
 def test_no_samples() -> None:
     assert choose_indices([], 5, (), GENERATOR(0)) == []
-    assert sheet((), 3, legend_of(('Person', 'Car'))).dtype == np.uint8
+    assert contact_sheet((), 3, class_legend(('Person', 'Car'))).dtype == np.uint8
 
 
 def test_samples_are_chosen_by_class_and_seed(train_samples: list[Sample]) -> None:
@@ -50,10 +50,10 @@ def test_boxes_are_drawn_around_objects(
     sample = make_sample(
         [(20, 20, 60, 60)], [1], ignore=[(100, 50, 150, 90)], size=(100, 200), path=path
     )
-    picture = picture_of(sample, 400).image
-    assert picture.shape == (200, 400, 3)
-    changed = (picture != 90).any(axis=2)
-    assert tuple(picture[60, 39]) == class_colour(1)
+    image = draw_sample(sample, 400).image
+    assert image.shape == (200, 400, 3)
+    changed = (image != 90).any(axis=2)
+    assert tuple(image[60, 39]) == class_colour(1)
     assert not changed[41:119, 41:119].any()  # nothing lies on the object
     assert changed[100:180, 200:300].any()
     rest = changed.copy()
@@ -62,7 +62,7 @@ def test_boxes_are_drawn_around_objects(
 
 
 @pytest.mark.parametrize('augmented', [False, True])
-def test_pictures_show_what_training_sees(
+def test_network_samples_equal_those_of_the_training_set(
     experiment: Callable[..., Experiment], train_samples: list[Sample], augmented: bool
 ) -> None:
     settings = experiment(**AUGMENTED)
@@ -75,25 +75,27 @@ def test_pictures_show_what_training_sees(
         settings.training.seed,
     )
     for index in range(len(train_samples)):
-        seen = seen_in_training(train_samples, index, spec, settings, 3, augmented)
+        sample = make_network_sample(train_samples, index, spec, settings, 3, augmented)
         name, image, classes, _ = training[3, index, settings.input.size]
-        assert np.array_equal(seen.image, image)
+        assert np.array_equal(sample.image, image)
         assert name == train_samples[index].name
-        caption = picture_of_input(name, seen, spec, settings, True, 300).caption
-        assert f' {(classes > 0).sum()} priors, {(classes < 0).sum()} left out' in caption
+        caption = draw_network_sample(name, sample, spec, settings, True, 300).caption
+        assert f' {(classes > 0).sum()} positive priors, {(classes < 0).sum()} ignored' in caption
 
 
-def test_an_input_without_objects(spec: ModelSpec, experiment: Callable[..., Experiment]) -> None:
+def test_a_network_sample_without_objects(
+    spec: ModelSpec, experiment: Callable[..., Experiment]
+) -> None:
     nothing = np.zeros((0, 4), np.float32)
     image = np.full((96, 120, 3), 50, np.uint8)
-    seen = NetworkSample(image, nothing, np.zeros(0, np.int64), nothing)
+    sample = NetworkSample(image, nothing, np.zeros(0, np.int64), nothing)
     for matched in (False, True):
-        tile = picture_of_input('empty', seen, spec, experiment(), matched, 120)
+        tile = draw_network_sample('empty', sample, spec, experiment(), matched, 120)
         assert np.array_equal(tile.image, image)
 
 
-def test_a_sheet_holds_all_pictures() -> None:
+def test_a_contact_sheet_holds_all_tiles() -> None:
     tiles = [Tile(np.full((20, 30, 3), 100 + value, np.uint8), 'x') for value in range(5)]
-    whole = sheet(tiles, 2, [('a', (1, 2, 3))])
+    whole = contact_sheet(tiles, 2, [('a', (1, 2, 3))])
     for value in range(5):
         assert (whole == 100 + value).all(axis=2).sum() >= 20 * 30
