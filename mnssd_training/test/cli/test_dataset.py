@@ -147,7 +147,7 @@ def test_preview_of_augmented_samples(hit_uav: Path, tmp_path: Path) -> None:
         pages.append(path.read_text())
     assert len(set(pages)) == 3
     assert all(page.count('<figcaption>') == 2 for page in pages)
-    assert 'left out' in pages[2]
+    assert ' ignored<' in pages[2]
 
 
 def test_preview_of_a_class(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
