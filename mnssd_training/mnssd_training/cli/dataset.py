@@ -12,8 +12,7 @@ from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_file, write_image
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
-from mnssd_training.inspection.findings import count_errors, count_warnings
-from mnssd_training.inspection.photograph import Photograph
+from mnssd_training.inspection.image_facts import ImageFacts
 from mnssd_training.inspection.preview import (
     choose_indices,
     draw_network_sample,
@@ -73,10 +72,10 @@ def _check(args: Namespace) -> None:
     """Find everything that is wrong with a dataset; exit with 1 if there is an error."""
     choice = choose(args)
 
-    def progress(found: Iterator[Photograph], total: int) -> Iterable[Photograph]:
-        return tqdm(found, 'images', total, disable=args.quiet or None, leave=False)
+    def progress(facts: Iterator[ImageFacts], total: int) -> Iterable[ImageFacts]:
+        return tqdm(facts, 'images', total, disable=args.quiet or None, leave=False)
 
-    checked = check(
+    result = check(
         choice.sources,
         choice.splits,
         choice.config.classes,
@@ -84,13 +83,12 @@ def _check(args: Namespace) -> None:
         args.workers,
         progress,
     )
-    print(check_text(checked, Path(choice.config.root).expanduser(), args.shown))
+    print(check_text(result, Path(choice.config.root).expanduser(), args.shown))
     if args.json:
-        write_file(args.json, json.dumps(check_json(checked), indent=1))
-    wrong = count_errors(checked.findings)
-    wrong += count_warnings(checked.findings) if args.strict else 0
-    if wrong:
-        raise DatasetError(choice.config.root, f'found {wrong} faults')
+        write_file(args.json, json.dumps(check_json(result), indent=1))
+    num = result.count('error') + (result.count('warning') if args.strict else 0)
+    if num:
+        raise DatasetError(choice.config.root, f'found {num} problems')
 
 
 def _add_stats(parser: ArgumentParser) -> None:
