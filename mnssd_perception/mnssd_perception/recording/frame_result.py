@@ -1,4 +1,4 @@
-"""What was found in one frame, as the recorder passes it around."""
+"""The detections in one frame."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,13 +10,12 @@ from mnssd_perception.ssd import Detections
 @dataclass(frozen=True)
 class FrameResult:
     """
-    One frame that was looked at.
+    The detections in one frame.
 
     :ivar index: of the frame, from 0.
-    :ivar stamp_ns: when the image was taken [ns].
-    :ivar frame_id: of the camera.
-    :ivar latency: from then until its detections arrived [s]; None where the clocks differ.
-    :ivar detections: in pixels of the image.
+    :ivar stamp_ns: time of capture [ns].
+    :ivar latency: from the stamp to the arrival of the detections [s]; None where the clocks
+        differ.
     :ivar class_names: by label; a label without a name is shown as a number.
     """
 
@@ -28,19 +27,10 @@ class FrameResult:
     class_names: Mapping[int, str]
 
     def name(self, label: int) -> str:
-        """
-        Name a class.
-
-        :param label: of the class.
-        :return: its name, or its number.
-        """
+        """Return the name of a class, or its number."""
         return self.class_names.get(label, str(label))
 
     def counts(self) -> dict[str, int]:
-        """
-        Count the objects of each class, in the order of the labels.
-
-        :return: by the name of the class, without those that were not seen.
-        """
+        """Count the detections of each class by name, in the order of the labels."""
         labels = Counter(self.detections.labels.tolist())
         return {self.name(label): labels[label] for label in sorted(labels)}

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources import FrameSource, is_live, open_source
 from mnssd_perception.sources.folder import FolderSource
-from mnssd_perception.sources.opening import STREAM_SCHEMES
+from mnssd_perception.sources.open_source import STREAM_SCHEMES
 from mnssd_perception.sources.synthetic import SyntheticSource
 import numpy as np
 import pytest
