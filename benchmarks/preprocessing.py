@@ -94,11 +94,11 @@ def _time_conversions(frame: tuple[int, int], generator: Any, rounds: int) -> No
             step=pixels[0].nbytes,
             data=pixels.tobytes(),
         )
-        functions[encoding] = partial(convert, message)
+        functions[f'{encoding} to RGB'] = partial(convert, message)
         if encoding == 'mono16':
-            functions['mono16, mnssd 0.1'] = partial(stretch_float, pixels)
+            functions['mono16 to RGB, mnssd 0.1'] = partial(stretch_float, pixels)
     for name, timing in measure(functions, rounds, thread_time).items():
-        print(f'  {frame[1]}x{frame[0]} {name + " to RGB":<40}{timing}')
+        print(f'  {frame[1]}x{frame[0]} {name:<40}{timing}')
 
 
 def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
@@ -130,7 +130,10 @@ def _score(bundle: Bundle, root: Path) -> None:
             size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
             for name, detections in _detect(detector, samples, factor, noise).items():
                 scores = evaluate_detections(samples, detections, names)
-                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores.ap50.items())
+                by_class = scores.ap50.items()
+                parts = ', '.join(
+                    f'{key} -' if ap is None else f'{key} {ap:.3f}' for key, ap in by_class
+                )
                 label = f'{size}, noise {noise:g}, {name}'
                 print(f'  {label:<36}{scores.map50:.3f}  ({parts})', flush=True)
 
