@@ -115,8 +115,8 @@ def update_page(text: str) -> str:
         for name, make in (('diagram', draw_diagram), ('table', write_import_table)):
             begin, end = (f'<!-- {edge} {name} of {package} -->' for edge in ('begin', 'end'))
             before, _, remainder = text.partition(begin)
-            _, found, after = remainder.partition(end)
-            if not found:
+            _, marker, after = remainder.partition(end)
+            if not marker:
                 raise ValueError(f'{PAGE}: expected {begin} and {end}')
             text = f'{before}{begin}\n{make(package)}\n{end}{after}'
     return text
