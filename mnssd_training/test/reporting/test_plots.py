@@ -61,6 +61,18 @@ def test_equal_charts_are_equal_files() -> None:
     assert plots.svg_data_uri([bars]) == plots.svg_data_uri([bars])
 
 
+def test_logarithmic_axes_are_labelled_with_plain_numbers() -> None:
+    import matplotlib.figure
+
+    for high, expected in ((90.0, ['1', '2', '5', '10', '20', '50']), (1e6, ['1', '10', '100'])):
+        axes = matplotlib.figure.Figure().subplots()
+        line = plots.Line([1.0, high], [1.0, 2.0])
+        plots.line_chart('a', 'x', 'y', [line], x_range=None, scales=LOG)(axes)
+        labels = [text.get_text() for text in axes.get_xticklabels()]
+        assert [label for label in labels if label in expected] == expected
+        assert not any('$' in label for label in labels)
+
+
 def test_line_styles_differ() -> None:
     assert len({plots.line_style(number) for number in range(24)}) == 24
 
