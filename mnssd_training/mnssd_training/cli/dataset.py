@@ -21,7 +21,7 @@ from mnssd_training.inspection.preview import (
 )
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.priors import make_spec
-from mnssd_training.reporting import class_legend, contact_sheet, render_page, Tile
+from mnssd_training.reporting import drawing, page
 import numpy as np
 from tqdm import tqdm
 
@@ -164,14 +164,14 @@ def _preview(args: Namespace) -> None:
 
 
 def _write_tiles(
-    path: Path, title: str, tiles: Sequence[Tile], class_names: Sequence[str], columns: int
+    path: Path, title: str, tiles: Sequence[drawing.Tile], class_names: Sequence[str], columns: int
 ) -> None:
     """Write images as a sheet or as a page."""
     if path.suffix == '.html':
-        colours = dict(class_legend(class_names))
-        write_file(path, render_page('images', title=title, tiles=tiles, colours=colours))
+        colours = dict(drawing.class_legend(class_names))
+        write_file(path, page.render_page('images', title=title, tiles=tiles, colours=colours))
     else:
-        write_image(path, contact_sheet(tiles, columns, class_legend(class_names)))
+        write_image(path, drawing.contact_sheet(tiles, columns, drawing.class_legend(class_names)))
     print(f'{len(tiles)} images: {path}')
 
 
