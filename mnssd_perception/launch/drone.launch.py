@@ -1,5 +1,6 @@
-"""Launches camera and detector: ``ros2 launch mnssd_perception drone.launch.py camera:=0``."""
+"""Launch camera and detector: ``ros2 launch mnssd_perception drone.launch.py camera:=0``."""
 
+from functools import partial
 import os
 from pathlib import Path
 
@@ -19,56 +20,59 @@ PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 ARGUMENTS = (
     ('camera', '', 'a folder of images, a video file, /dev/video0, rtsp://..., gst:<pipeline> or '
-     'synthetic:; empty where another node publishes the images', None),
+     'synthetic:; empty if another node publishes the images', None),
     ('image', 'image', 'topic of the images', None),
-    ('rate', '0.0', "frames a second; 0 for the camera's own", None),
-    ('loop', 'false', 'whether a folder or a video starts over', ('true', 'false')),
+    ('rate', '0.0', 'frames per second; 0 for the rate of the camera', None),
+    ('loop', 'false', 'whether to play a folder or a video in a loop', ('true', 'false')),
     ('bundle', '', 'path of the model bundle; empty for the one that is shipped', None),
-    ('bundle_digest', '', 'sha256:... that the bundle must have; empty for any', None),
+    ('bundle_digest', '', 'digest that the bundle must have, sha256:...; empty for any', None),
     ('engine', 'auto', 'inference engine', ('auto', 'onnxruntime')),
     ('params_file', '', 'parameter file; empty for config/drone.param.yaml', None),
     ('namespace', '', 'namespace of all nodes', None),
-    ('composed', 'false', 'camera and detector in one process', ('true', 'false')),
-    ('respawn', 'auto', 'which nodes are started again when they end: auto for a camera that is a '
-     'device or a stream, true for all, false for none', ('auto', 'true', 'false')),
-    ('dds_profile', 'fastdds', 'shared memory for raw images: fastdds up to 1080p, fastdds_4k '
-     'beyond', ('fastdds', 'fastdds_4k')),
+    ('composed', 'false', 'run camera and detector in one process', ('true', 'false')),
+    ('respawn', 'auto', 'which nodes to restart when they end, unless they cannot start: auto for '
+     'a camera that is a device or a stream, true for all, false for none',
+     ('auto', 'true', 'false')),
+    ('dds_profile', 'fastdds', 'Fast DDS profile with shared memory for raw images: fastdds up '
+     'to 1080p, fastdds_4k above', ('fastdds', 'fastdds_4k')),
     ('rviz', 'false', 'show the overlay in rviz2', ('true', 'false')),
-    ('use_sim_time', 'false', 'take the time from /clock', ('true', 'false')),
-    ('log_level', 'info', 'least severity that is logged',
+    ('use_sim_time', 'false', 'use the time on /clock', ('true', 'false')),
+    ('log_level', 'info', 'minimum severity that is logged',
      ('debug', 'info', 'warn', 'error', 'fatal')),
 )  # fmt: skip
 
-# A node that fails at once, as with a wrong parameter, must not fill the log [s].
-RESPAWN_DELAY = 2.0
+RESPAWN_DELAY = 2.0  # s
+
+# Exit code of a node that would fail in the same way again, for example with an unknown parameter
+# (mnssd_perception.ros.spin). Humble's launch cannot limit the number of restarts.
+CANNOT_START = 2
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and start the nodes that they ask for."""
+    """Declare the arguments and start the nodes."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
         for name, default, text, choices in ARGUMENTS
     ]
     folder = Path(get_package_share_directory(PACKAGE)) / 'config'
     profile = [f'{folder}/', LaunchConfiguration('dds_profile'), '.xml']
-    is_chosen = any(os.environ.get(name) for name in PROFILES)
-    own = [] if is_chosen else [SetEnvironmentVariable(name, profile) for name in PROFILES]
-    return LaunchDescription([*declared, *own, OpaqueFunction(function=_nodes)])
+    is_set = any(os.environ.get(name) for name in PROFILES)
+    variables = [] if is_set else [SetEnvironmentVariable(name, profile) for name in PROFILES]
+    return LaunchDescription([*declared, *variables, OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context: LaunchContext) -> list:
-    """Choose the nodes."""
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     _check(values)
     share = Path(get_package_share_directory(PACKAGE))
     params_file = values['params_file'] or str(share / 'config' / 'drone.param.yaml')
     defaults = {name: default for name, default, *_ in ARGUMENTS}
 
-    def given(kind: type, **parameters: str) -> dict[str, ParameterValue]:
-        # An argument that was left alone leaves the parameter file's value alone. Without a type,
-        # launch reads values as YAML: camera 0 as a number and synthetic: as a mapping.
+    def given(value_type: type, **parameters: str) -> dict[str, ParameterValue]:
+        # A default argument does not override the parameter file. Without a type, launch parses
+        # values as YAML: camera 0 as a number and synthetic: as a mapping.
         return {
-            parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
+            parameter: ParameterValue(LaunchConfiguration(argument), value_type=value_type)
             for parameter, argument in parameters.items()
             if values[argument] != defaults[argument]
         }
@@ -84,7 +88,8 @@ def _nodes(context: LaunchContext) -> list:
     camera_has_respawn = has_respawn or (values['respawn'] == 'auto' and is_live(values['camera']))
 
     def node(executable: str, *parameters: dict, respawn: bool, name: str | None = None) -> Node:
-        # A name, where there is one node, makes our values stronger than any section of the file.
+        # With a name our values override every section of the parameter file; a process of two
+        # nodes has none.
         return Node(
             package=PACKAGE,
             executable=executable,
@@ -96,7 +101,7 @@ def _nodes(context: LaunchContext) -> list:
             output='screen',
             respawn=respawn,
             respawn_delay=RESPAWN_DELAY,
-            on_exit=None if respawn else _end,
+            on_exit=partial(_end, respawn),
         )
 
     if values['composed'] == 'true':
@@ -104,7 +109,7 @@ def _nodes(context: LaunchContext) -> list:
     else:
         nodes = [node('detector_node', detector, respawn=has_respawn, name='detector')]
         if values['camera']:
-            # The first frames of a clip wait until the detector listens.
+            # The first frames of a clip wait until the detector subscribes.
             camera |= {'wait_for_subscribers': 1}
             nodes.append(node('camera_node', camera, respawn=camera_has_respawn, name='camera'))
     if values['rviz'] == 'true':
@@ -114,9 +119,9 @@ def _nodes(context: LaunchContext) -> list:
     return nodes
 
 
-def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
-    """End the other nodes with one that has ended, and launch with 1 if that one failed."""
-    if context.is_shutdown:
+def _end(respawn: bool, event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    """End the launch with a node, and with 1 if that one failed, unless the node is restarted."""
+    if context.is_shutdown or (respawn and event.returncode != CANNOT_START):
         return None
     if event.returncode:
         raise RuntimeError(f'{event.process_name} has ended with exit code {event.returncode}')
@@ -124,7 +129,7 @@ def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
 
 
 def _check(values: dict[str, str]) -> None:
-    """Name the argument that is wrong, before launch complains of a number."""
+    """Name an invalid argument; launch would only report the value."""
     try:
         float(values['rate'])
     except ValueError:

@@ -1,15 +1,15 @@
-"""Percentiles of the last durations."""
+"""Tests of the latency window."""
 
 from mnssd_perception.latency import LatencyWindow
 import pytest
 
 
-def test_an_empty_window_says_zero() -> None:
+def test_empty_window_returns_zero() -> None:
     window = LatencyWindow()
     assert (len(window), window.mean(), window.percentile(95)) == (0, 0.0, 0.0)
 
 
-def test_only_the_last_ones_count() -> None:
+def test_window_keeps_the_last_durations() -> None:
     window = LatencyWindow(size=3)
     for seconds in (100.0, 1.0, 2.0, 3.0):
         window.add(seconds)

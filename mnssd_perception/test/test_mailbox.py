@@ -1,4 +1,4 @@
-"""The mailbox keeps the newest, counts the rest and lets nobody wait for ever."""
+"""Tests of the mailbox."""
 
 from threading import Thread
 import time
@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from mnssd_perception.mailbox import Mailbox
 
 
-def test_an_empty_mailbox_times_out() -> None:
+def test_empty_mailbox_times_out() -> None:
     assert Mailbox[int]().take(timeout=0.01) is None
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(['put', 'take', 'close']), max_size=40))
-def test_behaves_like_a_slot_with_a_counter(actions: list[str]) -> None:
+def test_mailbox_is_a_slot_with_a_drop_counter(actions: list[str]) -> None:
     mailbox: Mailbox[int] = Mailbox()
     slot: int | None = None
     dropped, closed = 0, False
@@ -35,7 +35,7 @@ def test_behaves_like_a_slot_with_a_counter(actions: list[str]) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(num_puts=st.integers(0, 300), num_givers=st.integers(1, 4))
-def test_nothing_is_lost_uncounted_between_threads(num_puts: int, num_givers: int) -> None:
+def test_every_item_is_taken_or_counted_between_threads(num_puts: int, num_givers: int) -> None:
     mailbox: Mailbox[tuple[int, int]] = Mailbox()
     taken: list[tuple[int, int]] = []
 

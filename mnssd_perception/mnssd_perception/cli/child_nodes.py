@@ -1,7 +1,7 @@
 """Run nodes as child processes that never outlive their parent."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 import ctypes
 import os
 from pathlib import Path
@@ -81,29 +81,22 @@ class ChildNode:
         return '\n'.join(f'    {line}' for line in lines[-num_lines:])
 
 
-class ChildNodes:
+class ChildNodes(ExitStack):
     """The nodes of a ``with`` statement, which ends them in reverse order of their start."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._nodes: list[ChildNode] = []
 
     def add(self, node: ChildNode) -> ChildNode:
         """Add a node, to end it with the others."""
         self._nodes.append(node)
+        self.callback(node.end)
         return node
 
     def find_failed(self) -> ChildNode | None:
         """Return a node that has ended with another exit code than 0, or None."""
         return next((node for node in self._nodes if node.exit_code not in (None, 0)), None)
-
-    def __enter__(self) -> 'ChildNodes':
-        """Return the nodes."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the nodes: a camera before its detector."""
-        for node in reversed(self._nodes):
-            node.end()
 
 
 def _die_with(parent: int) -> Callable[[], None]:

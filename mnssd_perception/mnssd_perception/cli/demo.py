@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from threading import Event
 import time
 from typing import Any
 
@@ -38,50 +39,13 @@ RELIABLE_IMAGES = {'qos_overrides./image.subscription.reliability': 'reliable'}
 MIN_SHARED_MEMORY = 54 * 10**6
 
 
-class StopRequest:
-    """Is set by SIGINT, SIGTERM and SIGHUP."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(signal.SIGHUP, self._handle)
-
-    def _handle(self, *_: object) -> None:
-        self.is_set = True
-
-
-class TimeLimit:
-    """
-    The time after which the demo ends, counted from the first detections.
-
-    :param detections: the file of the detections.
-    :param seconds: 0 for no limit.
-    """
-
-    def __init__(self, detections: Path, seconds: float) -> None:
-        self._detections, self._seconds = detections, seconds
-        self._deadline: float | None = None
-
-    def has_expired(self) -> bool:
-        """Return True once, when the time is over."""
-        if self._seconds <= 0:
-            return False
-        if self._deadline is None:
-            if self._detections.is_file() and self._detections.stat().st_size:
-                self._deadline = time.monotonic() + self._seconds
-            return False
-        if time.monotonic() < self._deadline:
-            return False
-        self._deadline = math.inf
-        return True
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo and return the exit code."""
     options = _make_parser().parse_args(args)
-    stop = StopRequest()
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda *_: stop.set())
     try:
         return _run_demo(options, stop)
     except (MnssdError, OSError) as error:
@@ -107,7 +71,7 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_demo(options: argparse.Namespace, stop: StopRequest) -> int:
+def _run_demo(options: argparse.Namespace, stop: Event) -> int:
     if find_spec('rclpy') is None:
         raise MnssdError(
             'ROS 2 is missing (no module rclpy); use `make demo`, or source a ROS 2 workspace'
@@ -146,7 +110,7 @@ def _run_demo(options: argparse.Namespace, stop: StopRequest) -> int:
         return nodes.add(ChildNode(name, parameters, environ, log, **process_options))
 
     def is_ending() -> bool:
-        return stop.is_set or nodes.find_failed() is not None
+        return stop.is_set() or nodes.find_failed() is not None
 
     with tempfile.TemporaryDirectory() as scratch, ChildNodes() as nodes:
         ready = Path(scratch) / 'ready'
@@ -160,17 +124,11 @@ def _run_demo(options: argparse.Namespace, stop: StopRequest) -> int:
         if not is_ending():
             # The next frame waits until the last one is recorded, not only detected.
             camera = start('camera_node', camera_parameters, remappings={'detections': 'recorded'})
-            limit = TimeLimit(output / 'detections.jsonl', options.seconds)
-            has_expired = False
-            while recorder.exit_code is None and not is_ending():
-                if limit.has_expired():
-                    has_expired = True
-                    camera.send_signal()  # the recorder notices, and ends
-                time.sleep(POLL)
+            has_expired = _play(camera, recorder, output, options.seconds, is_ending)
             # The publisher of a camera disappears a moment before its process.
             is_truncated = (
                 lockstep
-                and not (stop.is_set or has_expired)
+                and not (stop.is_set() or has_expired)
                 and not _wait(lambda: camera.exit_code is not None, CAMERA_END_TIMEOUT)
             )
         failed = nodes.find_failed()
@@ -189,6 +147,27 @@ def _run_demo(options: argparse.Namespace, stop: StopRequest) -> int:
     )
     print(f'  played in {pace}')
     return 0
+
+
+def _play(
+    camera: ChildNode,
+    recorder: ChildNode,
+    output: Path,
+    seconds: float,
+    is_ending: Callable[[], bool],
+) -> bool:
+    """Wait for the end, or end the camera some time after the first detections; tell which."""
+    detections = output / 'detections.jsonl'
+    deadline = math.inf
+    has_expired = False
+    while recorder.exit_code is None and not is_ending():
+        if deadline == math.inf and detections.is_file() and detections.stat().st_size:
+            deadline = time.monotonic() + (seconds if seconds > 0 else math.inf)
+        if time.monotonic() >= deadline and not has_expired:
+            has_expired = True
+            camera.send_signal()  # the recorder notices, and ends
+        time.sleep(POLL)
+    return has_expired
 
 
 def _wait(condition: Callable[[], bool], timeout: float) -> bool:

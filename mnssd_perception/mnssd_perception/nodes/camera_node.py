@@ -8,7 +8,7 @@ from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.nodes.camera_report import CameraSnapshot, make_report
+from mnssd_perception.nodes.camera_report import make_report
 from mnssd_perception.nodes.lockstep import Lockstep
 from mnssd_perception.nodes.parameters import CameraParameters, OVERRIDABLE, PARAMETER_NAMES
 from mnssd_perception.ros import qos
@@ -188,21 +188,18 @@ class CameraNode(Node):
     def _report(self) -> Report:
         """Report on the last period."""
         now, num_frames = monotonic(), self._source.num_frames
-        snapshot = CameraSnapshot(
-            source=self._source.uri,
-            rate=(num_frames - self._num_reported) / max(now - self._last_report, 1e-9),
-            num_frames=num_frames,
-            num_retries=self._source.num_retries,
-            fault=self._source.fault,
-            silence=now - self._last_frame,
-            waiting_for=self._waiting_for,
-            is_live=self._source.rate is None,
-            has_ended=self._has_ended,
-        )
+        rate = (num_frames - self._num_reported) / max(now - self._last_report, 1e-9)
         self._last_report, self._num_reported = now, num_frames
         memory = read_shared_memory(get_rmw_implementation_identifier())
         transport = shared_memory_conditions(memory, self._sent_bytes)
-        return make_report(snapshot, [*transport, *check_overrides(self, OVERRIDABLE)])
+        return make_report(
+            self._source,
+            rate=rate,
+            silence=now - self._last_frame,
+            waiting_for=self._waiting_for,
+            has_ended=self._has_ended,
+            conditions=[*transport, *check_overrides(self, OVERRIDABLE)],
+        )
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,59 +1,45 @@
 """Report the health of a camera."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE
+from mnssd_perception.sources import FrameSource
 
 # A camera that is silent for longer has failed, although its read has not returned yet [s].
 SILENT_AFTER = 3.0
 
 
-@dataclass(frozen=True)
-class CameraSnapshot:
+def make_report(
+    source: FrameSource,
+    *,
+    rate: float,
+    silence: float,
+    waiting_for: str,
+    has_ended: bool,
+    conditions: Sequence[Condition] = (),
+) -> Report:
     """
-    The state of a camera at one moment.
+    Make the report of the camera node.
 
-    :ivar source: its URI, without a password.
-    :ivar rate: frames per second in the last period [Hz].
-    :ivar num_retries: how often the source was reopened.
-    :ivar fault: why the source gives no images; '' while it does.
-    :ivar silence: time since the last image, or since the start [s].
-    :ivar waiting_for: what the camera is waiting for; '' while it plays.
-    :ivar is_live: whether the source is a camera or a stream.
+    :param rate: frames per second in the last period [Hz].
+    :param silence: time since the last image, or since the start [s].
+    :param waiting_for: what the camera is waiting for; '' while it plays.
+    :param conditions: of its topics.
     """
-
-    source: str
-    rate: float
-    num_frames: int
-    num_retries: int
-    fault: str
-    silence: float
-    waiting_for: str
-    is_live: bool
-    has_ended: bool
-
-
-def make_report(snapshot: CameraSnapshot, conditions: Sequence[Condition]) -> Report:
-    """Make the report of the camera node; the conditions are those of its topics."""
-    return Report(
-        'the source has ended' if snapshot.has_ended else f'{snapshot.rate:.1f} frames/s',
-        (*_source_conditions(snapshot), *conditions),
-        {
-            'source': snapshot.source,
-            'frames/s': f'{snapshot.rate:.1f}',
-            'frames': snapshot.num_frames,
-            'retries': snapshot.num_retries,
-        },
-    )
-
-
-def _source_conditions(snapshot: CameraSnapshot) -> Iterator[Condition]:
-    if snapshot.fault:
-        yield Condition('source', ERROR, snapshot.fault)
-    elif snapshot.silence > SILENT_AFTER and not snapshot.has_ended:
-        if snapshot.waiting_for:
-            yield Condition('waiting', STALE, f'waiting for {snapshot.waiting_for}')
-        elif snapshot.is_live:
-            message = f"no image from '{snapshot.source}' for {snapshot.silence:.0f} s"
-            yield Condition('source', ERROR, message)
+    problem = []
+    if source.fault:
+        problem = [Condition('source', ERROR, source.fault)]
+    elif silence > SILENT_AFTER and not has_ended:
+        if waiting_for:
+            problem = [Condition('waiting', STALE, f'waiting for {waiting_for}')]
+        elif source.rate is None:
+            message = f"no image from '{source.uri}' for {silence:.0f} s"
+            problem = [Condition('source', ERROR, message)]
+    values = {
+        'source': source.uri,
+        'frames/s': f'{rate:.1f}',
+        'frames': source.num_frames,
+        'retries': source.num_retries,
+    }
+    summary = 'the source has ended' if has_ended else f'{rate:.1f} frames/s'
+    return Report(summary, (*problem, *conditions), values)

@@ -7,17 +7,17 @@ from typing import Any
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
-from mnssd_perception.engines import Engine, EngineOptions, open_engine
-from mnssd_perception.nodes.cache_folder import cache_folder
+from mnssd_perception.engines import Engine
 from mnssd_perception.nodes.detector_publishers import DetectorPublishers
 from mnssd_perception.nodes.detector_report import (
+    complete_status,
     detector_conditions,
     determine_state,
     make_report,
-    make_status,
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
+from mnssd_perception.nodes.load_engine import load_engine
 from mnssd_perception.nodes.parameters import (
     DetectorParameters,
     OVERRIDABLE,
@@ -31,11 +31,7 @@ from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.ros.transport import TransportMonitor
-from mnssd_perception.self_test import run_self_test
-from mnssd_perception.ssd import Detections
 from mnssd_perception.text import sanitize_text
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -112,16 +108,7 @@ class DetectorNode(ManagedNode):
         self._declared.replace_check(
             lambda new: (new.thresholds, find_labels(names, new.class_filter))
         )
-        options = EngineOptions(values.threads, values.spinning)
-        self._engine = open_engine(self._bundle, values.engine, options)
-        blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
-        for _ in range(values.warmup):
-            self._engine.infer(blank)
-        if not run_self_test(self._bundle, self._engine, cache_folder()):
-            self.get_logger().warning(
-                'the bundle has no golden frames with clear detections: its accuracy on this '
-                'machine is untested'
-            )
+        self._engine = load_engine(self._bundle, values, self.get_logger().warning)
         info = self._engine.info
         bundle = sanitize_text(f'{self._bundle.name} {self._bundle.version}')
         method = f'{bundle} on {info.name} {info.version}, {info.precision}, {info.device}'
@@ -139,7 +126,7 @@ class DetectorNode(ManagedNode):
         self._worker = DetectorWorker(
             self._detector,
             self._outputs.publish_detections,
-            self._publish_overlay,
+            self._outputs.publish_overlay,
             self._stats,
             clock=self.get_clock(),
             max_age=lambda: self._declared.values.max_age_ms / 1000,
@@ -190,13 +177,6 @@ class DetectorNode(ManagedNode):
             self._detector.configure(values.thresholds, values.class_filter)
             self._publish_info()
 
-    def _publish_overlay(
-        self, msg: Image, image: NDArray[np.uint8], detections: Detections
-    ) -> None:
-        assert self._outputs is not None  # not released before the worker has ended
-        sent_bytes = self._outputs.publish_overlay(msg, image, detections)
-        self._transport.sent_bytes = sent_bytes
-
     def _on_image(self, msg: Image) -> None:
         self._transport.add(msg)
         self.submit(msg)
@@ -221,15 +201,18 @@ class DetectorNode(ManagedNode):
         is_active = self._worker is not None and self.transition_error is None
         state = determine_state(snapshot, failure, timeout, is_active=is_active)
         info = self._engine.info if self._engine is not None else None
-        self._status = make_status(snapshot, state, self._header(), info, self._bundle, failure)
+        self._status = complete_status(
+            snapshot, state, self._header(), info, self._bundle, failure
+        )
         conditions = [
             *detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
         ]
         if self._subscription is not None:
             conditions += check_subscription(self, 'image', self._subscription)
-        if self._worker is not None:
-            conditions += self._transport.conditions()
         if self._outputs is not None:
+            if self._worker is not None:
+                self._transport.sent_bytes = self._outputs.overlay_bytes
+                conditions += self._transport.conditions()
             conditions += check_publisher(self, 'detections', self._outputs.detections)
         conditions += check_overrides(self, OVERRIDABLE)
         return make_report(self._status, conditions)

@@ -22,6 +22,7 @@ class DetectorPublishers:
     :param class_names: by label.
     :param method: the model and engine, for ``vision_info``.
     :param digest: of the bundle, for ``vision_info``.
+    :ivar overlay_bytes: size of the last overlay; 0 while nobody subscribes.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class DetectorPublishers:
         self._node = node
         self._class_names, self._method, self._digest = class_names, method, digest
         self._publishers: list[Any] = []
+        self.overlay_bytes = 0
         try:
             self.detections = self._create(Detection2DArray, 'detections', qos.detections())
             self.overlay = self._create(Image, 'overlay', qos.image_out())
@@ -67,11 +69,14 @@ class DetectorPublishers:
         """Publish the detections in an image."""
         self.detections.publish(to_message(detections, msg.header))
 
-    def publish_overlay(self, msg: Image, image: NDArray[np.uint8], detections: Detections) -> int:
-        """Publish the overlay, if it has subscribers; return its size [bytes]."""
-        if not self.overlay.get_subscription_count():
-            return 0
-        overlay = draw_detections(image, detections, self._class_names)
-        overlay_msg = from_array(overlay, 'rgb8', msg.header)
-        self.overlay.publish(overlay_msg)
-        return len(overlay_msg.data)
+    def publish_overlay(
+        self, msg: Image, image: NDArray[np.uint8], detections: Detections
+    ) -> None:
+        """Publish the overlay, if it has subscribers."""
+        overlay_bytes = 0
+        if self.overlay.get_subscription_count():
+            overlay = draw_detections(image, detections, self._class_names)
+            overlay_msg = from_array(overlay, 'rgb8', msg.header)
+            self.overlay.publish(overlay_msg)
+            overlay_bytes = len(overlay_msg.data)
+        self.overlay_bytes = overlay_bytes

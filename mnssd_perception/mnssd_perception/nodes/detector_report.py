@@ -13,8 +13,6 @@ from std_msgs.msg import Header
 # Without an image for longer, the camera has stopped [s].
 STALLED_AFTER = 2.0
 
-MS = 1000
-
 FAILURES = {
     'image': 'invalid frames',
     'engine': 'frames on which the engine failed',
@@ -39,12 +37,12 @@ def determine_state(
         return 'hung'
     if not is_active:
         return 'inactive'
-    if not snapshot.received:
+    if not snapshot.status.frames_received:
         return 'waiting'
     return 'stalled' if snapshot.silence > STALLED_AFTER else 'running'
 
 
-def make_status(
+def complete_status(
     snapshot: Snapshot,
     state: str,
     header: Header,
@@ -53,30 +51,16 @@ def make_status(
     failure: Exception | None = None,
 ) -> DetectorStatus:
     """
-    Make the message on ``~/status``.
+    Complete the message on ``~/status``.
 
     :param header: with the time of the report.
     :param engine: None before configuring, like the bundle.
     :param failure: what ended the worker, if anything.
     """
+    status = snapshot.status
+    status.header, status.state = header, state
     last_error = snapshot.last_error if failure is None else _describe(failure)
-    status = DetectorStatus(
-        header=header,
-        state=state,
-        frames_received=snapshot.received,
-        frames_processed=snapshot.processed,
-        frames_dropped_stale=snapshot.stale,
-        frames_dropped_busy=snapshot.busy,
-        frames_failed=snapshot.failed,
-        rate_hz=snapshot.rate,
-        latency_p50_ms=snapshot.latency_p50 * MS,
-        latency_p95_ms=snapshot.latency_p95 * MS,
-        convert_ms=snapshot.convert * MS,
-        resize_ms=snapshot.stages.resize * MS,
-        infer_ms=snapshot.stages.infer * MS,
-        postprocess_ms=snapshot.stages.postprocess * MS,
-        last_error=sanitize_text(last_error),
-    )
+    status.last_error = sanitize_text(last_error)
     if engine is not None:
         status.engine, status.engine_version = engine.name, engine.version
         status.precision, status.device = engine.precision, engine.device

@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 
+from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.detector import StageTimings
 from mnssd_perception.latency import LatencyWindow
 
 STAGES = ('resize', 'infer', 'postprocess')
+
+MS = 1000
 
 
 @dataclass(frozen=True)
@@ -29,37 +32,19 @@ class FailedFrames:
 @dataclass(frozen=True)
 class Snapshot:
     """
-    The statistics of a detector at one moment; rates and times are of the last period.
+    The statistics of a detector at one moment.
 
-    :ivar received: frames that came in; each is then processed, dropped or failed.
-    :ivar processed: frames whose detections were published.
-    :ivar stale: frames dropped because they were older than allowed.
-    :ivar busy: frames dropped because a newer one came while the detector was busy.
-    :ivar failed: frames that could not be converted or processed.
-    :ivar new_stale: stale frames since the last snapshot.
+    :ivar status: with the counts, and with the rate and times of the last period.
+    :ivar new_stale: frames that were too old since the last snapshot.
     :ivar failures: by cause, ``image``, ``engine`` or ``overlay``, which costs no frame; a cause
         that has passed is listed once more.
-    :ivar rate: frames processed per second [Hz].
-    :ivar latency_p50: from the stamp of the image to the publication of its detections [s].
-    :ivar latency_p95: the same [s].
-    :ivar convert: mean time from message to RGB image [s].
-    :ivar stages: mean times of the detector.
     :ivar silence: time since the last frame came in [s]; infinite when there was none.
     :ivar frame_age: time since the worker started the current frame [s]; 0 when it is idle.
     """
 
-    received: int
-    processed: int
-    stale: int
-    busy: int
-    failed: int
+    status: DetectorStatus
     new_stale: int
     failures: Mapping[str, FailedFrames]
-    rate: float
-    latency_p50: float
-    latency_p95: float
-    convert: float
-    stages: StageTimings
     silence: float
     frame_age: float
 
@@ -70,9 +55,11 @@ class Snapshot:
 
     def __str__(self) -> str:
         """Summarize the counts."""
+        status = self.status
         return (
-            f'{self.received} frames received: {self.processed} processed, {self.busy} dropped '
-            f'for newer ones, {self.stale} too old, {self.failed} failed'
+            f'{status.frames_received} frames received: {status.frames_processed} processed, '
+            f'{status.frames_dropped_busy} dropped for newer ones, '
+            f'{status.frames_dropped_stale} too old, {status.frames_failed} failed'
         )
 
 
@@ -164,22 +151,20 @@ class DetectorStats:
             now = monotonic()
             then, processed, stale = self._last_snapshot
             self._last_snapshot = (now, self._processed, self._stale)
-            snapshot = Snapshot(
-                received=self._received,
-                processed=self._processed,
-                stale=self._stale,
-                busy=self._busy,
-                failed=self._failed,
-                new_stale=self._stale - stale,
-                failures=dict(self._failures),
-                rate=(self._processed - processed) / max(now - then, 1e-9),
-                latency_p50=self._latencies.percentile(50),
-                latency_p95=self._latencies.percentile(95),
-                convert=self._stages['convert'].mean(),
-                stages=StageTimings(*(self._stages[name].mean() for name in STAGES)),
-                silence=float('inf') if self._last_arrival is None else now - self._last_arrival,
-                frame_age=self.frame_age(),
+            status = DetectorStatus(
+                frames_received=self._received,
+                frames_processed=self._processed,
+                frames_dropped_stale=self._stale,
+                frames_dropped_busy=self._busy,
+                frames_failed=self._failed,
+                rate_hz=(self._processed - processed) / max(now - then, 1e-9),
+                latency_p50_ms=self._latencies.percentile(50) * MS,
+                latency_p95_ms=self._latencies.percentile(95) * MS,
+                **{f'{name}_ms': window.mean() * MS for name, window in self._stages.items()},
             )
+            silence = float('inf') if self._last_arrival is None else now - self._last_arrival
+            failures, new_stale = dict(self._failures), self._stale - stale
+            snapshot = Snapshot(status, new_stale, failures, silence, self.frame_age())
             self._failures = {
                 cause: failed for cause, failed in self._failures.items() if not failed.has_passed
             }

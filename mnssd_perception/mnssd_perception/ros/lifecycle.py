@@ -95,13 +95,8 @@ class ManagedNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate and release everything after another transition has failed."""
-        try:
-            self.deactivate()
-            self.release()
-        except Exception as error:
-            self._log(error)
-            return TransitionCallbackReturn.FAILURE
-        return TransitionCallbackReturn.SUCCESS
+        has_failed = self._try(self.deactivate, self.release) is not None
+        return TransitionCallbackReturn.FAILURE if has_failed else TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
         """Deactivate and release everything in any case, and destroy the node."""
@@ -115,32 +110,29 @@ class ManagedNode(LifecycleNode):
         self, name: str, *steps: Step, undo: Step | None = None
     ) -> TransitionCallbackReturn:
         """Run the steps of a transition; after a failure run ``undo`` or leave it to rclpy."""
+        error = self._try(*steps)
+        if error is None:
+            self.transition_error = None
+            return TransitionCallbackReturn.SUCCESS
+        self.transition_error = (
+            error
+            if isinstance(error, MnssdError)
+            else MnssdError(f'cannot {name}: {type(error).__name__}: {error}')
+        )
+        if undo is None or self._try(undo) is not None:
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.FAILURE
+
+    def _try(self, *steps: Step) -> Exception | None:
+        """Run steps and return their exception, logged with its traceback if it is unexpected."""
         try:
             for step in steps:
                 step()
         except Exception as error:  # rclpy would drop it
-            self._log(error)
-            self.transition_error = (
-                error
-                if isinstance(error, MnssdError)
-                else MnssdError(f'cannot {name}: {type(error).__name__}: {error}')
-            )
-            return TransitionCallbackReturn.ERROR if undo is None else self._undo(undo)
-        self.transition_error = None
-        return TransitionCallbackReturn.SUCCESS
-
-    def _undo(self, undo: Step) -> TransitionCallbackReturn:
-        try:
-            undo()
-        except Exception as error:
-            self._log(error)
-            return TransitionCallbackReturn.ERROR
-        return TransitionCallbackReturn.FAILURE
-
-    def _log(self, error: Exception) -> None:
-        """Log the traceback of an unexpected error; others are reported by their message."""
-        if not isinstance(error, MnssdError):
-            self.get_logger().error(''.join(traceback.format_exception(error)))
+            if not isinstance(error, MnssdError):
+                self.get_logger().error(traceback.format_exc())
+            return error
+        return None
 
     def _on_change_state(
         self,

@@ -26,24 +26,24 @@ QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares these when it creates a topic
 def parameter(
     default: Any,
     description: str,
-    *,
     minimum: float | None = None,
     maximum: float | None = None,
+    *,
     choices: Sequence[str] = (),
-    read_only: bool = False,
+    is_dynamic: bool = False,
 ) -> Any:
     """
     Describe a parameter, as the default of a dataclass field.
 
     :param default: bool, int, float, str, or a tuple of str.
     :param maximum: must be given whenever ``minimum`` is.
-    :param read_only: whether it is fixed once the node has started.
+    :param is_dynamic: whether it can change at runtime; otherwise it is read-only.
     """
     metadata = {
         'description': description,
         'range': None if minimum is None else (minimum, maximum),
         'choices': tuple(choices),
-        'read_only': read_only,
+        'is_dynamic': is_dynamic,
     }
     return field(default=default, metadata=metadata)
 
@@ -167,7 +167,7 @@ def _declare(node: Node, entry: Field, overrides: Mapping[str, Parameter]) -> Pa
     descriptor = ParameterDescriptor(
         description=entry.metadata['description'],
         additional_constraints=', '.join(entry.metadata['choices']),
-        read_only=entry.metadata['read_only'],
+        read_only=not entry.metadata['is_dynamic'],
         # ROS has no type for an empty list, so _validated() checks the type of lists.
         dynamic_typing=is_list,
     )
@@ -178,7 +178,8 @@ def _declare(node: Node, entry: Field, overrides: Mapping[str, Parameter]) -> Pa
         descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
     # A list with one empty string represents the empty list; `[]` in a parameter file makes a
     # parameter that is not set.
-    default, is_empty = entry.default, False
+    default: Any = entry.default
+    is_empty = False
     if is_list:
         override = overrides.get(entry.name)
         is_empty = override is not None and override.type_ is Parameter.Type.NOT_SET

@@ -66,7 +66,11 @@ def run(
     keep_freed_memory()
     remove_dead_segments()
     interrupts = _leave_interrupts_to_rclpy()
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # an invalid argument or parameter file
+        _log_fatal(sanitize_text(error, MAX_ERROR_CHARS))
+        return CANNOT_START
     has_ended, has_started = Event(), Event()
     watchdog = Thread(target=_watch_shutdown, args=(has_ended, shutdown_timeout), name=WATCHDOG)
     watchdog.daemon = True

@@ -164,35 +164,41 @@ def _is_unlocked(path: Path) -> bool:
     return True
 
 
-class LostImages:
+class TransportMonitor:
     """
-    Estimates how many images are lost, from gaps between the stamps of those that arrive.
+    Checks whether the images that a node subscribes to, and those that it publishes, arrive.
 
-    The period is that of the shortest intervals, so that it is known even where most images are
-    lost. Intervals that are not multiples of it come from a source without a constant rate, such
-    as a file that is played in lock-step, and do not count as a loss. A source that skips images
-    on purpose looks like a loss.
+    Lost images are estimated from gaps between the stamps of those that arrive. The period is that
+    of the shortest intervals, so that it is known even where most images are lost. Intervals that
+    are not multiples of it come from a source without a constant rate, such as a file that is
+    played in lock-step, and do not count as a loss. A source that skips images on purpose looks
+    like a loss.
 
-    :param topic: of the images, for messages.
+    :param topic: that the node subscribes to, for messages.
     :param clock: monotonic time [s].
+    :ivar sent_bytes: size of the last image that the node published; 0 while nobody subscribes.
     """
 
     def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._topic, self._clock = topic, clock
         self._last_arrival = clock()
         self._stamps_ns: deque[int] = deque(maxlen=WINDOW + 1)
+        self._received_bytes = 0
+        self.sent_bytes = 0
 
-    def add(self, stamp_ns: int) -> None:
+    def add(self, msg: Image) -> None:
         """
-        Add the stamp of an image that has arrived [ns].
+        Add an image that has arrived.
 
         A stamp that is not later than the last, or much later, resets the estimate: a bag that
         loops, a camera that was restarted.
         """
+        stamp_ns = msg.header.stamp.sec * NS + msg.header.stamp.nanosec
         if self._stamps_ns and not 0 < stamp_ns - self._stamps_ns[-1] < MAX_GAP * NS:
             self._stamps_ns.clear()
         self._stamps_ns.append(stamp_ns)
         self._last_arrival = self._clock()
+        self._received_bytes = len(msg.data)
 
     def estimate_loss(self) -> float:
         """Estimate the fraction of lost images, from 0 to below 1; 0 without enough samples."""
@@ -212,42 +218,17 @@ class LostImages:
         return 0.0
 
     def conditions(self) -> list[Condition]:
-        """Report a significant loss; reset the estimate once no more images come."""
-        if self._clock() - self._last_arrival > MAX_GAP:
-            self._stamps_ns.clear()
-        loss = self.estimate_loss()
-        if loss <= TOLERATED_LOSS:
-            return []
-        message = (
-            f'about {100 * loss:.0f} % of the images on {self._topic} do not arrive: start their '
-            'publisher with config/fastdds.xml of mnssd_perception and a common /dev/shm '
-            '(--shm-size, --ipc=host), or request reliable QoS'
-        )
-        return [Condition('lost_images', WARN, message)]
-
-
-class TransportMonitor:
-    """
-    Checks whether the images that a node subscribes to, and those that it publishes, arrive.
-
-    :param topic: that it subscribes to, for messages.
-    :ivar sent_bytes: size of the last image that it published; 0 while nobody subscribes.
-    """
-
-    def __init__(self, topic: str) -> None:
-        self._lost_images = LostImages(topic)
-        self._received_bytes = 0
-        self.sent_bytes = 0
-
-    def add(self, msg: Image) -> None:
-        """Add an image that has arrived."""
-        self._lost_images.add(msg.header.stamp.sec * NS + msg.header.stamp.nanosec)
-        self._received_bytes = len(msg.data)
-
-    def conditions(self) -> list[Condition]:
-        """Report missing shared memory and lost images."""
+        """Report missing shared memory and a significant loss of images."""
         memory = read_shared_memory(get_rmw_implementation_identifier())
-        return [
-            *shared_memory_conditions(memory, self.sent_bytes, self._received_bytes),
-            *self._lost_images.conditions(),
-        ]
+        conditions = shared_memory_conditions(memory, self.sent_bytes, self._received_bytes)
+        if self._clock() - self._last_arrival > MAX_GAP:
+            self._stamps_ns.clear()  # no more images come
+        loss = self.estimate_loss()
+        if loss > TOLERATED_LOSS:
+            message = (
+                f'about {100 * loss:.0f} % of the images on {self._topic} do not arrive: start '
+                'their publisher with config/fastdds.xml of mnssd_perception and a common '
+                '/dev/shm (--shm-size, --ipc=host), or request reliable QoS'
+            )
+            conditions.append(Condition('lost_images', WARN, message))
+        return conditions

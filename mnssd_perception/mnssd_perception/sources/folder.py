@@ -35,7 +35,7 @@ class FolderSource(FrameSource):
             try:
                 image = decode_stored(read_encoded(path), str(path))
             except ImageFileError as error:
-                self._problem(f'skipping a frame: {error}')
+                self._report(f'skipping a frame: {error}')
                 continue
             yield Frame(image, path.name)
 

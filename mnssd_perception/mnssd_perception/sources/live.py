@@ -1,7 +1,7 @@
 """Live cameras: a device, a network stream or a GStreamer pipeline."""
 
-from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 import os
 from pathlib import Path
 import re
@@ -10,6 +10,7 @@ import stat
 import cv2
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources.source import Frame, FrameSource, ignore, Report
+from mnssd_perception.text import mask_secrets
 
 # Delays before a lost stream is reopened [s]: the first, and the longest.
 FIRST_WAIT = 0.5
@@ -23,23 +24,23 @@ class LiveSource(FrameSource):
     """
     A source that is reopened whenever it is lost.
 
-    :param rate: frames per second to request from the camera; None for its default.
+    :param open_capture: opens the camera or raises SourceError.
     :param retry: whether to open it in the iteration, where a missing camera is retried like a
         lost one; otherwise it must be there now.
     :raises SourceError: without ``retry``, when it cannot be opened.
     """
 
     def __init__(
-        self, uri: str, *, rate: float | None = None, retry: bool = False, report: Report = ignore
+        self,
+        uri: str,
+        open_capture: Callable[[], cv2.VideoCapture],
+        *,
+        retry: bool = False,
+        report: Report = ignore,
     ) -> None:
         super().__init__(uri, rate=None, loop=False, report=report)
-        self._requested_rate = rate
-        self.num_losses = 0
-        self._capture: cv2.VideoCapture | None = None if retry else self._open()
-
-    @abstractmethod
-    def _open(self) -> cv2.VideoCapture:
-        """Open the camera or raise SourceError."""
+        self._open_capture = open_capture
+        self._capture: cv2.VideoCapture | None = None if retry else open_capture()
 
     def _play(self) -> Iterator[Frame]:
         num, wait = 0, 0.0
@@ -54,10 +55,9 @@ class LiveSource(FrameSource):
                     yield Frame(image, str(num))
                     continue
                 self._release()
-                self.num_losses += 1
                 wait = _back_off(wait)
                 self.fault = f"lost '{self.uri}' after {num} frames"
-                self._problem(f'{self.fault}; reopening it in {wait:.1f} s')
+                self._report(f'{self.fault}; reopening it in {wait:.1f} s')
         finally:
             self._release()
 
@@ -68,11 +68,11 @@ class LiveSource(FrameSource):
         if wait:
             self.num_retries += 1
         try:
-            self._capture = self._open()
+            self._capture = self._open_capture()
         except SourceError as error:
             wait = _back_off(wait)
             self.fault = str(error)
-            self._problem(f'{error}; trying again in {wait:.1f} s')
+            self._report(f'{error}; trying again in {wait:.1f} s')
         return wait
 
     def _release(self) -> None:
@@ -81,112 +81,96 @@ class LiveSource(FrameSource):
             self._capture = None
 
 
-class DeviceSource(LiveSource):
+def open_device(
+    device: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    fourcc: str = 'MJPG',
+    rate: float | None = None,
+    retry: bool = False,
+    report: Report = ignore,
+) -> LiveSource:
     """
-    A V4L2 camera.
+    Open a V4L2 camera.
 
     :param device: its path, such as ``/dev/video0``.
     :param size: (width, height) to request; None for the default of the camera.
     :param fourcc: pixel format to request; MJPG reaches the full rate at large sizes over USB.
+    :param rate: frames per second to request; None for the default of the camera.
     """
-
-    def __init__(
-        self,
-        device: Path,
-        *,
-        size: tuple[int, int] | None = None,
-        fourcc: str = 'MJPG',
-        rate: float | None = None,
-        retry: bool = False,
-        report: Report = ignore,
-    ) -> None:
-        if len(fourcc) not in (0, 4):
-            raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")
-        self._device, self._size, self._fourcc = device, size, fourcc
-        super().__init__(str(device), rate=rate, retry=retry, report=report)
-
-    def _open(self) -> cv2.VideoCapture:
-        _check_device(self._device)
-        capture = cv2.VideoCapture(str(self._device), cv2.CAP_V4L2)
-        if not capture.isOpened():
-            raise SourceError(
-                f"cannot open camera '{self._device}': it is busy or cannot capture; "
-                f'list the processes that use it: fuser -v {self._device}'
-            )
-        # The order matters: the format determines the available sizes and rates.
-        if self._fourcc:
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*self._fourcc))
-        if self._size:
-            capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[0])
-            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
-        if self._requested_rate:
-            capture.set(cv2.CAP_PROP_FPS, self._requested_rate)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a frame is fresh when it is read
-        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if self._size and self._size != (width, height):
-            self._problem(
-                f"camera '{self._device}' gives {width}x{height} instead of "
-                f'{self._size[0]}x{self._size[1]}'
-            )
-        return capture
+    if len(fourcc) not in (0, 4):
+        raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")
+    open_capture = partial(_capture_device, device, size, fourcc, rate, report)
+    return LiveSource(str(device), open_capture, retry=retry, report=report)
 
 
-class StreamSource(LiveSource):
-    """
-    A network camera: RTSP, HTTP and whatever else FFmpeg opens.
-
-    :param uri: its address; messages never show a password in it.
-    """
-
-    def __init__(self, uri: str, *, retry: bool = False, report: Report = ignore) -> None:
-        self._address = uri
-        super().__init__(uri, retry=retry, report=report)
-
-    def _open(self) -> cv2.VideoCapture:
-        # Only OpenCV's FFmpeg backend has a timeout.
-        timeouts = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
-        ]  # fmt: skip
-        capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, timeouts)
-        if not capture.isOpened():
-            raise SourceError(
-                f"cannot open stream '{self.uri}' within {NETWORK_TIMEOUT_MS / 1000:.0f} s: check "
-                'address, user and password, and that the camera is on'
-            )
-        return capture
+def open_stream(uri: str, *, retry: bool = False, report: Report = ignore) -> LiveSource:
+    """Open a network camera: RTSP, HTTP and whatever else FFmpeg opens."""
+    return LiveSource(uri, partial(_capture_stream, uri), retry=retry, report=report)
 
 
-class PipelineSource(LiveSource):
-    """
-    A GStreamer pipeline.
+def open_pipeline(pipeline: str, *, retry: bool = False, report: Report = ignore) -> LiveSource:
+    """Open a GStreamer pipeline, to which ``appsink`` is appended where it lacks one."""
+    if not re.search(r'GStreamer:\s*YES', cv2.getBuildInformation()):
+        raise SourceError(
+            "source 'gst:' needs an OpenCV with GStreamer, and this one was built without "
+            '(wheels from PyPI are); install the system package python3-opencv, or name a '
+            'camera such as /dev/video0 or rtsp://'
+        )
+    if 'appsink' not in pipeline:
+        # Convert to what OpenCV reads, and keep only the newest frame.
+        pipeline += ' ! videoconvert ! video/x-raw,format=BGR'
+        pipeline += ' ! appsink drop=true max-buffers=1 sync=false'
+    open_capture = partial(_capture_pipeline, pipeline)
+    return LiveSource(f'gst:{pipeline}', open_capture, retry=retry, report=report)
 
-    :param pipeline: as for ``gst-launch-1.0``; ``appsink`` is appended where it lacks one.
-    :raises SourceError: also when OpenCV lacks GStreamer.
-    """
 
-    def __init__(self, pipeline: str, *, retry: bool = False, report: Report = ignore) -> None:
-        if not re.search(r'GStreamer:\s*YES', cv2.getBuildInformation()):
-            raise SourceError(
-                "source 'gst:' needs an OpenCV with GStreamer, and this one was built without "
-                '(wheels from PyPI are); install the system package python3-opencv, or name a '
-                'camera such as /dev/video0 or rtsp://'
-            )
-        if 'appsink' not in pipeline:
-            # Convert to what OpenCV reads, and keep only the newest frame.
-            pipeline += ' ! videoconvert ! video/x-raw,format=BGR'
-            pipeline += ' ! appsink drop=true max-buffers=1 sync=false'
-        self._pipeline = pipeline
-        super().__init__(f'gst:{pipeline}', retry=retry, report=report)
+def _capture_device(
+    device: Path, size: tuple[int, int] | None, fourcc: str, rate: float | None, report: Report
+) -> cv2.VideoCapture:
+    _check_device(device)
+    capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
+    if not capture.isOpened():
+        raise SourceError(
+            f"cannot open camera '{device}': it is busy or cannot capture; "
+            f'list the processes that use it: fuser -v {device}'
+        )
+    # The order matters: the format determines the available sizes and rates.
+    if fourcc:
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*fourcc))
+    if size:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+    if rate:
+        capture.set(cv2.CAP_PROP_FPS, rate)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a frame is fresh when it is read
+    width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+    height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    if size and size != (width, height):
+        report(f"camera '{device}' gives {width}x{height} instead of {size[0]}x{size[1]}")
+    return capture
 
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(self._pipeline, cv2.CAP_GSTREAMER)
-        if not capture.isOpened():
-            raise SourceError(
-                f"cannot start pipeline '{self._pipeline}'; test it with gst-launch-1.0 -v"
-            )
-        return capture
+
+def _capture_stream(uri: str) -> cv2.VideoCapture:
+    # Only OpenCV's FFmpeg backend has a timeout.
+    timeouts = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
+    ]  # fmt: skip
+    capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, timeouts)
+    if not capture.isOpened():
+        raise SourceError(
+            f"cannot open stream '{mask_secrets(uri)}' within {NETWORK_TIMEOUT_MS / 1000:.0f} s: "
+            'check address, user and password, and that the camera is on'
+        )
+    return capture
+
+
+def _capture_pipeline(pipeline: str) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+    if not capture.isOpened():
+        raise SourceError(f"cannot start pipeline '{pipeline}'; test it with gst-launch-1.0 -v")
+    return capture
 
 
 def _back_off(wait: float) -> float:

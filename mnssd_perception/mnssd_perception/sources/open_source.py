@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from mnssd_perception.errors import SourceError
 from mnssd_perception.image_file import IMAGE_SUFFIXES
 from mnssd_perception.sources.folder import FolderSource
-from mnssd_perception.sources.live import DeviceSource, PipelineSource, StreamSource
+from mnssd_perception.sources.live import open_device, open_pipeline, open_stream
 from mnssd_perception.sources.source import FrameSource, ignore, Report
 from mnssd_perception.sources.synthetic import SyntheticOptions, SyntheticSource
 from mnssd_perception.sources.video import VIDEO_SUFFIXES, VideoSource
@@ -53,12 +53,12 @@ def open_source(
         options = SyntheticOptions.parse(target)
         return SyntheticSource(options, rate=rate, loop=loop, report=report)
     if scheme == 'gst':
-        return PipelineSource(target, retry=retry, report=report)
+        return open_pipeline(target, retry=retry, report=report)
     if scheme == 'stream':
-        return StreamSource(uri, retry=retry, report=report)
+        return open_stream(uri, retry=retry, report=report)
     if scheme == 'device':
         path = Path(f'/dev/video{target}' if target.isdecimal() else target)
-        return DeviceSource(path, size=size, fourcc=fourcc, rate=rate, retry=retry, report=report)
+        return open_device(path, size=size, fourcc=fourcc, rate=rate, retry=retry, report=report)
     if scheme == 'unsupported':
         raise SourceError(f"unsupported source '{uri}'; {SUPPORTED}")
     if not uri:

@@ -53,7 +53,6 @@ class FrameSource(ABC):
         self._report = report
         self._closing = Event()
         self.num_frames = 0
-        self.num_problems = 0
         self.fault = ''
         self.num_retries = 0
 
@@ -79,18 +78,6 @@ class FrameSource(ABC):
         """End the iteration, also from another thread; closing twice is harmless."""
         self._closing.set()
 
-    def __enter__(self) -> 'FrameSource':
-        """Return the source."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the source."""
-        self.close()
-
     @abstractmethod
     def _play(self) -> Iterator[Frame]:
         """Yield the frames of one pass."""
-
-    def _problem(self, message: str) -> None:
-        self.num_problems += 1
-        self._report(message)

@@ -46,7 +46,7 @@ class VideoSource(FrameSource):
             capture.release()
         # The frame count of a container is approximate, so only a clear gap is reported.
         if num < 0.9 * self._num_expected:
-            self._problem(
+            self._report(
                 f"video '{self._path}' is truncated: expected {self._num_expected} frames, "
                 f'got {num}'
             )

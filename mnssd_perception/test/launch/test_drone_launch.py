@@ -1,9 +1,10 @@
 """Tests of the launch file, where launch is installed."""
-# ruff: noqa: E402 (launch is imported where it is known to be there)
+# ruff: noqa: E402 (launch is imported only where it is installed)
 
 import importlib.util
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ pytest.importorskip('launch_ros')
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
+from mnssd_perception.ros.spin import CANNOT_START
 
 pytestmark = [pytest.mark.ros, pytest.mark.ros_launch]
 
@@ -21,19 +23,19 @@ FILE = Path(__file__).parents[2] / 'launch' / 'drone.launch.py'
 
 @pytest.fixture
 def share(monkeypatch):
-    """Take the files of the sources for those that are installed."""
+    """Use the files of the sources."""
     spec = importlib.util.spec_from_file_location('drone_launch', FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, 'get_package_share_directory', lambda name: str(FILE.parents[1]))
     for name in module.PROFILES:
-        monkeypatch.setenv(name, '')  # what launch sets is taken back after the test
+        monkeypatch.setenv(name, '')  # what launch sets is restored after the test
     return module
 
 
 @pytest.fixture
 def start(share):
-    """Resolve the launch file with some arguments to the nodes that it starts."""
+    """Return the nodes that the launch file starts with some arguments."""
 
     def start(**arguments):
         context = launch.LaunchContext()
@@ -58,7 +60,7 @@ def parameters(context, node):
     }
 
 
-def test_without_arguments_there_is_a_detector(start):
+def test_without_arguments_the_detector_is_started(start):
     context, nodes = start()
     assert set(nodes) == {'detector_node'}
     assert parameters(context, nodes['detector_node']) == {}
@@ -79,7 +81,7 @@ def test_every_argument_is_described(share):
 
 @pytest.mark.parametrize('camera', ['0', '/dev/video0', 'synthetic:', 'true', 'rtsp://u:p@host/1'])
 @pytest.mark.parametrize('composed', ['true', 'false'])
-def test_a_camera_is_a_word_whatever_it_looks_like(start, camera, composed):
+def test_camera_is_a_string_whatever_it_looks_like(start, camera, composed):
     context, nodes = start(camera=camera, composed=composed)
     alone = composed == 'true'
     name = 'drone_node' if alone else 'camera_node'
@@ -109,12 +111,29 @@ def test_arguments_become_parameters(start):
     }
 
 
+def ends_launch(node, returncode):
+    """Tell whether an exit code of a node ends the launch, instead of restarting the node."""
+    event = SimpleNamespace(process_name='node', returncode=returncode)
+    try:
+        return node._ExecuteLocal__on_exit(event, launch.LaunchContext()) is not None
+    except RuntimeError:
+        return True
+
+
 def respawned(nodes):
-    """List the nodes that are started again, and check that the others end the launch."""
-    respawned = {name for name, node in nodes.items() if node._ExecuteLocal__respawn}
+    """List the nodes that are restarted."""
+    names = {name for name, node in nodes.items() if is_true(node._ExecuteLocal__respawn)}
     for name, node in nodes.items():
-        assert (node._ExecuteLocal__on_exit is None) == (name in respawned)
-    return respawned
+        for returncode in (0, 1, -9):
+            assert ends_launch(node, returncode) == (name not in names)
+        # It would fail in the same way for ever.
+        assert ends_launch(node, CANNOT_START)
+    return names
+
+
+def is_true(respawn):
+    """Read the setting, which later versions of launch keep as substitutions."""
+    return respawn if isinstance(respawn, bool) else respawn[0].text == 'true'
 
 
 @pytest.mark.parametrize(
@@ -132,7 +151,7 @@ def respawned(nodes):
     ],
     ids=str,
 )
-def test_respawn(start, arguments, expected):
+def test_respawn_argument_selects_the_restarted_nodes(start, arguments, expected):
     _, nodes = start(**arguments)
     assert respawned(nodes) == expected
 
@@ -140,25 +159,25 @@ def test_respawn(start, arguments, expected):
 @pytest.mark.parametrize(
     'arguments', [{'rate': 'fast'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}], ids=str
 )
-def test_wrong_arguments_are_named(start, arguments):
+def test_invalid_arguments_are_named(start, arguments):
     with pytest.raises(RuntimeError, match=next(iter(arguments))):
         start(**arguments)
 
 
-def test_rviz_on_demand(start):
+def test_rviz_is_optional(start):
     _, nodes = start(rviz='true')
     assert set(nodes) == {'detector_node', 'rviz2'}
 
 
 @pytest.mark.parametrize('arguments', [{}, {'dds_profile': 'fastdds_4k'}], ids=str)
-def test_the_transport_profile_is_set(share, start, arguments):
+def test_fast_dds_profile_is_set(share, start, arguments):
     start(**arguments)
     profile = FILE.parents[1] / 'config' / f'{arguments.get("dds_profile", "fastdds")}.xml'
     assert profile.is_file()
     assert {os.environ[name] for name in share.PROFILES} == {str(profile)}
 
 
-def test_the_transport_profile_of_the_user_stays(share, start, monkeypatch):
+def test_fast_dds_profile_of_the_user_is_kept(share, start, monkeypatch):
     first, *others = share.PROFILES
     monkeypatch.setenv(first, '/mine.xml')
     start()

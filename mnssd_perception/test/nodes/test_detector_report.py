@@ -11,12 +11,13 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.nodes import detector_stats
 from mnssd_perception.nodes.detector_report import (
+    complete_status,
     detector_conditions,
     determine_state,
     make_report,
-    make_status,
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats, FailedFrames
 from mnssd_perception.ros.diagnostics import ERROR, STALE, WARN
@@ -30,9 +31,8 @@ ENGINE = EngineInfo('paper', '1', 'fp32', 'desk')
 
 def test_statistics_without_frames_are_zero():
     snapshot = DetectorStats().snapshot()
-    assert (snapshot.received, snapshot.processed, snapshot.failed) == (0, 0, 0)
-    assert snapshot.rate == snapshot.latency_p50 == snapshot.convert == 0.0
-    assert snapshot.stages.total == snapshot.frame_age == 0.0
+    assert snapshot.status == DetectorStatus()
+    assert snapshot.frame_age == 0.0
     assert snapshot.silence == float('inf')
     assert (snapshot.failures, snapshot.last_error) == ({}, '')
     assert determine_state(snapshot, None, 1.0, is_active=True) == 'waiting'
@@ -49,15 +49,18 @@ def test_counts_accumulate_and_rates_are_per_period():
     stats.fail('image', 'first')
     stats.fail('image', 'second')
     first, second = stats.snapshot(), stats.snapshot()
-    assert first.received == first.processed + first.busy + first.stale + first.failed == 7
+    before, after = first.status, second.status
+    assert (before.frames_received, before.frames_processed) == (7, 2)
+    assert (before.frames_dropped_busy, before.frames_dropped_stale) == (2, 1)
+    assert before.frames_failed == 2
     assert first.new_stale == 1
-    assert first.latency_p50 == first.latency_p95 == 0.05
-    assert first.stages.total == pytest.approx(TIMINGS.total)
-    assert first.convert == pytest.approx(0.004)
-    assert first.rate > 0
-    assert (second.received, second.failed) == (7, 2)
-    assert (second.new_stale, second.rate) == (0, 0.0)
-    assert second.stages.total == second.convert == 0.0
+    assert before.latency_p50_ms == before.latency_p95_ms == 50.0
+    times = before.convert_ms, before.resize_ms, before.infer_ms, before.postprocess_ms
+    assert times == pytest.approx((4.0, 1.0, 20.0, 3.0))
+    assert before.rate_hz > 0
+    assert (after.frames_received, after.frames_failed) == (7, 2)
+    assert (second.new_stale, after.rate_hz) == (0, 0.0)
+    assert after.convert_ms == after.infer_ms == 0.0
 
 
 def test_overlay_failure_loses_no_frame_and_lasts_until_another_succeeds():
@@ -67,7 +70,7 @@ def test_overlay_failure_loses_no_frame_and_lasts_until_another_succeeds():
     for _ in range(2):
         snapshot = stats.snapshot()
         assert snapshot.failures == {'overlay': FailedFrames(2, 'second')}
-        assert (snapshot.processed, snapshot.failed) == (2, 0)
+        assert (snapshot.status.frames_processed, snapshot.status.frames_failed) == (2, 0)
     stats.process(TIMINGS, 0.004, None)
     assert stats.snapshot().failures['overlay'].has_passed
     assert stats.snapshot().failures == {}
@@ -123,7 +126,8 @@ def test_counts_are_thread_safe():
         thread.start()
     for thread in threads:
         thread.join()
-    assert stats.snapshot().received == stats.snapshot().busy == 2000
+    status = stats.snapshot().status
+    assert status.frames_received == status.frames_dropped_busy == 2000
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def report():
     def make(*, failure=None, transition_error=None, is_active=True, **changes):
         snapshot = replace(running, **changes)
         state = determine_state(snapshot, failure, 1.0, is_active=is_active)
-        status = make_status(snapshot, state, Header(), ENGINE, bundle, failure)
+        status = complete_status(snapshot, state, Header(), ENGINE, bundle, failure)
         conditions = detector_conditions(state, snapshot, '/image', failure, transition_error)
         made = make_report(status, conditions)
         assert made.values['state'] == state
@@ -157,7 +161,7 @@ NO_MEMORY = FailedFrames(4, 'not enough memory')
     ('changes', 'state', 'conditions'),
     [
         ({}, 'running', []),
-        ({'received': 0}, 'waiting', [(STALE, 'no image yet on /image')]),
+        ({'status': DetectorStatus()}, 'waiting', [(STALE, 'no image yet on /image')]),
         ({'silence': 7.0}, 'stalled', [(STALE, 'the last came 7 s ago')]),
         ({'frame_age': 0.9}, 'running', []),
         ({'frame_age': 5.0}, 'hung', [(ERROR, 'one frame has taken 5 s so far')]),
@@ -215,7 +219,7 @@ def test_state_and_conditions_of_each_problem(report, changes, state, conditions
 
 def test_status_before_configuring_and_after_a_failure():
     snapshot = DetectorStats().snapshot()
-    status = make_status(snapshot, 'failed', Header(), failure=ValueError('a\nb' * 1000))
+    status = complete_status(snapshot, 'failed', Header(), failure=ValueError('a\nb' * 1000))
     assert (status.engine, status.bundle, status.state) == ('', '', 'failed')
     assert status.last_error.startswith('ValueError: a')
     assert status.last_error.isprintable()

@@ -10,7 +10,7 @@ import pytest
 
 
 def colour(index: int, size_wh: tuple[int, int] = (64, 48)) -> np.ndarray:
-    """Make an image whose grey tells its number in steps of 2."""
+    """Make an image whose grey value is twice its number."""
     return np.full((size_wh[1], size_wh[0], 3), 2 * index, np.uint8)
 
 
@@ -30,20 +30,20 @@ def captions(num: int, monkeypatch: pytest.MonkeyPatch, path: Path) -> list[int]
     return shown
 
 
-def test_no_frame_is_no_file(tmp_path: Path) -> None:
+def test_without_frames_nothing_is_written(tmp_path: Path) -> None:
     ContactSheet().write(tmp_path / 'sheet.jpg')
     assert not (tmp_path / 'sheet.jpg').exists()
 
 
 @pytest.mark.parametrize('num', [1, 2, 11, 12])
-def test_a_short_clip_is_shown_whole(
+def test_short_clip_is_shown_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num: int
 ) -> None:
     assert captions(num, monkeypatch, tmp_path / 'sheet.jpg') == list(range(num))
 
 
 @pytest.mark.parametrize('num', [13, 23, 24, 25, 61, 100, 1000])
-def test_frames_of_a_long_clip_are_spread_evenly(
+def test_long_clip_is_sampled_evenly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num: int
 ) -> None:
     shown = captions(num, monkeypatch, tmp_path / 'sheet.jpg')
@@ -55,7 +55,7 @@ def test_frames_of_a_long_clip_are_spread_evenly(
     assert steps.max() <= 2 * steps.min()
 
 
-def test_memory_does_not_grow_with_the_clip() -> None:
+def test_memory_is_bounded() -> None:
     sheet = ContactSheet(4)
     most = 0
     for index in range(2000):
@@ -65,7 +65,7 @@ def test_memory_does_not_grow_with_the_clip() -> None:
 
 
 @pytest.mark.parametrize('size_wh', [(640, 512), (1280, 720), (32, 24), (48, 640), (1, 1)])
-def test_the_sheet_is_an_image_of_whole_tiles(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+def test_sheet_has_three_columns_of_tiles(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     sheet = ContactSheet()
     for index in range(5):
         sheet.add(colour(100, size_wh), f'frame {index}')
@@ -76,7 +76,7 @@ def test_the_sheet_is_an_image_of_whole_tiles(tmp_path: Path, size_wh: tuple[int
     assert abs(int(image[contact_sheet.GAP + 4, contact_sheet.GAP + 4, 0]) - 200) < 8
 
 
-def test_sizes_may_differ(tmp_path: Path) -> None:
+def test_frames_of_different_sizes_are_accepted(tmp_path: Path) -> None:
     sheet = ContactSheet()
     for size_wh in ((64, 48), (48, 64), (64, 48)):
         sheet.add(colour(50, size_wh), '')
@@ -85,7 +85,7 @@ def test_sizes_may_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('size_wh', [(2, 3000), (3000, 2), (1, 32766), (9000, 7000)])
-def test_tiles_of_extreme_images_stay_small(size_wh: tuple[int, int]) -> None:
+def test_tiles_of_extreme_images_are_bounded(size_wh: tuple[int, int]) -> None:
     sheet = ContactSheet()
     sheet.add(colour(50, size_wh), '')
     [(tile, _)] = sheet._tiles
@@ -94,7 +94,7 @@ def test_tiles_of_extreme_images_stay_small(size_wh: tuple[int, int]) -> None:
     assert (tile == 100).all()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_path_that_is_not_writable_is_named(tmp_path: Path) -> None:
     sheet = ContactSheet()
     sheet.add(colour(1), '')
     with pytest.raises(RecordingError, match=r'sheet\.jpg'):

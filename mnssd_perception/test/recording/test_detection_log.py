@@ -26,7 +26,7 @@ def frame_result(labels: list[int], names: dict[int, str] | None = None) -> Fram
     )
 
 
-def test_an_empty_frame_is_a_line(tmp_path: Path) -> None:
+def test_frame_without_detections_is_a_line(tmp_path: Path) -> None:
     with closing(DetectionLog(tmp_path / 'log.jsonl')) as log:
         log.add(frame_result([]))
     line = json.loads((tmp_path / 'log.jsonl').read_text())
@@ -38,7 +38,7 @@ def test_an_empty_frame_is_a_line(tmp_path: Path) -> None:
     }
 
 
-def test_each_detection_is_written(tmp_path: Path) -> None:
+def test_detections_are_written_with_class_names(tmp_path: Path) -> None:
     with closing(DetectionLog(tmp_path / 'log.jsonl')) as log:
         log.add(frame_result([1, 9]))
     known, unknown = json.loads((tmp_path / 'log.jsonl').read_text())['detections']
@@ -51,7 +51,7 @@ def test_each_detection_is_written(tmp_path: Path) -> None:
     assert (unknown['class_id'], unknown['class_name']) == ('9', '9')
 
 
-def test_lines_can_be_read_while_it_writes(tmp_path: Path) -> None:
+def test_lines_can_be_read_immediately(tmp_path: Path) -> None:
     log = DetectionLog(tmp_path / 'log.jsonl')
     for num in (1, 2, 3):
         log.add(frame_result([0]))
@@ -60,20 +60,20 @@ def test_lines_can_be_read_while_it_writes(tmp_path: Path) -> None:
     log.close()
 
 
-def test_names_in_any_script_are_kept(tmp_path: Path) -> None:
+def test_unicode_names_are_kept(tmp_path: Path) -> None:
     with closing(DetectionLog(tmp_path / 'log.jsonl')) as log:
         log.add(frame_result([0], {0: 'Fußgänger\n行人'}))
     lines = (tmp_path / 'log.jsonl').read_text(encoding='utf-8').splitlines()
     assert json.loads(lines[0])['detections'][0]['class_name'] == 'Fußgänger\n行人'
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_path_that_is_not_writable_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r'log\.jsonl'):
         DetectionLog(tmp_path / 'missing' / 'log.jsonl')
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
-def test_a_full_disk_is_an_error() -> None:
+def test_full_disk_is_an_error() -> None:
     log = DetectionLog(Path('/dev/full'))
     with pytest.raises(RecordingError, match='No space left'):
         log.add(frame_result([0]))
@@ -83,7 +83,7 @@ def test_a_full_disk_is_an_error() -> None:
     log.close()
 
 
-def test_a_long_frame_id_does_not_fill_the_disk(tmp_path: Path) -> None:
+def test_long_frame_id_is_truncated(tmp_path: Path) -> None:
     with closing(DetectionLog(tmp_path / 'log.jsonl')) as log:
         log.add(replace(frame_result([]), frame_id='c' * 10**6))
     assert (tmp_path / 'log.jsonl').stat().st_size < 1000

@@ -14,7 +14,7 @@ CONTROL = re.compile(r'\x1b\[[0-9;]*[A-Za-z]')
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -29,7 +29,7 @@ def frame_result(index: int, num: int = 2, latency: float | None = 0.02) -> Fram
 
 
 def screen(written: str) -> list[str]:
-    """Replay what was written as a terminal would, and return what stands there."""
+    """Interpret the output as a terminal would, and return its lines."""
     lines: list[str] = []
     row = 0
     for part in re.split(r'(\x1b\[\d+F)', written):
@@ -54,7 +54,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
-def test_a_terminal_shows_only_the_newest_frame(terminal: Terminal) -> None:
+def test_terminal_shows_only_the_newest_frame(terminal: Terminal) -> None:
     shown = Table(terminal)
     for index in range(5):
         shown.show(frame_result(index))
@@ -66,7 +66,7 @@ def test_a_terminal_shows_only_the_newest_frame(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize('nums', [[0], [0, 3], [30, 0], [8, 9], [12, 1, 0, 40]])
-def test_nothing_of_earlier_frames_stays(terminal: Terminal, nums: list[int]) -> None:
+def test_earlier_frames_are_erased(terminal: Terminal, nums: list[int]) -> None:
     shown = Table(terminal)
     for index, num in enumerate(nums):
         shown.show(frame_result(index, num))
@@ -76,7 +76,7 @@ def test_nothing_of_earlier_frames_stays(terminal: Terminal, nums: list[int]) ->
     assert screen(terminal.getvalue())[1:] == screen(fresh.getvalue())[1:]
 
 
-def test_more_detections_than_rows_are_counted(terminal: Terminal) -> None:
+def test_hidden_detections_are_counted(terminal: Terminal) -> None:
     Table(terminal).show(frame_result(0, 11))
     lines = screen(terminal.getvalue())
     assert lines[-1].strip() == f'... and {11 - table.ROWS} more'
@@ -84,7 +84,7 @@ def test_more_detections_than_rows_are_counted(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize('columns', [1, 20, 40, 79])
-def test_no_line_is_wider_than_the_terminal(
+def test_lines_are_truncated_to_the_terminal(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     size = os.terminal_size((columns, 24))
@@ -93,9 +93,7 @@ def test_no_line_is_wider_than_the_terminal(
     assert all(len(line) <= max(4, columns) for line in screen(terminal.getvalue()))
 
 
-def test_a_low_terminal_is_not_scrolled(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_low_terminal_does_not_scroll(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     size = os.terminal_size((80, 5))
     monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda: size)
     shown = Table(terminal)
@@ -104,7 +102,7 @@ def test_a_low_terminal_is_not_scrolled(
     assert len(screen(terminal.getvalue())) == 4
 
 
-def test_no_colour_where_none_is_wanted(
+def test_no_color_variable_disables_colours(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Table(terminal).show(frame_result(0))
@@ -115,7 +113,7 @@ def test_no_colour_where_none_is_wanted(
     assert '\x1b[38;2;' not in plain.getvalue()
 
 
-def test_a_log_gets_plain_lines_and_not_too_many() -> None:
+def test_log_gets_plain_lines_at_a_limited_rate() -> None:
     stream = io.StringIO()
     shown = Table(stream)
     for index in range(11):  # 1 s at 10 Hz
@@ -127,7 +125,7 @@ def test_a_log_gets_plain_lines_and_not_too_many() -> None:
     assert 'latency  20.0 ms' in lines[0]
 
 
-def test_a_dumb_terminal_gets_lines_too(
+def test_dumb_terminal_gets_plain_lines(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('TERM', 'dumb')
@@ -135,7 +133,7 @@ def test_a_dumb_terminal_gets_lines_too(
     assert terminal.getvalue().splitlines()[0].endswith('no detections')
 
 
-def test_latencies_are_summed_up_where_the_clocks_agree() -> None:
+def test_latency_summary_skips_foreign_clocks() -> None:
     shown = Table(io.StringIO())
     shown.show(frame_result(0, latency=None))
     assert 'unknown' in shown.latency_summary()

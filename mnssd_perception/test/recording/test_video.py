@@ -34,7 +34,7 @@ def record(path: Path, stamps: list[float]) -> list[int]:
     return [round((frame.mean() - 20) / 20) for frame in read(path)[1]]
 
 
-def test_nothing_recorded_is_no_file(tmp_path: Path) -> None:
+def test_without_images_nothing_is_written(tmp_path: Path) -> None:
     recorder = VideoRecorder(tmp_path / 'clip.mp4')
     recorder.close()
     assert not recorder.path.exists()
@@ -48,35 +48,35 @@ def test_every_image_is_a_frame(tmp_path: Path, num: int) -> None:
 
 
 @pytest.mark.parametrize('rate', [2.0, 5.0, 12.5, 30.0])
-def test_it_plays_as_fast_as_the_images_were_taken(tmp_path: Path, rate: float) -> None:
+def test_video_has_the_rate_of_capture(tmp_path: Path, rate: float) -> None:
     record(tmp_path / 'clip.mp4', [1000 + index / rate for index in range(8)])
     assert read(tmp_path / 'clip.mp4')[0] == pytest.approx(rate, rel=0.01)
 
 
-def test_an_image_stands_until_the_next_comes(tmp_path: Path) -> None:
+def test_late_image_repeats_the_previous_one(tmp_path: Path) -> None:
     stamps = [0.0, 0.1, 0.2, 0.3, 0.6, 0.7, 0.8]
     assert record(tmp_path / 'clip.mp4', stamps) == [0, 1, 2, 3, 3, 3, 4, 5, 6]
 
 
-def test_a_long_pause_is_cut_short(tmp_path: Path) -> None:
+def test_long_pause_is_shortened(tmp_path: Path) -> None:
     stamps = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 3600.0, 3600.1]
     shown = record(tmp_path / 'clip.mp4', stamps)
     assert shown[-2:] == [6, 7]
     assert len(shown) <= 10 * video.MAX_PAUSE + 10
 
 
-def test_stamps_that_stand_still_or_go_back_lose_nothing(tmp_path: Path) -> None:
+def test_repeated_and_decreasing_stamps_lose_no_image(tmp_path: Path) -> None:
     shown = record(tmp_path / 'clip.mp4', [0.0, 0.0, 0.1, 0.05, 0.2, 0.2, 0.3])
     assert shown == sorted(shown)
     assert set(shown) == set(range(7))
 
 
-def test_a_clock_that_never_moves_gives_a_video(tmp_path: Path) -> None:
+def test_constant_stamps_give_a_video(tmp_path: Path) -> None:
     assert record(tmp_path / 'clip.mp4', [0.0] * 8) == list(range(8))
 
 
 @pytest.mark.parametrize('size_wh', [(65, 49), (33, 48), (1, 1)])
-def test_odd_sides_are_made_even(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+def test_odd_sides_become_even(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     recorder = VideoRecorder(tmp_path / 'clip.mp4')
     for index in range(3):
         recorder.add(grey(128, size_wh), index * NS // 10)
@@ -86,7 +86,7 @@ def test_odd_sides_are_made_even(tmp_path: Path, size_wh: tuple[int, int]) -> No
     assert frames[0].shape[0] % 2 == frames[0].shape[1] % 2 == 0
 
 
-def test_another_size_is_fitted_in_with_borders(tmp_path: Path) -> None:
+def test_image_of_another_size_gets_borders(tmp_path: Path) -> None:
     recorder = VideoRecorder(tmp_path / 'clip.mp4')
     recorder.add(grey(200, (128, 64)), 0)
     recorder.add(grey(200, (64, 64)), NS // 10)
@@ -98,14 +98,14 @@ def test_another_size_is_fitted_in_with_borders(tmp_path: Path) -> None:
     assert second[32, 124, 0] < 24
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_path_that_is_not_writable_is_named(tmp_path: Path) -> None:
     recorder = VideoRecorder(tmp_path / 'missing' / 'clip.mp4')
     recorder.add(grey(1), 0)
     with pytest.raises(RecordingError, match=r'clip\.mp4'):
         recorder.close()
 
 
-def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(folder: Path) -> None:
         raise RecordingError(f"the disk of '{folder}' is full")
 
@@ -117,7 +117,7 @@ def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize('size_wh', [(1, 1), (2, 3000), (3000, 2), (9000, 100), (100, 9000)])
-def test_extreme_images_are_recorded_within_bounds(tmp_path: Path, size_wh) -> None:
+def test_extreme_images_are_bounded(tmp_path: Path, size_wh) -> None:
     recorder = VideoRecorder(tmp_path / 'clip.mp4')
     for stamp in range(3):
         recorder.add(grey(100, size_wh), stamp * NS // 10)

@@ -27,20 +27,20 @@ class Nothing:
 class Values:
     """One parameter of each kind."""
 
-    switch: bool = parameter(False, 'a switch')
-    number: int = parameter(3, 'a number', minimum=1, maximum=9)
-    share: float = parameter(0.5, 'a share', minimum=0.0, maximum=1.0)
-    free: float = parameter(1.0, 'any number')
-    word: str = parameter('red', 'a colour', choices=('red', 'green'))
-    names: tuple[str, ...] = parameter((), 'some names')
-    fixed: str = parameter('rock', 'stays', read_only=True)
+    switch: bool = parameter(False, 'a switch', is_dynamic=True)
+    number: int = parameter(3, 'a number', minimum=1, maximum=9, is_dynamic=True)
+    share: float = parameter(0.5, 'a share', minimum=0.0, maximum=1.0, is_dynamic=True)
+    free: float = parameter(1.0, 'any number', is_dynamic=True)
+    word: str = parameter('red', 'a colour', choices=('red', 'green'), is_dynamic=True)
+    names: tuple[str, ...] = parameter((), 'some names', is_dynamic=True)
+    fixed: str = parameter('rock', 'stays')
 
 
 @dataclass(frozen=True)
 class Named:
     """A list that is not empty unless set."""
 
-    names: tuple[str, ...] = parameter(('x',), 'some names')
+    names: tuple[str, ...] = parameter(('x',), 'some names', is_dynamic=True)
 
 
 @pytest.fixture(scope='module')

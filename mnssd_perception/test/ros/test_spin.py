@@ -162,6 +162,18 @@ sys.exit(run(build))
     assert r'expected a bundle\n[FATAL] \x1b' in errors
 
 
+@pytest.mark.parametrize(
+    'argument', ['--nonsense', '--params-file /nowhere.yaml', '-p a:=[', '-r x'], ids=str
+)
+def test_invalid_ros_argument_is_reported_without_a_traceback_and_code_2(start, argument):
+    child = start(f'sys.exit(run(lambda done: [], {["--ros-args", *argument.split(" ", 1)]}))')
+    code, errors = run_to_end(child)
+    assert code == 2
+    assert '[FATAL]' in errors
+    assert 'Traceback' not in errors
+    assert argument.split()[-1] in errors
+
+
 def test_error_after_the_start_ends_the_process_with_1(start):
     child = start("""
 def build(done):

@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip('rclpy')
 
+from builtin_interfaces.msg import Time
 from mnssd_perception.ros import transport
 from mnssd_perception.ros.diagnostics import WARN
 from mnssd_perception.ros.transport import (
-    LostImages,
     MIN_SAMPLES,
     read_shared_memory,
     remove_dead_segments,
@@ -23,6 +23,7 @@ from mnssd_perception.ros.transport import (
     WINDOW,
 )
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 pytestmark = pytest.mark.ros
 
@@ -157,11 +158,17 @@ def test_other_files_are_kept(shm):
     assert sorted(path.name for path in shm.iterdir()) == sorted(names)
 
 
+def image(stamp_ms, size=0):
+    """Make an image of some bytes."""
+    sec, nanosec = divmod(round(stamp_ms * MS), 10**9)
+    return Image(header=Header(stamp=Time(sec=sec, nanosec=nanosec)), data=bytes(size))
+
+
 def watch(stamps_ms):
-    images = LostImages('/image')
+    monitor = TransportMonitor('/image')
     for stamp in stamps_ms:
-        images.add(round(stamp * MS))
-    return images
+        monitor.add(image(stamp))
+    return monitor
 
 
 def lost_every(step, num=100, period=66.7):
@@ -175,14 +182,14 @@ def test_no_images_are_no_loss():
 
 
 def test_constant_rate_is_no_loss():
-    images = watch(index * 66.7 for index in range(200))
-    assert images.estimate_loss() == 0.0
+    monitor = watch(index * 66.7 for index in range(200))
+    assert monitor.estimate_loss() == 0.0
 
 
 @given(strategies.lists(strategies.floats(-0.15, 0.15), min_size=50, max_size=100))
 def test_jitter_does_not_count_as_loss(jitter):
-    images = watch((index + late) * 66.7 for index, late in enumerate(jitter))
-    assert images.estimate_loss() == 0.0
+    monitor = watch((index + late) * 66.7 for index, late in enumerate(jitter))
+    assert monitor.estimate_loss() == 0.0
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -225,9 +232,9 @@ def test_message_names_topic_loss_and_hint():
 
 
 def test_tolerated_loss_is_not_reported():
-    images = watch(lost_every(11))
-    assert 0 < images.estimate_loss() < transport.TOLERATED_LOSS
-    assert images.conditions() == []
+    monitor = watch(lost_every(11))
+    assert 0 < monitor.estimate_loss() < transport.TOLERATED_LOSS
+    assert monitor.conditions() == []
 
 
 def test_too_few_samples_are_not_significant():
@@ -238,22 +245,22 @@ def test_too_few_samples_are_not_significant():
 
 
 def test_loss_is_cleared_when_images_arrive_again():
-    images = watch(lost_every(3))
-    assert images.conditions()
+    monitor = watch(lost_every(3))
+    assert monitor.conditions()
     for index in range(WINDOW + 1):
-        images.add(round((10_000 + index * 66.7) * MS))
-    assert images.conditions() == []
+        monitor.add(image(10_000 + index * 66.7))
+    assert monitor.conditions() == []
 
 
 def test_loss_is_cleared_when_no_more_images_arrive():
     now = [0.0]
-    images = LostImages('/image', clock=lambda: now[0])
+    monitor = TransportMonitor('/image', clock=lambda: now[0])
     for stamp in lost_every(3):
-        images.add(round(stamp * MS))
+        monitor.add(image(stamp))
     now[0] = transport.MAX_GAP
-    assert images.conditions()
+    assert monitor.conditions()
     now[0] += 0.1
-    assert images.conditions() == []
+    assert monitor.conditions() == []
 
 
 @pytest.mark.parametrize('gap', [-1000, 0, 60_000], ids=['back', 'same', 'pause'])
@@ -269,9 +276,9 @@ def test_monitor_reports_nothing_before_the_first_image(shm):
 
 def test_monitor_reports_missing_shared_memory_for_large_received_images(shm):
     monitor = TransportMonitor('/image')
-    monitor.add(Image(data=bytes(100)))
+    monitor.add(image(0, size=100))
     assert monitor.conditions() == []
-    monitor.add(Image(data=bytes(2**17)))
+    monitor.add(image(100, size=2**17))
     (condition,) = monitor.conditions()
     assert condition.key == 'shared_memory'
 

@@ -1,4 +1,4 @@
-"""Tests of a folder of images as a camera."""
+"""Tests of the folder source."""
 
 import cv2
 from mnssd_perception.errors import SourceError
@@ -13,12 +13,12 @@ def write(path, image=None):
     return path
 
 
-def test_an_empty_folder(tmp_path):
+def test_empty_folder_is_an_error(tmp_path):
     with pytest.raises(SourceError, match='got nothing'):
         FolderSource(tmp_path)
 
 
-def test_a_folder_without_images(tmp_path):
+def test_folder_without_images_is_an_error(tmp_path):
     (tmp_path / 'notes.txt').write_text('hello')
     write(tmp_path / '.hidden.png')
     with pytest.raises(SourceError, match='got 1 other entries'):
@@ -35,7 +35,7 @@ def test_a_folder_without_images(tmp_path):
         ('٣.png',),
     ],
 )
-def test_natural_order(tmp_path, names):
+def test_images_are_played_in_natural_order(tmp_path, names):
     for name in sorted(names):
         (tmp_path / name).write_bytes(cv2.imencode('.png', np.zeros((2, 2, 3), np.uint8))[1])
     source = FolderSource(tmp_path)
@@ -43,28 +43,28 @@ def test_natural_order(tmp_path, names):
     assert [frame.name for frame in source] == list(names)
 
 
-def test_a_single_image_and_its_rate(tmp_path):
+def test_single_image_is_played_at_the_default_rate(tmp_path):
     source = FolderSource(write(tmp_path / 'one.png'))
     assert source.rate == 10.0
     assert [frame.name for frame in source] == ['one.png']
     assert FolderSource(tmp_path, rate=3.0).rate == 3.0
 
 
-def test_what_is_no_image_is_skipped_and_reported(tmp_path):
+def test_unreadable_images_are_skipped_and_reported(tmp_path):
     whole = write(tmp_path / '1.jpg').read_bytes()
     (tmp_path / '2.jpg').write_bytes(b'')
     (tmp_path / '3.jpg').write_bytes(b'no image')
     (tmp_path / '4.jpg').write_bytes(whole[: len(whole) // 10])
     (tmp_path / '5.jpg').mkdir()
     write(tmp_path / '6.jpg')
-    sentences = []
-    source = FolderSource(tmp_path, report=sentences.append)
+    messages = []
+    source = FolderSource(tmp_path, report=messages.append)
     assert [frame.name for frame in source] == ['1.jpg', '6.jpg']
-    assert source.num_problems == len(sentences) == 4
-    assert '2.jpg' in sentences[0]
+    assert len(messages) == 4
+    assert '2.jpg' in messages[0]
 
 
-def test_a_folder_of_garbage_is_an_error_at_the_end(tmp_path):
+def test_folder_without_readable_images_is_an_error_after_one_pass(tmp_path):
     (tmp_path / '1.png').write_bytes(b'garbage')
     with pytest.raises(SourceError, match='no readable frame'):
         list(FolderSource(tmp_path, loop=True))
@@ -76,7 +76,7 @@ def read(path):
     return frame.image
 
 
-def test_colour_grey_and_thermal_images_are_as_a_camera_sends_them(tmp_path):
+def test_colour_grey_and_thermal_images_keep_their_type(tmp_path):
     colour = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
     np.testing.assert_array_equal(read(write(tmp_path / 'a.png', colour)), colour)
     grey = colour[..., 0].copy()
@@ -91,10 +91,10 @@ def test_colour_grey_and_thermal_images_are_as_a_camera_sends_them(tmp_path):
 
 
 def test_floating_point_images_are_refused(tmp_path):
-    sentences = []
+    messages = []
     source = FolderSource(
-        write(tmp_path / 'a.tiff', np.zeros((4, 4), np.float32)), report=sentences.append
+        write(tmp_path / 'a.tiff', np.zeros((4, 4), np.float32)), report=messages.append
     )
     with pytest.raises(SourceError, match='no readable frame'):
         list(source)
-    assert 'float32' in sentences[0]
+    assert 'float32' in messages[0]

@@ -1,4 +1,4 @@
-"""Tests of URIs and what is opened for them."""
+"""Tests of the sources that URIs open."""
 
 import cv2
 from hypothesis import given, settings, strategies
@@ -12,7 +12,7 @@ import pytest
 
 
 @pytest.mark.parametrize('uri', ['', '   ', '\n'])
-def test_nothing(uri):
+def test_empty_uri_is_an_error(uri):
     with pytest.raises(SourceError, match='expected a source, got nothing'):
         open_source(uri)
 
@@ -20,13 +20,13 @@ def test_nothing(uri):
 @pytest.fixture
 def image(tmp_path):
     """Write an image into a folder with a space in its name."""
-    folder = tmp_path / 'my photos'
+    folder = tmp_path / 'my images'
     folder.mkdir()
     cv2.imwrite(str(folder / 'a.png'), np.zeros((2, 2, 3), np.uint8))
     return folder / 'a.png'
 
 
-def test_paths(image):
+def test_paths_open_a_folder_source(image):
     percent = str(image.parent).replace(' ', '%20')
     for uri in (image, image.parent, f'file://{image}', f'file://{percent}', f' {image} '):
         source = open_source(str(uri), rate=4.0, loop=True)
@@ -35,7 +35,7 @@ def test_paths(image):
         assert next(iter(source)).name == 'a.png'
 
 
-def test_synthetic():
+def test_synthetic_uri_opens_a_synthetic_source():
     source = open_source('Synthetic:frames=2,objects=0', rate=7.0)
     assert isinstance(source, SyntheticSource)
     assert source.rate == 7.0
@@ -43,7 +43,7 @@ def test_synthetic():
 
 
 @pytest.mark.parametrize('rate', [0.0, -1.0, 1001.0, float('nan'), float('inf')])
-def test_rates_out_of_range(rate):
+def test_rate_out_of_range_is_an_error(rate):
     with pytest.raises(SourceError, match='rate'):
         open_source('synthetic:', rate=rate)
 
@@ -57,18 +57,18 @@ def test_rates_out_of_range(rate):
     ],
     ids=lambda uri: ascii(uri[:20]),
 )  # fmt: skip
-def test_what_cannot_be_opened(uri):
+def test_invalid_uri_is_a_source_error(uri):
     with pytest.raises(SourceError):
         open_source(uri)
 
 
-def test_an_unknown_kind_of_file(tmp_path):
+def test_unsupported_file_type_is_named(tmp_path):
     (tmp_path / 'notes.txt').write_text('hello')
     with pytest.raises(SourceError, match='notes.txt'):
         open_source(str(tmp_path / 'notes.txt'))
 
 
-def test_a_password_is_not_shown():
+def test_password_is_masked():
     with pytest.raises(SourceError) as caught:
         open_source('gopher://user:secret@camera')
     assert 'secret' not in str(caught.value)
@@ -106,16 +106,16 @@ def test_any_text_is_a_source_or_a_source_error(prefix, text):
         ('gopher://camera', False),
     ],
 )  # fmt: skip
-def test_is_live(uri, expected):
+def test_is_live_for_cameras_and_streams(uri, expected):
     assert is_live(uri) == expected
 
 
 @pytest.mark.parametrize('uri', ['/dev/video987', 'rtsp://localhost:1/'])
-def test_a_live_source_may_come_later(uri):
+def test_missing_live_source_can_be_retried(uri):
     source = open_source(uri, retry=True)
     assert (source.rate, source.num_frames) == (None, 0)
 
 
-def test_a_file_must_be_there():
+def test_missing_file_is_an_error_also_with_retry():
     with pytest.raises(SourceError):
         open_source('/nowhere/at/all', retry=True)

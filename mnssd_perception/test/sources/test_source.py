@@ -1,4 +1,4 @@
-"""Tests of what all sources share."""
+"""Tests of the base class of sources."""
 
 from mnssd_perception.errors import SourceError
 from mnssd_perception.sources import Frame, FrameSource
@@ -12,7 +12,7 @@ class ListSource(FrameSource):
     """Plays a list of passes; each is a list of frame names."""
 
     def __init__(self, *passes, loop=False):
-        super().__init__('list', rate=None, loop=loop, report=lambda sentence: None)
+        super().__init__('list', rate=None, loop=loop, report=lambda message: None)
         self._passes = iter(passes)
 
     def _play(self):
@@ -20,18 +20,18 @@ class ListSource(FrameSource):
             yield Frame(IMAGE, name)
 
 
-def test_an_empty_source_is_an_error():
+def test_empty_source_is_an_error():
     with pytest.raises(SourceError, match='no readable frame'):
         list(ListSource([]))
 
 
-def test_frames_in_order():
+def test_frames_are_played_in_order():
     source = ListSource(['a', 'b'], ['c'])
     assert [frame.name for frame in source] == ['a', 'b']
     assert source.num_frames == 2
 
 
-def test_loops_until_closed():
+def test_loop_repeats_until_closed():
     source = ListSource(*[['a', 'b']] * 3, loop=True)
     names = []
     for frame in source:
@@ -41,21 +41,14 @@ def test_loops_until_closed():
     assert names == ['a', 'b', 'a', 'b', 'a']
 
 
-def test_a_pass_without_frames_ends_a_loop():
+def test_pass_without_frames_is_an_error_in_a_loop():
     source = ListSource(['a'], [], loop=True)
     with pytest.raises(SourceError):
         list(source)
 
 
-def test_a_closed_source_gives_nothing():
+def test_closed_source_yields_nothing():
     source = ListSource(['a'])
     source.close()
     source.close()
     assert list(source) == []
-
-
-def test_with_closes():
-    with ListSource(['a', 'b']) as source:
-        frames = iter(source)
-        assert next(frames).name == 'a'
-    assert next(frames, None) is None

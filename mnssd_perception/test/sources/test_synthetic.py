@@ -12,7 +12,7 @@ def frames(num, **options):
     return list(islice(SyntheticSource(SyntheticOptions(**options)), num))
 
 
-def test_no_objects():
+def test_image_without_objects_is_noise():
     (frame,) = frames(1, objects=0)
     assert frame.image.shape == (512, 640, 3)
     assert len(frame.ground_truth) == 0
@@ -35,7 +35,7 @@ def test_objects_fill_their_boxes_and_stay_inside():
         assert frame.image[outside].max() < 80
 
 
-def test_the_same_seed_gives_the_same_frames():
+def test_same_seed_gives_the_same_frames():
     first, again, other = (frames(3, seed=seed)[-1] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.image, again.image)
     assert (first.image != other.image).any()
@@ -47,18 +47,18 @@ def test_objects_move():
     np.testing.assert_array_equal(first.ground_truth.labels, [0, 1, 0, 1, 0, 1])
 
 
-def test_ends_after_the_frames_asked_for():
+def test_source_ends_after_the_requested_frames():
     source = SyntheticSource(SyntheticOptions(frames=4))
     assert source.rate == 30.0
     assert len(list(source)) == 4
 
 
 @pytest.mark.parametrize('text', ['', ',', ',,'])
-def test_parse_nothing(text):
+def test_empty_text_gives_the_defaults(text):
     assert SyntheticOptions.parse(text) == SyntheticOptions()
 
 
-def test_parse():
+def test_options_are_parsed():
     parsed = SyntheticOptions.parse('width=1280, height = 720,frames=3,objects=0,seed=9')
     assert parsed == SyntheticOptions(1280, 720, 3, 0, 9)
 
@@ -71,6 +71,6 @@ def test_parse():
     ],
     ids=lambda text: text[:12],
 )  # fmt: skip
-def test_parse_refuses(text):
+def test_invalid_options_are_refused(text):
     with pytest.raises(SourceError):
         SyntheticOptions.parse(text)

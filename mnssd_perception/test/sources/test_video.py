@@ -1,4 +1,4 @@
-"""Tests of a video file as a camera."""
+"""Tests of the video source."""
 
 import cv2
 from mnssd_perception.errors import SourceError
@@ -20,7 +20,7 @@ def video(tmp_path):
     return path
 
 
-def test_an_empty_file(tmp_path):
+def test_empty_file_is_an_error(tmp_path):
     path = tmp_path / 'empty.mp4'
     path.touch()
     with pytest.raises(SourceError, match='empty file'):
@@ -28,34 +28,35 @@ def test_an_empty_file(tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'\0', b'garbage' * 1000])
-def test_a_damaged_file(tmp_path, content):
+def test_damaged_file_is_an_error(tmp_path, content):
     path = tmp_path / 'damaged.mp4'
     path.write_bytes(content)
     with pytest.raises(SourceError, match='cannot decode'):
         VideoSource(path)
 
 
-def test_a_file_that_is_gone(tmp_path):
+def test_missing_file_is_an_error(tmp_path):
     with pytest.raises(SourceError, match='no video'):
         VideoSource(tmp_path / 'gone.mp4')
 
 
-def test_plays_the_frames_at_their_rate(video):
-    source = VideoSource(video)
+def test_frames_are_played_at_the_rate_of_the_file(video):
+    messages = []
+    source = VideoSource(video, report=messages.append)
     assert source.rate == pytest.approx(25.0)
     frames = list(source)
     assert [frame.image.shape for frame in frames] == [(16, 32, 3)] * 10
     levels = [frame.image.mean() for frame in frames]
     np.testing.assert_allclose(levels, range(0, 200, 20), atol=5)
     assert frames[2].name == 'clip.avi frame 3'
-    assert source.num_problems == 0
+    assert not messages
 
 
-def test_another_rate(video):
+def test_rate_can_be_overridden(video):
     assert VideoSource(video, rate=5.0).rate == 5.0
 
 
-def test_loops(video):
+def test_loop_starts_over(video):
     source = VideoSource(video, loop=True)
     names = []
     for frame in source:
@@ -65,14 +66,14 @@ def test_loops(video):
     assert names[12] == 'clip.avi frame 3'
 
 
-def test_a_file_that_breaks_off_is_reported(video):
+def test_truncated_file_is_reported(video):
     content = video.read_bytes()
     video.write_bytes(content[: len(content) // 2])
-    sentences = []
+    messages = []
     try:
-        source = VideoSource(video, report=sentences.append)
+        source = VideoSource(video, report=messages.append)
         frames = list(source)
     except SourceError:
         return  # this OpenCV does not open it at all
     assert len(frames) < 10
-    assert not sentences or 'truncated' in sentences[0]
+    assert not messages or 'truncated' in messages[0]
