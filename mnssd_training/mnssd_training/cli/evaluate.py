@@ -10,11 +10,14 @@ from typing import Any
 
 from mnssd_perception.ssd import Detections
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
+from mnssd_training.cli.common import run_verb, write_file
+from mnssd_training.cli.data_arguments import (
+    add_data_arguments,
+    choose_data,
+    DataChoice,
+    read_choice,
+)
 from mnssd_training.cli.subject import open_predictor, Predictor
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_file
-from mnssd_training.config import DataConfig
 from mnssd_training.data import Sample
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.evaluation.history import read_history
@@ -29,9 +32,9 @@ EPILOG = """\
 examples:
   mnssd evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
   mnssd evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
-  mnssd evaluate network.onnx --experiment hit_uav data.root=DATA/hit_uav
+  mnssd evaluate network.onnx hit_uav data.root=DATA/hit_uav
   mnssd evaluate model-2.0.mnssd DATA/cars --compare model-1.0.mnssd --html report.html
-  mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --rename bus=truck --rename kite=
+  mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --class-map bus=truck --class-map kite=
 """
 
 
@@ -46,9 +49,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         'model', help='a checkpoint (.pt, also s3://), an ONNX file or a bundle (.mnssd)'
     )
-    add_data_arguments(parser)
+    add_data_arguments(parser, has_checkpoint=True)
     parser.add_argument('--compare', metavar='MODEL', help='score this one, too, side by side')
-    parser.add_argument('--split', help='list of images (default: that for validation)')
     parser.add_argument('--limit', type=_count, help='score on this many images only')
     parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
     parser.add_argument(
@@ -66,7 +68,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument('--json', metavar='FILE', help='write everything there; - prints it')
     parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with images')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
 
     subject = open_predictor(args.model, args.engine)
     names = subject.spec.class_names
@@ -76,16 +78,16 @@ def _verb(arguments: Sequence[str] | None) -> None:
             f'--compare: expected a model with the classes {", ".join(names)}, '
             f'got {", ".join(other.spec.class_names)}'
         )
-    config = choose_data(args, subject.experiment, names)
-    samples = read_to_score(config, names, args.split)
+    choice = choose_data(args, subject.experiment, names)
+    samples = [sample for own in read_choice(choice, ('val',))[1].values() for sample in own]
     if args.limit and args.limit < len(samples):
         samples = [samples[i * len(samples) // args.limit] for i in range(args.limit)]
     if not samples:
-        raise DatasetError(config.root, 'there is no image to score on')
+        raise DatasetError(choice.config.root, 'there is no image to score on')
     threshold = args.score_threshold or subject.thresholds.score
     evaluated = _evaluate(subject, samples, args, threshold)
     models = [evaluated]
-    facts = _facts(args.model, subject, config, args.split, samples)
+    facts = _facts(args.model, subject, choice, samples)
     report = {'model': facts['model'], 'measured_on': facts, **evaluated[0].report}
     if other:
         models.append(_evaluate(other, samples, args, threshold))
@@ -101,7 +103,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         )
         page = report_page(
             report,
-            f'{_last_part(args.model)} on {_last_part(config.root)}',
+            f'{_last_part(args.model)} on {_last_part(choice.config.root)}',
             facts,
             draw_failures(samples, found, evaluation.failures),
             scenes=draw_scenes(samples, models, scenes),
@@ -128,13 +130,14 @@ def _evaluate(
 
 
 def _facts(
-    model: str, subject: Predictor, config: DataConfig, split: str | None, samples: list[Sample]
+    model: str, subject: Predictor, choice: DataChoice, samples: list[Sample]
 ) -> dict[str, str]:
     """Say what was scored on what."""
     height, width = subject.spec.input_size
     sources = [
-        f'{mask_secrets(source.root)} ({source.format}, {split or source.val_split})'
-        for source in (config, *config.extra_sources)
+        f'{mask_secrets(source.root)} '
+        f'({source.format}, {", ".join(choice.splits) or source.val_split})'
+        for source in choice.sources
     ]
     num_objects = sum(len(sample.boxes) for sample in samples)
     num_regions = sum(len(sample.ignore) for sample in samples)

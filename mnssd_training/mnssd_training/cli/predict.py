@@ -15,9 +15,9 @@ from mnssd_perception.bundle import shipped_bundle_path
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
 from mnssd_perception.ssd import Detections, Thresholds
+from mnssd_training.cli.common import run_verb
 from mnssd_training.cli.shots import open_shots, Shot, Shots
 from mnssd_training.cli.subject import open_predictor, Predictor
-from mnssd_training.cli.verb import run_verb
 from mnssd_training.errors import DatasetError
 import numpy as np
 

@@ -17,8 +17,7 @@ from pathlib import Path
 import re
 
 from mnssd_training.config.data import SourceConfig
-from mnssd_training.config.tree import Node
-from mnssd_training.config.yaml_text import read_yaml
+from mnssd_training.config.yaml_tree import Node, read_yaml
 from mnssd_training.data.reading import (
     AnnotationBuilder,
     DatasetSplit,
