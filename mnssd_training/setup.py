@@ -57,7 +57,7 @@ setup(
             'py.typed',
             'config/components/*/*.yaml',
             'config/experiments/*.yaml',
-            'evaluation/*.jinja',
+            'reporting/templates/*.jinja',
         ]
     },
     data_files=[

@@ -1,17 +1,19 @@
-"""Images to detections: resize, infer, post-process."""
+"""Detect objects in images: resize, infer, post-process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, SettingsError
 from mnssd_perception.ssd import (
     Detections,
+    ModelSpec,
     postprocess,
+    RawHeads,
     resize_frame,
     resize_transform,
+    ResizeTransform,
     Thresholds,
 )
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
@@ -21,13 +23,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class StageTimings:
-    """
-    How long one image took, seconds.
-
-    :ivar resize: frame to network input.
-    :ivar infer: the engine.
-    :ivar postprocess: raw heads to detections.
-    """
+    """How long each stage took for one image, seconds."""
 
     resize: float
     infer: float
@@ -41,31 +37,33 @@ class StageTimings:
 
 class Detector:
     """
-    Finds objects in images with one engine. Not for use by two threads at once.
+    Detects objects in images with one engine. Not for use by two threads at once.
 
-    :param bundle: tells the specification of the network.
-    :param engine: runs it.
-    :param thresholds: which detections to report; None for the thresholds of the bundle.
+    :param thresholds: which detections to report.
     :param class_filter: names of the classes to report; empty for all.
-    :raises SettingsError: if the filter names a class that the model does not know.
+    :raises SettingsError: if the filter names a class that the model does not have.
+    :ivar engine: runs the network.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
         engine: Engine,
-        thresholds: Thresholds | None = None,
+        thresholds: Thresholds = Thresholds(),
         class_filter: Sequence[str] = (),
     ) -> None:
-        self._spec = bundle.manifest.spec
-        self._engine = engine
-        self._buffer = np.empty((*self._spec.input_size, 3), np.uint8)
-        self.configure(thresholds or bundle.manifest.thresholds, class_filter)
+        self.engine = engine
+        self._buffer = np.empty((*self.spec.input_size, 3), np.uint8)
+        self.configure(thresholds, class_filter)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the network takes and returns."""
+        return self.engine.spec
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes in the order of the labels."""
-        return self._spec.class_names
+        return self.spec.class_names
 
     @property
     def thresholds(self) -> Thresholds:
@@ -76,72 +74,91 @@ class Detector:
         """
         Change what is reported, from the next image on; any thread may do so.
 
-        :param thresholds: which detections to report.
         :param class_filter: names of the classes to report; empty for all.
-        :raises SettingsError: if the filter names a class that the model does not know.
+        :raises SettingsError: if the filter names a class that the model does not have.
         """
         # One assignment: an image is never processed with half of a change.
         self._selection = thresholds, find_labels(self.class_names, class_filter)
 
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """
-        Find the objects in an image.
+        Detect the objects in an image.
 
         :param image: ``(H, W, 3)`` uint8 RGB, any size; it is not changed.
         :return: detections in pixels of the image.
         :raises ImageError: if it is not such an array.
         :raises EngineError: if the engine fails.
         """
-        return self.detect_timed(image)[0]
+        return self._detect(image)[0]
 
     def detect_timed(self, image: NDArray[np.uint8]) -> tuple[Detections, StageTimings]:
-        """
-        Find the objects in an image and tell how long each stage took.
+        """Detect the objects in an image, see :meth:`detect`, and time each stage."""
+        return self._detect(image)[:2]
 
-        :param image: ``(H, W, 3)`` uint8 RGB, any size; it is not changed.
-        :return: detections in pixels of the image, and the timings.
-        :raises ImageError: if it is not such an array.
-        :raises EngineError: if the engine fails.
+    def detect_with_heads(self, image: NDArray[np.uint8]) -> tuple[Detections, RawHeads]:
+        """Return the raw heads, too, see :meth:`detect`; they are valid until the next call."""
+        detections, _, heads = self._detect(image)
+        return detections, heads
+
+    def detect_batch(self, images: Iterable[NDArray[np.uint8]]) -> list[Detections]:
         """
-        _check(image)
+        Detect the objects in several images, see :meth:`detect`; the network runs once.
+
+        :param images: they are read one after the other, and not kept.
+        :return: the detections of each image.
+        """
+        thresholds, labels = self._selection
+        transforms, inputs = [], []
+        for image in images:
+            transforms.append(self._transform(image))
+            inputs.append(resize_frame(image, transforms[-1]))
+        heads = self.engine.infer_batch(np.stack(inputs)) if inputs else []
+        return [
+            postprocess(image_heads, self.spec, transform, thresholds, labels)
+            for image_heads, transform in zip(heads, transforms)
+        ]
+
+    def _detect(self, image: NDArray[np.uint8]) -> tuple[Detections, StageTimings, RawHeads]:
         thresholds, labels = self._selection
         started = perf_counter()
-        plan = resize_transform(image.shape[:2], self._spec.input_size, self._spec.resize)
-        resize_frame(image, plan, self._buffer)
+        transform = self._transform(image)
+        resize_frame(image, transform, self._buffer)
         resized = perf_counter()
-        heads = self._engine.infer(self._buffer)
+        heads = self.engine.infer(self._buffer)
         inferred = perf_counter()
-        detections = postprocess(heads, self._spec, plan, thresholds, labels)
+        detections = postprocess(heads, self.spec, transform, thresholds, labels)
         done = perf_counter()
-        return detections, StageTimings(resized - started, inferred - resized, done - inferred)
+        timings = StageTimings(resized - started, inferred - resized, done - inferred)
+        return detections, timings, heads
+
+    def _transform(self, image: NDArray[np.uint8]) -> ResizeTransform:
+        """Check an image and plan how it becomes the network input."""
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+            got = getattr(image, 'dtype', type(image).__name__)
+            raise ImageError(f'expected an array of uint8, got {got}')
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ImageError(f'expected an image of shape (height, width, 3), got {image.shape}')
+        height, width, _ = image.shape
+        if not (1 <= height <= MAX_IMAGE_SIDE and 1 <= width <= MAX_IMAGE_SIDE):
+            raise ImageError(
+                f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {(height, width)}'
+            )
+        return resize_transform((height, width), self.spec.input_size, self.spec.resize)
 
 
 def find_labels(class_names: Sequence[str], class_filter: Sequence[str]) -> tuple[int, ...] | None:
     """
-    Look up the labels of classes.
+    Look up the labels of the classes in a filter.
 
-    :param class_names: of the model, in the order of the labels.
-    :param class_filter: names of the wanted classes.
-    :return: their labels; None where the filter is empty, which stands for all classes.
-    :raises SettingsError: if a name is unknown.
+    :return: None where the filter is empty, which stands for all classes.
+    :raises SettingsError: if a name is not among the class names.
     """
     if isinstance(class_filter, str):  # would be read letter by letter
         raise SettingsError(f'class_filter: expected a sequence of names, got {class_filter!r}')
     unknown = [name for name in class_filter if name not in class_names]
     if unknown:
         raise SettingsError(
-            f'class_filter: {unknown[0]!r} is no class of this model; '
-            f'known are {", ".join(class_names)}'
+            f'class_filter: {unknown[0]!r} is not a class of this model; '
+            f'its classes are {", ".join(class_names)}'
         )
     return tuple(class_names.index(name) for name in class_filter) or None
-
-
-def _check(image: NDArray[np.uint8]) -> None:
-    """Refuse what is not an image."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = getattr(image, 'dtype', type(image).__name__)
-        raise ImageError(f'expected an array of uint8, got {kind}')
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(f'expected an image of shape (height, width, 3), got {image.shape}')
-    if not all(1 <= side <= MAX_IMAGE_SIDE for side in image.shape[:2]):
-        raise ImageError(f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {image.shape[:2]}')

@@ -71,7 +71,7 @@ class EngineUnavailableError(EngineError):
 
     def __init__(self, engine: str, reason: str) -> None:
         super().__init__(f"engine '{engine}' cannot be used here: {reason}")
-        self.engine = engine
+        self.engine, self.reason = engine, reason
 
 
 class SelfTestError(MnssdError):

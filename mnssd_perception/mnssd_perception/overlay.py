@@ -59,7 +59,7 @@ def draw_detections(
     frames = _frames(detections.boxes, line, width, height)
     colours = [class_colour(int(label)) for label in detections.labels]
     for frame, colour in zip(frames[::-1].tolist(), colours[::-1]):
-        _draw_frame(canvas, frame, colour, line)
+        draw_frame(canvas, frame, colour, line)
     taken = np.zeros((0, 4), int)
     for index, (frame, colour) in enumerate(zip(frames, colours)):
         label = int(detections.labels[index])
@@ -81,17 +81,25 @@ def _frames(boxes: NDArray[np.float32], line: int, width: int, height: int) -> N
     return np.clip(pixels, 0, [width, height, width, height]).astype(np.int64)
 
 
-def _draw_frame(
-    canvas: NDArray[np.uint8], frame: list[int], colour: tuple[int, int, int], line: int
+def draw_frame(
+    image: NDArray[np.uint8],
+    frame: list[int],
+    colour: tuple[int, int, int],
+    line_width: int,
+    rim: bool = True,
 ) -> None:
-    """Draw one frame and the dark rim around it."""
+    """
+    Draw a frame, and a dark rim around it, in place.
+
+    :param frame: outer edges of the line, xyxy pixels, end exclusive.
+    :param colour: RGB.
+    """
     left, top, right, bottom = frame
-    for grow, ink, thick in ((1, INK, 1), (0, colour, line)):
-        for inset in range(thick):
-            first = left - grow + inset, top - grow + inset
-            last = right - 1 + grow - inset, bottom - 1 + grow - inset
-            if last[0] >= first[0] and last[1] >= first[1]:
-                cv2.rectangle(canvas, first, last, ink, 1, cv2.LINE_8)
+    lines = [(inset, colour) for inset in range(line_width)]
+    for inset, ink in [(-1, INK), *lines] if rim else lines:
+        first, last = (left + inset, top + inset), (right - 1 - inset, bottom - 1 - inset)
+        if last[0] >= first[0] and last[1] >= first[1]:
+            cv2.rectangle(image, first, last, ink, 1, cv2.LINE_8)
 
 
 def _plates(frame: NDArray[np.int64], text: str, width: int, height: int) -> NDArray[np.int64]:

@@ -169,14 +169,12 @@ def _detect(bundle: Bundle, engine: Engine, frame: GoldenFrame) -> Detections:
             f'expected a golden frame of at most {MAX_GOLDEN_PIXELS} pixels, got {width}x{height}'
         )
     thresholds = replace(bundle.manifest.thresholds, score=frame.score_threshold)
-    return Detector(bundle, engine, thresholds).detect(decode_image(encoded, frame.path))
+    return Detector(engine, thresholds).detect(decode_image(encoded, frame.path))
 
 
 def _failure(bundle: Bundle, engine: Engine, frame: GoldenFrame, reason: str) -> SelfTestError:
     """Word a failed test."""
-    info = engine.info
-    name = f'{info.name} {info.version}, {info.precision}, {info.device}'
-    return SelfTestError(bundle.path, name, frame.path, reason)
+    return SelfTestError(bundle.path, str(engine.info), frame.path, reason)
 
 
 def _identity(bundle: Bundle, engine: Engine) -> dict[str, str]:

@@ -3,18 +3,11 @@
 from dataclasses import replace
 import threading
 
-from mnssd_perception.bundle import (
-    Artefact,
-    file_entries,
-    Manifest,
-    open_bundle,
-    shipped_bundle_path,
-    write_bundle,
-)
+from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, StageTimings
 from mnssd_perception.engines import Engine, EngineInfo, EngineOptions, open_engine
 from mnssd_perception.errors import EngineError, ImageError, SettingsError
-from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest, Thresholds
+from mnssd_perception.ssd import FeatureMap, ModelSpec, Thresholds
 import numpy as np
 import pytest
 
@@ -30,10 +23,6 @@ class BrightnessEngine(Engine):
     def available():
         return None
 
-    @classmethod
-    def open(cls, bundle, options):
-        return cls(bundle.manifest.spec)
-
     def _run(self, image):
         quarters = image.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).reshape(4, 3) / 255
         logits = np.concatenate((np.zeros((4, 1)), 8 * quarters - 4), axis=1)
@@ -44,28 +33,9 @@ class BrightnessEngine(Engine):
 
 
 @pytest.fixture
-def bundle(tmp_path):
-    """Make a bundle with settings of its own."""
-    files = {'network': b''}
-    manifest = Manifest(
-        schema=1,
-        name='quarters',
-        version='1',
-        spec=SPEC,
-        num_priors=4,
-        prior_digest=prior_digest(SPEC),
-        files=file_entries(files),
-        artefacts=(Artefact('network', 'brightness', 'fp32'),),
-        thresholds=Thresholds(0.6, 0.4, 7),
-    )
-    write_bundle(tmp_path / 'quarters.mnssd', manifest, files)
-    return open_bundle(tmp_path / 'quarters.mnssd')
-
-
-@pytest.fixture
-def detector(bundle):
+def detector():
     """Make a detector."""
-    return Detector(bundle, BrightnessEngine(SPEC), Thresholds())
+    return Detector(BrightnessEngine(SPEC), Thresholds())
 
 
 def black(height=100, width=200):
@@ -95,11 +65,10 @@ def test_finds_in_pixels_of_the_image(detector):
     assert (found.boxes.dtype, found.labels.dtype) == (np.float32, np.int64)
 
 
-def test_letterbox(bundle):
+def test_letterbox():
     spec = replace(SPEC, resize='letterbox')
-    boxed = replace(bundle, manifest=replace(bundle.manifest, spec=spec))
     image = np.full((50, 200, 3), (0, 255, 0), np.uint8)  # 4 of 16 rows: rows 6 to 10
-    found = Detector(boxed, BrightnessEngine(spec), Thresholds(0.2)).detect(image)
+    found = Detector(BrightnessEngine(spec), Thresholds(0.2)).detect(image)
     assert set(found.labels.tolist()) == {1}
     # Each quarter sees half of the strip.
     np.testing.assert_allclose(sorted(found.boxes.tolist())[0], [0, 0, 100, 25], atol=1e-3)
@@ -120,6 +89,16 @@ def test_timings(detector):
     assert StageTimings(0.25, 0.5, 1.0).total == 1.75
 
 
+def test_a_batch_gives_what_single_images_do(detector):
+    images = [black(), scene(), np.full((33, 7, 3), (0, 255, 0), np.uint8)]
+    assert detector.detect_batch([]) == []
+    for several, image in zip(detector.detect_batch(iter(images)), images):
+        single, heads = detector.detect_with_heads(image)
+        assert len(heads.logits) == 4
+        for field in ('boxes', 'scores', 'labels'):
+            np.testing.assert_array_equal(getattr(several, field), getattr(single, field))
+
+
 def test_images_of_changing_sizes(detector):
     for size in [(100, 200), (16, 16), (1, 1), (33, 7), (100, 200)]:
         image = np.zeros((*size, 3), np.uint8)
@@ -137,10 +116,9 @@ ODD = [
 
 @pytest.mark.parametrize('size', ODD, ids=str)
 @pytest.mark.parametrize('resize', ['stretch', 'letterbox'])
-def test_odd_sizes(bundle, size, resize):
+def test_odd_sizes(size, resize):
     spec = replace(SPEC, resize=resize)
-    bundle = replace(bundle, manifest=replace(bundle.manifest, spec=spec))
-    detector = Detector(bundle, BrightnessEngine(spec), Thresholds(0.01))
+    detector = Detector(BrightnessEngine(spec), Thresholds(0.01))
     found = detector.detect(np.full((*size, 3), 255, np.uint8))
     assert len(found) > 0
     assert np.isfinite(found.boxes).all()
@@ -209,20 +187,20 @@ def test_what_is_no_photograph_is_refused(detector, image, message):
     assert len(detector.detect(scene())) == 2
 
 
-def test_an_engine_that_fails(bundle):
+def test_an_engine_that_fails():
     class Broken(BrightnessEngine):
         def _run(self, image):
             raise RuntimeError('out of luck')
 
     with pytest.raises(EngineError, match='out of luck'):
-        Detector(bundle, Broken(SPEC)).detect(scene())
+        Detector(Broken(SPEC)).detect(scene())
 
 
-def test_a_closed_engine(bundle):
+def test_a_closed_engine():
     engine = BrightnessEngine(SPEC)
     engine.close()
     with pytest.raises(EngineError, match='is closed'):
-        Detector(bundle, engine).detect(scene())
+        Detector(engine).detect(scene())
 
 
 def test_class_names(detector):
@@ -232,9 +210,8 @@ def test_class_names(detector):
 # Thresholds and class filter.
 
 
-def test_thresholds_of_the_bundle_where_none_are_given(bundle):
-    detector = Detector(bundle, BrightnessEngine(SPEC))
-    assert detector.thresholds == Thresholds(0.6, 0.4, 7)
+def test_default_thresholds_where_none_are_given():
+    assert Detector(BrightnessEngine(SPEC)).thresholds == Thresholds()
 
 
 def test_changes_count_from_the_next_image_on(detector):
@@ -251,14 +228,16 @@ def test_changes_count_from_the_next_image_on(detector):
 
 
 @pytest.mark.parametrize('name', ['Car', 'truck', '', 'car '])
-def test_unknown_classes_are_refused_and_nothing_changes(bundle, detector, name):
+def test_unknown_classes_are_refused_and_nothing_changes(detector, name):
     detector.configure(Thresholds(0.5), ('van',))
-    with pytest.raises(SettingsError, match='is no class of this model; known are car, van, bus'):
+    with pytest.raises(
+        SettingsError, match='is not a class of this model; its classes are car, van, bus'
+    ):
         detector.configure(Thresholds(0.7), ('car', name))
     assert detector.thresholds == Thresholds(0.5)
     assert len(detector.detect(scene())) == 0  # still vans alone
     with pytest.raises(SettingsError, match='class_filter'):
-        Detector(bundle, BrightnessEngine(SPEC), class_filter=(name,))
+        Detector(BrightnessEngine(SPEC), class_filter=(name,))
 
 
 def test_a_string_is_no_class_filter(detector):
@@ -266,14 +245,14 @@ def test_a_string_is_no_class_filter(detector):
         detector.configure(Thresholds(), 'car')
 
 
-def test_thresholds_may_change_while_an_image_is_processed(bundle):
+def test_thresholds_may_change_while_an_image_is_processed():
     # The engine changes them in the middle of the first image, as a parameter callback may.
     class Swapping(BrightnessEngine):
         def _run(self, image):
             detector.configure(Thresholds(), ('bus',))
             return super()._run(image)
 
-    detector = Detector(bundle, Swapping(SPEC), Thresholds(), ('car',))
+    detector = Detector(Swapping(SPEC), Thresholds(), ('car',))
     assert detector.detect(scene()).labels.tolist() == [0]
     assert detector.detect(scene()).labels.tolist() == [2]
 
@@ -306,7 +285,7 @@ def test_shipped_bundle_from_end_to_end():
     pytest.importorskip('onnxruntime')
     bundle = open_bundle(shipped_bundle_path())
     engine = open_engine(bundle, 'auto', EngineOptions(threads=1))
-    detector = Detector(bundle, engine)
+    detector = Detector(engine, bundle.manifest.thresholds)
     for size in [(480, 640), (1, 1), (1, 3000)]:
         found, timings = detector.detect_timed(np.zeros((*size, 3), np.uint8))
         assert found.boxes.shape == (len(found), 4)

@@ -51,10 +51,6 @@ class QuartersEngine(Engine):
     def available():
         return None
 
-    @classmethod
-    def open(cls, bundle, options):
-        return cls()
-
     def _run(self, image):
         self.num_runs += 1
         quarters = image.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).reshape(4, 3) / 255
@@ -99,7 +95,7 @@ def make(tmp_path):
         )
         path = tmp_path / 'quarters.mnssd'
         write_bundle(path, manifest, files)
-        detector = Detector(open_bundle(path), QuartersEngine())
+        detector = Detector(QuartersEngine(), Thresholds(0.4))
         golden = []
         for name, content in images.items():
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]

@@ -1,14 +1,16 @@
-"""What every engine does: validate, run, wrap errors. A subclass does the one foreign thing."""
+"""The interface of inference engines: the base class validates, a subclass runs the network."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from mnssd_perception.bundle import Bundle
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
 from mnssd_perception.ssd import ModelSpec, RawHeads
 from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
+
+Heads = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits and offsets
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class EngineOptions:
     """
     How an engine may use the machine.
 
-    :ivar threads: CPU threads of one inference; 0 for as many as pay on this machine.
+    :ivar threads: CPU threads of one inference, 0 to 256; 0 lets the engine choose.
     :ivar spinning: wait for work in a busy loop: a little faster, and a core burnt between frames.
     """
 
@@ -24,39 +26,38 @@ class EngineOptions:
     spinning: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of threads."""
         if not 0 <= self.threads <= 256:
             raise SettingsError(f'threads: expected 0 to 256, got {self.threads}')
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """
-    What runs the network.
-
-    :ivar name: of the engine.
-    :ivar version: of its runtime.
-    :ivar precision: of the network.
-    :ivar device: that it runs on.
-    """
+    """What runs a network: the engine, the version of its runtime, precision and hardware."""
 
     name: str
     version: str
     precision: str
     device: str
 
+    def __str__(self) -> str:
+        return f'{self.name} {self.version}, {self.precision}, {self.device}'
+
 
 class Engine(ABC):
     """
     Runs one network. Not for use by two threads at once.
 
+    Subclasses in ``ENGINES`` take ``(spec, network, options, precision)``, see
+    :class:`mnssd_perception.engines.onnxruntime_engine.OnnxRuntimeEngine`.
+
+    :ivar spec: what the network takes and returns.
     :ivar info: what runs it.
     """
 
     info: EngineInfo
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._closed = False
 
     @staticmethod
@@ -68,51 +69,71 @@ class Engine(ABC):
         Cheap, and safe on a machine without the runtime or the hardware.
         """
 
-    @classmethod
     @abstractmethod
-    def open(cls, bundle: Bundle, options: EngineOptions) -> 'Engine':
-        """
-        Load the network of a bundle.
+    def _run(self, image: NDArray[np.uint8]) -> Heads:
+        """Run the network on a valid image."""
 
-        :raises EngineError: if the bundle has none for this engine, or it cannot be loaded.
-        """
-
-    @abstractmethod
-    def _run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network on a valid image: logits and offsets."""
+    def _run_batch(self, images: NDArray[np.uint8]) -> Heads:
+        """Run the network on ``(B, H, W, 3)`` valid images; heads with a batch dimension."""
+        heads = [tuple(head.copy() for head in self._run(image)) for image in images]
+        logits, offsets = (np.stack(head) for head in zip(*heads))
+        return logits, offsets
 
     @abstractmethod
     def _close(self) -> None:
-        """Give the resources back."""
+        """Release the resources."""
 
     def infer(self, image: NDArray[np.uint8]) -> RawHeads:
         """
         Run the network on one image.
 
-        :param image: ``(height, width, 3)`` uint8 RGB of the input size; it is not changed.
+        :param image: ``(H, W, 3)`` uint8 RGB of the input size; it is not changed.
         :return: the raw heads; valid until the next call.
         :raises ImageError: if the image has another shape or type.
         :raises EngineError: if the runtime fails, a head holds NaN or an infinity, or the engine
             is closed.
         """
-        shape = (*self._spec.input_size, 3)
-        found = getattr(image, 'shape', None), getattr(image, 'dtype', type(image).__name__)
-        if found != (shape, np.uint8):
+        return RawHeads(*self._infer(image, (), self._run))
+
+    def infer_batch(self, images: NDArray[np.uint8]) -> list[RawHeads]:
+        """
+        Run the network on several images, at once where the engine can.
+
+        :param images: ``(B, H, W, 3)`` uint8 RGB of the input size; they are not changed.
+        :return: the raw heads of each image.
+        :raises ImageError: see :meth:`infer`.
+        :raises EngineError: see :meth:`infer`.
+        """
+        if not len(images):
+            return []
+        heads = self._infer(images, (len(images),), self._run_batch)
+        return [RawHeads(logits, offsets) for logits, offsets in zip(*heads)]
+
+    def _infer(
+        self,
+        images: NDArray[np.uint8],
+        batch: tuple[int, ...],
+        run: Callable[[NDArray[np.uint8]], Heads],
+    ) -> Heads:
+        """Check what goes in, run, and check what comes out."""
+        shape = (*batch, *self.spec.input_size, 3)
+        got = getattr(images, 'shape', None), getattr(images, 'dtype', type(images).__name__)
+        if got != (shape, np.uint8):
             raise ImageError(
                 f'expected a network input of shape {shape} and type uint8, '
-                f'got {found[0]} and {found[1]}'
+                f'got {got[0]} and {got[1]}'
             )
         if self._closed:
             raise EngineError(f"engine '{self.info.name}' is closed")
         try:
-            logits, offsets = self._run(image)
+            logits, offsets = run(images)
         except MnssdError:
             raise
         except Exception as error:  # the runtimes have no common error
             reason = sanitize_text(str(error), 500)
             raise EngineError(f"engine '{self.info.name}' failed: {reason}") from error
         self._check_finite(logits=logits, offsets=offsets)
-        return RawHeads(logits, offsets)
+        return logits, offsets
 
     def _check_finite(self, **heads: NDArray[np.float32]) -> None:
         """
@@ -130,7 +151,7 @@ class Engine(ABC):
                 )
 
     def close(self) -> None:
-        """Give the resources back; more calls do nothing."""
+        """Release the resources; more calls do nothing."""
         if not self._closed:
             self._closed = True
             self._close()

@@ -4,7 +4,6 @@ import os
 import platform
 from typing import Any
 
-from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
 from mnssd_perception.engines.onnx_check import check_onnx, OnnxVersions
 from mnssd_perception.errors import EngineError, EngineUnavailableError
@@ -26,26 +25,29 @@ class OnnxRuntimeEngine(Engine):
 
     The input and both outputs are bound to kept arrays once, so that a frame allocates nothing.
 
-    :param model: a serialised ONNX network that follows the contract.
-    :param spec: what it must take and return.
-    :param precision: for the record.
-    :param options: threads and spinning.
-    :raises EngineError: if the file is no ONNX network, is not whole in itself, is newer than the
-        runtime, or breaks the contract.
+    :param spec: what the network must take and return.
+    :param network: a serialised ONNX network.
+    :param precision: of the network, for the record.
+    :raises EngineError: if it is not an ONNX network, refers to other files, is newer than the
+        runtime, or does not fit the specification.
     """
 
     def __init__(
-        self, model: bytes, spec: ModelSpec, precision: str, options: EngineOptions
+        self,
+        spec: ModelSpec,
+        network: bytes,
+        options: EngineOptions = EngineOptions(),
+        precision: str = 'fp32',
     ) -> None:
         super().__init__(spec)
         if reason := self.available():
             raise EngineUnavailableError(NAME, reason)
-        versions = check_onnx(model)
+        versions = check_onnx(network)
         onnxruntime = _import_runtime()
         self.info = EngineInfo(NAME, onnxruntime.__version__, precision, _device())
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                model, _session_options(onnxruntime, options), providers=['CPUExecutionProvider']
+                network, _session_options(onnxruntime, options), providers=['CPUExecutionProvider']
             )
         except Exception as error:  # ONNX Runtime's errors share no public base
             if 'Unsupported model IR version' in str(error):
@@ -70,15 +72,6 @@ class OnnxRuntimeEngine(Engine):
         except ImportError as error:
             return f'{error}; install it with: pip install onnxruntime'
         return None
-
-    @classmethod
-    def open(cls, bundle: Bundle, options: EngineOptions) -> 'OnnxRuntimeEngine':
-        """Load the ONNX network of a bundle."""
-        artefact = bundle.artefact(NAME)
-        if artefact is None:
-            raise EngineError(f"bundle '{bundle.path}' has no network for engine '{NAME}'")
-        model = bundle.read(artefact.path)
-        return cls(model, bundle.manifest.spec, artefact.precision, options)
 
     def _run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the network in the bound arrays."""

@@ -135,9 +135,7 @@ class DetectorNode(ManagedNode):
         self._overlay = self._create(Image, 'overlay', qos.image_out())
         self._label_info = self._create(LabelInfo, 'label_info', qos.latched())
         self._vision_info = self._create(VisionInfo, 'vision_info', qos.latched())
-        self._detector = Detector(
-            self._bundle, self._engine, thresholds_of(values), values.class_filter
-        )
+        self._detector = Detector(self._engine, thresholds_of(values), values.class_filter)
         self._diagnostics.hardware_id = self._engine.info.device
         self.get_logger().info(f'{self._method()}: {sanitize_text(", ".join(names))}')
 

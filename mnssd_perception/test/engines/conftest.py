@@ -167,6 +167,6 @@ def bundle_of(tmp_path: Path) -> Callable[..., Bundle]:
 def engine() -> Iterator[OnnxRuntimeEngine]:
     """Run the tiny network."""
     pytest.importorskip('onnxruntime')
-    made = OnnxRuntimeEngine(Network().serialise(), SPEC, 'fp32', EngineOptions(threads=1))
+    made = OnnxRuntimeEngine(SPEC, Network().serialise(), EngineOptions(threads=1), 'fp32')
     yield made
     made.close()

@@ -19,10 +19,6 @@ class PlainEngine(Engine):
     def available():
         return None
 
-    @classmethod
-    def open(cls, bundle, options):
-        return cls(bundle.manifest.spec)
-
     def _run(self, image):
         self.num_runs += 1
         if isinstance(self.answer, Exception):
@@ -36,6 +32,17 @@ class PlainEngine(Engine):
 
 
 IMAGE = np.arange(96, dtype=np.uint8).reshape(4, 8, 3)
+
+
+def test_a_batch_is_run_one_image_after_the_other(spec):
+    engine = PlainEngine(spec)
+    assert engine.infer_batch(np.zeros((0, 4, 8, 3), np.uint8)) == []
+    heads = engine.infer_batch(np.stack((IMAGE, IMAGE + 1)))
+    assert engine.num_runs == len(heads) == 2
+    np.testing.assert_array_equal(heads[1].logits, IMAGE.reshape(24, 4) + 1)
+    assert heads[1].offsets.shape == (24, 4)
+    with pytest.raises(ImageError, match='network input of shape'):
+        engine.infer_batch(np.zeros((2, 8, 4, 3), np.uint8))
 
 
 def test_runs(spec):

@@ -77,7 +77,7 @@ def test_views(engine, view):
 
 def test_engines_do_not_share_memory(network, spec):
     one, two = (
-        OnnxRuntimeEngine(network().serialise(), spec, 'fp32', EngineOptions(threads=1))
+        OnnxRuntimeEngine(spec, network().serialise(), EngineOptions(threads=1), 'fp32')
         for _ in range(2)
     )
     first = one.infer(picture(1))
@@ -89,7 +89,7 @@ def test_two_engines_in_two_threads(network, spec):
     wrong = []
 
     def work(offset):
-        engine = OnnxRuntimeEngine(network().serialise(), spec, 'fp32', EngineOptions(threads=1))
+        engine = OnnxRuntimeEngine(spec, network().serialise(), EngineOptions(threads=1), 'fp32')
         for seed in range(offset, offset + 50):
             heads = engine.infer(picture(seed))
             if not np.array_equal(heads.logits, picture(seed).reshape(24, 4)):
@@ -105,7 +105,7 @@ def test_two_engines_in_two_threads(network, spec):
 
 @pytest.mark.parametrize('options', [(0, False), (1, False), (2, True)])
 def test_options(network, spec, options):
-    engine = OnnxRuntimeEngine(network().serialise(), spec, 'int8', EngineOptions(*options))
+    engine = OnnxRuntimeEngine(spec, network().serialise(), EngineOptions(*options), 'int8')
     assert engine.infer(picture()).logits.shape == (24, 4)
     assert engine.info.name == 'onnxruntime'
     assert engine.info.version == onnxruntime.__version__
@@ -160,7 +160,7 @@ def test_networks_that_break_the_contract_are_refused(network, spec, changes, fo
     expected = r"expected a network with \{'image': \(\[4, 8, 3\], 'tensor\(uint8\)'\).*got .*"
     model = network(**changes).serialise()
     with pytest.raises(EngineError, match=expected + found):
-        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+        OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
 
 def test_a_network_of_another_specification_is_refused(network, spec):
@@ -170,13 +170,13 @@ def test_a_network_of_another_specification_is_refused(network, spec):
         replace(spec, feature_maps=spec.feature_maps * 2),
     ):
         with pytest.raises(EngineError, match='expected a network with'):
-            OnnxRuntimeEngine(network().serialise(), other, 'fp32', EngineOptions(threads=1))
+            OnnxRuntimeEngine(other, network().serialise(), EngineOptions(threads=1), 'fp32')
 
 
 @pytest.mark.parametrize('model', [b'', b'\0', b'not ONNX', bytes(range(256)) * 40])
 def test_what_is_no_network_is_refused(spec, model):
     with pytest.raises(EngineError, match=r'not an ONNX network|expected a network'):
-        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+        OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
 
 def test_weights_in_the_working_directory_are_refused(
@@ -190,19 +190,19 @@ def test_weights_in_the_working_directory_are_refused(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     onnxruntime.InferenceSession(model, options)
     with pytest.raises(EngineError, match="'factors' refers to another file"):
-        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+        OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
 
 def test_a_shape_that_is_not_the_true_one_is_refused(network, spec):
     # It is what onnx_check adds up; a runtime that only warns would allocate something else.
     model = network(offsets_shape=(24, 1)).serialise()
     with pytest.raises(EngineError, match='that can be loaded: .*Inferred=4 Declared=1'):
-        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+        OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
 
 def test_a_network_that_is_too_new_names_its_version_and_the_cure(network, spec):
     with pytest.raises(EngineError, match=r'ONNX IR version 99 \(opset 13\).*install a newer'):
-        OnnxRuntimeEngine(network(ir_version=99).serialise(), spec, 'fp32', EngineOptions())
+        OnnxRuntimeEngine(spec, network(ir_version=99).serialise(), EngineOptions(), 'fp32')
 
 
 @pytest.mark.parametrize('is_checked', [True, False])
@@ -218,21 +218,21 @@ def test_the_format_of_onnx_runtime_itself_is_refused(
     if not is_checked:  # as if a file could be read both ways
         monkeypatch.setattr(onnxruntime_engine, 'check_onnx', lambda _: None)
     with pytest.raises(EngineError, match='not an ONNX network'):
-        OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(threads=1))
+        OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
 
 def test_networks_cut_short_are_refused(network, spec):
     model = network().serialise()
     for length in range(0, len(model), 7):
         with pytest.raises(EngineError):
-            OnnxRuntimeEngine(model[:length], spec, 'fp32', EngineOptions(threads=1))
+            OnnxRuntimeEngine(spec, model[:length], EngineOptions(threads=1), 'fp32')
 
 
 def test_without_the_runtime(monkeypatch, network, spec):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     assert 'pip install onnxruntime' in OnnxRuntimeEngine.available()
     with pytest.raises(EngineUnavailableError, match='cannot be used here') as caught:
-        OnnxRuntimeEngine(network().serialise(), spec, 'fp32', EngineOptions())
+        OnnxRuntimeEngine(spec, network().serialise(), EngineOptions(), 'fp32')
     assert caught.value.engine == 'onnxruntime'
 
 
@@ -309,7 +309,7 @@ def test_golden_frames(shipped, shipped_engine):
         encoded = np.frombuffer(shipped.read(frame.path), np.uint8)
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
         thresholds = replace(shipped.manifest.thresholds, score=frame.score_threshold)
-        found = Detector(shipped, shipped_engine, thresholds).detect(image)
+        found = Detector(shipped_engine, thresholds).detect(image)
         for box, score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
             near = (np.abs(found.boxes - box).max(axis=1) < 2.0) & (found.labels == label)
             if score > frame.score_threshold + 0.03:

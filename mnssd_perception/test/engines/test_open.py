@@ -3,7 +3,7 @@
 import sys
 
 from mnssd_perception.bundle import write_bundle
-from mnssd_perception.engines import EngineOptions, ENGINES, open_engine
+from mnssd_perception.engines import EngineOptions, ENGINES, open_engine, open_onnx
 from mnssd_perception.errors import (
     BundleError,
     EngineError,
@@ -48,7 +48,7 @@ def test_a_missing_runtime_is_named(bundle, monkeypatch):
     with pytest.raises(EngineUnavailableError, match='pip install onnxruntime') as caught:
         open_engine(bundle, 'onnxruntime')
     assert caught.value.engine == 'onnxruntime'
-    with pytest.raises(EngineError, match='no engine can run this bundle here; onnxruntime: '):
+    with pytest.raises(EngineError, match='no engine can run this network here; onnxruntime: '):
         open_engine(bundle, 'auto')
 
 
@@ -73,35 +73,25 @@ def test_a_network_that_was_changed_since_is_refused(bundle):
             open_engine(bundle, name, ONE)
 
 
-class Missing:
-    """An engine that is not here."""
-
-    @staticmethod
-    def available():
-        return 'there is no such hardware'
+def unavailable_engine(spec, network, options, precision):
+    raise EngineUnavailableError('missing', 'there is no such hardware')
 
 
-class Failing:
-    """An engine that is here and fails."""
-
-    @staticmethod
-    def available():
-        return None
-
-    @classmethod
-    def open(cls, bundle, options):
-        raise EngineError('broke while loading')
+def failing_engine(spec, network, options, precision):
+    raise EngineError('broke while loading')
 
 
-def test_auto_takes_the_first_that_works(bundle, monkeypatch):
-    for name in list(ENGINES):
-        kind = ENGINES[name]
-        monkeypatch.delitem(ENGINES, name)
-    monkeypatch.setitem(ENGINES, 'missing', Missing)
-    monkeypatch.setitem(ENGINES, 'failing', Failing)
+def test_auto_takes_the_first_that_works(network, spec, monkeypatch):
+    content = network().serialise()
+    engine = ENGINES['onnxruntime']
+    monkeypatch.delitem(ENGINES, 'onnxruntime')
+    monkeypatch.setitem(ENGINES, 'missing', unavailable_engine)
+    monkeypatch.setitem(ENGINES, 'failing', failing_engine)
     with pytest.raises(MnssdError, match=r'missing: there is no such.*failing: broke while'):
-        open_engine(bundle, 'auto', ONE)
+        open_onnx(spec, content)
     with pytest.raises(EngineUnavailableError, match="engine 'missing' cannot be used here"):
-        open_engine(bundle, 'missing', ONE)
-    monkeypatch.setitem(ENGINES, 'onnxruntime', kind)
-    assert open_engine(bundle, 'auto', ONE).info.name == 'onnxruntime'
+        open_onnx(spec, content, 'missing', ONE)
+    monkeypatch.setitem(ENGINES, 'onnxruntime', engine)
+    info = open_onnx(spec, content, 'auto', ONE).info
+    assert (info.name, info.precision) == ('onnxruntime', 'fp32')
+    assert str(info) == f'onnxruntime {info.version}, fp32, {info.device}'

@@ -66,7 +66,7 @@ def bundle() -> Bundle:
 def detector(bundle: Bundle) -> Iterator[Detector]:
     pytest.importorskip('onnxruntime')
     engine = open_engine(bundle, options=EngineOptions(1))
-    yield Detector(bundle, engine)
+    yield Detector(engine, bundle.manifest.thresholds)
     engine.close()
 
 

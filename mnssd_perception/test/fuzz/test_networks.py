@@ -34,7 +34,7 @@ def run(model: bytes) -> Any:
 
     def call() -> Any:
         spec = shipped()[0].manifest.spec
-        engine = OnnxRuntimeEngine(model, spec, 'fp32', EngineOptions(1))
+        engine = OnnxRuntimeEngine(spec, model, EngineOptions(1), 'fp32')
         try:
             return engine.infer(np.zeros((*spec.input_size, 3), np.uint8))
         finally:
@@ -159,9 +159,7 @@ def test_a_tensor_that_is_larger_than_declared_is_refused_before_it_is_made(name
     model = onnx.load_model_from_string(content)
     FORGERIES[name](model)
     with pytest.raises(EngineError, match=r'ShapeInferenceError|shape inference|merge shape info'):
-        OnnxRuntimeEngine(
-            model.SerializeToString(), bundle.manifest.spec, 'fp32', EngineOptions(1)
-        )
+        OnnxRuntimeEngine(bundle.manifest.spec, model.SerializeToString(), EngineOptions(1))
 
 
 HIDDEN = b'\xba\x80\x80\x80\x10'  # the graph to a parser, which reads 32 bits of a field number

@@ -62,7 +62,7 @@ def bundle():
 def photo(bundle, clip):
     """Pick an image with a good and a bad detection: its pixels, and what is found in it."""
     engine = open_engine(bundle)
-    detector = Detector(bundle, engine)
+    detector = Detector(engine, bundle.manifest.thresholds)
     for path in clip:
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         found = detector.detect(image)

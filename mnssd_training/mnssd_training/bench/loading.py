@@ -23,10 +23,9 @@ from mnssd_training.bench import qfgaohao_loading as qfgaohao
 from mnssd_training.bench import torchvision_loading as reference
 from mnssd_training.bench import torchvision_tuned_loading as tuned
 from mnssd_training.bench.timing import measure
-from mnssd_training.config import AugmentationConfig, LossConfig, ModelConfig
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import AugmentationConfig, DataConfig, LossConfig, ModelConfig
+from mnssd_training.data import read_splits, Sample
 from mnssd_training.data.dataset import collate, EpochSampler, TrainingSet
-from mnssd_training.data.reading import read_classes
 from mnssd_training.data.sample import load_image, read_image
 from mnssd_training.data.transforms import augment
 from mnssd_training.errors import ConfigError
@@ -101,8 +100,8 @@ def _read(root: Path | None, workers: int) -> tuple[list[Sample], ModelSpec]:
     if root is None:
         own, class_names = _demo_samples()
     elif root.is_dir():
-        own = [*read_voc(root, 'train'), *read_voc(root, 'val')]
-        class_names = tuple(read_classes(root))
+        splits = read_splits(DataConfig(root=str(root)))
+        own, class_names = [*splits.train, *splits.val], splits.class_names
     else:
         raise ConfigError(f'{root}: no such folder; name one in the layout of VOC with --data')
     times = -(-IMAGES * max(1, 4 * workers) // len(own))
@@ -117,7 +116,7 @@ def _demo_samples() -> tuple[list[Sample], tuple[str, ...]]:
     if not images:
         raise ConfigError('the images of the demo are not installed; name others with --data')
     bundle = open_bundle(path)
-    detector = Detector(bundle, open_engine(bundle, 'auto'))
+    detector = Detector(open_engine(bundle), bundle.manifest.thresholds)
     samples = []
     for image_path in images:
         image = read_image(image_path)

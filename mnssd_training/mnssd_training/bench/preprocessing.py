@@ -21,9 +21,10 @@ from mnssd_perception.encodings import convert
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections, resize_frame, resize_image, resize_transform
 from mnssd_training.bench.timing import measure
+from mnssd_training.config import SourceConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
-from mnssd_training.data.voc import read_voc
+from mnssd_training.data.sources import read_samples
 from mnssd_training.evaluation import evaluate_detections, SCORING
 import numpy as np
 from numpy.typing import NDArray
@@ -120,19 +121,19 @@ def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
 def _score(bundle: Bundle, root: Path) -> None:
     """Print the average precision of a model behind each method of resizing."""
     names = bundle.manifest.spec.class_names
-    samples = read_voc(root, 'val', names)
+    samples = read_samples(SourceConfig(root=str(root)), 'val', names)
     num = min(NUM_IMAGES, len(samples))
     samples = [samples[i * len(samples) // num] for i in range(num)]
     print(f'AP50 on {num} images of {root}, and its mean over classes')
     with closing(open_engine(bundle)) as engine:
-        detector = Detector(bundle, engine, SCORING)
+        detector = Detector(engine, SCORING)
         for factor, noise in itertools.product(ENLARGEMENTS, NOISE):
             size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
             for name, found in _detect(detector, samples, factor, noise).items():
                 scores = evaluate_detections(samples, found, names)
-                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores['ap50'].items())
+                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores.ap50.items())
                 words = f'{size}, noise {noise:g}, {name}'
-                print(f'  {words:<36}{scores["map50"]:.3f}  ({parts})', flush=True)
+                print(f'  {words:<36}{scores.map50:.3f}  ({parts})', flush=True)
 
 
 def _detect(

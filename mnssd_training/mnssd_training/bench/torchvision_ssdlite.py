@@ -19,11 +19,10 @@ import cv2
 from mnssd_perception.ssd import Detections, ModelSpec, scale_sizes
 from mnssd_perception.ssd import feature_map as level
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.data import load_image, read_splits, Sample
 from mnssd_training.data.dataset import EpochSampler, seed_of
-from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
-from mnssd_training.evaluation import detect_all, evaluate_detections
+from mnssd_training.evaluation import evaluate_detections, scores_to_json
 from mnssd_training.train.schedule import rate_factor
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +67,8 @@ def train_rival(
     :return: the scores.
     """
     config, rule = experiment.training, experiment.optimizer
-    root = Path(experiment.data.root)
-    classes = read_classes(root)
-    samples = read_voc(root, experiment.data.train_split, classes)
-    validation = read_voc(root, experiment.data.val_split, classes)
+    splits = read_splits(experiment.data)
+    classes, samples, validation = splits.class_names, splits.train, splits.val
     torch.manual_seed(config.seed)
     model = ssdlite320_mobilenet_v3_large(
         weights=None,
@@ -137,7 +134,8 @@ def _score(
             found['boxes'].numpy(), found['scores'].numpy(), found['labels'].numpy() - 1
         )
 
-    return evaluate_detections(validation, detect_all(detect, validation), classes)
+    detections = [detect(load_image(sample)) for sample in validation]
+    return scores_to_json(evaluate_detections(validation, detections, classes))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

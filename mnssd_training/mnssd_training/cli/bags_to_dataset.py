@@ -147,7 +147,7 @@ def _labeller(args: Namespace, bundle: Bundle) -> tuple[Label, dict[str, Any] | 
         'score_threshold': thresholds.score,
         'iou_threshold': thresholds.iou,
     }
-    return Detector(bundle, open_engine(bundle, args.engine), thresholds).detect, notes
+    return Detector(open_engine(bundle, args.engine), thresholds).detect, notes
 
 
 def _names(bags: Sequence[Path]) -> list[str]:

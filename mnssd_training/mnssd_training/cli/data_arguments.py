@@ -18,8 +18,8 @@ from mnssd_training.config import (
 )
 from mnssd_training.config.validate import did_you_mean
 from mnssd_training.data import read_samples, read_splits, Sample
+from mnssd_training.data.formats import Format, guess_format, list_splits
 from mnssd_training.errors import ConfigError, DatasetError
-from mnssd_training.inspection import Format, guess_format, splits_of
 
 FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
 ROLES = ('train', 'val')
@@ -158,7 +158,7 @@ def _choose(args: Namespace, stored: Mapping[str, Any], all_splits: bool) -> Dat
     if is_remote:
         return DataChoice(DataConfig(format='shards', root=args.source), splits)
     data_format: Format = args.format or guess_format(folder)
-    found = splits or tuple(splits_of(folder, data_format))
+    found = splits or tuple(list_splits(folder, data_format))
     if not found:
         raise DatasetError(folder, 'has no list of a split; name one with --split')
     train = 'train' if 'train' in found else ''

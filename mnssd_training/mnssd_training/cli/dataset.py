@@ -11,19 +11,16 @@ from mnssd_training.cli.common import run_verb, write_file, write_image
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
-from mnssd_training.inspection.drawing import legend_of, sheet, Tile
-from mnssd_training.inspection.findings import count_errors, count_warnings
-from mnssd_training.inspection.look import (
+from mnssd_training.inspection.image_facts import ImageFacts
+from mnssd_training.inspection.preview import (
     choose_indices,
-    picture_of,
-    picture_of_input,
-    seen_in_training,
+    draw_network_sample,
+    draw_sample,
+    make_network_sample,
 )
-from mnssd_training.inspection.page import page, picture
-from mnssd_training.inspection.photograph import Photograph
-from mnssd_training.inspection.stats import measure, text_of
-from mnssd_training.inspection.stats_page import stats_page
+from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.layouts import spec_of
+from mnssd_training.reporting import class_legend, contact_sheet, render_page, Tile
 import numpy as np
 from tqdm import tqdm
 
@@ -32,8 +29,8 @@ examples:
   mnssd dataset check DATA/hit_uav
   mnssd dataset check hit_uav data.root=DATA/hit_uav --json faults.json
   mnssd dataset stats hit_uav data.root=DATA/hit_uav --html hit_uav.html
-  mnssd dataset look DATA/aerial_cars --split val --class bus --output buses.jpg
-  mnssd dataset look hit_uav data.root=DATA/hit_uav --augmented --matched --output seen.png
+  mnssd dataset preview DATA/aerial_cars --split val --class bus --output buses.jpg
+  mnssd dataset preview hit_uav data.root=DATA/hit_uav --augmented --matched --output augmented.png
 """
 
 
@@ -45,13 +42,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument('verb', choices=('check', 'stats', 'look'))
+    parser.add_argument('verb', choices=('check', 'stats', 'preview'))
     parser.add_argument('rest', nargs=REMAINDER, help='what the verb needs')
     chosen = parser.parse_args(arguments)
     add, run = {
         'check': (_add_check, _check),
         'stats': (_add_stats, _stats),
-        'look': (_add_look, _look),
+        'preview': (_add_preview, _preview),
     }[chosen.verb]
     own = ArgumentParser(f'mnssd dataset {chosen.verb}', description=run.__doc__)
     add_data_arguments(own)
@@ -74,10 +71,10 @@ def _check(args: Namespace) -> None:
     """Find everything that is wrong with a dataset; exit with 1 if there is an error."""
     choice = choose_data(args, all_splits=True)
 
-    def progress(found: Iterator[Photograph], total: int) -> Iterable[Photograph]:
-        return tqdm(found, 'images', total, disable=args.quiet or None, leave=False)
+    def progress(facts: Iterator[ImageFacts], total: int) -> Iterable[ImageFacts]:
+        return tqdm(facts, 'images', total, disable=args.quiet or None, leave=False)
 
-    checked = check(
+    result = check(
         choice.sources,
         choice.splits,
         choice.config.classes,
@@ -85,13 +82,12 @@ def _check(args: Namespace) -> None:
         args.workers,
         progress,
     )
-    print(check_text(checked, Path(choice.config.root).expanduser(), args.shown))
+    print(check_text(result, Path(choice.config.root).expanduser(), args.shown))
     if args.json:
-        write_file(args.json, json.dumps(check_json(checked), indent=1))
-    wrong = count_errors(checked.findings)
-    wrong += count_warnings(checked.findings) if args.strict else 0
-    if wrong:
-        raise DatasetError(choice.config.root, f'found {wrong} faults')
+        write_file(args.json, json.dumps(check_json(result), indent=1))
+    num = result.count('error') + (result.count('warning') if args.strict else 0)
+    if num:
+        raise DatasetError(choice.config.root, f'found {num} problems')
 
 
 def _add_stats(parser: ArgumentParser) -> None:
@@ -106,12 +102,12 @@ def _stats(args: Namespace) -> None:
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
     stats = {
-        split: measure(own, class_names, network.size, network.resize)
+        split: measure_split(own, class_names, network.size, network.resize)
         if network
-        else measure(own, class_names)
+        else measure_split(own, class_names)
         for split, own in samples.items()
     }
-    print(text_of(stats))
+    print(stats_text(stats))
     if args.html:
         write_file(args.html, stats_page(args.source, stats))
     if args.json:
@@ -119,10 +115,10 @@ def _stats(args: Namespace) -> None:
         write_file(args.json, json.dumps(plain, indent=1))
 
 
-def _add_look(parser: ArgumentParser) -> None:
-    """Add the arguments of ``look``."""
+def _add_preview(parser: ArgumentParser) -> None:
+    """Add the arguments of ``preview``."""
     parser.add_argument(
-        '--output', type=Path, default=Path('look.jpg'), help='.jpg, .png or .html'
+        '--output', type=Path, default=Path('preview.jpg'), help='.jpg, .png or .html'
     )
     parser.add_argument('--num', type=int, default=12, help='images (default: 12)')
     parser.add_argument('--seed', type=int, default=0, help='of the choice (default: 0)')
@@ -138,7 +134,7 @@ def _add_look(parser: ArgumentParser) -> None:
     )
 
 
-def _look(args: Namespace) -> None:
+def _preview(args: Namespace) -> None:
     """Draw some of a dataset with boxes, as it is or as the network sees it."""
     choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
@@ -150,7 +146,7 @@ def _look(args: Namespace) -> None:
     labels = [class_names.index(name) for name in args.classes]
     chosen = choose_indices(own, args.num, labels, np.random.default_rng(args.seed))
     if not (args.augmented or args.matched):
-        tiles = [picture_of(own[index], args.width) for index in chosen]
+        tiles = [draw_sample(own[index], args.width) for index in chosen]
     elif choice.experiment is None:
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
@@ -158,9 +154,11 @@ def _look(args: Namespace) -> None:
         spec = spec_of(experiment, samples.get('train', own), class_names)
         tiles = []
         for index in chosen:
-            seen = seen_in_training(own, index, spec, experiment, args.epoch, args.augmented)
+            sample = make_network_sample(own, index, spec, experiment, args.epoch, args.augmented)
             name = own[index].name
-            tiles.append(picture_of_input(name, seen, spec, experiment, args.matched, args.width))
+            tiles.append(
+                draw_network_sample(name, sample, spec, experiment, args.matched, args.width)
+            )
     _write_tiles(args.output, args.source, tiles, class_names, args.columns)
 
 
@@ -169,11 +167,10 @@ def _write_tiles(
 ) -> None:
     """Write images as a sheet or as a page."""
     if path.suffix == '.html':
-        legend = picture('', sheet((), 1, legend_of(class_names)))
-        parts = [picture(tile.caption, tile.image) for tile in tiles]
-        write_file(path, page(title, [legend, *parts]))
+        colours = dict(class_legend(class_names))
+        write_file(path, render_page('images', title=title, tiles=tiles, colours=colours))
     else:
-        write_image(path, sheet(tiles, columns, legend_of(class_names)))
+        write_image(path, contact_sheet(tiles, columns, class_legend(class_names)))
     print(f'{len(tiles)} images: {path}')
 
 

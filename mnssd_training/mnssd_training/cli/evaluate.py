@@ -1,14 +1,12 @@
-"""``evaluate``: a checkpoint, an ONNX file or a bundle to its scores, as text, JSON and HTML."""
+"""``mnssd evaluate``: score a checkpoint, an ONNX file or a bundle on annotated images."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 import json
 from pathlib import Path
 import sys
-from typing import Any
 
-from mnssd_perception.ssd import Detections
 from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.common import run_verb, write_file
 from mnssd_training.cli.data_arguments import (
@@ -17,15 +15,15 @@ from mnssd_training.cli.data_arguments import (
     DataChoice,
     read_choice,
 )
-from mnssd_training.cli.subject import open_predictor, Predictor
 from mnssd_training.data import Sample
 from mnssd_training.errors import ConfigError, DatasetError
-from mnssd_training.evaluation.history import read_history
-from mnssd_training.evaluation.page import draw_failures, draw_scenes, report_page
-from mnssd_training.evaluation.report import Evaluation, make_report
-from mnssd_training.evaluation.scenes import choose_differing_scenes
+from mnssd_training.evaluation import detect_samples, SCORING
+from mnssd_training.evaluation.page import report_page
+from mnssd_training.evaluation.report import make_report, Report, report_to_json
 from mnssd_training.evaluation.speed import measure_speed
 from mnssd_training.evaluation.text import report_text
+from mnssd_training.metrics_file import read_epochs
+from mnssd_training.predictor import open_predictor, Predictor
 from tqdm import tqdm
 
 EPILOG = """\
@@ -39,10 +37,9 @@ examples:
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse, score and tell."""
     parser = ArgumentParser(
         'mnssd evaluate',
-        description='Score a model on annotated images, as it flies.',
+        description='Score a model on annotated images with the detector that flies.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -50,90 +47,82 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'model', help='a checkpoint (.pt, also s3://), an ONNX file or a bundle (.mnssd)'
     )
     add_data_arguments(parser, has_checkpoint=True)
-    parser.add_argument('--compare', metavar='MODEL', help='score this one, too, side by side')
-    parser.add_argument('--limit', type=_count, help='score on this many images only')
-    parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
+    parser.add_argument('--compare', metavar='MODEL', help='evaluate a second model side by side')
+    parser.add_argument('--limit', type=_positive_int, help='largest number of images')
+    parser.add_argument('--engine', default='auto', help='that runs a bundle or an ONNX file')
     parser.add_argument(
         '--score-threshold',
-        type=_share,
-        help='for confusions and failures (default: that of the model)',
+        type=_fraction,
+        help='of the confusion matrix and the failures (default: that of the model)',
     )
     parser.add_argument(
         '--ious',
-        type=_shares,
+        type=_fractions,
         default=(0.5,),
         metavar='0.5,0.75',
         help="IoU thresholds of VOC's average precision (default: 0.5)",
     )
-    parser.add_argument('--json', metavar='FILE', help='write everything there; - prints it')
+    parser.add_argument('--json', metavar='FILE', help='write the report there; - prints it')
     parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with images')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     args = parser.parse_intermixed_args(arguments)
 
-    subject = open_predictor(args.model, args.engine)
-    names = subject.spec.class_names
+    model = open_predictor(args.model, args.engine)
+    names = model.spec.class_names
     other = open_predictor(args.compare, args.engine) if args.compare else None
     if other and other.spec.class_names != names:
         raise ConfigError(
             f'--compare: expected a model with the classes {", ".join(names)}, '
             f'got {", ".join(other.spec.class_names)}'
         )
-    choice = choose_data(args, subject.experiment, names)
-    samples = [sample for own in read_choice(choice, ('val',))[1].values() for sample in own]
+    choice = choose_data(args, model.experiment, names)
+    samples = [sample for split in read_choice(choice, ('val',))[1].values() for sample in split]
     if args.limit and args.limit < len(samples):
         samples = [samples[i * len(samples) // args.limit] for i in range(args.limit)]
     if not samples:
         raise DatasetError(choice.config.root, 'there is no image to score on')
-    threshold = args.score_threshold or subject.thresholds.score
-    evaluated = _evaluate(subject, samples, args, threshold)
-    models = [evaluated]
-    facts = _facts(args.model, subject, choice, samples)
-    report = {'model': facts['model'], 'measured_on': facts, **evaluated[0].report}
-    if other:
-        models.append(_evaluate(other, samples, args, threshold))
-        model = f'{args.compare} ({other.kind})'
-        report['compared_with'] = {'model': model, **models[1][0].report}
+    args.score_threshold = args.score_threshold or model.thresholds.score
+    report = _evaluate(args.model, model, samples, args)
+    other_report = _evaluate(args.compare, other, samples, args) if other else None
+    facts = _describe(report, model, choice)
     if args.html:
-        evaluation, found = evaluated
-        outcomes = [one.outcomes for one, _ in models]
-        scenes = (
-            choose_differing_scenes(samples, [found for _, found in models], outcomes)
-            if other
-            else evaluation.scenes
+        names_of_both = (
+            Path(mask_secrets(path)).name for path in (args.model, choice.config.root)
         )
         page = report_page(
             report,
-            f'{_last_part(args.model)} on {_last_part(choice.config.root)}',
+            ' on '.join(names_of_both),
             facts,
-            draw_failures(samples, found, evaluation.failures),
-            scenes=draw_scenes(samples, models, scenes),
-            history=read_history(args.model),
+            other=other_report,
+            epochs=read_epochs(args.model),
         )
         write_file(args.html, page)
-    plain = json.dumps(report, indent=2, allow_nan=False)
+    plain = json.dumps(report_to_json(report, facts, other_report), indent=2, allow_nan=False)
     if args.json and args.json != '-':
         write_file(Path(args.json), plain + '\n')
-    print(plain if args.json == '-' else report_text(report))
+    print(plain if args.json == '-' else report_text(report, other_report))
 
 
-def _evaluate(
-    subject: Predictor, samples: list[Sample], args: Namespace, threshold: float
-) -> tuple[Evaluation, list[Detections]]:
-    """Detect, score and time."""
-    with _bar(len(samples), args.quiet) as progress:
-        found = subject.detect_samples(samples, progress)
-    evaluation = make_report(
-        samples, found, subject.spec.class_names, score_threshold=threshold, ious=args.ious
+def _evaluate(path: str, model: Predictor, samples: list[Sample], args: Namespace) -> Report:
+    """Detect with a low score threshold, score and time."""
+    model.detector.configure(replace(SCORING, iou=model.thresholds.iou))
+    with tqdm(None, 'scoring', len(samples), unit='image', disable=args.quiet or None) as bar:
+        detections = detect_samples(model.detector, samples, bar.update)
+    return make_report(
+        samples,
+        detections,
+        model.spec.class_names,
+        score_threshold=args.score_threshold,
+        ious=args.ious,
+        model=f'{path} ({model.file_type})',
+        speed=measure_speed(model.detector, samples),
     )
-    evaluation.report['speed'] = measure_speed(subject.detect, samples, subject.ran_on)
-    return evaluation, found
 
 
-def _facts(
-    model: str, subject: Predictor, choice: DataChoice, samples: list[Sample]
-) -> dict[str, str]:
-    """Say what was scored on what."""
-    height, width = subject.spec.input_size
+def _describe(report: Report, model: Predictor, choice: DataChoice) -> dict[str, str]:
+    """Describe the model and the data for the report."""
+    samples = report.samples
+    height, width = model.spec.input_size
     sources = [
         f'{mask_secrets(source.root)} '
         f'({source.format}, {", ".join(choice.splits) or source.val_split})'
@@ -142,24 +131,16 @@ def _facts(
     num_objects = sum(len(sample.boxes) for sample in samples)
     num_regions = sum(len(sample.ignore) for sample in samples)
     return {
-        'model': f'{model} ({subject.kind})',
-        'input': f'{width} x {height} pixels, {subject.spec.resize}',
-        'classes': ', '.join(subject.spec.class_names),
-        'run by': subject.ran_on,
+        'model': report.model,
+        'input': f'{width} x {height} pixels, {model.spec.resize}',
+        'classes': ', '.join(model.spec.class_names),
+        'run by': str(model.detector.engine.info),
         'data': ', '.join(sources),
         'images': f'{len(samples)}, with {num_objects} objects and {num_regions} ignore regions',
     }
 
 
-@contextmanager
-def _bar(total: int, quiet: bool) -> Any:
-    """Show how far the scoring is."""
-    with tqdm(total=total, desc='scoring', unit='image', disable=quiet or None) as bar:
-        yield bar.update
-
-
-def _share(text: str) -> float:
-    """Read a number between 0 and 1."""
+def _fraction(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -169,21 +150,14 @@ def _share(text: str) -> float:
     return value
 
 
-def _shares(text: str) -> tuple[float, ...]:
-    """Read numbers between 0 and 1 with commas between them."""
-    return tuple(map(_share, text.split(',')))
+def _fractions(text: str) -> tuple[float, ...]:
+    return tuple(map(_fraction, text.split(',')))
 
 
-def _count(text: str) -> int:
-    """Read a number of things."""
+def _positive_int(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
     return int(text)
-
-
-def _last_part(place: str) -> str:
-    """Name a path or an address by its end, without passwords."""
-    return Path(mask_secrets(place)).name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

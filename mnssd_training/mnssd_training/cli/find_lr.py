@@ -43,7 +43,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         print(
             'warning: the loss hardly falls at any rate, so the suggestion means little; '
             'try more --steps, a larger training.batch_size, and look at the data '
-            '(mnssd dataset look --augmented --matched)',
+            '(mnssd dataset preview --augmented --matched)',
             file=sys.stderr,
         )
     print(f'the loss falls fastest at {test.suggestion:.2e}; plot: {args.output}')

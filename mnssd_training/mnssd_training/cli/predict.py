@@ -14,11 +14,11 @@ import cv2
 from mnssd_perception.bundle import shipped_bundle_path
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
-from mnssd_perception.ssd import Detections, Thresholds
+from mnssd_perception.ssd import Detections
 from mnssd_training.cli.common import run_verb
 from mnssd_training.cli.shots import open_shots, Shot, Shots
-from mnssd_training.cli.subject import open_predictor, Predictor
 from mnssd_training.errors import DatasetError
+from mnssd_training.predictor import open_predictor, Predictor
 import numpy as np
 
 LINES = 'detections.jsonl'
@@ -61,13 +61,11 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     args = parser.parse_args(arguments)
 
-    def choose(thresholds: Thresholds) -> Thresholds:
-        least = thresholds.score if args.score_threshold is None else args.score_threshold
-        return replace(thresholds, score=least)
-
     every = [open_shots(place, args.topic, _warn) for place in args.sources]
     _check_names(every, args.output)
-    subject = open_predictor(args.model or str(shipped_bundle_path()), args.engine, choose)
+    subject = open_predictor(args.model or str(shipped_bundle_path()), args.engine)
+    if args.score_threshold is not None:
+        subject.detector.configure(replace(subject.thresholds, score=args.score_threshold))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         with (args.output / LINES).open('w', encoding='utf-8') as lines:
@@ -88,7 +86,7 @@ def _look(
     num_found = 0
     try:
         for shot in itertools.islice(shots.images, limit):
-            found, timings = subject.detect(shot.image)
+            found, timings = subject.detector.detect_timed(shot.image)
             seconds.append(timings.total)
             num_found += len(found)
             lines.write(json.dumps(_row(shots.source, shot, found, names)) + '\n')

@@ -1,23 +1,20 @@
-"""Detections against annotations: how good a network is."""
+"""Score detections against annotations."""
 
-from mnssd_training.evaluation.coco_ap import coco_ap
-from mnssd_training.evaluation.detect import detect_all, detect_model, SCORING
-from mnssd_training.evaluation.evaluate import (
-    evaluate_detections,
-    evaluate_detector,
-    evaluate_model,
-)
+from mnssd_training.evaluation.coco_ap import coco_ap, CocoMetrics, CocoScores
+from mnssd_training.evaluation.detect import detect_samples, SCORING
+from mnssd_training.evaluation.scores import evaluate_detections, Scores, scores_to_json
 from mnssd_training.evaluation.voc_ap import average_precision, ClassResult, voc_ap
 
 __all__ = [
     'average_precision',
     'ClassResult',
     'coco_ap',
-    'detect_all',
-    'detect_model',
+    'CocoMetrics',
+    'CocoScores',
+    'detect_samples',
     'evaluate_detections',
-    'evaluate_detector',
-    'evaluate_model',
+    'Scores',
+    'scores_to_json',
     'SCORING',
     'voc_ap',
 ]

@@ -1,129 +1,149 @@
 """
-Detections and annotations to COCO's average precision and recall, by size and by class.
+Average precision and recall as COCO defines them, by object size and by class.
 
-Counted by faster-coco-eval; the tests hold it against pycocotools.
+faster-coco-eval counts; the tests compare it with pycocotools.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import ANY_CLASS, Sample
 import numpy as np
 from numpy.typing import NDArray
 
-# Limits of the area of an object, pixels of the image; both belong to it.
+# Limits of the area of an object in square pixels of the image, both inclusive.
 AREAS = {
     'all': (0.0, 1e10),
     'small': (0.0, 32.0**2),
     'medium': (32.0**2, 96.0**2),
     'large': (96.0**2, 1e10),
 }
-MOST = (1, 10, 100)  # detections of a class in an image
-AP50, AP75 = 0, 5  # where these stand among the thresholds 0.5, 0.55, ... 0.95
+MAX_DETECTIONS = (1, 10, 100)  # of a class in an image
+AP50, AP75 = 0, 5  # indices among the IoU thresholds 0.5, 0.55, ... 0.95
+
+
+@dataclass(frozen=True)
+class CocoMetrics:
+    """
+    Average precision (AP), average recall (AR) and number of objects.
+
+    AP and AR are None where there is no such object. AP and AR of a size allow 100 detections.
+    """
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar_1: float | None
+    ar_10: float | None
+    ar_100: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+    num_small: int
+    num_medium: int
+    num_large: int
+
+
+@dataclass(frozen=True)
+class CocoScores(CocoMetrics):
+    """Metrics over all classes, and of each class by name."""
+
+    classes: dict[str, CocoMetrics]
 
 
 def coco_ap(
-    samples: Sequence[Sample], found: Sequence[Detections], class_names: Sequence[str]
-) -> dict[str, Any]:
+    samples: Sequence[Sample], detections: Sequence[Detections], class_names: Sequence[str]
+) -> CocoScores:
     """
-    Score detections the way COCO does.
+    Score detections as COCO does.
 
-    Small is an area under 32 x 32 pixels of the image, large is over 96 x 96. Ignore regions
-    are crowds of their class, or of each class.
+    Ignore regions are crowds of their class, or of each class.
 
-    :param samples: the annotations.
-    :param found: the detections of each sample.
+    :param detections: of each sample.
     :param class_names: in the order of the labels.
-    :return: average precision ``ap``, ``ap50``, ``ap75``, ``ap_small``, ``ap_medium``,
-        ``ap_large``; average recall ``ar_1``, ``ar_10``, ``ar_100``, ``ar_small``, ``ar_medium``,
-        ``ar_large``; objects ``num_small``, ``num_medium``, ``num_large``; and ``classes``: name
-        to the same. None where there is no such object.
     """
-    precision, recall = _count(samples, found, class_names)
-    sizes = _count_sizes(samples, len(class_names))
+    precision, recall = _accumulate(samples, detections, class_names)
+    num_objects = _count_by_area(samples, len(class_names))
 
-    def numbers(classes: slice) -> dict[str, float | None]:
-        every, reached = precision[:, :, classes, :, -1], recall[:, classes]
+    def metrics(classes: slice) -> dict[str, Any]:
+        class_precision, class_recall = precision[:, :, classes, :, -1], recall[:, classes]
+        sizes, numbers = list(enumerate(AREAS))[1:], enumerate(MAX_DETECTIONS)
         return {
-            'ap': _mean(every[..., 0]),
-            'ap50': _mean(every[AP50, ..., 0]),
-            'ap75': _mean(every[AP75, ..., 0]),
-            **{f'ap_{name}': _mean(every[..., i]) for i, name in enumerate(AREAS) if i},
-            **{f'ar_{most}': _mean(reached[:, :, 0, i]) for i, most in enumerate(MOST)},
-            **{f'ar_{name}': _mean(reached[:, :, i, -1]) for i, name in enumerate(AREAS) if i},
-            **{f'num_{name}': int(sizes[classes, i].sum()) for i, name in enumerate(AREAS) if i},
+            'ap': _mean(class_precision[..., 0]),
+            'ap50': _mean(class_precision[AP50, ..., 0]),
+            'ap75': _mean(class_precision[AP75, ..., 0]),
+            **{f'ap_{size}': _mean(class_precision[..., i]) for i, size in sizes},
+            **{f'ar_{num}': _mean(class_recall[:, :, 0, i]) for i, num in numbers},
+            **{f'ar_{size}': _mean(class_recall[:, :, i, -1]) for i, size in sizes},
+            **{f'num_{size}': int(num_objects[classes, i].sum()) for i, size in sizes},
         }
 
-    return {
-        **numbers(slice(None)),
-        'classes': {
-            name: numbers(slice(index, index + 1)) for index, name in enumerate(class_names)
-        },
+    by_class = {
+        name: CocoMetrics(**metrics(slice(index, index + 1)))
+        for index, name in enumerate(class_names)
     }
+    return CocoScores(**metrics(slice(None)), classes=by_class)
 
 
-def _count(
-    samples: Sequence[Sample], found: Sequence[Detections], class_names: Sequence[str]
+def _accumulate(
+    samples: Sequence[Sample], detections: Sequence[Detections], class_names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Count precision ``(IoU, recall, class, area, most)`` and recall ``(IoU, class, ...)``."""
+    """Compute precision ``(IoU, recall, class, area, max)`` and recall ``(IoU, class, ...)``."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     ground_truth = COCO(coco_annotations(samples, class_names))
-    results = coco_results(found)
-    # loadRes cannot read a list of nothing.
-    answer = (
+    results = coco_results(detections)
+    # loadRes fails on an empty list.
+    predictions = (
         ground_truth.loadRes(results)
         if results
         else COCO({**ground_truth.dataset, 'annotations': []})
     )
-    score = COCOeval_faster(ground_truth, answer, 'bbox', print_function=lambda *_: None)
-    parameters = score.params
+    evaluation = COCOeval_faster(ground_truth, predictions, 'bbox', print_function=lambda *_: None)
+    parameters = evaluation.params
     parameters.areaRng, parameters.areaRngLbl = list(AREAS.values()), list(AREAS)
-    parameters.maxDets = list(MOST)
-    shape = (len(class_names), len(AREAS), len(MOST))
+    parameters.maxDets = list(MAX_DETECTIONS)
+    shape = (len(class_names), len(AREAS), len(MAX_DETECTIONS))
     num_ious, num_recalls = len(parameters.iouThrs), len(parameters.recThrs)
     if not samples:
         return np.full((num_ious, num_recalls, *shape), -1.0), np.full((num_ious, *shape), -1.0)
-    score.evaluate()
-    score.accumulate()
+    evaluation.evaluate()
+    evaluation.accumulate()
     return (
-        np.reshape(score.eval['precision'], (num_ious, num_recalls, *shape)),
-        np.reshape(score.eval['recall'], (num_ious, *shape)),
+        np.reshape(evaluation.eval['precision'], (num_ious, num_recalls, *shape)),
+        np.reshape(evaluation.eval['recall'], (num_ious, *shape)),
     )
 
 
 def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str, Any]:
-    """
-    Write annotations as a COCO dataset.
-
-    :param samples: numbered from 1 as images.
-    :param class_names: numbered from 1 as categories.
-    :return: what ``instances.json`` holds.
-    """
+    """Write annotations as ``instances.json``; ids of images and categories begin at 1."""
     annotations: list[dict[str, Any]] = []
 
-    def add(image: int, label: int, box: NDArray[np.float32], crowd: bool) -> None:
+    def add(image_id: int, label: int, box: NDArray[np.float32], is_crowd: bool) -> None:
         x1, y1, x2, y2 = (float(edge) for edge in box)
         annotations.append(
             {
                 'id': len(annotations) + 1,
-                'image_id': image,
+                'image_id': image_id,
                 'category_id': label + 1,
                 'bbox': [x1, y1, x2 - x1, y2 - y1],
                 'area': (x2 - x1) * (y2 - y1),
-                'iscrowd': int(crowd),
+                'iscrowd': int(is_crowd),
             }
         )
 
-    for image, sample in enumerate(samples, start=1):
+    for image_id, sample in enumerate(samples, start=1):
         for box, label in zip(sample.boxes, sample.labels):
-            add(image, int(label), box, False)
+            add(image_id, int(label), box, False)
         for box, label in zip(sample.ignore, sample.ignore_labels):
-            hidden = range(len(class_names)) if label == ANY_CLASS else [int(label)]
-            for one in hidden:
-                add(image, one, box, True)
+            for hidden in range(len(class_names)) if label == ANY_CLASS else [int(label)]:
+                add(image_id, hidden, box, True)
     return {
         'info': {},
         'images': [{'id': number} for number in range(1, len(samples) + 1)],
@@ -132,38 +152,33 @@ def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> d
     }
 
 
-def coco_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    """
-    Write detections as COCO results.
-
-    :param found: the detections of each image.
-    :return: what a results file holds.
-    """
+def coco_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Write the detections of each image as a COCO results file."""
     return [
         {
-            'image_id': image,
+            'image_id': image_id,
             'category_id': int(label) + 1,
             'bbox': [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
             'score': float(score),
         }
-        for image, detections in enumerate(found, start=1)
+        for image_id, found in enumerate(detections, start=1)
         for (x1, y1, x2, y2), score, label in zip(
-            detections.boxes.astype(np.float64), detections.scores, detections.labels
+            found.boxes.astype(np.float64), found.scores, found.labels
         )
     ]
 
 
-def _count_sizes(samples: Sequence[Sample], num_classes: int) -> NDArray[np.int64]:
+def _count_by_area(samples: Sequence[Sample], num_classes: int) -> NDArray[np.int64]:
     """Count objects by class and range of area: ``(C, 4)``."""
     labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
-    areas = np.concatenate([np.zeros(0), *(boxes_of.box_area(sample.boxes) for sample in samples)])
+    areas = np.concatenate([np.zeros(0), *(box_ops.box_area(sample.boxes) for sample in samples)])
     low, high = np.array(list(AREAS.values())).T
-    inside = (areas[:, None] >= low) & (areas[:, None] <= high)
-    own = labels == np.arange(num_classes)[:, None]
-    return own.astype(np.int64) @ inside.astype(np.int64)
+    is_inside = (areas[:, None] >= low) & (areas[:, None] <= high)
+    is_class = labels == np.arange(num_classes)[:, None]
+    return is_class.astype(np.int64) @ is_inside.astype(np.int64)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
-    """Average what is there; -1 marks what is not."""
-    there = values[values > -1]
-    return float(there.mean()) if there.size else None
+    """Average all values but -1, which marks what does not exist."""
+    existing = values[values > -1]
+    return float(existing.mean()) if existing.size else None

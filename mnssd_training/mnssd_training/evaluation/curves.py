@@ -1,7 +1,7 @@
-"""Ranked detections to precision-recall curves, to scores over the confidence, and to the best."""
+"""Precision-recall curves, and precision, recall and F1 over the score threshold."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
@@ -9,42 +9,96 @@ from mnssd_training.evaluation.voc_ap import ClassResult, voc_ap
 import numpy as np
 from numpy.typing import NDArray
 
-RESOLUTION = 1000  # steps of recall that a plot can show
+RECALL_STEPS = 1000  # that a plot can show
 CONFIDENCES = np.arange(1, 101) / 100
 
 
-def curves(
+@dataclass(frozen=True)
+class BestF1:
+    """The best F1 and its score threshold."""
+
+    f1: float
+    score: float
+
+
+@dataclass(frozen=True)
+class ClassBestF1(BestF1):
+    """The best F1 of a class, with precision and recall there."""
+
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class ConfidenceCurves:
+    """By score threshold; precision is None where no detection reaches it."""
+
+    precision: list[float | None]
+    recall: list[float]
+    f1: list[float]
+
+
+@dataclass(frozen=True)
+class ClassCurves:
+    """
+    The curves of one class.
+
+    :ivar recall: of the corners of the precision-recall envelope, rising.
+    :ivar precision: up to each of them.
+    :ivar best: None without a true positive.
+    """
+
+    recall: list[float]
+    precision: list[float]
+    by_confidence: ConfidenceCurves
+    best: ClassBestF1 | None
+
+
+@dataclass(frozen=True)
+class MeanF1:
+    """F1 averaged over the classes, by score threshold."""
+
+    f1: list[float]
+    best: BestF1 | None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """
+    The curves of all classes that have objects.
+
+    :ivar confidence: score thresholds ``(100,)`` of all curves over it.
+    """
+
+    confidence: list[float]
+    classes: dict[str, ClassCurves]
+    mean: MeanF1
+
+
+def compute_curves(
     samples: Sequence[Sample],
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     class_names: Sequence[str],
     iou_threshold: float = 0.5,
-) -> dict[str, Any]:
+) -> Curves:
     """
-    Compute the curves of each class that has objects, by VOC's rule.
+    Compute the curves of each class that has objects, by VOC's matching.
 
-    :param samples: the annotations.
-    :param found: the detections of each sample.
+    :param detections: of each sample.
     :param class_names: in the order of the labels.
-    :param iou_threshold: from which a detection is a true positive.
-    :return: ``confidence``, the score thresholds ``(100,)`` of all curves over it; ``classes``:
-        name to ``recall`` and ``precision`` of the envelope, to ``by_confidence`` (``precision``,
-        None where nothing scores enough, ``recall`` and ``f1``) and to ``best``: ``f1`` with its
-        ``score``, ``precision`` and ``recall``, or None where nothing is a true positive; and
-        ``mean``: the mean ``f1`` over the classes by confidence, and the ``best`` of it.
+    :param iou_threshold: smallest IoU of a true positive.
     """
-    results = voc_ap(samples, found, len(class_names), iou_threshold)
+    results = voc_ap(samples, detections, len(class_names), iou_threshold)
     classes = {
-        name: _curve(result) for name, result in zip(class_names, results) if result.num_objects
+        name: _class_curves(result)
+        for name, result in zip(class_names, results)
+        if result.num_objects
     }
-    every = [curve['by_confidence']['f1'] for curve in classes.values()]
-    mean = np.mean(every, axis=0) if every else np.zeros(len(CONFIDENCES))
+    f1 = [curves.by_confidence.f1 for curves in classes.values()]
+    mean = np.mean(f1, axis=0) if f1 else np.zeros(len(CONFIDENCES))
     top = int(mean.argmax())
-    best = {'f1': float(mean[top]), 'score': float(CONFIDENCES[top])} if mean.any() else None
-    return {
-        'confidence': CONFIDENCES.tolist(),
-        'classes': classes,
-        'mean': {'f1': mean.round(5).tolist(), 'best': best},
-    }
+    best = BestF1(float(mean[top]), float(CONFIDENCES[top])) if mean.any() else None
+    return Curves(CONFIDENCES.tolist(), classes, MeanF1(mean.round(5).tolist(), best))
 
 
 def precision_recall_envelope(
@@ -53,10 +107,9 @@ def precision_recall_envelope(
     """
     Reduce a precision-recall curve to the corners of its envelope.
 
-    The envelope is the best precision at this recall or a higher one, whose area is the average
-    precision: like that, it ranks detections of equal scores one after the other. It is a
-    staircase, so its corners say all of it; of more corners than a plot can show, the last in
-    each thousandth of recall is kept.
+    The envelope is the best precision at this recall or a higher one; the area below it is the
+    average precision. It is a staircase, so its corners describe it fully; of more corners than a
+    plot can show, the last in each thousandth of recall is kept.
 
     :param recall: ``(D,)`` rising, after each detection.
     :param precision: ``(D,)``.
@@ -66,49 +119,38 @@ def precision_recall_envelope(
     recall, envelope = recall[is_hit], np.maximum.accumulate(precision[::-1])[::-1][is_hit]
     is_corner = np.append(envelope[1:] < envelope[:-1], True)[: len(envelope)]
     recall, envelope = recall[is_corner], envelope[is_corner]
-    cell = np.ceil(recall * RESOLUTION).astype(np.int64)
+    cell = np.ceil(recall * RECALL_STEPS).astype(np.int64)
     is_last = np.append(cell[1:] != cell[:-1], True)[: len(cell)]
     return recall[is_last], envelope[is_last]
 
 
-def _curve(result: ClassResult) -> dict[str, Any]:
-    """Compute the curves of one class and the best point."""
+def _class_curves(result: ClassResult) -> ClassCurves:
     recall, precision = precision_recall_envelope(result.recall, result.precision)
-    # A threshold takes all detections of a score or none of them.
+    # A threshold keeps all detections of a score or none of them.
     is_last = np.append(np.diff(result.scores) != 0, True)[: len(result.scores)]
     f1 = np.where(is_last, _f1(result.precision, result.recall), 0.0)
     best = None
     if f1.any():
         top = int(f1.argmax())
-        best = {
-            'f1': float(f1[top]),
-            'score': float(result.scores[top]),
-            'precision': float(result.precision[top]),
-            'recall': float(result.recall[top]),
-        }
-    return {
-        'recall': recall.round(5).tolist(),
-        'precision': precision.round(5).tolist(),
-        'by_confidence': _by_confidence(result),
-        'best': best,
-    }
+        values = (f1[top], result.scores[top], result.precision[top], result.recall[top])
+        best = ClassBestF1(*map(float, values))
+    return ClassCurves(
+        recall.round(5).tolist(), precision.round(5).tolist(), _by_confidence(result), best
+    )
 
 
-def _by_confidence(result: ClassResult) -> dict[str, Any]:
-    """Read precision, recall and F1 off at each score threshold."""
-    num = np.searchsorted(-result.scores.astype(np.float64), -CONFIDENCES, side='right')
-    precision = np.append(0.0, result.precision)[num]
-    recall = np.append(0.0, result.recall)[num]
-    return {
-        'precision': [
-            round(float(value), 5) if counted else None for value, counted in zip(precision, num)
-        ],
-        'recall': recall.round(5).tolist(),
-        'f1': _f1(precision, recall).round(5).tolist(),
-    }
+def _by_confidence(result: ClassResult) -> ConfidenceCurves:
+    num_kept = np.searchsorted(-result.scores.astype(np.float64), -CONFIDENCES, side='right')
+    precision = np.append(0.0, result.precision)[num_kept]
+    recall = np.append(0.0, result.recall)[num_kept]
+    return ConfidenceCurves(
+        [round(float(value), 5) if num else None for value, num in zip(precision, num_kept)],
+        recall.round(5).tolist(),
+        _f1(precision, recall).round(5).tolist(),
+    )
 
 
 def _f1(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute the harmonic mean, 0 where both are 0."""
-    both = precision + recall
-    return 2 * precision * recall / np.where(both > 0, both, 1)
+    total = precision + recall
+    return 2 * precision * recall / np.where(total > 0, total, 1)

@@ -1,42 +1,55 @@
-"""Outcomes to the failures that are most worth a look."""
+"""Choose and draw the failures that are most worth a look."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mnssd_perception.ssd import boxes as boxes_of
+import cv2
+from mnssd_perception.matching import MatchResult
+from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation.outcomes import MatchResult
+from mnssd_training.reporting import draw_boxes
 import numpy as np
+from numpy.typing import NDArray
 
-Kind = Literal['false alarm', 'bad box', 'double', 'confusion', 'missed']
-KINDS: dict[Kind, str] = {
-    'false alarm': 'Found with a high score where nothing is annotated.',
-    'bad box': 'Found, but the box fits the object too badly to count.',
-    'double': 'Found again although another detection has the object.',
-    'confusion': 'Found, but taken for another class.',
-    'missed': 'Annotated, and not found; the largest first.',
+# The values stand in reports, where they stay as they were first written.
+FailureType = Literal['false alarm', 'bad box', 'double', 'confusion', 'missed']
+FAILURE_TYPES: dict[FailureType, tuple[str, str]] = {
+    'false alarm': ('Background', 'False positives far from any object of their class.'),
+    'bad box': (
+        'Localisation',
+        'False positives whose IoU with an object is too low.',
+    ),
+    'double': ('Duplicate', 'False positives on an object that another detection matches.'),
+    'confusion': ('Classification', 'Detections that match an object of another class.'),
+    'missed': ('Missed', 'False negatives, the largest objects first.'),
 }
-NEAR = 0.1  # a detection that shares less than this IoU with an object has nothing to do with it
-MOST_OF_ONE = 2  # failures of a kind from one image, so that one bad scene is not all
+MIN_IOU = 0.1  # below it, a detection has nothing to do with an object
+MAX_PER_IMAGE = 2  # failures of one type, so that a single bad image does not fill the list
+
+# People with any colour vision tell these apart (after Okabe and Ito, Color Universal Design,
+# 2008); RGB.
+GROUND_TRUTH, DETECTION, OTHER_OBJECTS = (0, 190, 140), (255, 150, 0), (170, 170, 170)
+CROP_SIDE = 224  # pixels of a drawn failure
+MARGIN = 1.0  # around the boxes, relative to their sides
+MIN_WINDOW = 48  # pixels of the image; a smaller window shows nothing but its pixels
 
 
 @dataclass(frozen=True)
 class Failure:
     """
-    One thing that went wrong.
+    A detection or an object that counts as an error.
 
-    :ivar kind: what went wrong.
-    :ivar sample: number of the image.
-    :ivar detection: number of the detection, or None.
-    :ivar object: number of the object, or None.
-    :ivar score: of the detection; of a missed object the best score of its class that was near
-        it, under the threshold, or 0.
-    :ivar iou: of the two.
+    :ivar sample: index of the image.
+    :ivar detection: index of the detection, or None.
+    :ivar object: index of the object, or None.
+    :ivar score: of the detection; of a missed object the best score of its class that is near
+        it, below the score threshold, or 0.
+    :ivar iou: of the detection and the object.
     """
 
-    kind: Kind
+    type: FailureType
     sample: int
     detection: int | None
     object: int | None
@@ -46,66 +59,115 @@ class Failure:
 
 def worst_failures(
     samples: Sequence[Sample],
-    found: Sequence[Detections],
-    outcomes: Sequence[MatchResult],
-    most: int = 12,
+    detections: Sequence[Detections],
+    matches: Sequence[MatchResult],
+    num_per_type: int = 12,
     iou_threshold: float = 0.5,
-) -> dict[Kind, list[Failure]]:
+) -> dict[FailureType, list[Failure]]:
     """
-    Choose the worst failures of each kind.
+    Choose the worst failures of each type, worst first.
 
-    :param samples: the annotations.
-    :param found: the detections of each sample.
-    :param outcomes: of each sample.
-    :param most: failures of a kind.
-    :param iou_threshold: from which the outcomes call a detection right.
-    :return: kind to failures, worst first.
+    :param detections: of each sample.
+    :param matches: of each sample.
+    :param iou_threshold: that the matches were made with.
     """
-    every: list[Failure] = []
-    for index, (sample, detections, outcome) in enumerate(zip(samples, found, outcomes)):
-        every += _failures(index, sample, detections, outcome, iou_threshold)
+    failures: list[Failure] = []
+    for index, (sample, found, match) in enumerate(zip(samples, detections, matches)):
+        failures += _find_failures(index, sample, found, match, iou_threshold)
 
     def badness(failure: Failure) -> float:
-        if failure.kind != 'missed':
+        if failure.type != 'missed':
             return failure.score
         x1, y1, x2, y2 = samples[failure.sample].boxes[failure.object]
         return float((x2 - x1) * (y2 - y1))
 
-    every.sort(key=badness, reverse=True)
-    worst: dict[Kind, list[Failure]] = {kind: [] for kind in KINDS}
-    for failure in every:
-        chosen = worst[failure.kind]
-        of_one = sum(other.sample == failure.sample for other in chosen)
-        if len(chosen) < most and of_one < MOST_OF_ONE:
+    failures.sort(key=badness, reverse=True)
+    worst: dict[FailureType, list[Failure]] = {name: [] for name in FAILURE_TYPES}
+    for failure in failures:
+        chosen = worst[failure.type]
+        num_in_image = sum(other.sample == failure.sample for other in chosen)
+        if len(chosen) < num_per_type and num_in_image < MAX_PER_IMAGE:
             chosen.append(failure)
     return worst
 
 
-def _failures(
-    index: int, sample: Sample, detections: Detections, outcome: MatchResult, iou_threshold: float
+def _find_failures(
+    index: int, sample: Sample, detections: Detections, match: MatchResult, iou_threshold: float
 ) -> Iterator[Failure]:
-    """Name what went wrong in one image."""
-    ious = boxes_of.box_iou(detections.boxes, sample.boxes)
-    for row, column in outcome.pairs.tolist():
-        if sample.labels[row] != detections.labels[column]:
-            score = float(detections.scores[column])
-            yield Failure('confusion', index, column, row, score, float(ious[column, row]))
-    for column in outcome.wrong.tolist():
-        own = np.where(sample.labels == detections.labels[column], ious[column], 0.0)
-        row = int(own.argmax()) if len(own) else None
-        iou = float(own.max(initial=0.0))
+    """Classify the errors in one image."""
+    ious = box_ops.box_iou(detections.boxes, sample.boxes)  # (D, N)
+    for row, column in match.misclassified.tolist():
+        score = float(detections.scores[column])
+        yield Failure('confusion', index, column, row, score, float(ious[column, row]))
+    for column in match.false_positives.tolist():
+        is_same_class = sample.labels == detections.labels[column]
+        class_ious = np.where(is_same_class, ious[column], 0.0)
+        row = int(class_ious.argmax()) if len(class_ious) else None
+        iou = float(class_ious.max(initial=0.0))
         score = float(detections.scores[column])
         if iou >= iou_threshold:
             yield Failure('double', index, column, row, score, iou)
-        elif iou >= NEAR:
+        elif iou >= MIN_IOU:
             yield Failure('bad box', index, column, row, score, iou)
         else:
             yield Failure('false alarm', index, column, None, score, 0.0)
-    for row in outcome.missed.tolist():
-        near = (detections.labels == sample.labels[row]) & (ious[:, row] >= iou_threshold)
-        # What is over the threshold and near answers for another object.
-        near[outcome.pairs[:, 1]] = False
-        near[outcome.wrong] = False
-        score = float(detections.scores[near].max(initial=0.0))
-        iou = float(ious[near, row].max(initial=0.0))
+    for row in match.false_negatives.tolist():
+        is_near = (detections.labels == sample.labels[row]) & (ious[:, row] >= iou_threshold)
+        # Detections above the score threshold match another object.
+        is_near[match.true_positives[:, 1]] = False
+        is_near[match.misclassified[:, 1]] = False
+        is_near[match.false_positives] = False
+        score = float(detections.scores[is_near].max(initial=0.0))
+        iou = float(ious[is_near, row].max(initial=0.0))
         yield Failure('missed', index, None, row, score, iou)
+
+
+def draw_failure(
+    image: NDArray[np.uint8], sample: Sample, detections: Detections, failure: Failure
+) -> NDArray[np.uint8]:
+    """
+    Draw a failure with its surroundings.
+
+    :param image: ``(H, W, 3)`` uint8 RGB of the sample.
+    :return: ``(224, 224, 3)`` uint8 RGB; the object green, the detection amber, other objects
+        grey.
+    """
+    boxes = [box for i, box in enumerate(sample.boxes) if i != failure.object]
+    colours = [OTHER_OBJECTS] * len(boxes)
+    subjects = []
+    if failure.object is not None:
+        subjects.append(sample.boxes[failure.object])
+        colours.append(GROUND_TRUTH)
+    if failure.detection is not None:
+        subjects.append(detections.boxes[failure.detection])
+        colours.append(DETECTION)
+    left, top, side = _choose_window(subjects)
+    crop = _crop(image, left, top, side)
+    boxes_in_window = np.array([*boxes, *subjects]) - (left, top, left, top)
+    draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
+    return crop
+
+
+def _choose_window(boxes: Sequence[NDArray[np.float32]]) -> tuple[int, int, int]:
+    """Choose a square around boxes: left, top and side, pixels of the image."""
+    stacked = np.array(boxes, np.float64).reshape(-1, 4)
+    low, high = stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)
+    side = max(MIN_WINDOW, round(float((high - low).max()) * (1 + 2 * MARGIN)))
+    left, top = np.floor((low + high - side) / 2).astype(int).tolist()
+    return left, top, side
+
+
+def _crop(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+    """Crop a square and resize it to ``CROP_SIDE``; it is grey where it leaves the image."""
+    crop = np.full((CROP_SIDE, CROP_SIDE, 3), 114, np.uint8)
+    height, width = image.shape[:2]
+    corners = np.array((left, top, left + side, top + side))
+    x1, y1, x2, y2 = np.clip(corners, 0, (width, height, width, height)).tolist()
+    inside = np.array((x1 - left, y1 - top, x2 - left, y2 - top)) * CROP_SIDE / side
+    u1, v1, u2, v2 = inside.round().astype(int).tolist()
+    if u2 > u1 and v2 > v1:
+        method = cv2.INTER_AREA if side > CROP_SIDE else cv2.INTER_CUBIC
+        crop[v1:v2, u1:u2] = cv2.resize(
+            image[y1:y2, x1:x2], (u2 - u1, v2 - v1), interpolation=method
+        )
+    return crop

@@ -1,230 +1,224 @@
-"""A report to one HTML page that needs nothing else."""
+"""Lay a report out as one self-contained HTML page."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any
 
-import cv2
-from mnssd_perception.ssd import Detections
-from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.evaluation.crops import draw_failure
-from mnssd_training.evaluation.failures import Failure, KINDS
-from mnssd_training.evaluation.history import history_plots
-from mnssd_training.evaluation.report import Evaluation
-from mnssd_training.evaluation.scenes import (
-    CONFUSED,
-    CORRECT,
-    count_outcome,
-    draw_scene,
-    MISSED,
-    WRONG,
+from mnssd_training.data.sample import load_image
+from mnssd_training.evaluation.curves import ClassCurves
+from mnssd_training.evaluation.failures import (
+    DETECTION,
+    draw_failure,
+    Failure,
+    FAILURE_TYPES,
+    GROUND_TRUTH,
+    OTHER_OBJECTS,
 )
-from mnssd_training.evaluation.text import CLASS_COLUMNS, compare_classes, shown, SIZES
-from mnssd_training.plots import Line, line_style, Lines, plot_data_uri
+from mnssd_training.evaluation.report import choose_differing_images, Report
+from mnssd_training.evaluation.text import (
+    best_f1_table,
+    class_table,
+    comparison_table,
+    size_table,
+    speed_table,
+)
+from mnssd_training.metrics_file import EpochMetrics
+from mnssd_training.reporting import (
+    Chart,
+    COLOURS,
+    draw_boxes,
+    Line,
+    line_chart,
+    line_style,
+    render_page,
+    resize_to_width,
+    svg_data_uri,
+)
 import numpy as np
 from numpy.typing import NDArray
 
-TEMPLATE = 'report.html.jinja'
-QUALITY = 82  # of the JPEGs, which are seen at their own size
-LEGEND = {'correct': CORRECT, 'another class': CONFUSED, 'wrong': WRONG, 'missed': MISSED}
+IMAGE_WIDTH = 640  # pixels, at most
+FEW_POINTS = 30  # that are marked on a line
+
+# Okabe and Ito, Color Universal Design, 2008; RGB.
+IMAGE_LEGEND = {
+    'true positive': (0, 190, 140),
+    'wrong class': (86, 180, 233),
+    'false positive': (255, 150, 0),
+    'missed': (240, 90, 200),
+}
+FAILURE_LEGEND = {
+    'ground truth': GROUND_TRUTH,
+    'detection': DETECTION,
+    'other objects': OTHER_OBJECTS,
+}
 
 
 @dataclass(frozen=True)
-class Scene:
-    """
-    A whole image, as each of the compared models sees it.
+class Figure:
+    """An image of the page and its caption."""
 
-    :ivar name: of the image.
-    :ivar captions: what became of the objects, for each model.
-    :ivar images: ``(H, W, 3)`` uint8 RGB, for each model.
-    """
-
-    name: str
-    captions: tuple[str, ...]
-    pictures: tuple[NDArray[np.uint8], ...]
-
-
-def draw_scenes(
-    samples: Sequence[Sample],
-    models: Sequence[tuple[Evaluation, Sequence[Detections]]],
-    indices: Sequence[int],
-) -> list[Scene]:
-    """
-    Draw whole images.
-
-    :param samples: the annotations.
-    :param models: what each model found, and its evaluation.
-    :param indices: which images.
-    :return: the scenes.
-    """
-    scenes = []
-    for index in indices:
-        outcomes = [evaluation.outcomes[index] for evaluation, _ in models]
-        both = [(samples[index], found[index], o) for (_, found), o in zip(models, outcomes)]
-        counts = [count_outcome(*one) for one in both]
-        scenes.append(
-            Scene(
-                samples[index].name,
-                tuple(', '.join(f'{row[key]} {key}' for key in row) for row in counts),
-                tuple(draw_scene(*one) for one in both),
-            )
-        )
-    return scenes
-
-
-def draw_failures(
-    samples: Sequence[Sample], found: Sequence[Detections], failures: Sequence[Failure]
-) -> list[NDArray[np.uint8]]:
-    """
-    Draw each failure with its surroundings.
-
-    :param samples: the annotations.
-    :param found: the detections of each sample.
-    :param failures: what went wrong.
-    :return: ``(224, 224, 3)`` uint8 RGB each.
-    """
-    pictures: dict[int, NDArray[np.uint8]] = {}
-    order = sorted(range(len(failures)), key=lambda index: failures[index].sample)
-    image, loaded = np.zeros((1, 1, 3), np.uint8), -1
-    for index in order:  # so that each image is read once
-        failure = failures[index]
-        if failure.sample != loaded:
-            image, loaded = load_image(samples[failure.sample]), failure.sample
-        pictures[index] = draw_failure(
-            image, samples[failure.sample], found[failure.sample], failure
-        )
-    return [pictures[index] for index in range(len(failures))]
+    image: NDArray[np.uint8]
+    caption: str
 
 
 def report_page(
-    report: dict[str, Any],
+    report: Report,
     title: str,
     facts: dict[str, str],
-    pictures: Sequence[NDArray] = (),
     *,
-    scenes: Sequence[Scene] = (),
-    history: Sequence[dict[str, Any]] = (),
+    other: Report | None = None,
+    epochs: Sequence[EpochMetrics] = (),
 ) -> str:
     """
-    Lay a report out as a page: text and inline images, no script, nothing to load.
+    Lay a report out as a page.
 
-    :param report: that of :func:`make_report`; ``speed`` may be missing or None, and
-        ``compared_with`` may be the report of another model on the same images, with ``model``.
-    :param title: what was scored.
-    :param facts: name to value, of what was scored on what.
-    :param images: one for each of the failures, see :func:`draw_failures`.
-    :param scenes: whole images, see :func:`draw_scenes`.
-    :param history: epochs of the training, see :func:`read_history`.
-    :return: the page; names from annotations are escaped.
+    :param facts: about the model and the data, by name.
+    :param other: of another model on the same images, to compare.
+    :param epochs: of the training of the model.
+    :raises DatasetError: if an image cannot be read.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters['shown'] = shown
-    template = resources.files('mnssd_training.evaluation').joinpath(TEMPLATE).read_text('utf-8')
-    images = [_data_uri(picture) for picture in pictures]
-    gallery = [
-        {
-            'kind': kind,
-            'meaning': meaning,
-            'failures': [
-                (failure, image)
-                for failure, image in zip(report['failures'], images)
-                if failure['kind'] == kind
-            ],
-        }
-        for kind, meaning in KINDS.items()
-    ]
-    other = report.get('compared_with')
-    trained = history_plots(history)
-    return environment.from_string(template).render(
+    indices = choose_differing_images(report, other) if other else report.worst_images
+    reports = (report, other) if other else (report,)
+    history = _history_charts(epochs)
+    return render_page(
+        'evaluation',
         title=title,
         facts=facts,
-        scores=report['scores'],
-        voc=report['scores']['voc'],
-        coco=report['scores']['coco'],
-        columns=CLASS_COLUMNS,
-        sizes=SIZES,
-        chart=plot_data_uri(_curve_plots(report['curves']), 2),
-        legend=[(name, *line_style(i)) for i, name in enumerate(report['curves']['classes'])],
-        curves=report['curves'],
-        confusion=report['confusion'],
-        speed=report.get('speed'),
+        report=report,
         other=other,
-        comparison=compare_classes(report, other) if other else [],
-        comparison_chart=_compare_chart(report, other) if other else '',
-        training_chart=plot_data_uri(trained) if trained else '',
-        scenes=[(scene, [_data_uri(picture) for picture in scene.pictures]) for scene in scenes],
-        scene_legend=LEGEND,
-        gallery=gallery,
+        class_table=class_table(report),
+        size_table=size_table(report.scores.coco),
+        best_f1_table=best_f1_table(report),
+        line_styles=[line_style(index) for index in range(len(report.curves.classes))],
+        speed_table=speed_table(report.speed) if report.speed else None,
+        comparison_table=comparison_table(report, other) if other else None,
+        comparison_chart=_comparison_chart(report, other) if other else '',
+        curve_chart=svg_data_uri(_curve_charts(report), 2),
+        history_chart=svg_data_uri(history) if history else '',
+        images=[_draw_image(one, index) for index in indices for one in reports],
+        image_legend=IMAGE_LEGEND,
+        failures=_draw_failures(report),
+        failure_legend=FAILURE_LEGEND,
     )
 
 
-def _curve_plots(curves: dict[str, Any]) -> list[Lines]:
+def _curve_charts(report: Report) -> list[Chart]:
     """Plot precision over recall, and F1, precision and recall over the confidence."""
-    classes, confidence = curves['classes'], curves['confidence']
-    lines = [
-        Line(*_staircase(curve), colour=i, mark=_mark(curve))
-        for i, curve in enumerate(classes.values())
-    ]
-    plots = [Lines('precision over recall', 'recall', 'precision', lines, is_step=True)]
-    for key, name in (('f1', 'F1'), ('precision', 'precision'), ('recall', 'recall')):
-        lines = [
-            Line(confidence, _floats(curve['by_confidence'][key]), colour=i)
-            for i, curve in enumerate(classes.values())
-        ]
-        if key == 'f1' and len(classes) > 1:
-            best = curves['mean']['best']
-            mark = (best['score'], best['f1']) if best else None
-            lines.append(Line(confidence, curves['mean'][key], 'mean', 7, mark=mark, is_bold=True))
-        plots.append(Lines(f'{name} over confidence', 'score threshold', name, lines))
-    return plots
+    curves = report.curves
+    styles = [line_style(index) for index in range(len(curves.classes))]
+    lines = [_recall_line(one, '', *style) for one, style in zip(curves.classes.values(), styles)]
+    charts = [line_chart('precision over recall', 'recall', 'precision', lines, is_step=True)]
+    for field, name in (('f1', 'F1'), ('precision', 'precision'), ('recall', 'recall')):
+        lines = []
+        for one, style in zip(curves.classes.values(), styles):
+            values = np.array(getattr(one.by_confidence, field), np.float64)  # NaN for None
+            lines.append(Line(curves.confidence, values, '', *style))
+        if field == 'f1' and len(lines) > 1:
+            best = curves.mean.best
+            highlight = (best.score, best.f1) if best else None
+            mean = curves.mean.f1
+            lines.append(
+                Line(curves.confidence, mean, 'mean', COLOURS[7], width=2.6, highlight=highlight)
+            )
+        charts.append(line_chart(f'{name} over confidence', 'score threshold', name, lines))
+    return charts
 
 
-def _compare_chart(report: dict[str, Any], other: dict[str, Any]) -> str:
+def _comparison_chart(report: Report, other: Report) -> str:
     """Plot precision over recall of two models, class by class."""
-    plots = [
-        Lines(
-            name,
-            'recall',
-            'precision',
-            [
-                Line(*_staircase(model['curves']['classes'][name]), label, colour)
-                for colour, (label, model) in enumerate((('A', report), ('B', other)))
-            ],
-            is_step=True,
-        )
-        for name in report['curves']['classes']
+    charts = []
+    for name, curves in report.curves.classes.items():
+        lines = [
+            _recall_line(curves, 'A', *line_style(0)),
+            _recall_line(other.curves.classes[name], 'B', *line_style(1)),
+        ]
+        charts.append(line_chart(name, 'recall', 'precision', lines, is_step=True))
+    return svg_data_uri(charts) if charts else ''
+
+
+def _recall_line(curves: ClassCurves, name: str, colour: str, dash: str) -> Line:
+    """Begin an envelope at recall 0, let it fall where it ends, and mark the best F1."""
+    x, y = curves.recall, curves.precision
+    if x:
+        x, y = [0.0, *x, x[-1]], [y[0], *y, 0.0]
+    best = curves.best
+    highlight = (best.recall, best.precision) if best else None
+    return Line(x, y, name, colour, dash, highlight=highlight)
+
+
+def _history_charts(epochs: Sequence[EpochMetrics]) -> list[Chart]:
+    """Plot losses, score and learning rate over the steps of training, where there are any."""
+    charts = []
+    for title, y_label, fields in (
+        (
+            'training loss',
+            'mean of the epoch',
+            {'total': 'loss', 'classification': 'class_loss', 'boxes': 'box_loss'},
+        ),
+        ('validation score', 'mean VOC AP50', {'': 'map50'}),
+        ('learning rate', 'at the end of the epoch', {'': 'learning_rate'}),
+    ):
+        lines = []
+        for index, (name, field) in enumerate(fields.items()):
+            values = [(epoch.step, getattr(epoch, field)) for epoch in epochs]
+            if points := [(step, value) for step, value in values if value is not None]:
+                marker = '.' if len(points) < FEW_POINTS else ''
+                x, y = zip(*points)
+                lines.append(Line(x, y, name, *line_style(index), marker=marker))
+        if lines:
+            charts.append(line_chart(title, 'step', y_label, lines, x_range=None, y_range=None))
+    return charts
+
+
+def _draw_image(report: Report, index: int) -> Figure:
+    """Draw the detections and the missed objects of an image, by their verdict."""
+    sample, detections = report.samples[index], report.detections[index]
+    match, errors = report.matches[index], report.images[index]
+    image = load_image(sample)
+    image, scale = resize_to_width(image, min(IMAGE_WIDTH, image.shape[1]))
+    for boxes, colour in zip(
+        (
+            detections.boxes[match.true_positives[:, 1]],
+            detections.boxes[match.misclassified[:, 1]],
+            detections.boxes[match.false_positives],
+            sample.boxes[match.false_negatives],
+        ),
+        IMAGE_LEGEND.values(),
+    ):
+        # Two pixels, since the page may show the image smaller.
+        draw_boxes(image, boxes * scale, [colour] * len(boxes), line_width=2)
+    counts = (errors.correct, errors.confused, errors.wrong, errors.missed)
+    caption = ', '.join(f'{count} {name}' for count, name in zip(counts, IMAGE_LEGEND))
+    return Figure(image, f'{sample.name}: {caption}')
+
+
+def _draw_failures(report: Report) -> list[tuple[str, str, list[Figure]]]:
+    """Draw the failures of each type, with its name and meaning."""
+    figures: dict[Failure, Figure] = {}
+    loaded = -1
+    for failure in sorted(report.failures, key=lambda failure: failure.sample):
+        index = failure.sample
+        if index != loaded:  # each image is read once
+            image, loaded = load_image(report.samples[index]), index
+        crop = draw_failure(image, report.samples[index], report.detections[index], failure)
+        figures[failure] = Figure(crop, _failure_caption(report, failure))
+    return [
+        (name, meaning, [figures[one] for one in report.failures if one.type == failure_type])
+        for failure_type, (name, meaning) in FAILURE_TYPES.items()
     ]
-    return plot_data_uri(plots) if plots else ''
 
 
-def _staircase(curve: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """Begin an envelope at recall 0, and let it fall where it ends."""
-    if not curve['recall']:
-        return [], []
-    recall, precision = curve['recall'], curve['precision']
-    return [0.0, *recall, recall[-1]], [precision[0], *precision, 0.0]
-
-
-def _mark(curve: dict[str, Any]) -> tuple[float, float] | None:
-    """Mark where F1 is best."""
-    best = curve['best']
-    return (best['recall'], best['precision']) if best else None
-
-
-def _floats(values: Sequence[float | None]) -> list[float]:
-    """Interrupt a line where there is no value."""
-    return [float('nan') if value is None else value for value in values]
-
-
-def _data_uri(picture: NDArray[np.uint8]) -> str:
-    """Pack an image into an address."""
-    _, encoded = cv2.imencode(
-        '.jpg', np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    )
-    return f'data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}'
+def _failure_caption(report: Report, failure: Failure) -> str:
+    names = report.confusion.names
+    sample, detections = report.samples[failure.sample], report.detections[failure.sample]
+    score = f'{failure.score:.2f}'
+    object_class = names[sample.labels[failure.object]] if failure.object is not None else ''
+    if failure.detection is None:
+        caption = f'{object_class}, best score {score}' if failure.score else object_class
+    else:
+        caption = f'{names[detections.labels[failure.detection]]} {score}'
+    if failure.type == 'confusion':
+        caption = f'{object_class} detected as {caption}'
+    elif failure.type in ('bad box', 'double'):
+        caption += f', IoU {failure.iou:.2f}'
+    return f'{caption}; {sample.name}'

@@ -1,105 +1,187 @@
-"""Detections and annotations to everything that a report tells, as plain data."""
+"""Evaluate the detections of a model: scores, curves, confusion matrix and failures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from mnssd_perception.matching import MatchResult
+from mnssd_perception.plain import to_plain
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation.curves import curves
-from mnssd_training.evaluation.evaluate import evaluate_detections
+from mnssd_training.evaluation.confusion import confusion_matrix, match_samples
+from mnssd_training.evaluation.curves import compute_curves, Curves
 from mnssd_training.evaluation.failures import Failure, worst_failures
-from mnssd_training.evaluation.outcomes import confusion_matrix, match_detections, MatchResult
-from mnssd_training.evaluation.scenes import choose_scenes, count_outcome
+from mnssd_training.evaluation.scores import evaluate_detections, Scores, scores_to_json
+from mnssd_training.evaluation.speed import Speed
 import numpy as np
 
 IOU = 0.5  # of the confusion matrix, the failures and the images
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ConfusionMatrix:
     """
-    Detections, scored and looked at from all sides.
+    Detections by the class of their object and their own.
 
-    :ivar report: ``scores`` (see :func:`evaluate_detections`), ``curves``, ``confusion``,
-        ``images`` and ``failures`` as data for JSON.
-    :ivar outcomes: of each sample, at the score threshold.
-    :ivar failures: the worst of each kind.
-    :ivar scenes: numbers of the images with the most errors, worst first.
+    :ivar names: of the classes, then ``background``.
+    :ivar matrix: rows are ground truth, columns predictions.
+    :ivar normalised: shares of each row.
     """
 
-    report: dict[str, Any]
-    outcomes: tuple[MatchResult, ...]
-    failures: tuple[Failure, ...]
-    scenes: tuple[int, ...]
+    score_threshold: float
+    iou_threshold: float
+    names: list[str]
+    matrix: list[list[int]]
+    normalised: list[list[float]]
+
+
+@dataclass(frozen=True)
+class ImageErrors:
+    """True positives, misclassified objects, false positives and false negatives of an image."""
+
+    image: str
+    correct: int
+    confused: int
+    wrong: int
+    missed: int
+
+    @property
+    def num_errors(self) -> int:
+        """Count everything but the true positives."""
+        return self.confused + self.wrong + self.missed
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    The evaluation of the detections of one model.
+
+    :ivar model: file that was evaluated.
+    :ivar images: errors in each image.
+    :ivar worst_images: indices of the images with the most errors, worst first.
+    :ivar failures: the worst of each type.
+    :ivar matches: of each image, at the score threshold of the confusion matrix.
+    """
+
+    model: str
+    scores: Scores
+    curves: Curves
+    confusion: ConfusionMatrix
+    images: list[ImageErrors]
+    worst_images: list[int]
+    failures: list[Failure]
+    speed: Speed | None
+    samples: Sequence[Sample] = field(repr=False)
+    detections: Sequence[Detections] = field(repr=False)
+    matches: Sequence[MatchResult] = field(repr=False)
 
 
 def make_report(
     samples: Sequence[Sample],
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     class_names: Sequence[str],
     *,
     score_threshold: float,
     ious: Sequence[float] = (0.5,),
     num_failures: int = 12,
     num_images: int = 6,
-) -> Evaluation:
+    model: str = '',
+    speed: Speed | None = None,
+) -> Report:
     """
-    Look at detections from all sides.
+    Evaluate detections.
 
-    :param samples: the annotations.
-    :param found: the detections of each sample, the doubtful ones too.
+    :param detections: of each sample, including those of low score.
     :param class_names: in the order of the labels.
     :param score_threshold: of the confusion matrix, the failures and the images.
-    :param ious: thresholds of VOC's average precision.
-    :param num_failures: to choose of each kind.
-    :param num_images: with the most errors, to choose.
-    :return: the report.
+    :param ious: IoU thresholds of VOC's average precision.
+    :param num_failures: of each type.
+    :param num_images: with the most errors.
     """
-    outcomes = [
-        match_detections(sample, one, score_threshold, IOU) for sample, one in zip(samples, found)
+    matches = match_samples(samples, detections, score_threshold, IOU)
+    matrix = confusion_matrix(samples, detections, matches, len(class_names))
+    normalised = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    worst = worst_failures(samples, detections, matches, num_failures, IOU)
+    images = [
+        ImageErrors(
+            sample.name,
+            len(match.true_positives),
+            len(match.misclassified),
+            len(match.false_positives),
+            len(match.false_negatives),
+        )
+        for sample, match in zip(samples, matches)
     ]
-    matrix = confusion_matrix(samples, found, outcomes, len(class_names))
-    worst = worst_failures(samples, found, outcomes, num_failures, IOU)
-    failures = [failure for failures in worst.values() for failure in failures]
-    counts = [count_outcome(*one) for one in zip(samples, found, outcomes)]
-    scenes = choose_scenes(counts, num_images)
-    report = {
-        'scores': evaluate_detections(samples, found, class_names, ious),
-        'curves': curves(samples, found, class_names, IOU),
-        'confusion': {
-            'score_threshold': score_threshold,
-            'iou_threshold': IOU,
-            'names': [*class_names, 'background'],
-            'matrix': matrix.tolist(),
-            'normalised': (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
-            .round(4)
-            .tolist(),
-        },
-        'images': [{'image': samples[index].name, **counts[index]} for index in scenes],
-        'failures': [_plain(failure, samples, found, class_names) for failure in failures],
-    }
-    return Evaluation(report, tuple(outcomes), tuple(failures), tuple(scenes))
+    worst_first = sorted(range(len(images)), key=lambda index: -images[index].num_errors)
+    return Report(
+        model,
+        evaluate_detections(samples, detections, class_names, ious),
+        compute_curves(samples, detections, class_names, IOU),
+        ConfusionMatrix(
+            score_threshold,
+            IOU,
+            [*class_names, 'background'],
+            matrix.tolist(),
+            normalised.round(4).tolist(),
+        ),
+        images,
+        [index for index in worst_first[:num_images] if images[index].num_errors],
+        [failure for failures in worst.values() for failure in failures],
+        speed,
+        samples,
+        detections,
+        matches,
+    )
 
 
-def _plain(
-    failure: Failure,
-    samples: Sequence[Sample],
-    found: Sequence[Detections],
-    class_names: Sequence[str],
+def choose_differing_images(report: Report, other: Report, num: int = 6) -> list[int]:
+    """Choose the images in which two models differ most by their number of errors."""
+    differences = [
+        abs(image.num_errors - other_image.num_errors)
+        for image, other_image in zip(report.images, other.images)
+    ]
+    return sorted(range(len(differences)), key=lambda index: -differences[index])[:num]
+
+
+def report_to_json(
+    report: Report, measured_on: dict[str, str] | None = None, other: Report | None = None
 ) -> dict[str, Any]:
-    """Write a failure down."""
-    sample, detections = samples[failure.sample], found[failure.sample]
-    row: dict[str, Any] = {
-        'kind': failure.kind,
+    """
+    Write a report as plain data.
+
+    :param measured_on: facts about the model and the data.
+    :param other: of another model on the same images.
+    """
+    plain: dict[str, Any] = {
+        'model': report.model,
+        'measured_on': measured_on,
+        'scores': scores_to_json(report.scores),
+        'curves': to_plain(report.curves),
+        'confusion': to_plain(report.confusion),
+        'images': [to_plain(report.images[index]) for index in report.worst_images],
+        'failures': [_failure_to_json(report, failure) for failure in report.failures],
+        'speed': to_plain(report.speed),
+    }
+    if measured_on is None:
+        del plain['measured_on']
+    if other:
+        plain['compared_with'] = report_to_json(other)
+    return plain
+
+
+def _failure_to_json(report: Report, failure: Failure) -> dict[str, Any]:
+    sample, detections = report.samples[failure.sample], report.detections[failure.sample]
+    class_names = report.confusion.names
+    plain: dict[str, Any] = {
+        'kind': failure.type,
         'image': sample.name,
         'score': round(failure.score, 4),
         'iou': round(failure.iou, 4),
     }
     if failure.detection is not None:
-        row['found'] = class_names[detections.labels[failure.detection]]
-        row['found_box'] = detections.boxes[failure.detection].astype(float).round(2).tolist()
+        plain['found'] = class_names[detections.labels[failure.detection]]
+        plain['found_box'] = detections.boxes[failure.detection].astype(float).round(2).tolist()
     if failure.object is not None:
-        row['annotated'] = class_names[sample.labels[failure.object]]
-        row['annotated_box'] = sample.boxes[failure.object].astype(float).round(2).tolist()
-    return row
+        plain['annotated'] = class_names[sample.labels[failure.object]]
+        plain['annotated_box'] = sample.boxes[failure.object].astype(float).round(2).tolist()
+    return plain

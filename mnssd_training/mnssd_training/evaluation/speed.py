@@ -1,58 +1,64 @@
-"""A detector to how long it takes for an image, stage by stage."""
+"""Measure how long each stage of a detector takes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 import os
 import platform
-from typing import Any
 
-from mnssd_perception.detector import StageTimings
-from mnssd_perception.ssd import Detections
+from mnssd_perception.detector import Detector
 from mnssd_training.data.sample import load_image, Sample
 import numpy as np
-from numpy.typing import NDArray
-
-TimedDetect = Callable[[NDArray[np.uint8]], tuple[Detections, StageTimings]]
 
 WARM_UP = 3  # images; the first ones also pay for memory and threads
-STAGES = {'preprocess': 'resize', 'engine': 'infer', 'postprocess': 'postprocess'}
+STAGES = {
+    'preprocess': 'resize', 'engine': 'infer', 'postprocess': 'postprocess', 'total': 'total'
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Mean, median and 95th percentile [ms]."""
+
+    mean: float
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Duration of an image by stage, and what ran the network where."""
+
+    engine_on: str
+    machine: str
+    num_images: int
+    stages: dict[str, Duration]
 
 
 def measure_speed(
-    detect: TimedDetect, samples: Sequence[Sample], ran_on: str, num: int = 50
-) -> dict[str, Any] | None:
+    detector: Detector, samples: Sequence[Sample], num_images: int = 50
+) -> Speed | None:
     """
     Measure how long an image takes, one at a time and as on the drone.
 
-    :param detect: finds the objects and tells how long each stage took.
-    :param samples: the images, of which some are taken, evenly.
-    :param ran_on: what ran the network, for the record.
-    :param num: images to measure on.
-    :return: ``engine_on``, ``machine``, ``num_images``, and ``stages``: name to ``mean``, ``p50``
-        and ``p95`` [ms]; None without an image.
+    :param num_images: how many of the samples to measure on, evenly spread.
+    :return: None without an image.
     """
-    num = min(num, len(samples))
-    if num < 1:
+    num_images = min(num_images, len(samples))
+    if num_images < 1:
         return None
-    images = [load_image(samples[index * len(samples) // num]) for index in range(num)]
+    images = [load_image(samples[i * len(samples) // num_images]) for i in range(num_images)]
     for index in range(WARM_UP):
-        detect(images[index % num])
-    timings = [detect(image)[1] for image in images]
-    stages = {name: [getattr(one, field) for one in timings] for name, field in STAGES.items()}
-    stages['total'] = [one.total for one in timings]
-    return {
-        'engine_on': ran_on,
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores',
-        'num_images': num,
-        'stages': {name: _summary(seconds) for name, seconds in stages.items()},
+        detector.detect(images[index % num_images])
+    timings = [detector.detect_timed(image)[1] for image in images]
+    stages = {
+        stage: _summarise([getattr(timing, field) for timing in timings])
+        for stage, field in STAGES.items()
     }
+    machine = f'{platform.machine()}, {os.cpu_count()} cores'
+    return Speed(str(detector.engine.info), machine, num_images, stages)
 
 
-def _summary(seconds: list[float]) -> dict[str, float]:
-    """Summarise durations, in milliseconds."""
-    values = 1e3 * np.array(seconds)
-    p50, p95 = np.percentile(values, (50, 95))
-    return {
-        'mean': round(float(values.mean()), 3),
-        'p50': round(float(p50), 3),
-        'p95': round(float(p95), 3),
-    }
+def _summarise(seconds: list[float]) -> Duration:
+    milliseconds = 1e3 * np.array(seconds)
+    values = (milliseconds.mean(), *np.percentile(milliseconds, (50, 95)))
+    return Duration(*(round(float(value), 3) for value in values))

@@ -1,10 +1,16 @@
-"""A report to tables for a terminal."""
+"""Format a report as tables for a terminal."""
 
 from collections.abc import Sequence
-from typing import Any
 
-# Column title to the key of COCO's numbers.
-CLASS_COLUMNS = {
+from mnssd_training.evaluation.coco_ap import CocoMetrics, CocoScores
+from mnssd_training.evaluation.curves import BestF1
+from mnssd_training.evaluation.report import ConfusionMatrix, Report
+from mnssd_training.evaluation.scores import VocMetrics
+from mnssd_training.evaluation.speed import Speed
+from mnssd_training.reporting import format_score
+
+# Column title -> field of CocoMetrics.
+COCO_COLUMNS = {
     'COCO AP': 'ap',
     'AP50': 'ap50',
     'AP75': 'ap75',
@@ -16,138 +22,118 @@ CLASS_COLUMNS = {
 SIZES = {'small': 'under 32 x 32', 'medium': 'up to 96 x 96', 'large': 'over 96 x 96'}
 
 
-def report_text(report: dict[str, Any]) -> str:
+def report_text(report: Report, other: Report | None = None) -> str:
     """
-    Lay a report out.
+    Lay a report out as several tables.
 
-    :param report: that of :func:`make_report`; ``speed`` may be missing or None, and
-        ``compared_with`` the report of another model.
-    :return: lines.
+    :param other: of another model on the same images, to compare.
     """
-    parts = [_classes(report['scores']), _sizes(report['scores']['coco'])]
-    if len(report['scores']['voc']) > 1:
-        parts.append(_thresholds(report['scores']['voc']))
-    parts.append(_best(report['curves']))
-    parts.append(_confusion(report['confusion']))
-    if report.get('speed'):
-        parts.append(_speed(report['speed']))
-    if other := report.get('compared_with'):
-        head = ['', 'VOC AP50: A', 'B', 'B - A', 'COCO AP: A', 'B', 'B - A']
-        table = _table([head, *compare_classes(report, other)])
-        parts.append(f'{table}\nA: {report["model"]}\nB: {other["model"]}')
+    voc = report.scores.voc
+    tables = [class_table(report), size_table(report.scores.coco)]
+    if len(voc) > 1:
+        tables.append(
+            [['IoU', 'VOC AP', '11 points']]
+            + [
+                [iou, format_score(row.all_points), format_score(row.eleven_points)]
+                for iou, row in voc.items()
+            ]
+        )
+    tables += [best_f1_table(report), _confusion_table(report.confusion)]
+    parts = list(map(_align, tables))
+    num_detections = ', '.join(
+        f'{format_score(getattr(report.scores.coco, f"ar_{num}"))} with {num}'
+        for num in (1, 10, 100)
+    )
+    parts[1] += f'\nrecall by detections of a class in an image: {num_detections}'
+    if report.speed:
+        parts.append(
+            f'{_align(speed_table(report.speed))}\nmeasured on {report.speed.num_images} images, '
+            f'one at a time, {report.speed.engine_on}; {report.speed.machine}'
+        )
+    if other:
+        parts.append(
+            f'{_align(comparison_table(report, other))}\nA: {report.model}\nB: {other.model}'
+        )
     return '\n\n'.join(parts)
 
 
-def shown(value: float | None, digits: int = 4) -> str:
-    """
-    Show a score.
+def class_table(report: Report) -> list[list[str]]:
+    """Make a table of the average precision by class, with the mean in the last row."""
+    scores, voc = report.scores, report.scores.voc['0.5']
 
-    :param value: the score, or None where there is none.
-    :param digits: behind the point.
-    :return: the number or a dash.
-    """
-    return '-' if value is None else f'{value:.{digits}f}'
+    def row(name: str, num_objects: int, voc: VocMetrics, coco: CocoMetrics) -> list[str]:
+        numbers = [getattr(coco, field) for field in COCO_COLUMNS.values()]
+        values = [voc.all_points, voc.eleven_points, *numbers]
+        return [name, str(num_objects), *map(format_score, values)]
 
-
-def compare_classes(report: dict[str, Any], other: dict[str, Any]) -> list[list[str]]:
-    """
-    Lay the scores of two models out side by side.
-
-    :param report: of the model A.
-    :param other: of the model B, on the same images.
-    :return: a row a class and one of the means: name, then VOC AP50 and COCO AP, each of A, of B
-        and the difference.
-    """
-    pair = [one['scores'] for one in (report, other)]
-    names = list(report['scores']['num_objects'])
-    values = [
-        (name, [s['ap50'][name] for s in pair], [s['coco']['classes'][name]['ap'] for s in pair])
-        for name in names
-    ]
-    values.append(
-        ('mean', [s['voc']['0.5']['all'] for s in pair], [s['coco']['ap'] for s in pair])
-    )
     return [
-        [name, *(cell for a, b in (voc, coco) for cell in (shown(a), shown(b), _change(a, b)))]
-        for name, voc, coco in values
+        ['class', 'objects', 'VOC AP50', '11 points', *COCO_COLUMNS],
+        *(
+            row(name, num, voc.classes[name], scores.coco.classes[name])
+            for name, num in scores.num_objects.items()
+        ),
+        row('mean', sum(scores.num_objects.values()), voc, scores.coco),
     ]
 
 
-def _change(before: float | None, after: float | None) -> str:
-    """Show a difference with its sign."""
-    return '-' if before is None or after is None else f'{after - before:+.4f}'
-
-
-def _classes(scores: dict[str, Any]) -> str:
-    """Lay out average precision by class."""
-    voc, coco = scores['voc']['0.5'], scores['coco']
-    rows = [['class', 'objects', 'VOC AP50', '11 points', *CLASS_COLUMNS]]
-    for name, num in scores['num_objects'].items():
-        rows.append(_row(name, num, voc['classes'][name], coco['classes'][name]))
-    rows.append(_row('mean', sum(scores['num_objects'].values()), voc, coco))
-    return _table(rows)
-
-
-def _row(name: str, num: int, voc: dict[str, Any], coco: dict[str, Any]) -> list[str]:
-    """Write the scores of a class, or of all."""
-    numbers = [voc['all'], voc['11'], *(coco[key] for key in CLASS_COLUMNS.values())]
-    return [name, str(num), *map(shown, numbers)]
-
-
-def _sizes(coco: dict[str, Any]) -> str:
-    """Lay out the scores by size."""
+def size_table(coco: CocoScores) -> list[list[str]]:
+    """Make a table of the scores by size of the object."""
     rows = [['size', 'objects', 'COCO AP', 'COCO AR']]
-    rows += [
-        [
-            f'{size} ({limits} pixels)',
-            str(coco[f'num_{size}']),
-            shown(coco[f'ap_{size}']),
-            shown(coco[f'ar_{size}']),
-        ]
-        for size, limits in SIZES.items()
-    ]
-    most = ', '.join(f'{shown(coco[f"ar_{num}"])} with {num}' for num in (1, 10, 100))
-    return f'{_table(rows)}\nrecall by detections of a class in an image: {most}'
+    for size, limits in SIZES.items():
+        num, ap, ar = (getattr(coco, f'{name}_{size}') for name in ('num', 'ap', 'ar'))
+        rows.append([f'{size} ({limits} pixels)', str(num), format_score(ap), format_score(ar)])
+    return rows
 
 
-def _thresholds(voc: dict[str, Any]) -> str:
-    """Lay out VOC's average precision by IoU threshold."""
-    rows = [['IoU', 'VOC AP', '11 points']]
-    rows += [[iou, shown(row['all']), shown(row['11'])] for iou, row in voc.items()]
-    return _table(rows)
-
-
-def _best(curves: dict[str, Any]) -> str:
-    """Lay out the score threshold of the best F1 of each class."""
-    keys = ('f1', 'score', 'precision', 'recall')
+def best_f1_table(report: Report) -> list[list[str]]:
+    """Make a table of the score threshold with the best F1 for each class and for all."""
     rows = [['class', 'best F1', 'at score', 'precision', 'recall']]
-    for name, curve in [*curves['classes'].items(), ('one score for all', curves['mean'])]:
-        best = curve['best'] or {}
-        rows.append([name, *(shown(best.get(key)) for key in keys)])
-    return _table(rows)
+    best: dict[str, BestF1 | None] = {
+        name: curves.best for name, curves in report.curves.classes.items()
+    }
+    best['one score for all'] = report.curves.mean.best
+    for name, point in best.items():
+        values = [getattr(point, field, None) for field in ('f1', 'score', 'precision', 'recall')]
+        rows.append([name, *map(format_score, values)])
+    return rows
 
 
-def _confusion(confusion: dict[str, Any]) -> str:
-    """Lay out the confusion matrix."""
-    names = confusion['names']
-    head = f'annotated \\ found, from a score of {confusion["score_threshold"]:g}'
-    rows = [[head, *names]]
-    rows += [[name, *map(str, row)] for name, row in zip(names, confusion['matrix'])]
-    return _table(rows)
-
-
-def _speed(speed: dict[str, Any]) -> str:
-    """Lay out the durations."""
+def speed_table(speed: Speed) -> list[list[str]]:
+    """Make a table of the duration of each stage."""
     rows = [['ms per image', 'mean', 'p50', 'p95']]
-    for name, row in speed['stages'].items():
-        rows.append([name, *(shown(row[key], 2) for key in ('mean', 'p50', 'p95'))])
-    return (
-        f'{_table(rows)}\nmeasured on {speed["num_images"]} images, one at a time, '
-        f'{speed["engine_on"]}; {speed["machine"]}'
-    )
+    for stage, duration in speed.stages.items():
+        values = (duration.mean, duration.p50, duration.p95)
+        rows.append([stage, *(format_score(value, 2) for value in values)])
+    return rows
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def comparison_table(report: Report, other: Report) -> list[list[str]]:
+    """Make a table of the scores of two models by class, with the mean in the last row."""
+    rows = [['class', 'VOC AP50: A', 'B', 'B - A', 'COCO AP: A', 'B', 'B - A']]
+    a, b = report.scores, other.scores
+
+    def add(name: str, *pairs: tuple[float | None, float | None]) -> None:
+        row = [name]
+        for before, after in pairs:
+            change = '-' if before is None or after is None else f'{after - before:+.4f}'
+            row += [format_score(before), format_score(after), change]
+        rows.append(row)
+
+    for name in a.num_objects:
+        coco = (a.coco.classes[name].ap, b.coco.classes[name].ap)
+        add(name, (a.ap50[name], b.ap50[name]), coco)
+    means = (a.voc['0.5'].all_points, b.voc['0.5'].all_points)
+    add('mean', means, (a.coco.ap, b.coco.ap))
+    return rows
+
+
+def _confusion_table(confusion: ConfusionMatrix) -> list[list[str]]:
+    title = f'ground truth \\ predicted, from a score of {confusion.score_threshold:g}'
+    rows = [[name, *map(str, counts)] for name, counts in zip(confusion.names, confusion.matrix)]
+    return [[title, *confusion.names], *rows]
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
     """Align columns, names on the left and numbers on the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return '\n'.join(

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.matching import match_detections
 from mnssd_perception.ssd import Detections
-from mnssd_training.data.sample import ANY_CLASS, Sample
+from mnssd_training.data.sample import Sample
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,84 +44,69 @@ class ClassResult:
 
 def voc_ap(
     samples: Sequence[Sample],
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     num_classes: int,
     iou_threshold: float = 0.5,
     interpolation: Interpolation = 'all',
 ) -> list[ClassResult]:
     """
-    Score detections.
+    Compute the average precision of each class.
 
-    A detection that has no object and lies, by ``iou_threshold`` of its own area, in an ignore
-    region of its class or of any class, is not counted.
+    A detection without an object that an ignore region hides is not counted, see
+    :func:`mnssd_perception.matching.match_detections`.
 
-    :param samples: the annotations.
-    :param found: the detections of each sample.
-    :param num_classes: C.
-    :param iou_threshold: from which a detection is right.
+    :param detections: of each sample.
+    :param iou_threshold: smallest IoU of a true positive.
     :param interpolation: ``all`` (VOC since 2010), ``11`` (VOC 2007) or ``101`` points (COCO).
-    :return: a result a class.
     """
+    scores, labels, verdicts = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)], []
+    for sample, image_detections in zip(samples, detections):
+        matches = match_detections(
+            image_detections,
+            sample.boxes,
+            sample.labels,
+            sample.ignore,
+            sample.ignore_labels,
+            rule='voc',
+            iou_threshold=iou_threshold,
+        )
+        verdict = np.full(len(image_detections), FALSE_POSITIVE, np.int8)
+        verdict[matches.true_positives[:, 1]] = TRUE_POSITIVE
+        verdict[matches.ignored] = NOT_COUNTED
+        scores.append(image_detections.scores)
+        labels.append(image_detections.labels)
+        verdicts.append(verdict)
+    score, label = np.concatenate(scores), np.concatenate(labels)
+    verdict = np.concatenate([np.zeros(0, np.int8), *verdicts])
+    object_labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
     return [
-        _score_class(samples, found, label, iou_threshold, interpolation)
-        for label in range(num_classes)
+        _score_class(
+            score[label == index],
+            verdict[label == index],
+            int((object_labels == index).sum()),
+            interpolation,
+        )
+        for index in range(num_classes)
     ]
 
 
+FALSE_POSITIVE, TRUE_POSITIVE, NOT_COUNTED = 0, 1, 2
+
+
 def _score_class(
-    samples: Sequence[Sample],
-    found: Sequence[Detections],
-    label: int,
-    iou_threshold: float,
+    scores: NDArray[np.float32],
+    verdicts: NDArray[np.int8],
+    num_objects: int,
     interpolation: Interpolation,
 ) -> ClassResult:
-    """Score one class."""
-    scores, verdicts, num_objects = [np.zeros(0, np.float32)], [np.zeros(0, np.int8)], 0
-    for sample, detections in zip(samples, found):
-        objects = sample.boxes[sample.labels == label]
-        hidden = (sample.ignore_labels == label) | (sample.ignore_labels == ANY_CLASS)
-        own = detections.labels == label
-        num_objects += len(objects)
-        scores.append(detections.scores[own])
-        verdicts.append(
-            _judge(detections.boxes[own], objects, sample.ignore[hidden], iou_threshold)
-        )
-    score, verdict = np.concatenate(scores), np.concatenate(verdicts)
-    order = np.argsort(-score, kind='stable')
-    order = order[verdict[order] != NOT_COUNTED]
-    score, verdict = score[order], verdict[order]
-    right = np.cumsum(verdict == RIGHT)
-    recall = right / max(num_objects, 1)
-    precision = right / np.arange(1, len(right) + 1)
+    order = np.argsort(-scores, kind='stable')
+    order = order[verdicts[order] != NOT_COUNTED]
+    scores, verdicts = scores[order], verdicts[order]
+    num_right = np.cumsum(verdicts == TRUE_POSITIVE)
+    recall = num_right / max(num_objects, 1)
+    precision = num_right / np.arange(1, len(num_right) + 1)
     ap = average_precision(recall, precision, interpolation) if num_objects else float('nan')
-    return ClassResult(ap, num_objects, recall, precision, score)
-
-
-WRONG, RIGHT, NOT_COUNTED = 0, 1, 2
-
-
-def _judge(
-    boxes: NDArray[np.float32],
-    objects: NDArray[np.float32],
-    ignore: NDArray[np.float32],
-    iou_threshold: float,
-) -> NDArray[np.int8]:
-    """Tell of each detection of one image, best first, what it is."""
-    verdict = np.full(len(boxes), WRONG, np.int8)
-    if not len(boxes):
-        return verdict
-    shares = boxes_of.box_ioa(boxes.astype(np.float64), ignore.astype(np.float64))
-    verdict[shares.max(axis=1, initial=0) >= iou_threshold] = NOT_COUNTED
-    if not len(objects):
-        return verdict
-    # In float64, as COCO's counters compute: a detection just at the threshold is judged alike.
-    ious = boxes_of.box_iou(boxes.astype(np.float64), objects.astype(np.float64))
-    nearest = ious.argmax(axis=1)
-    hits = np.flatnonzero(ious[np.arange(len(boxes)), nearest] >= iou_threshold)
-    _, first = np.unique(nearest[hits], return_index=True)
-    verdict[hits] = WRONG  # a second detection of an object is wrong, even in an ignore region
-    verdict[hits[first]] = RIGHT
-    return verdict
+    return ClassResult(ap, num_objects, recall, precision, scores)
 
 
 def average_precision(

@@ -30,7 +30,13 @@ from mnssd_perception.self_test import (
 )
 from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
-from mnssd_training.evaluation import evaluate_detector, SCORING
+from mnssd_training.evaluation import (
+    detect_samples,
+    evaluate_detections,
+    Scores,
+    scores_to_json,
+    SCORING,
+)
 from mnssd_training.export.onnx import export_onnx
 from mnssd_training.export.parity import check_parity
 from mnssd_training.export.provenance import (
@@ -140,9 +146,11 @@ def package(
         bundle = open_bundle(draft)
         engine = open_engine(bundle, 'onnxruntime')
         parity = check_parity(model, engine, _spread(validation, num_parity), thresholds)
-        everything = replace(SCORING, iou=thresholds.iou)
-        scores = evaluate_detector(Detector(bundle, engine, everything), validation)
-        detector = Detector(bundle, engine)
+        scoring = Detector(engine, replace(SCORING, iou=thresholds.iou))
+        scores = evaluate_detections(
+            validation, detect_samples(scoring, validation), spec.class_names
+        )
+        detector = Detector(engine, thresholds)
         small = [sample for sample in validation if prod(sample.size) <= MAX_GOLDEN_PIXELS]
         golden = _choose_golden(detector, small, num_golden, TOLERANCES[engine.info.precision])
         metrics = _metrics(scores, parity, validation, engine)
@@ -187,11 +195,11 @@ def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
 
 
 def _metrics(
-    scores: dict[str, Any], parity: Any, validation: Sequence[Sample], engine: Engine
+    scores: Scores, parity: Any, validation: Sequence[Sample], engine: Engine
 ) -> dict[str, Any]:
     """Say what was measured, with what and on what."""
     return {
-        'scores': scores,
+        'scores': scores_to_json(scores),
         'parity_with_pytorch': to_plain(parity),
         'measured_on': {
             'split': 'validation',

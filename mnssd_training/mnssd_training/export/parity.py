@@ -1,20 +1,15 @@
-"""Whether an exported network does what the trained one does, on real images."""
+"""Compare an exported network with the trained one on real images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import (
-    Detections,
-    postprocess,
-    resize_frame,
-    resize_transform,
-    Thresholds,
-)
+from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import ExportError
-from mnssd_training.model import MobileNetSsd
+from mnssd_training.model import MobileNetSsd, TorchEngine
 import numpy as np
 
 
@@ -23,12 +18,11 @@ class Parity:
     """
     The largest differences between an engine and PyTorch.
 
-    :ivar num_images: images compared.
     :ivar logits: of the raw class scores.
     :ivar offsets: of the raw box offsets.
     :ivar boxes: of the edges of the detections, pixels of the image.
     :ivar scores: of the scores of the detections.
-    :ivar unmatched: detections that only one of the two has.
+    :ivar unmatched: number of detections that only one of the two has.
     """
 
     num_images: int
@@ -50,35 +44,28 @@ def check_parity(
     Compare an engine with the network it was exported from.
 
     :param model: in evaluation mode, on the CPU.
-    :param engine: runs the exported network.
-    :param samples: real images.
     :param thresholds: which detections are compared.
     :param tolerance: largest difference of raw heads.
-    :return: the differences.
     :raises ExportError: if the raw heads differ by more.
     """
-    spec = model.spec
+    reference, exported = Detector(TorchEngine(model), thresholds), Detector(engine, thresholds)
     logits = offsets = boxes = scores = 0.0
     unmatched = 0
     for sample in samples:
         image = load_image(sample)
-        plan = resize_transform(image.shape[:2], spec.input_size, spec.resize)
-        network_image = resize_frame(image, plan)
-        wanted = model.infer(network_image)
-        got = engine.infer(network_image)
-        in_logits = float(np.abs(wanted.logits - got.logits).max())
-        in_offsets = float(np.abs(wanted.offsets - got.offsets).max())
-        if not (in_logits <= tolerance and in_offsets <= tolerance):  # a NaN is no number either
+        expected, expected_heads = reference.detect_with_heads(image)
+        detections, heads = exported.detect_with_heads(image)
+        in_logits = float(np.abs(expected_heads.logits - heads.logits).max())
+        in_offsets = float(np.abs(expected_heads.offsets - heads.offsets).max())
+        if not (in_logits <= tolerance and in_offsets <= tolerance):
             raise ExportError(
                 f'{sample.name}: expected raw heads within {tolerance} of PyTorch, '
                 f'got {in_logits:.3g} (logits) and {in_offsets:.3g} (offsets)'
             )
         logits, offsets = max(logits, in_logits), max(offsets, in_offsets)
-        differences = _compare(
-            *(postprocess(heads, spec, plan, thresholds) for heads in (wanted, got))
-        )
-        boxes, scores = max(boxes, differences[0]), max(scores, differences[1])
-        unmatched += differences[2]
+        in_boxes, in_scores, in_number = _compare(expected, detections)
+        boxes, scores = max(boxes, in_boxes), max(scores, in_scores)
+        unmatched += in_number
     return Parity(len(samples), logits, offsets, boxes, scores, unmatched)
 
 

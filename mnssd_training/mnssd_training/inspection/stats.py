@@ -1,4 +1,4 @@
-"""Samples to the figures of a dataset."""
+"""Count and measure the objects of a dataset."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,24 @@ from typing import Literal
 
 from mnssd_training.data.sample import Sample
 from mnssd_training.priors import network_sizes
+from mnssd_training.reporting import (
+    bar_chart,
+    Chart,
+    heat_map,
+    line_style,
+    render_page,
+    svg_data_uri,
+)
 import numpy as np
 from numpy.typing import NDArray
 
 PERCENTILES = (5, 25, 50, 75, 95)
-SIZE_LIMITS = (32.0, 96.0)  # pixels, root of the area: small, medium, large, as COCO has them
+SIZE_LIMITS = (32.0, 96.0)  # pixels, root of the area: small, medium, large, as in COCO
 BINS = (18, 24)  # rows and columns of a map of centres
+MAX_BARS = 20
+
+Counts = tuple[int, ...]
+Percentiles = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -20,30 +32,45 @@ class ClassStats:
     """
     The objects of one class in one split.
 
-    Sizes are roots of areas; percentiles are those of :data:`PERCENTILES`.
+    Sizes are roots of areas; percentiles are those of :data:`PERCENTILES`, empty without objects.
 
     :ivar num_boxes: objects, without ignore regions.
-    :ivar num_images: images that show one.
+    :ivar num_images: that show an object of the class.
     :ivar num_ignored: ignore regions of this class.
     :ivar width: percentiles, pixels of the image.
     :ivar height: percentiles, pixels of the image.
     :ivar size: percentiles, pixels of the image.
     :ivar aspect: percentiles of width over height.
-    :ivar in_source: number of small, medium and large ones in the image.
-    :ivar in_network: the same in the network input; empty where that is not known.
-    :ivar histogram: objects by size, in steps of half an octave from 1 pixel on.
+    :ivar in_source: number of small, medium and large objects in the image.
+    :ivar in_network: the same in the network input; empty where that is unknown.
+    :ivar histogram: objects by size, in steps of half an octave from 1 pixel.
     """
 
     num_boxes: int
     num_images: int
     num_ignored: int
-    width: tuple[float, ...]
-    height: tuple[float, ...]
-    size: tuple[float, ...]
-    aspect: tuple[float, ...]
-    in_source: tuple[int, ...]
-    in_network: tuple[int, ...]
-    histogram: tuple[int, ...]
+    width: Percentiles
+    height: Percentiles
+    size: Percentiles
+    aspect: Percentiles
+    in_source: Counts
+    in_network: Counts
+    histogram: Counts
+
+    @property
+    def median_size(self) -> str:
+        """Median width and height."""
+        return f'{self.width[2]:.0f} x {self.height[2]:.0f}' if self.width else ''
+
+    @property
+    def size_range(self) -> str:
+        """Sizes of the 5th and the 95th percentile."""
+        return f'{self.size[0]:.0f} to {self.size[-1]:.0f}' if self.size else ''
+
+    @property
+    def median_aspect(self) -> str:
+        """Median width over height."""
+        return f'{self.aspect[2]:.2f}' if self.aspect else ''
 
 
 @dataclass(frozen=True)
@@ -51,23 +78,27 @@ class SplitStats:
     """
     One split.
 
-    :ivar num_images: all of them.
     :ivar num_empty: images without an object.
     :ivar image_sizes: (width, height) and number of images, most frequent first.
-    :ivar boxes_an_image: number of images by number of objects, from 0 on.
+    :ivar boxes_per_image: number of images by number of objects, from 0.
     :ivar classes: by name, in the order of their labels.
-    :ivar centres: map of :data:`BINS` of where objects are, rows from the top.
+    :ivar centres: number of objects by the position of their centre in the image, :data:`BINS`.
     """
 
     num_images: int
     num_empty: int
     image_sizes: tuple[tuple[tuple[int, int], int], ...]
-    boxes_per_image: tuple[int, ...]
+    boxes_per_image: Counts
     classes: dict[str, ClassStats]
-    centres: tuple[tuple[int, ...], ...]
+    centres: tuple[Counts, ...]
+
+    @property
+    def num_boxes(self) -> int:
+        """Count the objects of all classes."""
+        return sum(stats.num_boxes for stats in self.classes.values())
 
 
-def measure(
+def measure_split(
     samples: Sequence[Sample],
     class_names: Sequence[str],
     input_size: tuple[int, int] | None = None,
@@ -76,33 +107,32 @@ def measure(
     """
     Measure one split.
 
-    :param samples: its images.
-    :param class_names: in the order of their labels.
+    :param class_names: in the order of the labels.
     :param input_size: (height, width) of the network input, pixels; None if there is no network.
-    :param resize: how images are brought to that size.
-    :return: the figures.
     """
-    numbers = Counter(len(sample.boxes) for sample in samples)
-    sizes = Counter((sample.size[1], sample.size[0]) for sample in samples)
-    labels = _join([sample.labels for sample in samples], np.int64)
-    hidden = _join([sample.ignore_labels for sample in samples], np.int64)
-    sides = _join([s.boxes[:, 2:] - s.boxes[:, :2] for s in samples], np.float64).reshape(-1, 2)
-    inside = network_sizes(samples, input_size, resize) if input_size else None
-    shown = Counter(label for sample in samples for label in set(sample.labels.tolist()))
+    boxes_per_image = Counter(len(sample.boxes) for sample in samples)
+    image_sizes = Counter((sample.size[1], sample.size[0]) for sample in samples)
+    labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
+    ignore_labels = np.concatenate([np.zeros(0, np.int64), *(s.ignore_labels for s in samples)])
+    boxes = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    network_sides = network_sizes(samples, input_size, resize) if input_size else None
+    num_images = Counter(label for sample in samples for label in set(sample.labels.tolist()))
     classes = {
         name: _measure_class(
             sides[labels == label],
-            None if inside is None else inside[labels == label],
-            shown[label],
-            int((hidden == label).sum()),
+            None if network_sides is None else network_sides[labels == label],
+            num_images[label],
+            int((ignore_labels == label).sum()),
         )
         for label, name in enumerate(class_names)
     }
+    most_boxes = max(boxes_per_image, default=-1)
     return SplitStats(
         len(samples),
-        numbers[0],
-        tuple(sizes.most_common()),
-        tuple(numbers[number] for number in range(max(numbers, default=-1) + 1)),
+        boxes_per_image[0],
+        tuple(image_sizes.most_common()),
+        tuple(boxes_per_image[number] for number in range(most_boxes + 1)),
         classes,
         _map_centres(samples),
     )
@@ -110,13 +140,13 @@ def measure(
 
 def _measure_class(
     sides: NDArray[np.float64],
-    inside: NDArray[np.float64] | None,
+    network_sides: NDArray[np.float64] | None,
     num_images: int,
     num_ignored: int,
 ) -> ClassStats:
-    """Measure the objects of one class."""
     size = np.sqrt(sides.prod(axis=1))
-    steps = np.floor(2 * np.log2(np.maximum(size, 1))).astype(np.int64)
+    half_octaves = np.floor(2 * np.log2(np.maximum(size, 1))).astype(np.int64)
+    in_network = () if network_sides is None else _by_size(np.sqrt(network_sides.prod(axis=1)))
     return ClassStats(
         len(sides),
         num_images,
@@ -126,73 +156,126 @@ def _measure_class(
         _percentiles(size),
         _percentiles(sides[:, 0] / sides[:, 1]),
         _by_size(size),
-        () if inside is None else _by_size(np.sqrt(inside.prod(axis=1))),
-        tuple(np.bincount(steps).tolist()),
+        in_network,
+        tuple(np.bincount(half_octaves).tolist()),
     )
 
 
-def _by_size(size: NDArray[np.float64]) -> tuple[int, ...]:
-    """Count small, medium and large ones."""
+def _by_size(size: NDArray[np.float64]) -> Counts:
+    """Count small, medium and large objects."""
     return tuple(np.bincount(np.digitize(size, SIZE_LIMITS), minlength=3).tolist())
 
 
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """Give the percentiles of some values; none for no values."""
+def _percentiles(values: NDArray[np.float64]) -> Percentiles:
     if not len(values):
         return ()
     return tuple(round(float(value), 3) for value in np.percentile(values, PERCENTILES))
 
 
-def _map_centres(samples: Sequence[Sample]) -> tuple[tuple[int, ...], ...]:
-    """Count the centres of objects by where they are in their image."""
-    rows, columns = BINS
+def _map_centres(samples: Sequence[Sample]) -> tuple[Counts, ...]:
     counts = np.zeros(BINS, np.int64)
     for sample in samples:
         centres = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / np.array(sample.size[::-1])
-        column = np.minimum((centres[:, 0] * columns).astype(np.int64), columns - 1)
-        row = np.minimum((centres[:, 1] * rows).astype(np.int64), rows - 1)
+        column, row = (
+            np.minimum((centres[:, axis] * num).astype(np.int64), num - 1)
+            for axis, num in enumerate(BINS[::-1])
+        )
         np.add.at(counts, (row, column), 1)
-    return tuple(tuple(line) for line in counts.tolist())
+    return tuple(map(tuple, counts.tolist()))
 
 
-def _join(parts: Sequence[NDArray], dtype: type) -> NDArray:
-    """Join arrays, of which there may be none."""
-    return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
-
-
-def text_of(stats: Mapping[str, SplitStats]) -> str:
-    """
-    Lay the figures out.
-
-    :param stats: by split.
-    :return: several lines.
-    """
+def stats_text(stats: Mapping[str, SplitStats]) -> str:
+    """Format the statistics of each split as a table."""
     return '\n\n'.join(_split_text(name, split) for name, split in stats.items())
 
 
 def _split_text(name: str, split: SplitStats) -> str:
-    """Lay the figures of one split out."""
-    numbers = np.repeat(np.arange(len(split.boxes_per_image)), split.boxes_per_image)
-    total = int(numbers.sum())
-    a_image = f'{numbers.mean():.1f} an image, at most {numbers.max()}' if len(numbers) else ''
-    shown = ', '.join(f'{w} x {h} ({n})' for (w, h), n in split.image_sizes[:4])
-    more = f' and {len(split.image_sizes) - 4} more' if len(split.image_sizes) > 4 else ''
-    head = (
-        f'{"class":<24}{"boxes":>8}{"images":>8}{"ignored":>8}{"median w x h":>16}'
-        f'{"size, 5 to 95 %":>18}{"w/h":>6}{"small, medium, large":>24}{"in the network":>22}'
-    )
+    average = ''
+    if split.num_images:
+        most = len(split.boxes_per_image) - 1
+        average = f'{split.num_boxes / split.num_images:.1f} per image, at most {most}'
+    sizes = ', '.join(f'{w} x {h} ({num})' for (w, h), num in split.image_sizes[:4])
+    others = f' and {len(split.image_sizes) - 4} more' if len(split.image_sizes) > 4 else ''
     lines = [
         f'{name}: {split.num_images} images, {split.num_empty} of them without objects; '
-        f'{total} objects, {a_image}',
-        f'image sizes: {shown}{more}',
-        head,
+        f'{split.num_boxes} objects, {average}',
+        f'image sizes: {sizes}{others}',
+        f'{"class":<24}{"boxes":>8}{"images":>8}{"ignored":>8}{"median w x h":>16}'
+        f'{"size, 5 to 95 %":>18}{"w/h":>6}{"small, medium, large":>24}{"in the network":>22}',
     ]
-    for class_name, one in split.classes.items():
-        row = f'{class_name:<24}{one.num_boxes:>8}{one.num_images:>8}{one.num_ignored:>8}'
-        if one.num_boxes:
-            row += f'{f"{one.width[2]:.0f} x {one.height[2]:.0f}":>16}'
-            row += f'{f"{one.size[0]:.0f} to {one.size[-1]:.0f}":>18}{one.aspect[2]:>6.2f}'
-            row += f'{", ".join(map(str, one.in_source)):>24}'
-            row += f'{", ".join(map(str, one.in_network)) or "-":>22}'
-        lines.append(row)
+    for class_name, row in split.classes.items():
+        line = f'{class_name:<24}{row.num_boxes:>8}{row.num_images:>8}{row.num_ignored:>8}'
+        if row.num_boxes:
+            line += (
+                f'{row.median_size:>16}{row.size_range:>18}{row.median_aspect:>6}'
+                f'{", ".join(map(str, row.in_source)):>24}'
+                f'{", ".join(map(str, row.in_network)) or "-":>22}'
+            )
+        lines.append(line)
     return '\n'.join(lines)
+
+
+def stats_page(title: str, stats: Mapping[str, SplitStats]) -> str:
+    """Lay the statistics of each split out as one self-contained HTML page."""
+    tables = {name: _class_table(split) for name, split in stats.items()}
+    charts = {
+        name: (svg_data_uri(_count_charts(split)), svg_data_uri(_size_charts(split)))
+        for name, split in stats.items()
+    }
+    return render_page('dataset_stats', title=title, stats=stats, tables=tables, charts=charts)
+
+
+def _class_table(split: SplitStats) -> list[tuple[object, ...]]:
+    """Make a table of the classes; its last row sums them up."""
+    rows: list[tuple[object, ...]] = [
+        (
+            'class', 'boxes', 'images', 'ignored', 'median w x h', 'size, 5 to 95 %', 'median w/h',
+            'small', 'medium', 'large', 'small in network', 'medium in network',
+            'large in network',
+        )
+    ]  # fmt: skip
+    for name, row in split.classes.items():
+        sizes = (*row.in_source, *(row.in_network or ('',) * 3)) if row.num_boxes else ('',) * 6
+        texts = (row.median_size, row.size_range, row.median_aspect)
+        rows.append((name, row.num_boxes, row.num_images, row.num_ignored, *texts, *sizes))
+    classes = split.classes.values()
+    in_source = np.sum([row.in_source for row in classes], axis=0).tolist()
+    in_network = np.sum([row.in_network for row in classes], axis=0).tolist() or ('',) * 3
+    num_with_objects = split.num_images - split.num_empty
+    num_ignored = sum(row.num_ignored for row in classes)
+    totals = (split.num_boxes, num_with_objects, num_ignored, '', '', '')
+    return [*rows, ('all', *totals, *in_source, *in_network)]
+
+
+def _count_charts(split: SplitStats) -> list[Chart]:
+    classes = split.classes
+    num_boxes = [row.num_boxes for row in classes.values()]
+    num_images = [row.num_images for row in classes.values()]
+    counts, names = _group_counts(split.boxes_per_image)
+    return [
+        bar_chart('objects by class', 'class', 'objects', num_boxes, list(classes)),
+        bar_chart('images by class', 'class', 'images that show it', num_images, list(classes)),
+        bar_chart('images by number of objects', 'objects in the image', 'images', counts, names),
+    ]
+
+
+def _size_charts(split: SplitStats) -> list[Chart]:
+    charts = []
+    for index, (name, row) in enumerate(split.classes.items()):
+        if row.num_boxes:
+            edges = [f'{2 ** (step / 2):.3g}' for step in range(len(row.histogram) + 1)]
+            x_label = 'root of the area, pixels of the image'
+            colour = line_style(index)[0]
+            charts.append(
+                bar_chart(f'{name}: size', x_label, 'objects', row.histogram, edges, colour)
+            )
+    width, height = split.image_sizes[0][0] if split.image_sizes else (4, 3)
+    return [*charts, heat_map('centres of the objects', split.centres, width / height)]
+
+
+def _group_counts(counts: Sequence[int]) -> tuple[list[int], list[str]]:
+    """Group images by number of objects into a few bars, named by their edges if wide."""
+    width = max(1, -(-len(counts) // MAX_BARS))
+    grouped = [sum(counts[start : start + width]) for start in range(0, len(counts), width)]
+    num_names = len(grouped) + (width > 1)
+    return grouped, [str(number * width) for number in range(num_names)]

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from math import log2
 import textwrap
 
-from mnssd_perception.ssd import ModelSpec, RawHeads
+from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config.network import ModelConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.model.backbone import Backbone
 from mnssd_training.model.heads import Head, SharedHead
 from mnssd_training.model.mobilenet_v2 import MobileNetV2
 from mnssd_training.model.pyramid import PlainPyramid, Pyramid
-import numpy as np
-from numpy.typing import NDArray
 import torch
 from torch import nn
 
@@ -57,18 +55,6 @@ class MobileNetSsd(nn.Module):
         x = (x - self.mean) * self.scale
         maps = self.pyramid(self.backbone(x))
         return self.logits(maps).float(), self.offsets(maps).float()
-
-    def infer(self, image: NDArray[np.uint8]) -> RawHeads:
-        """
-        Look at one network input, as an engine does.
-
-        :param image: ``(H, W, 3)`` uint8 RGB of the input size.
-        :return: the raw heads.
-        """
-        with torch.inference_mode():
-            heads = self(torch.from_numpy(image)[None].to(self.mean.device))
-        logits, offsets = (head[0].cpu().numpy() for head in heads)
-        return RawHeads(logits, offsets)
 
     def _initialise(self, num_classes: int) -> None:
         """Make a fresh network call nearly everything background."""

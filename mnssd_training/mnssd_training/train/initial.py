@@ -9,7 +9,7 @@ from mnssd_perception.errors import EngineError, MnssdError
 from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.errors import CheckpointError
-from mnssd_training.model import build_model
+from mnssd_training.model import build_model, TorchEngine
 from mnssd_training.model.unfold import recover_weights
 from mnssd_training.train.checkpoint import load_checkpoint
 import numpy as np
@@ -74,7 +74,7 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
     try:
         weights = recover_weights(model, bundle.read(artefact.path))
         model.load_state_dict(weights)
-        wanted, got = engine.infer(image), model.infer(image)
+        wanted, got = engine.infer(image), TorchEngine(model).infer(image)
     finally:
         engine.close()
     differences = [np.abs(wanted.logits - got.logits), np.abs(wanted.offsets - got.offsets)]

@@ -15,11 +15,12 @@ from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.errors import CheckpointError, DamagedCheckpointError, TrainingError
+from mnssd_training.metrics_file import METRICS_FILE, parse_row
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnssd_training.train.progress import Progress
 
 SCHEMA = 1
-ROWS, BEST = 'metrics.jsonl', 'best.pt'
+BEST = 'best.pt'
 STEP_NAME = re.compile(r'step-(\d{8,})\.pt')
 
 Status = Literal['initialized', 'running', 'success', 'failed', 'preempted']
@@ -165,7 +166,7 @@ class RunFolder:
         """
         with (
             _written(self.path),
-            (self.path / ROWS).open('a', encoding='utf-8') as file,
+            (self.path / METRICS_FILE).open('a', encoding='utf-8') as file,
         ):
             file.write(f'{json.dumps(row)}\n')
 
@@ -254,7 +255,7 @@ class RunFolder:
 
     def _has_rows(self) -> bool:
         """Tell whether anything was written to ``metrics.jsonl``."""
-        path = self.path / ROWS
+        path = self.path / METRICS_FILE
         try:
             return path.stat().st_size > 0
         except FileNotFoundError:
@@ -283,17 +284,17 @@ class RunFolder:
 
     def _cut_rows(self, done: Progress, warnings: list[str]) -> None:
         """Take back the rows of steps and epochs that are not done."""
-        path, kept, damaged = self.path / ROWS, [], []
+        path, kept, damaged = self.path / METRICS_FILE, [], []
         lines = (_read(path) or b'').split(b'\n')
         for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                name = 'epoch' if row['kind'] == 'epoch' else 'step'
-                if row[name] <= getattr(done, name):
-                    kept.append(line + b'\n')
-            except (KeyError, TypeError, ValueError):
+            row = parse_row(line)
+            if row is None:
                 if number < len(lines):  # a process that is killed leaves half a line at the end
                     damaged.append(number)
+                continue
+            name = 'epoch' if row['kind'] == 'epoch' else 'step'
+            if row[name] <= getattr(done, name):
+                kept.append(line + b'\n')
         if damaged:
             renamed = _set_aside(path, 'damaged')
             warnings.append(

@@ -1,13 +1,21 @@
-"""A network to its scores, the images shared between the processes."""
+"""Score a network on images that the processes share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning_fabric import Fabric
+from mnssd_perception.detector import Detector
+from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation import detect_model, evaluate_detections
-from mnssd_training.model import MobileNetSsd
+from mnssd_training.evaluation import (
+    detect_samples,
+    evaluate_detections,
+    scores_to_json,
+    SCORING,
+)
+from mnssd_training.model import MobileNetSsd, TorchEngine
+from mnssd_training.train.devices import raise_on_all_ranks
 import torch
 
 Scores = dict[str, Any]
@@ -22,23 +30,31 @@ def score(
     """
     Score a network.
 
-    :param fabric: the processes; each looks at its share of the images.
+    :param fabric: each process detects in its share of the images.
     :param model: in evaluation mode.
-    :param samples: the images with their annotations.
-    :param progress: see :func:`detect_model`.
-    :return: see :func:`evaluate_detections`, and the detections of each image; the same in
+    :param progress: see :func:`detect_samples`.
+    :return: see :func:`scores_to_json`, and the detections of each image; the same in
         all processes.
     """
     rank, world = fabric.global_rank, fabric.world_size
-    own = detect_model(model, samples[rank::world], progress)
-    shares: list[list[Detections]] = [own]
+    detector = Detector(TorchEngine(model), SCORING)
+    share: list[Detections] = []
+    error = None
+    try:
+        share = detect_samples(detector, samples[rank::world], progress)
+    except MnssdError as caught:
+        error = caught
+    raise_on_all_ranks(fabric, error)
+    shares = [share]
     if world > 1:
         shares = [[] for _ in range(world)]
-        torch.distributed.all_gather_object(shares, own)
-    found = [shares[index % world][index // world] for index in range(len(samples))]
+        torch.distributed.all_gather_object(shares, share)
+    detections = [shares[index % world][index // world] for index in range(len(samples))]
     # One process counts, so that all go by the same numbers to the last bit.
-    scores = evaluate_detections(samples, found, model.spec.class_names) if rank == 0 else None
-    return fabric.broadcast(scores), found
+    scores = None
+    if rank == 0:
+        scores = scores_to_json(evaluate_detections(samples, detections, detector.class_names))
+    return fabric.broadcast(scores), detections
 
 
 def score_of(scores: Scores, monitor: str) -> float:

@@ -51,12 +51,12 @@ def test_check_of_a_path_that_may_not_be_looked_at(capsys: Capture) -> None:
 def test_check_of_a_fault(spoilt: Path, tmp_path: Path, capsys: Capture) -> None:
     report = tmp_path / 'reports' / 'faults.json'
     arguments = ['check', spoilt, '--quiet', '--json', report]
-    assert '1 faults' in fails('dataset', arguments, capsys)
+    assert '1 problems' in fails('dataset', arguments, capsys)
     plain = json.loads(report.read_text())
     assert plain['counts']['error'] == 1
-    (finding,) = (item for item in plain['findings'] if item['severity'] == 'error')
-    assert finding['kind'] == 'image unreadable'
-    assert finding['file'].endswith('JPEGImages/0_60_50_0_06519.jpg')
+    (problem,) = (item for item in plain['problems'] if item['severity'] == 'error')
+    assert problem['kind'] == 'image unreadable'
+    assert problem['file'].endswith('JPEGImages/0_60_50_0_06519.jpg')
 
 
 def test_check_names_a_fault_with_its_way_out(spoilt: Path, capsys: Capture) -> None:
@@ -64,7 +64,7 @@ def test_check_names_a_fault_with_its_way_out(spoilt: Path, capsys: Capture) -> 
     lines = capsys.readouterr().out.splitlines()
     start = lines.index('error: image unreadable (1)')
     assert lines[start + 1].startswith('  JPEGImages/0_60_50_0_06519.jpg: ')
-    assert lines[start + 2].startswith('  -> fetch the image anew')
+    assert lines[start + 2].startswith('  -> fetch the image again')
 
 
 def test_check_by_an_experiment_knows_the_network(hit_uav: Path, capsys: Capture) -> None:
@@ -92,7 +92,7 @@ def test_priors_that_fit_few_boxes_are_an_error_with_advice(
 
 
 def test_strict_makes_errors_of_warnings(hit_uav: Path, capsys: Capture) -> None:
-    assert '5 faults' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
+    assert '5 problems' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
 
 
 def test_shown_findings(hit_uav: Path, capsys: Capture) -> None:
@@ -124,20 +124,20 @@ def test_stats_of_one_split(hit_uav: Path, capsys: Capture) -> None:
     assert 'train' not in out
 
 
-# --- look ------------------------------------------------------------------------------------
+# --- preview ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png'])
-def test_look(hit_uav: Path, tmp_path: Path, capsys: Capture, suffix: str) -> None:
-    path = tmp_path / f'look{suffix}'
-    arguments = ['look', str(hit_uav), '--num', '3', '--width', '200', '--output', str(path)]
+def test_preview(hit_uav: Path, tmp_path: Path, capsys: Capture, suffix: str) -> None:
+    path = tmp_path / f'preview{suffix}'
+    arguments = ['preview', str(hit_uav), '--num', '3', '--width', '200', '--output', str(path)]
     assert dataset.main(arguments) == 0
     assert capsys.readouterr().out == f'3 images: {path}\n'
     assert cv2.imread(str(path)).shape[1] == 3 * (200 + 8) + 8
 
 
-def test_look_at_what_training_sees(hit_uav: Path, tmp_path: Path) -> None:
-    arguments = ['look', 'smoke', f'data.root={hit_uav}', *SMALL, '--augmented', '--num', '2']
+def test_preview_of_augmented_samples(hit_uav: Path, tmp_path: Path) -> None:
+    arguments = ['preview', 'smoke', f'data.root={hit_uav}', *SMALL, '--augmented', '--num', '2']
     pages = []
     for epoch, flags in ((0, []), (1, []), (0, ['--matched'])):
         path = tmp_path / f'{epoch}{len(flags)}.html'
@@ -146,13 +146,13 @@ def test_look_at_what_training_sees(hit_uav: Path, tmp_path: Path) -> None:
         )
         pages.append(path.read_text())
     assert len(set(pages)) == 3
-    assert all(page.count('<figcaption>') == 3 for page in pages)
-    assert 'left out' in pages[2]
+    assert all(page.count('<figcaption>') == 2 for page in pages)
+    assert ' ignored<' in pages[2]
 
 
-def test_look_for_a_class(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
-    path = tmp_path / 'look.jpg'
-    arguments = ['look', str(hit_uav), '--class', 'OtherVehicle', '--output', str(path)]
+def test_preview_of_a_class(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / 'preview.jpg'
+    arguments = ['preview', str(hit_uav), '--class', 'OtherVehicle', '--output', str(path)]
     assert dataset.main(arguments) == 0
     assert capsys.readouterr().out == f'1 images: {path}\n'
 
@@ -185,10 +185,18 @@ def test_anchors(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
         ('dataset', ['check', '{data}', 'data.root=x'], "'data.root=x' changes an experiment"),
         ('dataset', ['check', 'smoke', 'data.root=nowhere'], 'nowhere: no such folder'),
         ('dataset', ['stats', '{data}', '--split', 'test'], 'test.txt: no such file'),
-        ('dataset', ['look', '{data}', '--class', 'Tank'], '--class: expected one of Person, '),
-        ('dataset', ['look', '{data}', '--matched'], 'need an experiment'),
-        ('dataset', ['look', '{data}', '--output', '{data}/x.docx'], 'expected a suffix of .jpg'),
-        ('dataset', ['look', '{data}', '--output', '{data}/classes.txt/x.png'], 'cannot be writ'),
+        ('dataset', ['preview', '{data}', '--class', 'Tank'], '--class: expected one of Person, '),
+        ('dataset', ['preview', '{data}', '--matched'], 'need an experiment'),
+        (
+            'dataset',
+            ['preview', '{data}', '--output', '{data}/x.docx'],
+            'expected a suffix of .jpg',
+        ),
+        (
+            'dataset',
+            ['preview', '{data}', '--output', '{data}/classes.txt/x.png'],
+            'cannot be writ',
+        ),
         ('anchors', ['smoke', 'data.root=nowhere'], 'nowhere'),
         ('anchors', ['no_such'], 'no_such'),
     ],

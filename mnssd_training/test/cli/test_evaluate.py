@@ -6,6 +6,7 @@ import html.parser
 import json
 from pathlib import Path
 import shutil
+from types import SimpleNamespace
 
 from mnssd_training.cli import evaluate
 import onnx
@@ -54,7 +55,7 @@ def test_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> None:
         'size',
         'IoU',
         'class',
-        'annotated',
+        'ground',
         'ms',
     ]
 
@@ -130,8 +131,8 @@ def test_two_models_are_compared(
     assert other['scores']['num_objects'] == found['scores']['num_objects']
     assert set(other) == set(found) - {'compared_with', 'measured_on'}
     text = page.read_text()
-    assert '<h2>Side by side</h2>' in text
-    assert text.count('<figure class="scene">') == 2 * 4  # both in each of the four images
+    assert '<h2>Comparison</h2>' in text
+    assert text.count('<figure class="image">') == 2 * 4  # both in each of the four images
 
 
 def test_models_of_other_classes_are_not_compared(
@@ -139,8 +140,8 @@ def test_models_of_other_classes_are_not_compared(
 ) -> None:
     real = evaluate.open_predictor(str(bundle), 'auto')
     spec = replace(real.spec, class_names=('a', 'b', 'c', 'd'))
-    subjects = {str(bundle): real, 'other': replace(real, spec=spec)}
-    monkeypatch.setattr(evaluate, 'open_predictor', lambda place, engine: subjects[place])
+    predictors = {str(bundle): real, 'other': SimpleNamespace(spec=spec)}
+    monkeypatch.setattr(evaluate, 'open_predictor', lambda path, engine: predictors[path])
     error = fails(evaluate.main, bundle, hit_uav, '--compare', 'other')
     assert (
         'expected a model with the classes Person, Car, Bicycle, OtherVehicle, got a, b' in error

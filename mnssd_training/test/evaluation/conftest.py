@@ -8,7 +8,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections
 from mnssd_training.data import Sample
-from mnssd_training.evaluation import detect_all, SCORING
+from mnssd_training.evaluation import detect_samples, SCORING
 import numpy as np
 import pytest
 
@@ -19,7 +19,7 @@ Scored = tuple[list[Sample], list[Detections]]
 def shipped_detector() -> Detector:
     """The model that comes with mnssd, set to tell its doubts."""
     bundle = open_bundle(shipped_bundle_path())
-    return Detector(bundle, open_engine(bundle, 'onnxruntime'), SCORING)
+    return Detector(open_engine(bundle, 'onnxruntime'), SCORING)
 
 
 @pytest.fixture(scope='session')
@@ -28,7 +28,7 @@ def real(
 ) -> Scored:
     """Real detections in real images."""
     samples = train_samples + val_samples
-    return samples, detect_all(shipped_detector.detect, samples)
+    return samples, detect_samples(shipped_detector, samples)
 
 
 @pytest.fixture

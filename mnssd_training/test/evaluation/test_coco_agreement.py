@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 import contextlib
 import io
 from pathlib import Path
-from typing import Any
 
 from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
-from mnssd_training.data import read_voc, Sample
-from mnssd_training.evaluation import coco_ap, detect_all
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_samples, Sample
+from mnssd_training.evaluation import coco_ap, CocoMetrics, detect_samples
 from mnssd_training.evaluation.coco_ap import coco_annotations, coco_results
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def check(samples: list[Sample], found: list[Detections], names: Sequence[str]) 
         ]
         if any(map(len, of_class)):
             alone = official([only(sample, label) for sample in samples], of_class, names)
-            compare(ours['classes'][name], alone)
+            compare(ours.classes[name], alone)
 
 
 def only(sample: Sample, label: int) -> Sample:
@@ -73,16 +73,16 @@ def only(sample: Sample, label: int) -> Sample:
     )
 
 
-def compare(ours: dict[str, Any], theirs: dict[str, float | None]) -> None:
+def compare(ours: CocoMetrics, theirs: dict[str, float | None]) -> None:
     for name in STATISTICS:
-        assert ours[name] == pytest.approx(theirs[name], abs=1e-6), name
+        assert getattr(ours, name) == pytest.approx(theirs[name], abs=1e-6), name
 
 
 @pytest.mark.parametrize('seed', range(4))
 def test_random_detections_in_a_crowd(crowded: Callable[..., Scored], seed: int) -> None:
     samples, found = crowded(seed)
     check(samples, found, NAMES[:3])
-    assert 0.02 < (coco_ap(samples, found, NAMES[:3])['ap50'] or 0) < 0.9
+    assert 0.02 < (coco_ap(samples, found, NAMES[:3]).ap50 or 0) < 0.9
 
 
 def test_equal_scores(crowded: Callable[..., Scored]) -> None:
@@ -111,11 +111,11 @@ def test_a_class_without_objects_or_detections(crowded: Callable[..., Scored]) -
 
 def test_real_detections(real: Scored) -> None:
     check(*real, NAMES)
-    assert (coco_ap(*real, NAMES)['ap50'] or 0) > 0.4
+    assert (coco_ap(*real, NAMES).ap50 or 0) > 0.4
 
 
 def test_real_detections_of_a_whole_validation_set(
     shipped_detector: Detector, shared: Path
 ) -> None:
-    samples = read_voc(shared / 'data' / 'hit_uav', 'val', NAMES)[::8]
-    check(samples, detect_all(shipped_detector.detect, samples), NAMES)
+    samples = read_samples(SourceConfig(root=str(shared / 'data' / 'hit_uav')), 'val', NAMES)[::8]
+    check(samples, detect_samples(shipped_detector, samples), NAMES)

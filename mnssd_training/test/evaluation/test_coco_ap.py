@@ -71,13 +71,13 @@ def check_agreement(
     ours = voc_ap(samples, detections, len(names), interpolation='101')
     theirs = coco_ap(samples, detections, names)
     for name, result in zip(names, ours, strict=True):
-        expected = theirs['classes'][name]['ap50']
+        expected = theirs.classes[name].ap50
         if result.num_objects:
             assert result.ap == pytest.approx(expected, abs=1e-6)
         else:
             assert expected is None
     counted = [result.ap for result in ours if result.num_objects]
-    assert np.mean(counted) == pytest.approx(theirs['ap50'], abs=1e-6)
+    assert np.mean(counted) == pytest.approx(theirs.ap50, abs=1e-6)
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -111,7 +111,7 @@ def test_all_points_and_101_points_are_close(train_samples: list[Sample], spec: 
             train_samples, perfect, len(spec.class_names), interpolation=interpolation
         )
         assert [result.ap for result in results] == pytest.approx([1.0] * 4)
-    assert coco_ap(train_samples, perfect, spec.class_names)['ap'] == pytest.approx(1.0)
+    assert coco_ap(train_samples, perfect, spec.class_names).ap == pytest.approx(1.0)
 
 
 # --- where the rules differ ------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_coco_takes_the_next_free_object_and_voc_does_not(
     sample = make_sample([FIRST, SECOND], [0, 0])
     detections = found([FIRST, BETWEEN], [0.9, 0.8])
     assert voc_ap([sample], [detections], 1, interpolation='101')[0].ap == pytest.approx(51 / 101)
-    assert coco_ap([sample], [detections], NAMES[:1])['ap50'] == pytest.approx(1.0)
+    assert coco_ap([sample], [detections], NAMES[:1]).ap50 == pytest.approx(1.0)
 
 
 def test_a_second_detection_in_a_region_is_wrong_for_voc_and_ignored_by_coco(
@@ -136,7 +136,7 @@ def test_a_second_detection_in_a_region_is_wrong_for_voc_and_ignored_by_coco(
     detections = found([FIRST, FIRST, (300, 300, 340, 340)], [0.9, 0.8, 0.7])
     voc = voc_ap([sample], [detections], 1, interpolation='101')[0].ap
     assert voc == pytest.approx((51 + 50 * 2 / 3) / 101)
-    assert coco_ap([sample], [detections], NAMES[:1])['ap50'] == pytest.approx(1.0)
+    assert coco_ap([sample], [detections], NAMES[:1]).ap50 == pytest.approx(1.0)
 
 
 # --- what is counted -------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def test_sizes_are_counted_apart(make_sample: Callable[..., Sample]) -> None:
     boxes = [(0, 0, 20, 20), (100, 0, 150, 50), (200, 0, 350, 150)]
     sample = make_sample(boxes, [0, 0, 0])
     score = coco_ap([sample], [found(boxes[1:], [0.9, 0.8])], NAMES[:1])
-    assert (score['ap_small'], score['ap_medium'], score['ap_large']) == pytest.approx((0, 1, 1))
+    assert (score.ap_small, score.ap_medium, score.ap_large) == pytest.approx((0, 1, 1))
     without_large = coco_ap([make_sample(boxes[:2], [0, 0])], [found()], NAMES[:1])
-    assert without_large['ap_large'] is None
+    assert without_large.ap_large is None
 
 
 @pytest.mark.parametrize('label', [0, ANY_CLASS])
@@ -157,23 +157,23 @@ def test_regions_are_never_counted(make_sample: Callable[..., Sample], label: in
     sample = make_sample([FIRST], [0], [region], [label])
     seen = found([region, (210, 210, 260, 260), FIRST], [0.9, 0.8, 0.7])
     for detections in (seen, found([FIRST], [0.7])):
-        assert coco_ap([sample], [detections], NAMES[:1])['ap'] == pytest.approx(1.0)
+        assert coco_ap([sample], [detections], NAMES[:1]).ap == pytest.approx(1.0)
 
 
 def test_finding_nothing_is_worth_nothing(make_sample: Callable[..., Sample]) -> None:
     score = coco_ap([make_sample([FIRST], [1]), make_sample()], [found(), found()], NAMES)
-    assert (score['ap'], score['ap50'], score['classes']['b']['ap']) == (0.0, 0.0, 0.0)
-    assert score['classes']['a']['ap'] is None
+    assert (score.ap, score.ap50, score.classes['b'].ap) == (0.0, 0.0, 0.0)
+    assert score.classes['a'].ap is None
 
 
 def test_no_objects_at_all(make_sample: Callable[..., Sample]) -> None:
     for detections in (found(), found([FIRST], [0.5])):
         score = coco_ap([make_sample()], [detections], NAMES)
-        assert score['ap'] is None
-        values = {key: value for one in score['classes'].values() for key, value in one.items()}
+        assert score.ap is None
+        values = {key: value for one in score.classes.values() for key, value in vars(one).items()}
         assert {value for key, value in values.items() if key[:3] != 'num'} == {None}
         assert {value for key, value in values.items() if key[:3] == 'num'} == {0}
-    assert coco_ap([], [], NAMES)['ap'] is None
+    assert coco_ap([], [], NAMES).ap is None
 
 
 def test_it_prints_nothing(

@@ -1,4 +1,4 @@
-"""Fits of priors to boxes against what is known, and against comparing everything."""
+"""Fit of priors to boxes, in known cases and against a comparison of all pairs."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,17 +6,17 @@ from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.data import Sample
 from mnssd_training.inspection.anchor_plots import (
-    cell_of_each_level,
-    priors_on_photograph,
-    size_plot,
+    draw_level_priors,
+    draw_matched_priors,
+    plot_sizes,
 )
 from mnssd_training.inspection.anchors import (
-    centred_fit,
+    best_centred_iou,
+    boxes_in_network,
     cluster_curve,
-    grid_fit,
-    measure_fit,
-    shown_boxes,
+    match_grid,
     suggest_priors_per_cell,
+    summarize_fit,
 )
 import numpy as np
 import pytest
@@ -26,40 +26,40 @@ NOTHING = np.zeros((0, 4))
 
 
 def test_no_boxes(spec: ModelSpec) -> None:
-    assert shown_boxes([], spec)[0].shape == (0, 4)
-    assert grid_fit(NOTHING, spec).by_level.shape == (0, 3)
-    assert measure_fit(grid_fit(NOTHING, spec).best).recall == (1.0,) * 4
+    assert boxes_in_network([], spec)[0].shape == (0, 4)
+    assert match_grid(NOTHING, spec).iou_by_level.shape == (0, 3)
+    assert summarize_fit(match_grid(NOTHING, spec).iou).recall == (1.0,) * 4
     assert cluster_curve(np.zeros((0, 2)), 5, 0) == []
     assert suggest_priors_per_cell(np.zeros((0, 2)), (8, 16), 5, 0) == (2, 2)
     labels = np.zeros(0, np.int64)
-    assert size_plot(np.zeros((0, 2)), labels, spec.feature_maps).dtype == np.uint8
+    assert plot_sizes(np.zeros((0, 2)), labels, NAMES, spec.feature_maps).dtype == np.uint8
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), num=st.integers(1, 20))
-def test_the_grid_is_compared_as_in_training(spec: ModelSpec, seed: int, num: int) -> None:
+def test_grid_matches_equal_the_best_of_all_pairs(spec: ModelSpec, seed: int, num: int) -> None:
     generator = np.random.default_rng(seed)
     centres, halves = generator.uniform(0, 120, (num, 2)), generator.uniform(0.5, 40, (num, 2))
     boxes = np.clip(np.concatenate((centres - halves, centres + halves), axis=1), 0, 96)
-    found = grid_fit(boxes, spec)
+    match = match_grid(boxes, spec)
     edges = boxes_of.cxcywh_to_xyxy(generate_priors(spec)) * np.array((120, 96, 120, 96))
     ious = boxes_of.box_iou(boxes, edges)
-    assert np.allclose(found.best, ious.max(axis=1), atol=1e-5)
-    assert np.allclose(ious[np.arange(num), found.prior], found.best, atol=1e-5)
-    assert np.array_equal(found.by_level.max(axis=1), found.best)
+    assert np.allclose(match.iou, ious.max(axis=1), atol=1e-5)
+    assert np.allclose(ious[np.arange(num), match.prior], match.iou, atol=1e-5)
+    assert np.array_equal(match.iou_by_level.max(axis=1), match.iou)
     rows = np.arange(num)
-    assert np.array_equal(found.by_level[rows, found.level], found.best)
+    assert np.array_equal(match.iou_by_level[rows, match.level], match.iou)
 
 
-def test_a_place_on_the_grid_is_never_better_than_the_shape(
+def test_priors_on_the_grid_never_fit_better_than_centred_ones(
     spec: ModelSpec, train_samples: list[Sample]
 ) -> None:
-    boxes, _ = shown_boxes(train_samples, spec)
+    boxes, _ = boxes_in_network(train_samples, spec)
     inside = (boxes[:, :2] > 30).all(axis=1) & (boxes[:, 2:] < (90, 66)).all(axis=1)
     sizes = boxes[inside, 2:] - boxes[inside, :2]
     priors = np.array([size for level in spec.feature_maps for size in level.sizes])
     assert inside.any()
-    assert (grid_fit(boxes[inside], spec).best <= centred_fit(sizes, priors) + 1e-6).all()
+    assert (match_grid(boxes[inside], spec).iou <= best_centred_iou(sizes, priors) + 1e-6).all()
 
 
 def test_as_many_clusters_as_sizes_fit_perfectly() -> None:
@@ -80,11 +80,11 @@ def test_more_priors_are_suggested_where_shapes_differ_more() -> None:
     assert many > 3
 
 
-def test_pictures(spec: ModelSpec, train_samples: list[Sample]) -> None:
-    boxes, labels = shown_boxes(train_samples, spec)
+def test_drawings(spec: ModelSpec, train_samples: list[Sample]) -> None:
+    boxes, labels = boxes_in_network(train_samples, spec)
     sizes = boxes[:, 2:] - boxes[:, :2]
-    plot = size_plot(sizes, labels, spec.feature_maps)
+    plot = plot_sizes(sizes, labels, NAMES, spec.feature_maps)
     assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 5
-    assert len(cell_of_each_level(spec, 200)) == 3
-    tile = priors_on_photograph(train_samples[0], spec, 240)
+    assert len(draw_level_priors(spec, 200)) == 3
+    tile = draw_matched_priors(train_samples[0], spec, 240)
     assert tile.image.shape == (192, 240, 3)

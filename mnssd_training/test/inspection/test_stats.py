@@ -1,21 +1,26 @@
-"""Figures of samples that are known, and the texts and pages made of them."""
+"""Statistics of known samples, as values, text and pages."""
 
 from collections.abc import Callable
 from html.parser import HTMLParser
 
 from mnssd_training.data import Sample
-from mnssd_training.inspection.stats import BINS, measure, text_of
-from mnssd_training.inspection.stats_page import _by_number, stats_page
+from mnssd_training.inspection.stats import (
+    _group_counts,
+    BINS,
+    measure_split,
+    stats_page,
+    stats_text,
+)
 
 NAMES = ('Person', 'Car')
 
 
 def test_no_samples() -> None:
-    stats = measure([], NAMES, (300, 300))
+    stats = measure_split([], NAMES, (300, 300))
     assert (stats.num_images, stats.num_empty, stats.boxes_per_image) == (0, 0, ())
     assert stats.classes['Car'].num_boxes == 0
     assert stats.classes['Car'].size == ()
-    assert 'Car' in text_of({'train': stats})
+    assert 'Car' in stats_text({'train': stats})
     assert 'Car' in stats_page('nothing', {'train': stats})
 
 
@@ -25,7 +30,7 @@ def test_known_boxes(make_sample: Callable[..., Sample]) -> None:
         make_sample([(300, 300, 316, 364)], [1], ignore=[(0, 0, 9, 9)], ignore_labels=[1]),
         make_sample(),
     ]
-    stats = measure(samples, NAMES, (200, 400), 'stretch')
+    stats = measure_split(samples, NAMES, (200, 400), 'stretch')
     assert (stats.num_images, stats.num_empty) == (3, 1)
     assert stats.boxes_per_image == (1, 1, 1)
     assert stats.image_sizes == (((640, 512), 2), ((800, 400), 1))
@@ -40,27 +45,27 @@ def test_known_boxes(make_sample: Callable[..., Sample]) -> None:
     assert car.histogram[10] == 1  # 32 pixels are ten half octaves
 
 
-def test_centres_are_mapped_to_where_they_are(make_sample: Callable[..., Sample]) -> None:
+def test_centres_are_counted_by_their_position(make_sample: Callable[..., Sample]) -> None:
     sample = make_sample([(0, 0, 4, 4), (636, 508, 640, 512)], [0, 0])
-    centres = measure([sample], NAMES).centres
+    centres = measure_split([sample], NAMES).centres
     assert (len(centres), len(centres[0])) == BINS
     assert (centres[0][0], centres[-1][-1], sum(map(sum, centres))) == (1, 1, 2)
 
 
 def test_without_a_network_there_are_no_sizes_in_it(train_samples: list[Sample]) -> None:
-    stats = measure(train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
+    stats = measure_split(train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
     assert all(one.in_network == () for one in stats.classes.values())
 
 
 def test_images_are_grouped_by_their_number_of_objects(make_sample: Callable[..., Sample]) -> None:
     boxes = [(10 * i, 0, 10 * i + 5, 5) for i in range(45)]
-    stats = measure([make_sample(boxes, [0] * 45), make_sample()], NAMES)
-    counts, edges = _by_number(stats.boxes_per_image)
+    stats = measure_split([make_sample(boxes, [0] * 45), make_sample()], NAMES)
+    counts, edges = _group_counts(stats.boxes_per_image)
     assert (len(counts), counts[0], counts[-1]) == (16, 1, 1)
     assert edges[:3] == ['0', '3', '6']
     assert len(edges) == 17
-    assert _by_number((2, 1)) == ([2, 1], ['0', '1'])
-    assert _by_number(()) == ([], [])
+    assert _group_counts((2, 1)) == ([2, 1], ['0', '1'])
+    assert _group_counts(()) == ([], [])
 
 
 class Balance(HTMLParser):
@@ -80,8 +85,8 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_other_file(make_sample: Callable[..., Sample]) -> None:
-    stats = measure([make_sample([(0, 0, 20, 20)], [0])], ('<Person>', 'Car'))
+def test_the_page_is_valid_and_needs_no_other_file(make_sample: Callable[..., Sample]) -> None:
+    stats = measure_split([make_sample([(0, 0, 20, 20)], [0])], ('<Person>', 'Car'))
     page = stats_page('a <set> & more', {'train': stats})
     balance = Balance()
     balance.feed(page)

@@ -9,7 +9,7 @@ from mnssd_perception.ssd import feature_map, ModelSpec, RawHeads
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError, ConfigError
 from mnssd_training.export import export_onnx
-from mnssd_training.model import build_model, MobileNetSsd
+from mnssd_training.model import build_model, MobileNetSsd, TorchEngine
 from mnssd_training.model.timm_backbone import TimmBackbone
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_a_backbone_of_a_fixed_size_is_built_for_the_padded_input() -> None:
 def flown(model: MobileNetSsd, image: np.ndarray) -> RawHeads:
     """Run a network as the drone does, with all that it refuses."""
     network = export_onnx(model)
-    engine = OnnxRuntimeEngine(network, model.spec, 'fp32', EngineOptions(threads=1))
+    engine = OnnxRuntimeEngine(model.spec, network, EngineOptions(threads=1))
     found = engine.infer(image)
     engine.close()
     return RawHeads(found.logits.copy(), found.offsets.copy())
@@ -77,7 +77,7 @@ def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
     model = build_model(spec, ModelConfig(backbone='timm/convnext_atto', pyramid_channels=8))
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     found = flown(model, image)
-    heads = model.infer(image)
+    heads = TorchEngine(model).infer(image)
     assert len(heads.logits) == 4 * 5
     np.testing.assert_allclose(found.logits, heads.logits, atol=1e-4)
     np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)
@@ -204,7 +204,7 @@ def test_the_exported_network_computes_the_same() -> None:
             torch.nn.init.normal_(layer.weight, std=100.0)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     found = flown(model, image)
-    heads = model.infer(image)
+    heads = TorchEngine(model).infer(image)
     assert heads.offsets.std() > 0.1
     np.testing.assert_allclose(found.logits, heads.logits, atol=1e-4)
     np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)

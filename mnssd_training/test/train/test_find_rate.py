@@ -7,6 +7,7 @@ from typing import Any
 from mnssd_training.cli import find_lr
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
+from mnssd_training.reporting import COLOURS
 from mnssd_training.train import find_batch
 from mnssd_training.train import find_rate as module
 from mnssd_training.train.find_batch import measure_batches, Measured, suggest
@@ -65,7 +66,7 @@ def test_a_flat_loss_is_a_warning(
         assert find_lr.main(arguments) == 0
         err = capsys.readouterr().err
         assert ('warning: the loss hardly falls' in err) == flat
-        assert ('(mnssd dataset look ' in err) == flat
+        assert ('(mnssd dataset preview ' in err) == flat
 
 
 def test_a_run_raises_the_rate_until_the_end(tiny: Make) -> None:
@@ -106,9 +107,16 @@ def test_the_plot_marks_the_suggestion() -> None:
     losses = np.linspace(5, 2, 50)
     image = plot(RangeTest(rates, losses, losses, float(rates[25])))
     assert image.shape == (600, 960, 3)
-    rows, columns = np.nonzero((image == (200, 60, 30)).all(axis=-1))
-    assert abs(columns.mean() - (80 + 850 * 25 / 49)) < 3
-    assert 200 < rows.mean() < 500
+
+    def pixels(colour: str) -> tuple[np.ndarray, np.ndarray]:
+        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        return np.nonzero((image == rgb).all(axis=-1))  # type: ignore[return-value]
+
+    line_rows, line_columns = pixels(COLOURS[0])
+    rows, columns = pixels(COLOURS[1])
+    span = line_columns.max() - line_columns.min()
+    assert abs(columns.mean() - (line_columns.min() + span * 25 / 49)) < 3
+    assert line_rows.min() < rows.mean() < line_rows.max()
 
 
 def test_batches_double_up_to_the_limit(tiny: Make) -> None:

@@ -13,6 +13,7 @@ from mnssd_training.cli import train as train_verb
 from mnssd_training.config import Experiment
 from mnssd_training.data import load_image, Sample
 from mnssd_training.errors import CheckpointError
+from mnssd_training.model import TorchEngine
 from mnssd_training.train.initial import read_initial
 from mnssd_training.train.prepare import prepare
 import numpy as np
@@ -39,11 +40,12 @@ def test_a_fine_tune_begins_with_the_outputs_of_the_shipped_network(
     assert any(note.startswith(f'{SHIPPED}: 100% of the weights') for note in prepared.notes)
     model = prepared.model.eval()
     engine = open_engine(open_bundle(SHIPPED), 'onnxruntime')
+    reference = TorchEngine(model)
     for sample in val_samples:
         image = load_image(sample)
         plan = resize_transform(image.shape[:2], model.spec.input_size, model.spec.resize)
         network_image = resize_frame(image, plan)
-        one, other = engine.infer(network_image), model.infer(network_image)
+        one, other = engine.infer(network_image), reference.infer(network_image)
         assert np.abs(one.logits - other.logits).max() < 1e-3
         assert np.abs(one.offsets - other.offsets).max() < 1e-3
     engine.close()

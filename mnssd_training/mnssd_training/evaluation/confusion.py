@@ -1,0 +1,54 @@
+"""Confusion matrix of detections at a score threshold."""
+
+from collections.abc import Sequence
+
+from mnssd_perception.matching import match_detections, MatchResult
+from mnssd_perception.ssd import Detections
+from mnssd_training.data.sample import Sample
+import numpy as np
+from numpy.typing import NDArray
+
+
+def match_samples(
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    score_threshold: float,
+    iou_threshold: float = 0.5,
+) -> list[MatchResult]:
+    """Match the detections of each sample, those of the wrong class after the others."""
+    return [
+        match_detections(
+            image_detections,
+            sample.boxes,
+            sample.labels,
+            sample.ignore,
+            sample.ignore_labels,
+            rule='any_class',
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+        )
+        for sample, image_detections in zip(samples, detections)
+    ]
+
+
+def confusion_matrix(
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    matches: Sequence[MatchResult],
+    num_classes: int,
+) -> NDArray[np.int64]:
+    """
+    Count detections by the class of their object and their own.
+
+    :param matches: of each sample, see :func:`match_samples`.
+    :return: ``(C + 1, C + 1)``; rows are ground truth, columns predictions; the last of both is
+        the background: false negatives in the last column, false positives in the last row.
+    """
+    side = num_classes + 1
+    cells = [np.zeros(0, np.int64)]
+    for sample, image_detections, match in zip(samples, detections, matches):
+        for objects, columns in (match.true_positives.T, match.misclassified.T):
+            cells.append(sample.labels[objects] * side + image_detections.labels[columns])
+        cells.append(sample.labels[match.false_negatives] * side + num_classes)
+        cells.append(num_classes * side + image_detections.labels[match.false_positives])
+    return np.bincount(np.concatenate(cells), minlength=side * side).reshape(side, side)

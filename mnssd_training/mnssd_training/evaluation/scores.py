@@ -1,0 +1,107 @@
+"""Score detections by PASCAL VOC and by COCO."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mnssd_perception.plain import to_plain
+from mnssd_perception.ssd import Detections
+from mnssd_training.data.sample import Sample
+from mnssd_training.evaluation.coco_ap import coco_ap, CocoScores
+from mnssd_training.evaluation.voc_ap import average_precision, voc_ap
+import numpy as np
+
+
+@dataclass(frozen=True)
+class VocMetrics:
+    """VOC's average precision by both interpolations; None where there is no object."""
+
+    all_points: float | None
+    eleven_points: float | None
+
+
+@dataclass(frozen=True)
+class VocScores(VocMetrics):
+    """The means over the classes that have objects, and the metrics of each class by name."""
+
+    classes: dict[str, VocMetrics]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    What detections score.
+
+    :ivar map50: VOC's AP (all points) at IoU 0.5, averaged over the classes that have objects.
+    :ivar ap50: VOC's AP at IoU 0.5 by class name; None without objects.
+    :ivar num_objects: by class name.
+    :ivar voc: by IoU threshold, as in ``'0.5'``.
+    """
+
+    map50: float
+    ap50: dict[str, float | None]
+    num_objects: dict[str, int]
+    voc: dict[str, VocScores]
+    coco: CocoScores
+
+
+def evaluate_detections(
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    class_names: Sequence[str],
+    ious: Sequence[float] = (0.5,),
+) -> Scores:
+    """
+    Score detections.
+
+    :param detections: of each sample.
+    :param class_names: in the order of the labels.
+    :param ious: IoU thresholds of VOC's AP besides 0.5.
+    """
+    voc = {}
+    num_objects = {}
+    for iou in sorted({0.5, *ious}):
+        classes = {}
+        for name, result in zip(class_names, voc_ap(samples, detections, len(class_names), iou)):
+            eleven_points = average_precision(result.recall, result.precision, '11')
+            has_objects = result.num_objects > 0
+            classes[name] = (
+                VocMetrics(result.ap, eleven_points) if has_objects else VocMetrics(None, None)
+            )
+            num_objects[name] = result.num_objects
+        voc[f'{iou:g}'] = VocScores(
+            _mean([metrics.all_points for metrics in classes.values()]),
+            _mean([metrics.eleven_points for metrics in classes.values()]),
+            classes,
+        )
+    half = voc['0.5']
+    return Scores(
+        map50=half.all_points or 0.0,
+        ap50={name: metrics.all_points for name, metrics in half.classes.items()},
+        num_objects=num_objects,
+        voc=voc,
+        coco=coco_ap(samples, detections, class_names),
+    )
+
+
+def scores_to_json(scores: Scores) -> dict[str, Any]:
+    """Write scores as reports, ``metrics.jsonl``, checkpoints and bundles hold them."""
+
+    def to_json(metrics: VocMetrics) -> dict[str, Any]:
+        return {'all': metrics.all_points, '11': metrics.eleven_points}
+
+    voc = {
+        iou: {
+            **to_json(means),
+            'classes': {name: to_json(metrics) for name, metrics in means.classes.items()},
+        }
+        for iou, means in scores.voc.items()
+    }
+    plain: dict[str, Any] = to_plain(scores)
+    return {**plain, 'voc': voc}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Average the values that exist."""
+    existing = [value for value in values if value is not None]
+    return float(np.mean(existing)) if existing else None

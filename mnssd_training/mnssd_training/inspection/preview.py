@@ -1,0 +1,117 @@
+"""Draw samples with their boxes, as they are or as the network gets them in training."""
+
+from collections.abc import Sequence
+
+from mnssd_perception.overlay import class_colour
+from mnssd_perception.ssd import boxes as box_ops
+from mnssd_perception.ssd import generate_priors, match_priors, ModelSpec
+from mnssd_training.config import Experiment
+from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.sample import load_image, Sample
+from mnssd_training.data.transforms import augment, NetworkSample
+from mnssd_training.priors import spec_at
+from mnssd_training.reporting import (
+    draw_boxes,
+    draw_ignore_regions,
+    draw_points,
+    resize_to_width,
+    Tile,
+)
+import numpy as np
+
+IGNORED = -2  # ``match_priors`` of a prior that is neither positive nor background
+WHITE = (255, 255, 255)
+
+
+def choose_indices(
+    samples: Sequence[Sample], num: int, labels: Sequence[int], generator: np.random.Generator
+) -> list[int]:
+    """
+    Choose samples at random, in ascending order.
+
+    :param num: at most.
+    :param labels: a sample must show one of these classes; empty for any sample.
+    """
+    candidates = [
+        index
+        for index, sample in enumerate(samples)
+        if not labels or np.isin(sample.labels, labels).any()
+    ]
+    chosen = generator.choice(len(candidates), min(num, len(candidates)), replace=False)
+    return sorted(candidates[position] for position in chosen)
+
+
+def draw_sample(sample: Sample, width: int) -> Tile:
+    """
+    Draw an image with its boxes and ignore regions.
+
+    :param width: of the tile, pixels.
+    :raises DatasetError: if the image cannot be read.
+    """
+    canvas, scale = resize_to_width(load_image(sample), width)
+    draw_ignore_regions(canvas, sample.ignore * scale)
+    draw_boxes(canvas, sample.boxes * scale, [class_colour(int(x)) for x in sample.labels])
+    return Tile(canvas, f'{sample.name}  {len(sample.boxes)} objects')
+
+
+def make_network_sample(
+    samples: Sequence[Sample],
+    index: int,
+    spec: ModelSpec,
+    experiment: Experiment,
+    epoch: int,
+    augmented: bool,
+) -> NetworkSample:
+    """
+    Transform a sample as the training set does, with the same random draws.
+
+    :param samples: the training set; mosaic and mixup take further samples from it.
+    :param epoch: from 0.
+    :param augmented: as in training, instead of resized only.
+    :raises DatasetError: if an image cannot be read.
+    """
+    size = (experiment.input.train_size if augmented else None) or experiment.input.size
+    seed = seed_of(experiment.training.seed, epoch, samples[index].name)
+    generator = np.random.default_rng(seed)
+    config = experiment.augmentation if augmented else None
+    return augment(samples, index, spec, size, config, generator)
+
+
+def draw_network_sample(
+    name: str,
+    sample: NetworkSample,
+    spec: ModelSpec,
+    experiment: Experiment,
+    matched: bool,
+    width: int,
+) -> Tile:
+    """
+    Draw a network input with its boxes, and with the priors that match them.
+
+    Positive priors have the colour of the class, below the boxes, which are white then; dots are
+    the centres of priors that the loss ignores.
+
+    :param matched: draw priors.
+    :param width: of the tile, pixels.
+    """
+    canvas, zoom = resize_to_width(sample.image, width)
+    scale = np.array(sample.image.shape[1::-1] * 2, np.float64) * zoom
+    draw_ignore_regions(canvas, sample.ignore * scale)
+    colours = [class_colour(int(label)) for label in sample.labels]
+    if not matched:
+        draw_boxes(canvas, sample.boxes * scale, colours)
+        return Tile(canvas, f'{name}  {len(sample.boxes)} objects')
+    priors = generate_priors(spec_at(spec, (sample.image.shape[0], sample.image.shape[1])))
+    edges = box_ops.cxcywh_to_xyxy(priors)
+    matches = match_priors(edges, sample.boxes, sample.ignore, experiment.matching)
+    draw_points(canvas, priors[matches == IGNORED, :2] * scale[:2])
+    positive = np.flatnonzero(matches >= 0)
+    prior_colours = [colours[matches[prior]] for prior in positive]
+    draw_boxes(canvas, edges[positive] * scale, prior_colours, rim=False)
+    draw_boxes(canvas, sample.boxes * scale, [WHITE] * len(sample.boxes))
+    num_ignored = int((matches == IGNORED).sum())
+    caption = (
+        f'{name}  {len(sample.boxes)} objects, {len(positive)} positive priors, '
+        f'{num_ignored} ignored'
+    )
+    return Tile(canvas, caption)
