@@ -11,7 +11,7 @@ PYTHON ?= python3
 WORKSPACE = $(PYTHON) tools/workspace
 CHOICE = $(if $(WITHOUT_TRAINING),--without-training)
 TESTS ?= tools/test tools/workspace/test mnssd_perception/test \
-	$(if $(WITHOUT_TRAINING),,mnssd_training/test)
+	$(if $(WITHOUT_TRAINING),,mnssd_training/test benchmarks/test)
 FUZZ_TESTS = mnssd_perception/test/fuzz mnssd_perception/test/nodes/fuzz \
 	$(if $(WITHOUT_TRAINING),,mnssd_training/test/fuzz)
 COUNT ?= 2000
@@ -67,7 +67,7 @@ lint: setup
 	@$(WORKSPACE) run mypy
 
 bench: setup
-	@$(WORKSPACE) run python -m mnssd_training.bench $(ARGS)
+	@$(WORKSPACE) run python -m benchmarks $(ARGS)
 
 # Without a setup, which refuses pins that have no hashes yet.
 lock:

@@ -30,7 +30,6 @@ REQUIREMENTS = [
 VERBS = [  # for `ros2 run`; elsewhere `mnssd` runs them
     'anchors = mnssd_training.cli.anchors:main',
     'bags-to-dataset = mnssd_training.cli.bags_to_dataset:main',
-    'bench = mnssd_training.bench.__main__:main',
     'config = mnssd_training.cli.config:main',
     'dataset = mnssd_training.cli.dataset:main',
     'evaluate = mnssd_training.cli.evaluate:main',

@@ -1,5 +1,5 @@
 """
-Pixels in an encoding of ROS to RGB arrays, without ROS.
+Convert image messages and camera images to RGB arrays, without ROS.
 
 Live messages and those of a bag are different classes with the same fields; both are read here.
 """
@@ -38,12 +38,11 @@ Convert = Callable[[NDArray], NDArray[np.uint8]]
 @dataclass(frozen=True)
 class Encoding:
     """
-    How pixels of an encoding lie in memory, and how they become RGB.
+    The memory layout of an encoding, and its conversion to RGB.
 
     :ivar convert: from the view of the pixels to ``(H, W, 3)`` uint8 RGB.
-    :ivar num_channels: values a pixel.
-    :ivar dtype: of one value, byte order aside.
-    :ivar even: whether the sides must be even, as with colours shared by neighbours.
+    :ivar dtype: of one value, without its byte order.
+    :ivar even: whether the sides must be even, because neighbours share colours.
     """
 
     convert: Convert
@@ -53,8 +52,6 @@ class Encoding:
 
 
 def _colours(code: int) -> Convert:
-    """Make the conversion that an OpenCV code stands for."""
-
     def convert_colours(view: NDArray) -> NDArray[np.uint8]:
         if view.shape[:2] == (1, 1):  # OpenCV 4.5 takes a single pixel for something else
             return cv2.cvtColor(np.repeat(view, 2, axis=1), code)[:, :1]
@@ -63,28 +60,25 @@ def _colours(code: int) -> Convert:
     return convert_colours
 
 
-def _thermal(view: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Stretch 16-bit grey to 8 bits."""
-    return _GREY.convert(to_8bit(view))
-
-
+_BGR = Encoding(_colours(cv2.COLOR_BGR2RGB))
+_BGRA = Encoding(_colours(cv2.COLOR_BGRA2RGB), 4)
 _GREY = Encoding(_colours(cv2.COLOR_GRAY2RGB), 1)
-_THERMAL = Encoding(_thermal, 1, 'u2')
+_THERMAL = Encoding(lambda view: _GREY.convert(to_8bit(view)), 1, 'u2')
 _UYVY = Encoding(_colours(cv2.COLOR_YUV2RGB_UYVY), 2, even=True)
 _YUY2 = Encoding(_colours(cv2.COLOR_YUV2RGB_YUY2), 2, even=True)
 
 # OpenCV names a Bayer pattern by the second and third pixel of the second row, ROS by the first
 # two rows: rggb is BG.
 ENCODINGS = {
-    'bgr8': Encoding(_colours(cv2.COLOR_BGR2RGB)),
+    'bgr8': _BGR,
     'rgb8': Encoding(lambda view: view),
     'mono8': _GREY,
-    'bgra8': Encoding(_colours(cv2.COLOR_BGRA2RGB), 4),
+    'bgra8': _BGRA,
     'rgba8': Encoding(_colours(cv2.COLOR_RGBA2RGB), 4),
     'mono16': _THERMAL,
     '8UC1': _GREY,
-    '8UC3': Encoding(_colours(cv2.COLOR_BGR2RGB)),
-    '8UC4': Encoding(_colours(cv2.COLOR_BGRA2RGB), 4),
+    '8UC3': _BGR,
+    '8UC4': _BGRA,
     '16UC1': _THERMAL,
     'yuv422': _UYVY,
     'uyvy': _UYVY,
@@ -99,19 +93,19 @@ ENCODINGS = {
 
 def image_view(msg: ImageMessage) -> NDArray:
     """
-    Look at the pixels of a message where they lie.
+    View the pixels of a message without copying them.
 
-    :param msg: the message, in one of :data:`ENCODINGS`.
-    :return: ``(H, W, C)``, or ``(H, W)`` where C is 1, read-only, in the message's own encoding
-        and byte order; it lives as long as the data of the message.
-    :raises ImageError: when the encoding is unknown, or size, step and data do not fit together.
+    :param msg: in one of :data:`ENCODINGS`.
+    :return: ``(H, W, C)``, or ``(H, W)`` where C is 1, read-only, in the encoding and byte order
+        of the message; it lives as long as the data of the message.
+    :raises ImageError: if the encoding is not supported, or size, step and data contradict each
+        other.
     """
     encoding = ENCODINGS.get(msg.encoding)
     if encoding is None:
-        known = ', '.join(ENCODINGS)
         raise ImageError(
-            f"unknown image encoding '{shown_encoding(msg)}'; known are {known}; "
-            'install cv_bridge for more'
+            f"unknown image encoding '{shown_encoding(msg)}'; supported are "
+            f'{", ".join(ENCODINGS)}; install cv_bridge for more'
         )
     _check_layout(msg, encoding)
     dtype = np.dtype(encoding.dtype).newbyteorder('>' if msg.is_bigendian else '<')
@@ -126,14 +120,14 @@ def image_view(msg: ImageMessage) -> NDArray:
 
 def convert(msg: ImageMessage) -> NDArray[np.uint8]:
     """
-    Read the image of a message.
+    Convert the image of a message.
 
     The data are not copied where they are RGB already. Grey of 16 bits, as thermal cameras send
     it, is stretched to 8 bits image by image, see :func:`mnssd_perception.thermal.to_8bit`.
 
-    :param msg: the message, in one of :data:`ENCODINGS`.
+    :param msg: in one of :data:`ENCODINGS`.
     :return: ``(H, W, 3)`` uint8 RGB, possibly read-only.
-    :raises ImageError: when the encoding is unknown or the message is malformed.
+    :raises ImageError: if the encoding is not supported or the message is malformed.
     """
     view = image_view(msg)
     try:
@@ -144,33 +138,28 @@ def convert(msg: ImageMessage) -> NDArray[np.uint8]:
 
 def array_to_rgb(image: NDArray) -> NDArray[np.uint8]:
     """
-    Convert what a camera or an image file gives.
+    Convert the image of a camera or a file as :func:`convert` converts one of a message.
 
     :param image: ``(H, W, 3)`` uint8 BGR, or ``(H, W)`` grey, uint8 or uint16.
-    :return: ``(H, W, 3)`` uint8 RGB, as :func:`convert` makes it of a message of the same pixels.
+    :return: ``(H, W, 3)`` uint8 RGB.
     """
     return ENCODINGS[array_encoding(image)].convert(image)
 
 
 def array_encoding(image: NDArray) -> str:
-    """
-    Name the encoding of what a camera or an image file gives.
-
-    :param image: as for :func:`array_to_rgb`.
-    :return: ``bgr8``, ``mono8`` or ``mono16``.
-    """
+    """Name the encoding of an image, see :func:`array_to_rgb`: bgr8, mono8 or mono16."""
     if image.ndim == 3:
         return 'bgr8'
     return 'mono16' if image.dtype.itemsize == 2 else 'mono8'
 
 
 def shown_encoding(msg: ImageMessage) -> str:
-    """Make the encoding of a message safe to show: anybody can send a megabyte of escapes."""
+    """Make the encoding of a message safe to show; it can be a megabyte of escapes."""
     return sanitize_text(msg.encoding, max_chars=40)
 
 
 def _check_layout(msg: ImageMessage, encoding: Encoding) -> None:
-    """Refuse a message whose numbers do not fit together."""
+    """Refuse a message whose size, step and data contradict each other."""
     height, width, length = msg.height, msg.width, len(msg.data)
     if not (0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE):
         raise ImageError(

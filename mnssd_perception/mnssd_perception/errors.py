@@ -1,18 +1,17 @@
 """
-The errors of mnssd: one root, leaf classes that word themselves.
+The errors of mnssd.
 
 Catch :class:`MnssdError` to catch everything that mnssd raises on purpose. Every message names the
-thing that was wrong, what was expected and, where there is one, the way out.
+thing that is wrong, what was expected and, where there is one, a hint.
 """
 
 from mnssd_perception.text import mask_secrets, sanitize_text
 
-# Names and reasons in messages can come from a damaged file.
-MAX_CHARS = 500
+MAX_CHARS = 500  # of a name or a reason, which can come from a damaged file
 
 
 class MnssdError(Exception):
-    """Any error that mnssd raises on purpose; passwords and tokens in its words are masked."""
+    """Any error that mnssd raises on purpose; passwords and tokens in its message are masked."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(mask_secrets(arg) if isinstance(arg, str) else arg for arg in args))
@@ -26,14 +25,12 @@ class ImageFileError(ImageError):
     """
     An image file cannot be read.
 
-    :ivar name: of the file.
-    :ivar reason: what is wrong with it, without the name.
+    :ivar reason: without the name of the file.
     """
 
     def __init__(self, name: object, reason: str) -> None:
-        self.name = str(name)
-        self.reason = sanitize_text(reason)
-        super().__init__(f"image file '{sanitize_text(name, 500)}': {self.reason}")
+        self.name, self.reason = str(name), sanitize_text(reason)
+        super().__init__(f"image file '{sanitize_text(name, MAX_CHARS)}': {self.reason}")
 
 
 class SpecError(MnssdError):
@@ -41,15 +38,11 @@ class SpecError(MnssdError):
 
 
 class SettingsError(MnssdError):
-    """A setting is outside its range or names something unknown."""
+    """A setting is out of range or names something that does not exist."""
 
 
 class BundleError(MnssdError):
-    """
-    A bundle cannot be opened or written.
-
-    :ivar path: the bundle, or the member in it, that is wrong.
-    """
+    """A bundle cannot be opened or written."""
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(
@@ -63,11 +56,7 @@ class EngineError(MnssdError):
 
 
 class EngineUnavailableError(EngineError):
-    """
-    An inference engine cannot be used on this machine.
-
-    :ivar engine: the name of the engine.
-    """
+    """An inference engine cannot be used on this machine."""
 
     def __init__(self, engine: str, reason: str) -> None:
         super().__init__(f"engine '{engine}' cannot be used here: {reason}")
@@ -75,13 +64,7 @@ class EngineUnavailableError(EngineError):
 
 
 class SelfTestError(MnssdError):
-    """
-    An engine does not find in the golden frames of a bundle what it should.
-
-    :ivar bundle: path of the bundle.
-    :ivar engine: name, version, precision and device of the engine.
-    :ivar frame: path of the frame in the bundle.
-    """
+    """An engine does not detect in the golden frames of a bundle what it should."""
 
     def __init__(self, bundle: object, engine: str, frame: str, reason: str) -> None:
         super().__init__(
@@ -96,7 +79,7 @@ class SourceError(MnssdError):
 
 
 class RecordingError(MnssdError):
-    """What was seen cannot be written down."""
+    """A recording cannot be written."""
 
 
 class HungError(MnssdError):

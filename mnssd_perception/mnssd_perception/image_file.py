@@ -34,15 +34,22 @@ TIFF_CHANNELS, TIFF_TILE_SIDES = 0x0115, (0x0142, 0x0143)
 MAX_TIFF_TAGS = 2**16  # a classic TIFF can have no more
 MAX_CHANNELS = 8  # of a TIFF, with those that are dropped
 MAX_TILE = 2**22  # pixels of a tile of a small TIFF
-QUARTER_TURNS = range(5, 9)  # orientations that swap width and height
+
+# How cv2.flip turns an image upright by its EXIF orientation, after a transposition from 5 on
+# (Exif 2.32, 4.6.4 A, Orientation).
+FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+
+
+# What Pillow raises for damaged headers, beside OSError.
+DAMAGED = (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError, struct.error)
 
 
 @dataclass(frozen=True)
 class ImageHeader:
     """
-    What an image file says of itself.
+    The header of an image file.
 
-    :ivar format: name of the file format, for example ``PNG``.
+    :ivar format: for example ``PNG``.
     :ivar size: (width, height) of the upright image, pixels.
     :ivar orientation: EXIF orientation, 1 to 8; 1 for upright.
     """
@@ -85,9 +92,9 @@ def decode_image(
     16-bit grey images are stretched to 8 bits as those of a camera are, see
     :func:`mnssd_perception.thermal.to_8bit`.
 
-    :param encoded: content of a BMP, JPEG, PNG, PNM, TIFF or WebP file.
+    :param encoded: a BMP, JPEG, PNG, PNM, TIFF or WebP file.
     :param name: of the file, for messages.
-    :param size: (width, height) that is expected; another one is refused before decoding.
+    :param size: expected (width, height); another one is refused before decoding.
     :return: ``(H, W, 3)`` uint8 RGB.
     :raises ImageFileError: if it is not a whole image of 8 or 16 bits a channel and of at most
         :data:`mnssd_perception.encodings.MAX_PIXELS`.
@@ -97,11 +104,8 @@ def decode_image(
 
 def decode_stored(encoded: bytes, name: str) -> NDArray:
     """
-    Decode an image file into what a camera would send, upright.
+    Decode an image file into what a camera would send, upright, see :func:`drop_extras`.
 
-    :param encoded: as for :func:`decode_image`.
-    :param name: of the file, for messages.
-    :return: as :func:`drop_extras` does.
     :raises ImageFileError: as for :func:`decode_image`.
     """
     return drop_extras(decode_pixels(encoded, name))
@@ -109,11 +113,8 @@ def decode_stored(encoded: bytes, name: str) -> NDArray:
 
 def decode_pixels(encoded: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray:
     """
-    Decode an image file with all that it holds, upright.
+    Decode an image file with all channels and bits, upright; parameters as :func:`decode_image`.
 
-    :param encoded: as for :func:`decode_image`.
-    :param name: of the file, for messages.
-    :param size: as for :func:`decode_image`.
     :return: ``(H, W)`` grey, or ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA; uint8 or uint16.
     :raises ImageFileError: as for :func:`decode_image`.
     """
@@ -136,7 +137,10 @@ def decode_pixels(encoded: bytes, name: str, size: tuple[int, int] | None = None
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(name, f'expected 8 or 16 bits a channel, got {image.dtype}')
     if header.format != 'TIFF':
-        image = _apply_orientation(image, header.orientation)
+        if header.orientation >= 5:
+            image = cv2.transpose(image)
+        if header.orientation in FLIPS:
+            image = cv2.flip(image, FLIPS[header.orientation])
     if image.shape[1::-1] != header.size:
         sides = (*header.size, *image.shape[1::-1])
         raise ImageFileError(
@@ -161,10 +165,8 @@ def drop_extras(image: NDArray) -> NDArray:
 
 def read_image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]:
     """
-    Read the size of an upright image from its header, without decoding it.
+    Read the size of an upright image from its header, see :func:`read_image_header`.
 
-    :param source: path or content of the file.
-    :param name: of the file, for messages; None for the path.
     :return: (width, height), pixels.
     :raises ImageFileError: if it is not an image that :func:`decode_image` may read.
     """
@@ -185,7 +187,7 @@ def read_image_header(source: Path | bytes, name: str | None = None) -> ImageHea
 
 
 def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
-    """Read the header, and tell how far Pillow has read, which is up to the scan of a JPEG."""
+    """Read the header; also the offset up to which Pillow reads: to the scan of a JPEG."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # many pixels, broken EXIF: nothing is decoded here
@@ -203,30 +205,18 @@ def _read_header(source: Path | BytesIO, name: str) -> tuple[ImageHeader, int]:
         raise ImageFileError(name, 'not an image, or damaged') from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(name, f'expected at most {MAX_PIXELS} pixels: {error}') from error
-    except (
-        ArithmeticError,
-        LookupError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        struct.error,
-    ) as error:
+    except DAMAGED as error:
         raise ImageFileError(name, f'the header is damaged: {error}') from error
     except OSError as error:
         raise _unreadable(name, error) from error
     if orientation not in range(1, 9):
         orientation = 1
+    got = f'got {width}x{height}; scale or tile it'
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise ImageFileError(
-            name, f'expected 1 to {MAX_PIXELS} pixels, got {width}x{height}; scale or tile it'
-        )
+        raise ImageFileError(name, f'expected 1 to {MAX_PIXELS} pixels, {got}')
     if max(width, height) > MAX_IMAGE_SIDE:
-        raise ImageFileError(
-            name,
-            f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, got {width}x{height}; '
-            'scale or tile it',
-        )
-    size = (height, width) if orientation in QUARTER_TURNS else (width, height)
+        raise ImageFileError(name, f'expected sides of 1 to {MAX_IMAGE_SIDE} pixels, {got}')
+    size = (height, width) if orientation >= 5 else (width, height)
     return ImageHeader(file_format, size, orientation), scan_offset
 
 
@@ -238,8 +228,8 @@ def _check_tiff_layout(tags: Mapping[int, Any], file: IO[bytes], name: str) -> N
     """
     stored = _tiff_tags(file)
     # Which one counts depends on the version of Pillow, and may be another in OpenCV.
-    once = (TIFF_WIDTH, TIFF_HEIGHT, TIFF_CHANNELS, *TIFF_TILE_SIDES)
-    if any(stored.count(tag) > 1 for tag in once):
+    size_tags = (TIFF_WIDTH, TIFF_HEIGHT, TIFF_CHANNELS, *TIFF_TILE_SIDES)
+    if any(stored.count(tag) > 1 for tag in size_tags):
         raise ImageFileError(name, 'a TIFF that gives its size twice')
     if (num_channels := tags.get(TIFF_CHANNELS, 1)) > MAX_CHANNELS:
         raise ImageFileError(
@@ -247,10 +237,10 @@ def _check_tiff_layout(tags: Mapping[int, Any], file: IO[bytes], name: str) -> N
         )
     if not set(TIFF_TILE_SIDES).isdisjoint(stored):
         width, height = (int(tags[tag]) for tag in TIFF_TILE_SIDES)
-        most = max(MAX_TILE, 2 * tags[TIFF_WIDTH] * tags[TIFF_HEIGHT])
-        if width < 1 or height < 1 or width * height > most:
+        limit = max(MAX_TILE, 2 * tags[TIFF_WIDTH] * tags[TIFF_HEIGHT])
+        if width < 1 or height < 1 or width * height > limit:
             raise ImageFileError(
-                name, f'expected TIFF tiles of 1 to {most} pixels, got {width}x{height}'
+                name, f'expected TIFF tiles of 1 to {limit} pixels, got {width}x{height}'
             )
 
 
@@ -260,12 +250,12 @@ def _tiff_tags(file: IO[bytes]) -> list[int]:
     start = file.read(16)
     order = '<' if start[:2] == b'II' else '>'
     if 43 in start[2:4]:  # BigTIFF
-        where, offset, count, entry_bytes = 8, f'{order}Q', f'{order}Q', 20
+        position, offset, count, entry_bytes = 8, f'{order}Q', f'{order}Q', 20
     else:
-        where, offset, count, entry_bytes = 4, f'{order}I', f'{order}H', 12
-    file.seek(*struct.unpack_from(offset, start, where))
-    (num,) = struct.unpack(count, file.read(struct.calcsize(count)))
-    entries = file.read(min(num, MAX_TIFF_TAGS) * entry_bytes)
+        position, offset, count, entry_bytes = 4, f'{order}I', f'{order}H', 12
+    file.seek(*struct.unpack_from(offset, start, position))
+    (num_tags,) = struct.unpack(count, file.read(struct.calcsize(count)))
+    entries = file.read(min(num_tags, MAX_TIFF_TAGS) * entry_bytes)
     return [tag for (tag,) in struct.iter_unpack(f'{order}H{entry_bytes - 2}x', entries)]
 
 
@@ -281,7 +271,7 @@ def _exif_orientation(content: bytes | None) -> int:
     try:
         exif.load(content)
         return exif.get(EXIF_ORIENTATION, 1)
-    except (LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+    except (*DAMAGED, OSError):
         return 1
 
 
@@ -303,23 +293,8 @@ def _check_png_chunks(encoded: bytes, name: str) -> None:
         start += PNG_CHUNK_BYTES + length
 
 
-def _apply_orientation(image: NDArray, orientation: int) -> NDArray:
-    """Turn an image upright (Exif 2.32, 4.6.4 A, Orientation)."""
-    if orientation in (5, 7):
-        image = cv2.transpose(image)
-    if orientation in (2, 4):
-        return cv2.flip(image, 1 if orientation == 2 else 0)
-    turns = {
-        3: cv2.ROTATE_180,
-        6: cv2.ROTATE_90_CLOCKWISE,
-        7: cv2.ROTATE_180,
-        8: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    }
-    return cv2.rotate(image, turns[orientation]) if orientation in turns else image
-
-
 def _unreadable(name: object, error: Exception) -> ImageFileError:
-    """Word an error of the operating system, or of Pillow, which uses its class."""
+    """Explain an error of the operating system, or of Pillow, which uses its class."""
     if isinstance(error, OSError) and not error.strerror:
         return ImageFileError(name, f'the image is damaged: {error}')
     return ImageFileError(name, f'cannot read the image: {getattr(error, "strerror", error)}')

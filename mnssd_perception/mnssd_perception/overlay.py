@@ -1,10 +1,12 @@
-"""Detections drawn on an image."""
+"""Draw detections on images."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 import unicodedata
 
 import cv2
 from mnssd_perception.ssd import Detections
+from mnssd_perception.ssd.boxes import box_area, box_intersection, clip_boxes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,18 +24,13 @@ PALETTE = (
 )
 INK = (16, 16, 16)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+MAX_HIDDEN = 0.25  # share of an object that a label may hide
 
-# Share of an object that a label may hide.
-MAX_HIDDEN = 0.25
+Colour = tuple[int, int, int]
 
 
-def class_colour(label: int) -> tuple[int, int, int]:
-    """
-    Pick the colour of a class.
-
-    :param label: the class, from 0.
-    :return: RGB, 0 to 255; always the same for a class.
-    """
+def class_colour(label: int) -> Colour:
+    """Choose the colour of a class, RGB; always the same for a label."""
     return PALETTE[label % len(PALETTE)]
 
 
@@ -48,43 +45,72 @@ def draw_detections(
     In a crowd the better detections get the room: others have only their score, or no label.
 
     :param image: ``(H, W, 3)`` RGB or ``(H, W)`` grey, uint8; is not changed.
-    :param detections: what was found, in pixels of the image.
-    :param class_names: by label.
+    :param detections: in pixels of the image.
     :return: ``(H, W, 3)`` RGB uint8.
     """
     is_grey = image.ndim == 2
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if is_grey else image.copy()
     height, width = canvas.shape[:2]
     line = max(1, round(min(height, width) / 300))
-    frames = _frames(detections.boxes, line, width, height)
+    # The outermost pixels of the lines around the boxes, end exclusive.
+    frames = np.rint(np.nan_to_num(detections.boxes.astype(np.float64)))
+    frames = clip_boxes(frames + np.array([-line, -line, line, line]), width, height)
     colours = [class_colour(int(label)) for label in detections.labels]
-    for frame, colour in zip(frames[::-1].tolist(), colours[::-1]):
+    for frame, colour in zip(frames[::-1].astype(int).tolist(), colours[::-1]):
         draw_frame(canvas, frame, colour, line)
-    taken = np.zeros((0, 4), int)
-    for index, (frame, colour) in enumerate(zip(frames, colours)):
-        label = int(detections.labels[index])
+
+    lettering = Lettering.for_image(width, height)
+    taken = np.zeros((0, 4))
+    for frame, colour, label, score in zip(frames, colours, detections.labels, detections.scores):
         name = class_names[label] if 0 <= label < len(class_names) else str(label)
-        score = f'{100 * float(detections.scores[index]):.0f}'
-        for text in (f'{_plain_letters(name)} {score}', score):
-            plate = _free_plate(_plates(frame, text, width, height), taken, frames)
-            if plate is not None:
-                _write(canvas, text, plate, colour)
-                taken = np.vstack([taken, plate])
+        # OpenCV draws ASCII letters only.
+        name = unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode() or '?'
+        percent = f'{100 * float(score):.0f}'
+        for text in (f'{name} {percent}', percent):
+            positions = _label_positions(frame, lettering.size(text), width, height)
+            position = _free_position(positions, taken, frames)
+            if position is not None:
+                lettering.draw(canvas, text, position.astype(int).tolist(), colour)
+                taken = np.vstack([taken, position])
                 break
     return canvas
 
 
-def _frames(boxes: NDArray[np.float32], line: int, width: int, height: int) -> NDArray[np.int64]:
-    """Find the outermost pixels of the lines around boxes: ``(N, 4)`` xyxy, end exclusive."""
-    outwards = np.array([-line, -line, line, line])
-    pixels = np.rint(np.nan_to_num(boxes.astype(np.float64))) + outwards
-    return np.clip(pixels, 0, [width, height, width, height]).astype(np.int64)
+@dataclass(frozen=True)
+class Lettering:
+    """The size of label letters: scale, thickness of the strokes [pixels], padding [pixels]."""
+
+    scale: float
+    thickness: int
+    pad: int
+
+    @classmethod
+    def for_image(cls, width: int, height: int) -> 'Lettering':
+        """Choose the letters for an image of a size."""
+        scale = max(0.35, min(width, height) / 1400)
+        thickness = max(1, round(scale * 1.4))
+        return cls(scale, thickness, thickness + 1)
+
+    def size(self, text: str) -> tuple[int, int]:
+        """Compute the (width, height) of a label, pixels."""
+        (width, height), base = cv2.getTextSize(text, FONT, self.scale, self.thickness)
+        return width + 2 * self.pad, height + base + self.pad
+
+    def draw(self, canvas: NDArray[np.uint8], text: str, box: list[int], colour: Colour) -> None:
+        """Draw a label on a ground of a colour."""
+        left, top, right, bottom = box
+        canvas[top:bottom, left:right] = colour
+        (_, height), _ = cv2.getTextSize(text, FONT, self.scale, self.thickness)
+        luminance = float(np.dot(colour, (0.299, 0.587, 0.114)))  # ITU-R BT.601
+        ink = INK if luminance > 110 else (255, 255, 255)
+        origin = left + self.pad, top + self.pad + height
+        cv2.putText(canvas, text, origin, FONT, self.scale, ink, self.thickness, cv2.LINE_AA)
 
 
 def draw_frame(
     image: NDArray[np.uint8],
     frame: list[int],
-    colour: tuple[int, int, int],
+    colour: Colour,
     line_width: int,
     rim: bool = True,
 ) -> None:
@@ -102,15 +128,10 @@ def draw_frame(
             cv2.rectangle(image, first, last, ink, 1, cv2.LINE_8)
 
 
-def _plates(frame: NDArray[np.int64], text: str, width: int, height: int) -> NDArray[np.int64]:
-    """
-    List where the label of a frame may go, best place first.
-
-    :return: ``(K, 4)`` xyxy: above, below, right and left of the frame, shifted into the image.
-    """
-    scale, thickness, pad = _lettering(width, height)
-    (text_width, text_height), base = cv2.getTextSize(text, FONT, scale, thickness)
-    size = np.array([text_width + 2 * pad, text_height + base + pad])
+def _label_positions(
+    frame: NDArray[np.floating], size: tuple[int, int], width: int, height: int
+) -> NDArray[np.floating]:
+    """List boxes for a label, best first: above, below, right and left of a frame, inside it."""
     left, top, right, bottom = frame.tolist()
     corners = np.array(
         [
@@ -121,53 +142,16 @@ def _plates(frame: NDArray[np.int64], text: str, width: int, height: int) -> NDA
             (left, top),
         ]
     )
-    corners = np.clip(corners, 0, np.maximum([width, height] - size, 0))
+    corners = np.clip(corners, 0, np.maximum(np.subtract((width, height), size), 0))
     return np.hstack([corners, corners + size])
 
 
-def _free_plate(
-    plates: NDArray[np.int64], taken: NDArray[np.int64], frames: NDArray[np.int64]
-) -> NDArray[np.int64] | None:
-    """Choose the plate that hides no label and least of any object, if there is one."""
-    plates = plates[_overlaps(plates, taken).sum(axis=1) == 0]
-    areas = np.maximum(np.prod(frames[:, 2:] - frames[:, :2], axis=1), 1)
-    hidden = (_overlaps(plates, frames) / areas).max(axis=1)
-    plates, hidden = plates[hidden <= MAX_HIDDEN], hidden[hidden <= MAX_HIDDEN]
-    return plates[np.argmin(hidden)] if len(plates) else None
-
-
-def _overlaps(plates: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Measure the areas that plates share with others: ``(K, N)``."""
-    first = np.maximum(plates[:, None, :2], others[None, :, :2])
-    last = np.minimum(plates[:, None, 2:], others[None, :, 2:])
-    return np.prod(np.maximum(last - first, 0), axis=2)
-
-
-def _lettering(width: int, height: int) -> tuple[float, int, int]:
-    """Choose the scale of the letters, the thickness of their strokes and the padding."""
-    scale = max(0.35, min(width, height) / 1400)
-    thickness = max(1, round(scale * 1.4))
-    return scale, thickness, thickness + 1
-
-
-def _write(
-    canvas: NDArray[np.uint8], text: str, plate: NDArray[np.int64], colour: tuple[int, int, int]
-) -> None:
-    """Write a text on a plate in the colour of its class."""
-    scale, thickness, pad = _lettering(canvas.shape[1], canvas.shape[0])
-    left, top, right, bottom = plate.tolist()
-    canvas[top:bottom, left:right] = colour
-    (_, text_height), _ = cv2.getTextSize(text, FONT, scale, thickness)
-    ink = INK if _luminance(colour) > 110 else (255, 255, 255)
-    origin = left + pad, top + pad + text_height
-    cv2.putText(canvas, text, origin, FONT, scale, ink, thickness, cv2.LINE_AA)
-
-
-def _luminance(colour: tuple[int, int, int]) -> float:
-    """Weigh the channels of an RGB colour as the eye does (ITU-R BT.601)."""
-    return float(np.dot(colour, (0.299, 0.587, 0.114)))
-
-
-def _plain_letters(name: str) -> str:
-    """Spell a name in the ASCII letters that OpenCV can draw."""
-    return unicodedata.normalize('NFKD', name).encode('ascii', 'ignore').decode() or '?'
+def _free_position(
+    positions: NDArray[np.floating], taken: NDArray[np.floating], frames: NDArray[np.floating]
+) -> NDArray[np.floating] | None:
+    """Choose the position that hides no other label and the least of any object, if any."""
+    positions = positions[box_intersection(positions, taken).sum(axis=1) == 0]
+    areas = np.maximum(box_area(frames), 1)
+    hidden = (box_intersection(positions, frames) / areas).max(axis=1)
+    positions, hidden = positions[hidden <= MAX_HIDDEN], hidden[hidden <= MAX_HIDDEN]
+    return positions[np.argmin(hidden)] if len(positions) else None

@@ -1,8 +1,8 @@
 """
 Compare an engine on this machine with the golden frames of its bundle.
 
-A bundle holds images and what the model finds in them where it was made. A network that was
-damaged before it was packed, a runtime with a bug and a driver that computes nonsense all pass
+A bundle holds images and the detections of the model in them where it was made. A network that
+was damaged before it was packed, a runtime with a bug and a driver that computes nonsense all pass
 every check of digests and shapes; here they fail, before the first frame in flight.
 """
 
@@ -20,23 +20,25 @@ from mnssd_perception.engines import Engine
 from mnssd_perception.errors import ImageError, MnssdError, SelfTestError
 from mnssd_perception.files import write_atomically
 from mnssd_perception.image_file import decode_image, read_image_size
-from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.matching import match_detections
 from mnssd_perception.ssd import Detections
 import numpy as np
-from numpy.typing import NDArray
 
 MAX_GOLDEN_PIXELS = 2**25  # of a golden frame: 100 MB of RGB
 
-# What stands between an image and its detections, and decides whether they are the same.
+# The source between an image and the verdict on its detections.
 PACKAGE = Path(__file__).parent
-SOURCES = ('ssd/*.py', 'engines/*.py', 'detector.py', 'image_file.py', 'self_test.py')
+SOURCES = (
+    'ssd/*.py', 'engines/*.py', 'detector.py', 'encodings.py', 'image_file.py', 'matching.py',
+    'self_test.py', 'thermal.py',
+)  # fmt: skip
 CPU_INFO = Path('/proc/cpuinfo')
 
 
 @dataclass(frozen=True)
 class Tolerance:
     """
-    How far detections may differ from the expected ones.
+    How much detections may differ from the expected ones.
 
     :ivar score: largest difference of two scores. Detections that are closer to the threshold than
         this may come and go.
@@ -64,13 +66,12 @@ TOLERANCES = {
 
 def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> int:
     """
-    Run the golden frames of a bundle and compare what is found with what is expected.
+    Detect in the golden frames of a bundle and compare with the expected detections.
 
     :param bundle: without golden frames, nothing is tested.
-    :param engine: that runs its network here.
-    :param cache: folder that remembers which tests were passed; None runs the test in any case. A
-        folder that cannot be read or written counts as an empty one.
-    :return: how many detections had to be found. Where there are none, an engine that finds
+    :param cache: folder that remembers the tests that were passed; None runs the test in any case.
+        A folder that cannot be read or written counts as an empty one.
+    :return: number of detections that the engine had to find. If it is 0, an engine that finds
         nothing passes too, and nothing is remembered.
     :raises SelfTestError: naming the first frame that differs, and how.
     """
@@ -81,44 +82,36 @@ def run_self_test(bundle: Bundle, engine: Engine, cache: Path | None = None) -> 
     passed = json.dumps(identity, indent=1)
     if path is not None and _read(path) == passed:
         return num_clear
+    limit = bundle.manifest.thresholds.max_detections
     for frame in bundle.manifest.golden:
         try:
-            found = _detect(bundle, engine, frame)
+            detections = _detect(bundle, engine, frame)
         except MnssdError as error:
-            raise _failure(bundle, engine, frame, str(error)) from error
-        limit = bundle.manifest.thresholds.max_detections
-        if difference := compare_detections(frame, found, tolerance, limit):
-            raise _failure(bundle, engine, frame, difference)
+            raise SelfTestError(bundle.path, str(engine.info), frame.path, str(error)) from error
+        if difference := compare_detections(frame, detections, tolerance, limit):
+            raise SelfTestError(bundle.path, str(engine.info), frame.path, difference)
     if path is not None:
         _write(path, passed)
     return num_clear
 
 
 def count_clear(frame: GoldenFrame, tolerance: Tolerance) -> int:
-    """
-    Count the expected detections that an engine must find.
-
-    :param frame: the expected detections.
-    :param tolerance: how far scores may differ.
-    :return: how many are so far above the threshold that none may be missing.
-    """
+    """Count the expected detections so far above the threshold that an engine must find them."""
     return sum(score >= frame.score_threshold + tolerance.score for score in frame.scores)
 
 
 def compare_detections(
-    frame: GoldenFrame, found: Detections, tolerance: Tolerance, max_detections: int
+    frame: GoldenFrame, detections: Detections, tolerance: Tolerance, max_detections: int
 ) -> str | None:
     """
     Compare detections with those of a golden frame.
 
-    Detections are paired one to one, best first, each with the one of its class that overlaps it
-    most. All that is clearly above the threshold must have a partner.
+    Detections are matched one to one within their class. Each that is clearly above the threshold
+    must have a match.
 
-    :param frame: the expected detections.
-    :param found: detections under the threshold of the frame.
-    :param tolerance: how far they may differ.
-    :param max_detections: under which both were made. A set that reaches it tells nothing of
-        what is worse than its worst detection.
+    :param detections: under the score threshold of the frame.
+    :param max_detections: limit under which both were made. If one of them has as many, lower
+        scores than its lowest cannot be compared.
     :return: what differs by more than the tolerance; None where nothing does.
     """
     expected = Detections(
@@ -126,42 +119,34 @@ def compare_detections(
         np.array(frame.scores, np.float32),
         np.array(frame.labels, np.int64),
     )
-    pairs = _pair(expected, found, tolerance)
-    for words, detections, others, paired in (
-        ('missing', expected, found, pairs[:, 0]),
-        ('unexpected', found, expected, pairs[:, 1]),
+    score_difference = np.abs(expected.scores[:, None] - detections.scores)
+    matches = match_detections(
+        detections,
+        expected.boxes,
+        expected.labels,
+        iou_threshold=tolerance.iou,
+        allowed=score_difference <= tolerance.score,
+    ).true_positives
+    for adjective, one, other, matched in (
+        ('missing', expected, detections, matches[:, 0]),
+        ('unexpected', detections, expected, matches[:, 1]),
     ):
-        is_full = len(others) >= max_detections
-        threshold = float(others.scores.min()) if is_full else frame.score_threshold
-        clear = np.flatnonzero(detections.scores >= threshold + tolerance.score)
-        alone = np.setdiff1d(clear, paired)
-        if len(alone) > tolerance.unmatched * len(clear):
-            first = alone[0]
-            box = ', '.join(f'{side:.1f}' for side in detections.boxes[first])
+        is_full = len(other) >= max_detections
+        threshold = float(other.scores.min()) if is_full else frame.score_threshold
+        clear = np.flatnonzero(one.scores >= threshold + tolerance.score)
+        unmatched = np.setdiff1d(clear, matched)
+        if len(unmatched) > tolerance.unmatched * len(clear):
+            best = unmatched[0]
+            box = ', '.join(f'{edge:.1f}' for edge in one.boxes[best])
             return (
-                f'expected {len(expected)} detections, got {len(found)}; {len(alone)} of '
-                f'{len(clear)} clear ones are {words}, the best of them of class '
-                f'{detections.labels[first]} with score {detections.scores[first]:.2f} at ({box})'
+                f'expected {len(expected)} detections, got {len(detections)}; {len(unmatched)} of '
+                f'{len(clear)} clear ones are {adjective}, the best of them of class '
+                f'{one.labels[best]} with score {one.scores[best]:.2f} at ({box})'
             )
     return None
 
 
-def _pair(expected: Detections, found: Detections, tolerance: Tolerance) -> NDArray[np.int64]:
-    """Pair detections greedily, best expected first: ``(N, 2)`` indices into both."""
-    overlap = boxes_of.box_iou(expected.boxes, found.boxes)
-    overlap[expected.labels[:, None] != found.labels] = 0
-    overlap[np.abs(expected.scores[:, None] - found.scores) > tolerance.score] = 0
-    pairs = []
-    for row in range(len(expected) if len(found) else 0):
-        column = int(overlap[row].argmax())
-        if overlap[row, column] >= tolerance.iou:
-            pairs.append((row, column))
-            overlap[:, column] = 0
-    return np.array(pairs, np.int64).reshape(-1, 2)
-
-
 def _detect(bundle: Bundle, engine: Engine, frame: GoldenFrame) -> Detections:
-    """Find the objects in a golden frame as in any other."""
     encoded = bundle.read(frame.path)
     width, height = read_image_size(encoded, frame.path)
     if width * height > MAX_GOLDEN_PIXELS:
@@ -172,20 +157,15 @@ def _detect(bundle: Bundle, engine: Engine, frame: GoldenFrame) -> Detections:
     return Detector(engine, thresholds).detect(decode_image(encoded, frame.path))
 
 
-def _failure(bundle: Bundle, engine: Engine, frame: GoldenFrame, reason: str) -> SelfTestError:
-    """Word a failed test."""
-    return SelfTestError(bundle.path, str(engine.info), frame.path, reason)
-
-
 def _identity(bundle: Bundle, engine: Engine) -> dict[str, str]:
-    """Name everything that decides what is found; empty where it cannot be told."""
+    """List everything that decides what an engine detects; empty where it is unknown."""
     try:
-        own_version = version('mnssd_perception')
+        package_version = version('mnssd_perception')
     except PackageNotFoundError:  # run from a source tree that nobody installed
-        own_version = ''
+        package_version = ''
     return {
         'bundle': bundle.digest,
-        'mnssd': own_version,
+        'mnssd': package_version,
         'source': _source_digest(PACKAGE),
         'processor': _processor(CPU_INFO),
         'numpy': np.__version__,
@@ -195,7 +175,6 @@ def _identity(bundle: Bundle, engine: Engine) -> dict[str, str]:
 
 
 def _source_digest(package: Path) -> str:
-    """Compute the SHA-256 of the source between an image and its detections."""
     digest = hashlib.sha256()
     try:
         for path in sorted(path for pattern in SOURCES for path in package.glob(pattern)):
@@ -207,14 +186,13 @@ def _source_digest(package: Path) -> str:
 
 
 def _processor(cpu_info: Path) -> str:
-    """Name the models of the processor's cores, as Linux does on x86 and on Arm."""
+    """List the models of the processor's cores, as Linux names them on x86 and on Arm."""
     lines = (_read(cpu_info) or '').splitlines()
     keys = ('model name', 'CPU implementer', 'CPU part')
     return '; '.join(sorted({' '.join(line.split()) for line in lines if line.startswith(keys)}))
 
 
 def _cache_path(identity: dict[str, str], cache: Path | None) -> Path | None:
-    """Name the file that says that a test was passed."""
     if cache is None or not (identity['mnssd'] and identity['source']):
         return None
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""16-bit grey images to 8 bits."""
+"""Convert 16-bit grey images to 8 bits."""
 
 from math import ceil
 
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 # whole range of greys and leave the ground black.
 CLIPPED_SHARE = 0.001
 
-# The range is measured on this many pixels at most.
-NUM_SAMPLES = 65536
+NUM_SAMPLES = 65536  # the range is measured on this many pixels at most
 
 
 def to_8bit(image: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """
-    Spread the greys that occur in a 16-bit image over 8 bits.
+    Stretch the greys that occur in a 16-bit image to 8 bits.
 
     Radiometric thermal cameras fill a few hundred of the 65536 greys, and which ones depends on
     the weather, so dividing by 256 would leave a black image. Each image is stretched by itself,

@@ -51,13 +51,13 @@ def scene():
     return image
 
 
-def test_nothing(detector):
+def test_an_empty_image_has_no_detections(detector):
     found = detector.detect(black())
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
 
 
-def test_finds_in_pixels_of_the_image(detector):
+def test_detections_are_in_pixels_of_the_image(detector):
     found = detector.detect(scene())
     assert found.labels.tolist() == [0, 2]
     np.testing.assert_allclose(found.boxes, [[0, 0, 100, 50], [100, 50, 200, 100]], atol=1e-3)
@@ -180,7 +180,7 @@ def test_views(detector, view):
         ),
     ],
 )
-def test_what_is_no_photograph_is_refused(detector, image, message):
+def test_invalid_images_are_refused(detector, image, message):
     with pytest.raises(ImageError, match=message):
         detector.detect(image)
     # And the detector goes on.
@@ -214,7 +214,7 @@ def test_default_thresholds_where_none_are_given():
     assert Detector(BrightnessEngine(SPEC)).thresholds == Thresholds()
 
 
-def test_changes_count_from_the_next_image_on(detector):
+def test_configure_takes_effect_from_the_next_image(detector):
     assert detector.detect(scene()).labels.tolist() == [0, 2]
     detector.configure(Thresholds(), ('bus',))
     assert detector.detect(scene()).labels.tolist() == [2]
@@ -240,7 +240,7 @@ def test_unknown_classes_are_refused_and_nothing_changes(detector, name):
         Detector(BrightnessEngine(SPEC), class_filter=(name,))
 
 
-def test_a_string_is_no_class_filter(detector):
+def test_a_string_is_refused_as_class_filter(detector):
     with pytest.raises(SettingsError, match="class_filter: expected a sequence .* got 'car'"):
         detector.configure(Thresholds(), 'car')
 

@@ -75,5 +75,5 @@ def test_data_may_be_bytes_or_an_array() -> None:
 
 
 def test_an_unknown_encoding_is_named() -> None:
-    with pytest.raises(ImageError, match="unknown image encoding 'jpeg2000'; known are bgr8"):
+    with pytest.raises(ImageError, match="unknown image encoding 'jpeg2000'; supported are bgr8"):
         convert(message(COLOURS, 'jpeg2000'))

@@ -25,7 +25,7 @@ def test_one_root(kind):
 
 
 @pytest.mark.parametrize('kind', [ImageError, SpecError, SettingsError, EngineError, SourceError])
-def test_words(kind):
+def test_messages(kind):
     assert str(kind('expected a, got b')) == 'expected a, got b'
 
 

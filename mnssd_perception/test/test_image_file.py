@@ -81,7 +81,7 @@ def as_rgb(grey):
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def test_nothing_is_no_image(tmp_path: Path):
+def test_empty_and_missing_files_are_refused(tmp_path: Path):
     with pytest.raises(ImageFileError, match="'empty.png': not an image"):
         decode_image(b'', 'empty.png')
     (tmp_path / 'empty.png').touch()
@@ -127,12 +127,12 @@ def test_orientation_is_applied_alike_in_every_format(format: str, orientation: 
 
 
 @pytest.mark.parametrize('orientation', [0, 9])
-def test_unknown_orientation_is_upright(orientation: int):
+def test_an_unknown_orientation_counts_as_upright(orientation: int):
     encoded = encode(COLOURS, 'PNG', orientation)
     np.testing.assert_array_equal(decode_image(encoded, 'odd'), COLOURS)
 
 
-def test_damaged_exif_data_are_upright():
+def test_damaged_exif_data_count_as_upright():
     encoded = encode(COLOURS, exif=b'Exif\0\0II*\0\xff\xff\xff\xff')
     np.testing.assert_array_equal(decode_image(encoded, 'odd'), COLOURS)
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'plain', 'ssd', 'text'},
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
             'bundle',
             'detector',
@@ -53,10 +53,10 @@ LAYERS = {
             'text',
         },
         'overlay': {'ssd'},
-        'plain': {'errors'},
         'recording': {'errors', 'latency', 'overlay', 'ssd', 'text'},
         'ros': {'encodings', 'errors', 'ssd', 'text', 'thermal'},
         'sources': {'errors', 'image_file', 'ssd', 'text'},
+        'serialization': {'errors'},
         'self_test': {
             'bundle',
             'detector',
@@ -67,23 +67,12 @@ LAYERS = {
             'matching',
             'ssd',
         },
-        'ssd': {'errors', 'plain'},
+        'ssd': {'errors', 'serialization'},
         'text': set(),
         'thermal': set(),
     },
     'mnssd_training': {
         '__main__': set(),
-        'bench': {
-            'config',
-            'data',
-            'errors',
-            'evaluation',
-            'export',
-            'loss',
-            'model',
-            'priors',
-            'train',
-        },
         'cli': {
             'config',
             'data',
@@ -92,7 +81,6 @@ LAYERS = {
             'export',
             'harvest',
             'inspection',
-            'layouts',
             'metrics_file',
             'model',
             'predictor',
@@ -106,8 +94,7 @@ LAYERS = {
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
         'export': {'config', 'data', 'errors', 'evaluation', 'model', 'train'},
         'harvest': {'config', 'data', 'errors', 'inspection'},
-        'inspection': {'config', 'data', 'errors', 'layouts', 'priors', 'reporting'},
-        'layouts': {'config', 'data', 'priors'},
+        'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
         'model': {'config', 'errors', 'torch_file'},
@@ -120,7 +107,6 @@ LAYERS = {
             'data',
             'errors',
             'evaluation',
-            'layouts',
             'loss',
             'metrics_file',
             'model',
@@ -140,13 +126,12 @@ SHARED = {
     'files',
     'image_file',
     'matching',
-    'plain',
+    'serialization',
     'ssd',
     'text',
 }
 SHARED_BESIDES = {
     '__main__': {'commands'},
-    'bench': {'encodings'},
     'cli': {'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
     'export': {'self_test'},
@@ -157,7 +142,6 @@ SHARED_BESIDES = {
 
 # The others do without it, so that an experiment or a dataset is looked at in no time.
 WITH_TORCH = (
-    'bench',
     'cli',
     'data',
     'evaluation',
@@ -183,7 +167,6 @@ FOREIGN = {
         'mnssd_perception.sources',
         'mnssd_perception.ssd',
         'mnssd_perception.thermal',
-        'mnssd_training.bench',
         'mnssd_training.cli',
         'mnssd_training.data',
         'mnssd_training.evaluation',
@@ -201,7 +184,7 @@ FOREIGN = {
     'onnx': {'mnssd_training.export', 'mnssd_training.model'},
     'PIL': {
         'mnssd_perception.image_file',
-        *(f'mnssd_training.{unit}' for unit in ('bench', 'data', 'inspection')),
+        *(f'mnssd_training.{unit}' for unit in ('data', 'inspection')),
     },
     'pycocotools': {'mnssd_training.evaluation'},
     'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
@@ -210,7 +193,7 @@ FOREIGN = {
     'torch': {f'mnssd_training.{unit}' for unit in WITH_TORCH},
     'torch.distributed': {'mnssd_training.model', 'mnssd_training.train'},
     'torch.utils.tensorboard': {'mnssd_training.train'},
-    'torchvision': {f'mnssd_training.{unit}' for unit in ('bench', 'export', 'loss', 'model')},
+    'torchvision': {f'mnssd_training.{unit}' for unit in ('export', 'loss', 'model')},
     'tqdm': {'mnssd_training.cli', 'mnssd_training.train'},
     'webdataset': set(),  # reads our shards in a test
     'yaml': {f'mnssd_training.{unit}' for unit in ('cli', 'config', 'data', 'inspection')},
@@ -237,10 +220,7 @@ RUNTIMES = {
     'cuda': set(),
     'hailo_platform': set(),
     'mlflow': {'mnssd_training/train/logs.py'},
-    'onnxruntime': {
-        'mnssd_perception/engines/onnxruntime_engine.py',
-        'mnssd_training/bench/engine.py',  # measures against the bare runtime
-    },
+    'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/logs.py'},
 }

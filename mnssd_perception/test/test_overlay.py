@@ -16,7 +16,7 @@ def detections(*rows: tuple[float, ...]) -> Detections:
 
 
 @pytest.mark.parametrize('shape', [(40, 60, 3), (40, 60), (1, 1, 3)])
-def test_nothing_found_is_a_copy(shape: tuple[int, ...]) -> None:
+def test_no_detections_give_a_copy(shape: tuple[int, ...]) -> None:
     image = np.full(shape, 90, np.uint8)
     image.flags.writeable = False
     drawn = draw_detections(image, Detections.empty(), NAMES)

@@ -169,7 +169,7 @@ def test_a_sound_engine_passes(bundle):
 
 
 @pytest.mark.parametrize('colour', [BLACK, (118, 0, 0)])  # nothing, and a car close to 0.4
-def test_a_test_that_proves_nothing_tells_so_and_is_not_remembered(make, tmp_path, colour):
+def test_a_test_without_clear_detections_is_not_cached(make, tmp_path, colour):
     bundle = make({'golden/dull.png': png(colour, BLACK, BLACK, BLACK)})
     assert sum(len(frame.scores) for frame in bundle.manifest.golden) == int(colour != BLACK)
     for _ in range(2):
@@ -233,7 +233,7 @@ def test_an_engine_that_fails_is_refused(bundle):
 
 
 @pytest.mark.parametrize('content', [b'', b'not an image'])
-def test_a_golden_frame_that_is_no_image_is_refused(bundle, make, content, monkeypatch):
+def test_a_golden_frame_that_is_not_an_image_is_refused(bundle, make, content, monkeypatch):
     monkeypatch.setattr('mnssd_perception.bundle.Bundle.read', lambda *_: content)
     with pytest.raises(SelfTestError, match=r"failed at 'golden/empty\.png'"):
         run_self_test(bundle, QuartersEngine())
@@ -311,7 +311,7 @@ def test_detections_outside_the_tolerance(expected, actual, words):
     assert words in compare_detections(frame(*expected), found(*actual), FP32, 100)
 
 
-def test_a_share_may_be_unmatched():
+def test_the_tolerated_share_may_be_unmatched():
     rows = [(50.0 * n, 0.0, 10.0, 10.0, 0.9, 0) for n in range(8)]
     loose = Tolerance(score=0.05, iou=0.75, unmatched=0.25)
     assert compare_detections(frame(*rows), found(*rows[2:]), loose, 100) is None
@@ -320,7 +320,7 @@ def test_a_share_may_be_unmatched():
     assert 'unexpected' in compare_detections(frame(*rows[3:]), found(*rows), loose, 100)
 
 
-def test_a_full_set_tells_nothing_of_what_is_worse():
+def test_a_full_set_is_compared_down_to_its_lowest_score():
     # Only two are reported: which of two alike is the second may differ.
     one, other = (50.0, 0.0, 10.0, 10.0, 0.7, 0), (80.0, 0.0, 10.0, 10.0, 0.71, 0)
     assert compare_detections(frame(CAR, one), found(CAR, other), FP32, 2) is None
@@ -454,7 +454,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(bundle, tmp_path):
         assert engine.num_runs == 2
 
 
-def test_a_crash_while_the_cache_is_written_is_no_pass(bundle, tmp_path, monkeypatch):
+def test_a_crash_while_writing_the_cache_does_not_count_as_passed(bundle, tmp_path, monkeypatch):
     run_self_test(bundle, QuartersEngine(), tmp_path)
     assert len(list(tmp_path.glob('self_test/*.json'))) == 1
     monkeypatch.setattr('pathlib.Path.replace', lambda *_: 1 / 0)

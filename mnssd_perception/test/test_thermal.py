@@ -11,7 +11,7 @@ def test_a_single_grey_becomes_black() -> None:
     assert (to_8bit(np.full((4, 5), 21000, np.uint16)) == 0).all()
 
 
-def test_a_small_range_fills_the_greys() -> None:
+def test_a_small_range_is_stretched_to_all_greys() -> None:
     ramp = np.linspace(29000, 29500, 640 * 512).astype(np.uint16).reshape(512, 640)
     grey = to_8bit(ramp)
     assert grey.min() == 0
@@ -19,7 +19,7 @@ def test_a_small_range_fills_the_greys() -> None:
     assert (np.diff(grey.ravel().astype(int)) >= 0).all()
 
 
-def test_a_few_hot_pixels_do_not_darken_the_rest() -> None:
+def test_a_few_hot_pixels_do_not_darken_the_image() -> None:
     image = np.tile(np.linspace(7000, 7400, 640).astype(np.uint16), (512, 1))
     image[:4, :4] = 65535
     assert to_8bit(image)[100].max() == 255

@@ -27,15 +27,11 @@ _GROUPS = {
         'export': 'turn a checkpoint into a bundle that flies',
     },
 }
-COMMANDS = (
-    *(
-        Command(name, group, summary, f'mnssd_training.cli.{name.replace("-", "_")}')
-        for group, commands in _GROUPS.items()
-        for name, summary in commands.items()
-    ),
-    Command('bench', 'models', 'measure speed beside other implementations',
-            'mnssd_training.bench.__main__'),
-)  # fmt: skip
+COMMANDS = tuple(
+    Command(name, group, summary, f'mnssd_training.cli.{name.replace("-", "_")}')
+    for group, commands in _GROUPS.items()
+    for name, summary in commands.items()
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

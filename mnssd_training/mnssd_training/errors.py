@@ -8,23 +8,6 @@ class ConfigError(MnssdError):
     """An experiment file or an override is wrong."""
 
 
-class DatasetError(MnssdError):
-    """
-    A dataset cannot be read.
-
-    :ivar path: the file that is wrong.
-    """
-
-    def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f'{path}: {reason}')
-        self.path = mask_secrets(path) if isinstance(path, str) else path
-        self._reason = reason
-
-    def __reduce__(self) -> tuple[type['DatasetError'], tuple[object, str]]:
-        """Travel from a loader's worker whole."""
-        return type(self), (self.path, self._reason)
-
-
 class TrainingError(MnssdError):
     """Training cannot go on, for example because the loss is not finite."""
 
@@ -33,22 +16,29 @@ class CheckpointError(MnssdError):
     """A checkpoint cannot be read or does not belong to this experiment."""
 
 
-class DamagedCheckpointError(CheckpointError):
-    """
-    The bytes of a checkpoint are not those that were written.
+class ExportError(MnssdError):
+    """An exported network does not compute what the trained one does."""
 
-    :ivar path: the file.
-    """
+
+class _FileError(MnssdError):
+    """An error about the file ``path``, which survives pickling between processes."""
 
     def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f'{path}: damaged: {reason}')
-        self.path = path
+        super().__init__(f'{path}: {reason}')
+        self.path = mask_secrets(path) if isinstance(path, str) else path
         self._reason = reason
 
-    def __reduce__(self) -> tuple[type['DamagedCheckpointError'], tuple[object, str]]:
-        """Travel to the other processes whole."""
+    def __reduce__(self) -> tuple[type['_FileError'], tuple[object, str]]:
         return type(self), (self.path, self._reason)
 
 
-class ExportError(MnssdError):
-    """An exported network does not do what the trained one does."""
+class DatasetError(_FileError):
+    """A dataset cannot be read; ``path`` is the file that is wrong."""
+
+
+class DamagedCheckpointError(_FileError, CheckpointError):
+    """The bytes of the checkpoint ``path`` differ from those that were written."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(path, f'damaged: {reason}')
+        self._reason = reason

@@ -1,5 +1,5 @@
 """
-Training boxes to prior sizes: k-means under IoU; and priors for inputs of other sizes.
+Make the priors of an experiment: published ones, or clusters of the training boxes.
 
 Redmon and Farhadi, YOLO9000, CVPR 2017, section 2 (dimension clusters). Each level clusters the
 boxes that suit its stride, so that small objects get many small priors on the finest grid.
@@ -11,19 +11,33 @@ from functools import lru_cache
 import math
 from typing import Literal, Protocol
 
-from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import feature_map, FeatureMap, ModelSpec, resize_transform
+from mnssd_perception.ssd import boxes as box_ops
+from mnssd_perception.ssd import (
+    feature_map,
+    FeatureMap,
+    finetune_feature_maps,
+    ModelSpec,
+    original_feature_maps,
+    resize_transform,
+    ssdlite_feature_maps,
+)
+from mnssd_training.config import Experiment, InputConfig, PriorsConfig
 import numpy as np
 from numpy.typing import NDArray
 
-# A level answers for boxes of up to this many cells, by the root of the area.
-CELLS = 4.0
+PUBLISHED_LAYOUTS = {
+    'original': original_feature_maps,
+    'finetune': finetune_feature_maps,
+    'ssdlite': ssdlite_feature_maps,
+}
+MAX_CELLS = 4.0  # square root of the area of a level's largest boxes, in cells
+MIN_BOXES_PER_CLUSTER = 10
 ITERATIONS = 100
-STRIDES = tuple(1 << halvings for halvings in range(1, 14))  # of any map of a network
+STRIDES = tuple(2**halvings for halvings in range(1, 14))  # of any map of a network
 
 
-class Boxed(Protocol):
-    """What counts here of a sample; targets are made with this module, so that it knows none."""
+class AnnotatedImage(Protocol):
+    """The part of a sample that priors depend on; ``data`` imports this module, not vice versa."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -34,26 +48,57 @@ class Boxed(Protocol):
         """``(N, 4)`` xyxy, pixels."""
 
 
-def network_sizes(
-    samples: Sequence[Boxed],
+def make_spec(
+    experiment: Experiment, samples: Sequence[AnnotatedImage], class_names: Sequence[str]
+) -> ModelSpec:
+    """
+    Make the model specification of an experiment.
+
+    :param samples: the training set, whose boxes are clustered.
+    :param class_names: in the order of their labels.
+    """
+    settings = experiment.input
+    sizes = measure_box_sizes(samples, settings.size, settings.resize)
+    levels = make_feature_maps(experiment.priors, settings, sizes, experiment.training.seed)
+    variances = experiment.priors.variances
+    return ModelSpec(
+        settings.size, tuple(class_names), levels, settings.resize, variances=variances
+    )
+
+
+def make_feature_maps(
+    priors: PriorsConfig, settings: InputConfig, box_sizes: NDArray[np.float64], seed: int
+) -> tuple[FeatureMap, ...]:
+    """
+    Make the levels of priors.
+
+    :param box_sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
+    :param seed: of the initial cluster centres.
+    """
+    if priors.layout == 'clustered':
+        return clustered_feature_maps(
+            box_sizes, settings.size, priors.strides, priors.priors_per_cell, seed
+        )
+    return PUBLISHED_LAYOUTS[priors.layout](settings.size)
+
+
+def measure_box_sizes(
+    samples: Sequence[AnnotatedImage],
     input_size: tuple[int, int],
     resize: Literal['stretch', 'letterbox'] = 'stretch',
 ) -> NDArray[np.float64]:
     """
-    Measure the training boxes in the network input.
+    Measure the boxes of samples in the network input.
 
-    :param samples: the training set.
-    :param input_size: (height, width) of the network input, pixels.
-    :param resize: how images are brought to that size.
+    :param input_size: (height, width), pixels.
     :return: ``(N, 2)`` (width, height), pixels of the input.
     """
-    plans = [resize_transform(sample.size, input_size, resize) for sample in samples]
-    sizes = [
-        (sample.boxes[:, 2:] - sample.boxes[:, :2])
-        * (plan.content_size[1] / sample.size[1], plan.content_size[0] / sample.size[0])
-        for sample, plan in zip(samples, plans)
-    ]
-    return np.concatenate([*sizes, np.zeros((0, 2))]).astype(np.float64)
+    sizes: list[NDArray[np.floating]] = [np.zeros((0, 2))]
+    for sample in samples:
+        height, width = resize_transform(sample.size, input_size, resize).content_size
+        scale = (width / sample.size[1], height / sample.size[0])
+        sizes.append((sample.boxes[:, 2:] - sample.boxes[:, :2]) * scale)
+    return np.concatenate(sizes).astype(np.float64)
 
 
 def clustered_feature_maps(
@@ -64,24 +109,23 @@ def clustered_feature_maps(
     seed: int,
 ) -> tuple[FeatureMap, ...]:
     """
-    Lay out levels whose priors are clusters of the training boxes.
+    Make levels whose priors are clusters of the training boxes.
 
-    A level that too few boxes suit gets square, lying and standing priors of three cells instead.
+    A level with too few boxes of its size gets square, wide and tall priors of three cells.
 
     :param sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
-    :param input_size: (height, width) of the network input, pixels.
+    :param input_size: (height, width), pixels.
     :param strides: of the levels, finest first.
-    :param priors_a_cell: clusters of each level.
-    :param seed: of the first guess.
-    :return: the levels.
+    :param priors_per_cell: clusters of each level.
+    :param seed: of the initial cluster centres.
     """
     root_area = np.sqrt(sizes.prod(axis=1))
-    limits = [0.0, *(stride * CELLS for stride in strides[:-1]), np.inf]
+    limits = [0.0, *(stride * MAX_CELLS for stride in strides[:-1]), np.inf]
     levels = []
     for stride, num, low, high in zip(strides, priors_per_cell, limits, limits[1:]):
-        own = sizes[(root_area >= low) & (root_area < high)]
-        if len(own) >= 10 * num:
-            clusters = cluster_sizes(own, num, np.random.default_rng(seed))
+        level_sizes = sizes[(root_area >= low) & (root_area < high)]
+        if len(level_sizes) >= MIN_BOXES_PER_CLUSTER * num:
+            clusters = cluster_sizes(level_sizes, num, np.random.default_rng(seed))
         else:
             side, ratios = 3.0 * stride, np.array((1.0, 2.0, 0.5, 3.0, 1 / 3))
             root = np.sqrt(np.resize(ratios, num))
@@ -95,87 +139,59 @@ def cluster_sizes(
     sizes: NDArray[np.float64], num: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
     """
-    Cluster box sizes by the IoU of boxes with a common centre.
+    Cluster box sizes by k-means under the IoU of boxes with a common centre.
 
     :param sizes: ``(N, 2)`` (width, height), N at least ``num``.
-    :param num: of clusters.
-    :param generator: of the first guess.
-    :return: ``(num, 2)`` medians of the clusters, smallest first.
+    :param generator: of the initial cluster centres.
+    :return: ``(num, 2)`` medians of the clusters, smallest area first.
     """
     centres = sizes[generator.choice(len(sizes), num, replace=False)]
+    corners = np.concatenate((-sizes, sizes), axis=1)
     for _ in range(ITERATIONS):
-        owner = _centred_iou(sizes, centres).argmax(axis=1)
-        moved = np.array(
-            [
-                np.median(sizes[owner == index], axis=0) if (owner == index).any() else centre
-                for index, centre in enumerate(centres)
-            ]
-        )
-        if np.array_equal(moved, centres):
+        ious = box_ops.box_iou(corners, np.concatenate((-centres, centres), axis=1))
+        nearest, updated = ious.argmax(axis=1), centres.copy()
+        for index in np.unique(nearest):
+            updated[index] = np.median(sizes[nearest == index], axis=0)
+        if np.array_equal(updated, centres):
             break
-        centres = moved
+        centres = updated
     return centres[np.argsort(centres.prod(axis=1))]
 
 
-def best_possible_recall(
-    sizes: NDArray[np.float64], levels: Sequence[FeatureMap], iou: float = 0.5
-) -> float:
-    """
-    Tell what part of the boxes a prior of the right place could match.
-
-    :param sizes: ``(N, 2)`` (width, height), pixels of the input.
-    :param levels: the levels of priors.
-    :param iou: from which a match counts.
-    :return: in [0, 1]; 1 for no boxes.
-    """
-    if not len(sizes):
-        return 1.0
-    priors = np.array([size for level in levels for size in level.sizes])
-    return float((_centred_iou(sizes, priors).max(axis=1) >= iou).mean())
-
-
 @lru_cache(maxsize=64)
-def spec_at(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
+def resize_spec(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
     """
-    Lay the priors of a model out over an input of another size.
+    Adapt a model specification to another input size, (height, width) in pixels.
 
-    Strides and prior sizes stay what they are in pixels, so that the same weights fit; only the
-    grids grow or shrink as the feature maps of the network do.
-
-    :param spec: the model.
-    :param size: (height, width) of the other input, pixels.
-    :return: the same model for that input; ``spec`` itself for its own size.
+    Strides and prior sizes stay the same in pixels, so that the same weights fit; only the grids
+    grow or shrink, as the feature maps of the network do. Returns ``spec`` itself for its own
+    size.
     """
     if size == spec.input_size:
         return spec
-    levels = tuple(_level_at(level, spec.input_size, size) for level in spec.feature_maps)
+    levels = tuple(_resize_level(level, spec.input_size, size) for level in spec.feature_maps)
     return replace(spec, input_size=size, feature_maps=levels)
 
 
-def _level_at(level: FeatureMap, own: tuple[int, int], size: tuple[int, int]) -> FeatureMap:
+def _resize_level(
+    level: FeatureMap, input_size: tuple[int, int], new_size: tuple[int, int]
+) -> FeatureMap:
     """
-    Lay one level out over an input of another size.
+    Adapt one level to another input size.
 
-    The grid is that of a network that halves its input over and over, rounding up, whatever the
-    distance is at which the centres of its priors lie: that may be 224 pixels on a map of stride
-    256, or an even share of the input, which then stays an even share.
+    The grid is that of a network that halves its input repeatedly, rounding up, whatever the
+    distance between the centres of its priors is: that may be 224 pixels on a map of stride 256,
+    or an even share of the input, which then stays an even share.
     """
-    halved = [step for step in STRIDES if _grid(own, (step, step)) == level.shape]
-    nearest = min(halved, key=lambda step: abs(step - level.stride[0]), default=None)
-    shape = _grid(size, (nearest, nearest) if nearest else level.stride)
-    is_even = level.stride == (own[0] / level.shape[0], own[1] / level.shape[1])
+    matching = [step for step in STRIDES if _grid(input_size, (step, step)) == level.shape]
+    nearest = min(matching, key=lambda step: abs(step - level.stride[0]), default=None)
+    shape = _grid(new_size, (nearest, nearest) if nearest else level.stride)
+    is_even = level.stride == (input_size[0] / level.shape[0], input_size[1] / level.shape[1])
     if is_even and level.stride != (nearest, nearest):
-        return FeatureMap(shape, (size[0] / shape[0], size[1] / shape[1]), level.sizes)
+        return FeatureMap(shape, (new_size[0] / shape[0], new_size[1] / shape[1]), level.sizes)
     return FeatureMap(shape, level.stride, level.sizes)
 
 
 def _grid(size: tuple[int, int], stride: tuple[float, float]) -> tuple[int, int]:
-    """Count the (rows, columns) of cells that cover an input."""
+    """Return the (rows, columns) of cells that cover an input."""
     return math.ceil(size[0] / stride[0]), math.ceil(size[1] / stride[1])
-
-
-def _centred_iou(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> boxes_of.Boxes:
-    """Compare boxes that share their centre, ``(N, M)``."""
-    return boxes_of.box_iou(
-        np.concatenate((-sizes, sizes), axis=1), np.concatenate((-others, others), axis=1)
-    )

@@ -1,11 +1,11 @@
 """
-Serialise data with torch so that no damage of the bytes goes unnoticed.
+Write and read files of torch so that no damage to the bytes goes unnoticed.
 
-A file of torch is a zip archive, and torch does not look at the checksums in it. What is written
-here carries a SHA-256 of all bytes before it in the comment at the end of the archive, where zip
-readers, torch included, pass over it. In files without one (foreign weights, checkpoints of older
-versions) the CRC-32 of each member is checked. The archive also says that it has a digest, so that
-damage to the comment does not make a file look like an older one.
+A file of torch is a zip archive, and torch does not check its checksums. :func:`dump_torch`
+appends a SHA-256 of all bytes before it as the comment at the end of the archive, which zip
+readers, torch included, ignore. In files without one (foreign weights, checkpoints of older
+versions) the CRC-32 of each member is checked. The archive also records that it has a digest, so
+that damage to the comment does not make a file look like an older one.
 """
 
 import hashlib
@@ -26,12 +26,7 @@ HAS_DIGEST = 'has_digest'
 
 
 def dump_torch(content: dict[str, Any]) -> bytes:
-    """
-    Serialise with a digest.
-
-    :param content: tensors and plain data.
-    :return: the bytes of a file that ``torch.load`` reads.
-    """
+    """Serialise tensors and plain data to a file that ``torch.load`` reads, with a digest."""
     buffer = io.BytesIO()
     torch.save({**content, HAS_DIGEST: True}, buffer)
     archive = buffer.getvalue()
@@ -43,18 +38,17 @@ def dump_torch(content: dict[str, Any]) -> bytes:
 
 def load_torch(encoded: bytes, name: object) -> Any:
     """
-    Check the integrity of a file of torch, then read it; only data, never code.
+    Check the integrity of a file of torch, then load it: only data, never code.
 
-    :param encoded: its bytes.
     :param name: of the file, for errors.
-    :return: its content, tensors on the CPU.
-    :raises DamagedCheckpointError: if the bytes are not those that were written.
-    :raises CheckpointError: if they are, but hold something else.
+    :return: the content, tensors on the CPU.
+    :raises DamagedCheckpointError: if the bytes differ from those that were written.
+    :raises CheckpointError: if they do not, but hold something else.
     """
     is_checked = check_integrity(encoded, name)
     try:
         content = torch.load(io.BytesIO(encoded), map_location='cpu', weights_only=True)
-    except Exception as error:  # torch.load raises whatever the bytes lead it to
+    except Exception as error:  # torch.load raises any error, depending on the bytes
         if is_checked:
             raise CheckpointError(
                 f'{name}: expected tensors and plain data that this version of torch can load'
@@ -65,13 +59,17 @@ def load_torch(encoded: bytes, name: object) -> Any:
     return content
 
 
+def read_torch(path: Path) -> Any:
+    """Read a file of torch as :func:`load_torch` does; raises OSError if that fails."""
+    return load_torch(path.read_bytes(), path)
+
+
 def check_integrity(encoded: bytes, name: object) -> bool:
     """
-    Hold the bytes of a file of torch against the checksums in it.
+    Check the bytes of a file of torch against the checksums in it.
 
-    :param encoded: its bytes.
     :param name: of the file, for errors.
-    :return: False if there are none, as in the format that torch used before 1.6.
+    :return: False if it has no checksums, as in the format that torch used before 1.6.
     :raises DamagedCheckpointError: if they differ.
     """
     if _has_digest(encoded):
@@ -84,7 +82,7 @@ def check_integrity(encoded: bytes, name: object) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(encoded)) as archive:
             member = archive.testzip()
-    except Exception as error:  # zipfile raises whatever the bytes lead it to
+    except Exception as error:  # zipfile raises any error, depending on the bytes
         raise DamagedCheckpointError(name, 'cut short, or not a zip archive') from error
     if member:
         raise DamagedCheckpointError(name, f'the CRC-32 of {sanitize_text(member)} is wrong')
@@ -92,17 +90,4 @@ def check_integrity(encoded: bytes, name: object) -> bool:
 
 
 def _has_digest(encoded: bytes) -> bool:
-    """Tell whether there is a digest at the end."""
     return encoded[-COMMENT_SIZE:].startswith(COMMENT)
-
-
-def read_torch(path: Path) -> Any:
-    """
-    Read a file of torch, see :func:`load_torch`.
-
-    :param path: of the file.
-    :return: its content.
-    :raises OSError: if the file cannot be read now.
-    :raises CheckpointError: if it is damaged or something else.
-    """
-    return load_torch(path.read_bytes(), path)

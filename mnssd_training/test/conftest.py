@@ -90,7 +90,7 @@ def model(spec: ModelSpec) -> MobileNetSsd:
                 module.weight.uniform_(0.7, 1.3)
                 module.bias.uniform_(-0.2, 0.5)
         for head in (model.logits, model.offsets):
-            for layer in head.predictions():
+            for layer in head.prediction_layers():
                 layer.weight.normal_(std=0.2)
                 layer.bias.normal_(std=0.2)
     return model

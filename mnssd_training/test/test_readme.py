@@ -84,7 +84,7 @@ def test_mnssd_is_found_in_every_shell(shell: Shell, where: str, tmp_path: Path)
         'mnssd --help', 'mnssd config show smoke', cwd=ROOT if where == 'root' else tmp_path
     )
     assert ran.returncode == 0, ran.stdout
-    assert all(f'\n  {name} ' in ran.stdout for name in ('demo', 'train', 'bench'))
+    assert all(f'\n  {name} ' in ran.stdout for name in ('demo', 'train', 'evaluate'))
     assert 'id: smoke' in ran.stdout
 
 

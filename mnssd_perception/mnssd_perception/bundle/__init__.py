@@ -1,4 +1,4 @@
-"""The bundle: what training hands to the drone, in one verified file."""
+"""Bundles: everything that the drone needs of a trained model, in one verified file."""
 
 from mnssd_perception.bundle.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.bundle.manifest import (

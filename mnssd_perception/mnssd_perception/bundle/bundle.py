@@ -1,8 +1,10 @@
-"""A file that claims to be a bundle to a verified bundle."""
+"""Open bundles, with every file verified."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 import hashlib
 from importlib import resources
+import io
 import json
 import math
 import os
@@ -18,19 +20,15 @@ from mnssd_perception.bundle.manifest import (
 )
 from mnssd_perception.bundle.storage import open_storage, Storage
 from mnssd_perception.errors import BundleError, MnssdError
-from mnssd_perception.text import sanitize_text
 
-MAX_REASON = 500  # characters; a message may quote what somebody else has written
 MAX_MANIFEST = 1 << 20  # bytes; parsed, it takes up to 50 times as much memory
 
 
 @dataclass(frozen=True)
 class Bundle:
     """
-    A bundle whose every file has been checked.
+    A bundle whose every file has been verified.
 
-    :ivar path: of the bundle.
-    :ivar manifest: what it says of itself.
     :ivar digest: ``sha256:`` and 64 hexadecimal digits over the manifest, which covers all files.
     """
 
@@ -50,31 +48,22 @@ class Bundle:
         return self.manifest.version
 
     def artefact(self, engine: str) -> Artefact | None:
-        """
-        Find the network for an engine.
-
-        :param engine: name of the engine.
-        :return: the first of that engine, or None.
-        """
+        """Find the first network for an engine."""
         return next((item for item in self.manifest.artefacts if item.engine == engine), None)
 
     def read(self, path: str) -> bytes:
         """
-        Read a file of the bundle and check it once more.
-
-        What is returned is what was checked: a file that was changed since the bundle was opened
-        is refused.
+        Read a file of the bundle and verify it once more: it may have changed since.
 
         :param path: inside the bundle.
-        :return: the content.
         :raises BundleError: if the manifest does not list the file or its digest differs.
         """
         entry = next((entry for entry in self.manifest.files if entry.path == path), None)
         if entry is None:
             raise BundleError(self.path, f"the manifest lists no '{path}'")
-        content = self._storage.read(entry.path, entry.size)
-        _check_entry(self.path, entry, len(content), hashlib.sha256(content).hexdigest())
-        return content
+        content = io.BytesIO()  # joining a list of chunks would hold everything twice
+        content.writelines(_verified_chunks(self._storage, entry))
+        return content.getvalue()
 
 
 def open_bundle(path: str | os.PathLike[str], digest: str = '') -> Bundle:
@@ -83,110 +72,98 @@ def open_bundle(path: str | os.PathLike[str], digest: str = '') -> Bundle:
 
     :param path: a directory or a ``.mnssd`` archive.
     :param digest: the bundle must have this :attr:`Bundle.digest`; empty for any.
-    :return: the bundle.
-    :raises BundleError: naming what is missing, changed, not announced or wrong.
+    :raises BundleError: naming what is missing, changed, not listed or wrong.
     """
-    place = Path(path)
+    path = Path(path)
     try:
-        storage = open_storage(place)
+        storage = open_storage(path)
         names = storage.names()
         if MANIFEST not in names:
-            raise BundleError(place, f"there is no '{MANIFEST}'; is this a bundle?")
-        content = storage.read(MANIFEST, MAX_MANIFEST)
-        if digest and digest != _digest(content):
-            raise BundleError(place, f'expected the digest {digest!r}, got {_digest(content)!r}')
-        manifest = _parse(place, content)
+            raise BundleError(path, f"there is no '{MANIFEST}'; is this a bundle?")
+        content = b''.join(storage.chunks(MANIFEST, MAX_MANIFEST))
+        actual_digest = f'sha256:{hashlib.sha256(content).hexdigest()}'
+        if digest and digest != actual_digest:
+            raise BundleError(path, f'expected the digest {digest!r}, got {actual_digest!r}')
+        manifest = _parse(path, content)
         listed = {entry.path for entry in manifest.files}
         if unlisted := sorted(names - listed - {MANIFEST}):
-            raise BundleError(place, f'the manifest does not list {unlisted[0]!r}')
+            raise BundleError(path, f'the manifest does not list {unlisted[0]!r}')
         if missing := sorted(listed - names):
-            raise BundleError(place, f'{missing[0]!r} is missing')
+            raise BundleError(path, f'{missing[0]!r} is missing')
         total = sum(entry.size for entry in manifest.files)
         if total > storage.max_bytes:
             raise BundleError(
-                place,
+                path,
                 f'expected at most {storage.max_bytes} bytes in an archive of this size, the '
                 f'manifest announces {total}; a sound one can be packed without compression',
             )
         for entry in manifest.files:
-            _verify(storage, entry)
+            for _ in _verified_chunks(storage, entry):
+                pass
     except OSError as error:
-        raise BundleError(place, f'cannot be read: {error.strerror or error}') from error
-    return Bundle(place, manifest, _digest(content), storage)
+        raise BundleError(path, f'cannot be read: {error.strerror or error}') from error
+    return Bundle(path, manifest, actual_digest, storage)
 
 
 def shipped_bundle_path() -> Path:
     """
     Find the bundle that comes with mnssd.
 
-    :return: its path.
     :raises BundleError: if the installation has none.
     """
     folder = Path(str(resources.files('mnssd_perception'))) / 'assets'
-    found = sorted(folder.glob('*.mnssd'))
-    if not found:
+    bundles = sorted(folder.glob('*.mnssd'))
+    if not bundles:
         raise BundleError(folder, 'no bundle was installed here; name one')
-    return found[-1]
+    return bundles[-1]
 
 
-def _parse(place: Path, content: bytes) -> Manifest:
-    """Read the manifest."""
+def _parse(path: Path, content: bytes) -> Manifest:
     try:
         plain = json.loads(
             content,
-            object_pairs_hook=_object,
+            object_pairs_hook=_unique_keys,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
+            parse_float=_finite_float,
         )
         return read_manifest(plain)
     except (ValueError, RecursionError) as error:
-        reason = sanitize_text(error, MAX_REASON)
-        raise BundleError(place, f'{MANIFEST} is not JSON: {reason}') from error
+        raise BundleError(path, f'{MANIFEST} is not JSON: {error}') from error
     except MnssdError as error:
-        reason = sanitize_text(error, MAX_REASON)
-        raise BundleError(place, f'{MANIFEST}: {reason}') from error
+        raise BundleError(path, f'{MANIFEST}: {error}') from error
 
 
 def _refuse_constant(name: str) -> float:
-    """Refuse NaN and infinities, which are not JSON."""
-    raise ValueError(f'{name} is no number')
+    raise ValueError(f'{name} is no number')  # NaN and infinities are not JSON
 
 
-def _finite(text: str) -> float:
-    """Refuse numbers that a float cannot hold."""
+def _finite_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f'{text[:60]} is too large a number')
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a key that is there twice: two readers may take different ones."""
-    found: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in plain:
             raise ValueError(f'key {key!r} is there twice')
-        found[key] = value
-    return found
+        plain[key] = value
+    return plain
 
 
-def _verify(storage: Storage, entry: FileEntry) -> None:
-    """Compare a file with its entry, without holding it in memory."""
+def _verified_chunks(storage: Storage, entry: FileEntry) -> Iterator[bytes]:
+    """Read a file, and refuse it at its end if it is not the one that the manifest lists."""
     digest, num_bytes = hashlib.sha256(), 0
     for chunk in storage.chunks(entry.path, entry.size):
         digest.update(chunk)
         num_bytes += len(chunk)
-    _check_entry(storage.path, entry, num_bytes, digest.hexdigest())
-
-
-def _check_entry(path: Path, entry: FileEntry, num_bytes: int, hexdigest: str) -> None:
-    """Refuse a file that is not what the manifest lists."""
+        yield chunk
     if num_bytes != entry.size:
-        raise BundleError(path, f"'{entry.path}': expected {entry.size} bytes, got {num_bytes}")
-    if f'sha256:{hexdigest}' != entry.sha256:
-        raise BundleError(path, f"'{entry.path}' was changed: its digest differs")
-
-
-def _digest(content: bytes) -> str:
-    """Name content by its SHA-256."""
-    return f'sha256:{hashlib.sha256(content).hexdigest()}'
+        raise BundleError(
+            storage.path, f"'{entry.path}': expected {entry.size} bytes, got {num_bytes}"
+        )
+    if f'sha256:{digest.hexdigest()}' != entry.sha256:
+        raise BundleError(storage.path, f"'{entry.path}' was changed: its digest differs")

@@ -1,8 +1,7 @@
 """
-What a bundle says of itself: ``manifest.json`` as frozen dataclasses.
+The manifest of a bundle, ``manifest.json``, as frozen dataclasses.
 
-Plain data only; reading and checking files is the business of
-:mod:`mnssd_perception.bundle.bundle`.
+Plain data only; :mod:`mnssd_perception.bundle.bundle` reads and verifies the files.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import re
 from typing import Any
 
 from mnssd_perception.errors import SettingsError, SpecError
-from mnssd_perception.plain import from_plain
+from mnssd_perception.serialization import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 
@@ -38,7 +37,6 @@ class FileEntry:
     sha256: str
 
     def __post_init__(self) -> None:
-        """Refuse paths that leave the bundle and digests that are none."""
         path = PurePosixPath(self.path)
         if (
             not path.parts
@@ -60,14 +58,13 @@ class FileEntry:
 @dataclass(frozen=True)
 class Artefact:
     """
-    A network that one engine runs.
+    A network for one engine.
 
     :ivar path: of the file in the bundle.
-    :ivar engine: name of the engine.
     :ivar precision: ``fp32``, ``fp16`` or ``int8``.
-    :ivar toolchain: program to version, of what made the file.
-    :ivar device: what it was built for, where that matters; else empty.
-    :ivar metrics: what was measured of this file, with what and on what.
+    :ivar toolchain: name to version of the programs that made the file.
+    :ivar device: that it was built for, where that matters; else empty.
+    :ivar metrics: measurements of this file, with the conditions.
     """
 
     path: str
@@ -81,14 +78,13 @@ class Artefact:
 @dataclass(frozen=True)
 class Provenance:
     """
-    Where a model comes from.
+    The origin of a model.
 
-    :ivar dataset: name of the dataset.
     :ivar dataset_digest: over the list of training samples and their annotations.
     :ivar licence: of the data.
     :ivar attribution: the credit that the licence asks for.
     :ivar git_commit: of the training code.
-    :ivar experiment: the experiment as plain data.
+    :ivar experiment: as plain data.
     """
 
     dataset: str = ''
@@ -102,13 +98,11 @@ class Provenance:
 @dataclass(frozen=True)
 class GoldenFrame:
     """
-    An image and what must be found in it, for a self-test on the device.
+    An image and its expected detections, for a self-test on the device.
 
     :ivar path: of the image in the bundle.
     :ivar score_threshold: under which the detections were made.
     :ivar boxes: xyxy, pixels, best first.
-    :ivar scores: of the boxes.
-    :ivar labels: of the boxes.
     """
 
     path: str
@@ -118,7 +112,6 @@ class GoldenFrame:
     labels: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse detections that no detector can have made."""
         if not 0 < self.score_threshold < 1:
             raise SpecError(
                 f'{self.path}: expected a score_threshold of more than 0 and less than 1, '
@@ -129,9 +122,9 @@ class GoldenFrame:
                 f'{self.path}: expected as many boxes as scores and labels, '
                 f'got {len(self.boxes)}, {len(self.scores)} and {len(self.labels)}'
             )
-        least = self.score_threshold - 10**-SCORE_DIGITS
+        lowest = self.score_threshold - 10**-SCORE_DIGITS
         for score in self.scores:
-            if not least <= score <= 1:
+            if not lowest <= score <= 1:
                 raise SpecError(
                     f'{self.path}: expected scores of {self.score_threshold} to 1, got {score}'
                 )
@@ -148,18 +141,16 @@ class GoldenFrame:
 @dataclass(frozen=True)
 class Manifest:
     """
-    Everything a bundle says of itself.
+    The manifest of a bundle.
 
     :ivar schema: version of this layout.
     :ivar name: of the model.
     :ivar version: of the model.
-    :ivar spec: what goes in and comes out.
-    :ivar num_priors: as training counted them.
-    :ivar prior_digest: of the priors that training used.
+    :ivar num_priors: in training.
+    :ivar prior_digest: of the priors in training.
     :ivar files: every file of the bundle but the manifest.
     :ivar artefacts: networks, for one engine each.
-    :ivar thresholds: the default settings.
-    :ivar provenance: where the model comes from.
+    :ivar thresholds: the defaults of the model.
     :ivar golden: images for the self-test.
     """
 
@@ -176,7 +167,6 @@ class Manifest:
     golden: tuple[GoldenFrame, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a manifest that contradicts itself."""
         for key in ('name', 'version'):
             if not NAME.fullmatch(getattr(self, key)):
                 raise SpecError(
@@ -226,10 +216,8 @@ class Manifest:
 
 def read_manifest(plain: Any) -> Manifest:
     """
-    Read a manifest from plain data.
+    Convert the parsed JSON of a manifest.
 
-    :param plain: what :func:`json.loads` made of ``manifest.json``.
-    :return: the manifest.
     :raises SpecError: naming the key that is missing, unknown or wrong.
     """
     schema = plain.get('schema') if isinstance(plain, dict) else None

@@ -1,5 +1,5 @@
 """
-The files of a bundle, in a directory or in a zip archive, read without trust.
+Read the files of an untrusted bundle, in a directory or in a zip archive.
 
 Links, special files, repeated members and members that the manifest does not announce are
 refused; nothing is ever extracted to disk. What an archive announces is checked against limits
@@ -9,7 +9,6 @@ before anything of that size is parsed or allocated, and again while reading.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-import io
 import os
 from pathlib import Path
 import stat
@@ -39,26 +38,21 @@ END_SIGNATURE, ZIP64_LOCATOR_SIGNATURE = b'PK\5\6', b'PK\6\7'
 END_RECORD = struct.Struct('<4s4H2LH')
 ZIP64_LOCATOR_LENGTH = 20
 
-# What damaged files and archives raise.
+# What damaged files and archives raise; NotImplementedError is a RuntimeError.
 UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    struct.error,
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, OverflowError, RuntimeError, struct.error,
     ValueError,
-)
+)  # fmt: skip
 
 
 class Storage(ABC):
     """
-    Where the files of a bundle lie.
+    The files of a bundle.
 
-    :ivar path: of the bundle.
+    :ivar max_bytes: that the files may hold together.
     """
+
+    max_bytes = MAX_BYTES
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,20 +65,14 @@ class Storage(ABC):
         :raises BundleError: if one of them is not a plain file.
         """
 
-    @property
-    @abstractmethod
-    def max_bytes(self) -> int:
-        """Tell how much the files may hold together."""
-
     @abstractmethod
     def _open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         """Open one of the files."""
 
     def chunks(self, name: str, limit: int) -> Iterator[bytes]:
         """
-        Read one file in pieces.
+        Read one file in chunks.
 
-        :param name: one of :meth:`names`.
         :param limit: more bytes than this are an error.
         :raises BundleError: if it cannot be read or is larger.
         """
@@ -100,53 +88,34 @@ class Storage(ABC):
             reason = getattr(error, 'strerror', None) or error
             raise BundleError(self.path, f'cannot read {name!r}: {reason}') from error
 
-    def read(self, name: str, limit: int) -> bytes:
-        """
-        Read one file.
-
-        :param name: one of :meth:`names`.
-        :param limit: more bytes than this are an error.
-        :raises BundleError: if it cannot be read or is larger.
-        """
-        content = io.BytesIO()  # joining a list of chunks would hold everything twice
-        for chunk in self.chunks(name, limit):
-            content.write(chunk)
-        return content.getvalue()
-
 
 class DirectoryStorage(Storage):
     """A bundle that is a directory."""
 
     def names(self) -> set[str]:
         """List the files below the directory."""
-        found, folders, num = set(), [''], 0
+        names, folders, num_members = set(), [''], 0
         while folders:
             folder = folders.pop()
             with os.scandir(f'{self.path}/{folder}') as items:
                 for item in items:
                     name = f'{folder}{item.name}'
                     if item.is_file(follow_symlinks=False):
-                        found.add(name)
+                        names.add(name)
                     elif item.is_dir(follow_symlinks=False):
                         folders.append(f'{name}/')
                     else:
                         raise BundleError(self.path, f'{name!r} is a link or a special file')
-                    num += 1
-                    if num > MAX_MEMBERS:
-                        raise BundleError(self.path, _too_many(num))
-        return found
-
-    @property
-    def max_bytes(self) -> int:
-        """Tell how much the files may hold together."""
-        return MAX_BYTES
+                    num_members += 1
+                    if num_members > MAX_MEMBERS:
+                        raise _too_many(self.path, num_members)
+        return names
 
     def _open(self, name: str) -> BinaryIO:
-        """Open a file of the directory."""
-        place = self.path / name
-        if not stat.S_ISREG(place.lstat().st_mode):  # a pipe put there since would make us wait
+        path = self.path / name
+        if not stat.S_ISREG(path.lstat().st_mode):  # a pipe put there since would make us wait
             raise BundleError(self.path, f'{name!r} is a link or a special file')
-        return place.open('rb')
+        return path.open('rb')
 
 
 class ZipStorage(Storage):
@@ -157,38 +126,35 @@ class ZipStorage(Storage):
         try:
             with _open_archive(path) as archive:
                 members = archive.infolist()
-            self._size = path.stat().st_size
+            size = path.stat().st_size
         except UNREADABLE as error:
             raise BundleError(path, f'not a zip archive, or cut short: {error}') from error
         if len(members) > MAX_MEMBERS:  # the central directory decides, not the announced number
-            raise BundleError(path, _too_many(len(members)))
+            raise _too_many(path, len(members))
+        self.max_bytes = min(MAX_BYTES, EXPANSION_ALLOWANCE + MAX_EXPANSION * size)
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in members:
             if member.filename.endswith('/'):  # is_dir() fails on an empty name
                 continue
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG):
-                raise BundleError(path, f'{member.filename!r} is a link or a special file')
-            if member.filename in self._members:
-                raise BundleError(path, f'{member.filename!r} is there twice')
-            if member.compress_type not in COMPRESSIONS:
-                raise BundleError(path, f'{member.filename!r} is neither stored nor deflated')
-            if member.compress_size > self._size:
-                raise BundleError(path, f'{member.filename!r} announces more than there is')
+            reason = ''
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                reason = 'is a link or a special file'
+            elif member.filename in self._members:
+                reason = 'is there twice'
+            elif member.compress_type not in COMPRESSIONS:
+                reason = 'is neither stored nor deflated'
+            elif member.compress_size > size:
+                reason = 'announces more than there is'
+            if reason:
+                raise BundleError(path, f'{member.filename!r} {reason}')
             self._members[member.filename] = member
 
     def names(self) -> set[str]:
         """List the members of the archive."""
         return set(self._members)
 
-    @property
-    def max_bytes(self) -> int:
-        """Tell how much the members may hold together."""
-        return min(MAX_BYTES, EXPANSION_ALLOWANCE + MAX_EXPANSION * self._size)
-
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a member of the archive."""
         if name not in self._members:
             raise BundleError(self.path, f'there is no {name!r}')
         with _open_archive(self.path) as archive, archive.open(self._members[name]) as file:
@@ -197,10 +163,8 @@ class ZipStorage(Storage):
 
 def open_storage(path: Path) -> Storage:
     """
-    Look at a bundle.
+    Open a directory or a zip archive.
 
-    :param path: a directory or a zip archive.
-    :return: its files.
     :raises BundleError: if it is neither.
     """
     if not path.exists():
@@ -214,7 +178,7 @@ def open_storage(path: Path) -> Storage:
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive once its end says that its directory is of a reasonable size."""
+    """Open an archive if its end record announces a directory of a reasonable size."""
     with path.open('rb') as file:
         _check_end_record(path, file)
         with zipfile.ZipFile(file) as archive:
@@ -242,7 +206,7 @@ def _check_end_record(path: Path, file: BinaryIO) -> None:
     if tail.startswith(ZIP64_LOCATOR_SIGNATURE):
         raise BundleError(path, 'expected a zip archive of less than 4 GiB, got one in zip64')
     if num_members > MAX_MEMBERS:
-        raise BundleError(path, _too_many(num_members))
+        raise _too_many(path, num_members)
     if directory_size > MAX_DIRECTORY:
         raise BundleError(
             path,
@@ -250,6 +214,5 @@ def _check_end_record(path: Path, file: BinaryIO) -> None:
         )
 
 
-def _too_many(num_members: int) -> str:
-    """Word what is wrong with a bundle of too many files."""
-    return f'expected at most {MAX_MEMBERS} members, got {num_members}'
+def _too_many(path: Path, num_members: int) -> BundleError:
+    return BundleError(path, f'expected at most {MAX_MEMBERS} members, got {num_members}')

@@ -1,4 +1,4 @@
-"""A manifest and its files to a bundle, written beside its place and moved there when whole."""
+"""Write bundles."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ import zipfile
 from mnssd_perception.bundle.manifest import FileEntry, MANIFEST, Manifest
 from mnssd_perception.errors import BundleError
 from mnssd_perception.files import explain_write_error, write_atomically
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 
 # One date for all members, so that equal content makes an equal archive.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -19,10 +19,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def file_entries(files: Mapping[str, bytes]) -> tuple[FileEntry, ...]:
     """
-    List files for a manifest.
+    List files for a manifest, sorted by path.
 
     :param files: path inside the bundle to content.
-    :return: the entries, sorted by path.
     """
     return tuple(
         FileEntry(path, len(content), f'sha256:{hashlib.sha256(content).hexdigest()}')
@@ -38,8 +37,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     :param manifest: its list of files is filled in from ``files``.
     :param files: path inside the bundle to content.
     :raises SpecError: if the manifest does not fit the files.
-    :raises BundleError: if the manifest holds what JSON cannot, the disk is full or the folder
-        cannot be written; an older bundle stays as it was.
+    :raises BundleError: if the manifest holds what JSON cannot, or the file cannot be written; an
+        older bundle stays as it was.
     """
     manifest = replace(manifest, files=file_entries(files))
     try:

@@ -9,17 +9,19 @@ computed from must be constant: a runtime that infers shapes strictly then alloc
 the file says. Control flow, functions, sparse tensors and training graphs can do the same in other
 ways, and no exported detector has them.
 
-The drone has no ``onnx`` package. This reads the protobuf wire format as far as tensors can lie;
-without subgraphs and functions nothing is nested deeper. Whatever a protobuf parser would merge or
-override is looked at, every occurrence of a field, and a field that is not known here is refused.
+The drone has no ``onnx`` package. This reads the protobuf wire format of the messages below, which
+are all that can hold a tensor without subgraphs and functions. It checks every occurrence of a
+field, because a protobuf parser would merge them or take the last, and refuses all other fields.
 Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, the encoding is
 that of https://protobuf.dev/programming-guides/encoding.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import prod
+from typing import Any
 
 from mnssd_perception.errors import EngineError
 from mnssd_perception.text import sanitize_text
@@ -28,8 +30,8 @@ MAX_FIELDS = 200_000  # the shipped network has 10,000
 MAX_VARINT, MAX_KEY = 10, 5  # bytes
 MAX_RANK = 64
 
-# What the operators may make together: 4 GB if all were kept as float32. The shipped network makes
-# a tenth of it, and keeps little of that at a time.
+# Of the outputs of all operators: 4 GB if all were kept as float32. Those of the shipped network
+# have a tenth of it, and few are kept at a time.
 MAX_VALUES = 1 << 30
 
 # What the exporter writes for the networks of mnssd, with backbones of timm, and what quantisation
@@ -43,8 +45,8 @@ OPERATORS = frozenset((
     'Split', 'Sqrt', 'Squeeze', 'Sub', 'Tanh', 'Transpose', 'Unsqueeze',
 ))  # fmt: skip
 
-# Whose output shape depends on the values of their inputs after the first.
-SHAPED = frozenset((
+# The shape of their output depends on the values of their inputs after the first.
+SHAPED_BY_VALUES = frozenset((
     'Expand', 'Pad', 'ReduceL2', 'ReduceMean', 'ReduceSum', 'Reshape', 'Resize', 'Slice',
     'Split', 'Squeeze', 'Unsqueeze',
 ))  # fmt: skip
@@ -55,36 +57,51 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; the others were nev
 NUMBER, CONTENT, FLOAT32 = (VARINT,), (LENGTH,), (FIXED32,)
 NUMBERS, FLOATS, DOUBLES = (VARINT, LENGTH), (FIXED32, LENGTH), (FIXED64, LENGTH)
 
-IR_VERSION, OPSET_IMPORT, GRAPH, MODEL_TRAINING, MODEL_FUNCTIONS = 1, 8, 7, 20, 25
-OPSET_DOMAIN, OPSET_VERSION = 1, 2
-NODE, INITIALIZER, GRAPH_INPUT, GRAPH_OUTPUT, VALUE_INFO, SPARSE_INITIALIZER = 1, 5, 11, 12, 13, 15
-INPUT, OUTPUT, OPERATOR, ATTRIBUTE, DOMAIN = 1, 2, 4, 5, 7
-TENSOR, TENSORS, SUBGRAPHS, SPARSE_TENSORS = 5, 10, (6, 11), (22, 23)
-DIMS, DATA_TYPE, NAME, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 8, 13, 14
-INFO_NAME, INFO_TYPE, TENSOR_TYPE, SHAPE, DIMENSION, SIDE = 1, 2, 1, 2, 1, 1
-
-# The fields of each message that are read or harmless, and their wire types.
-Fields = Mapping[int, tuple[int, ...]]
-MODEL_FIELDS: Fields = {
-    1: NUMBER, 2: CONTENT, 3: CONTENT, 4: CONTENT, 5: NUMBER, 6: CONTENT, 7: CONTENT, 8: CONTENT,
-    14: CONTENT, 20: CONTENT, 25: CONTENT,
+# The fields of each message that are read or harmless: number to name and wire types.
+Schema = Mapping[int, tuple[str, tuple[int, ...]]]
+MODEL: Schema = {
+    1: ('ir_version', NUMBER), 2: ('producer_name', CONTENT), 3: ('producer_version', CONTENT),
+    4: ('domain', CONTENT), 5: ('model_version', NUMBER), 6: ('doc_string', CONTENT),
+    7: ('graph', CONTENT), 8: ('opset_import', CONTENT), 14: ('metadata_props', CONTENT),
+    20: ('training_info', CONTENT), 25: ('functions', CONTENT),
 }  # fmt: skip
-OPSET_FIELDS: Fields = {1: CONTENT, 2: NUMBER}
-GRAPH_FIELDS: Fields = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 15, 16), CONTENT)
-NODE_FIELDS: Fields = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), CONTENT)
-ATTRIBUTE_FIELDS: Fields = {
-    1: CONTENT, 2: FLOAT32, 3: NUMBER, 4: CONTENT, 5: CONTENT, 6: CONTENT, 7: FLOATS, 8: NUMBERS,
-    9: CONTENT, 10: CONTENT, 11: CONTENT, 13: CONTENT, 20: NUMBER, 22: CONTENT, 23: CONTENT,
+OPSET: Schema = {1: ('domain', CONTENT), 2: ('version', NUMBER)}
+GRAPH: Schema = {
+    1: ('node', CONTENT), 2: ('name', CONTENT), 5: ('initializer', CONTENT),
+    10: ('doc_string', CONTENT), 11: ('input', CONTENT), 12: ('output', CONTENT),
+    13: ('value_info', CONTENT), 14: ('quantization_annotation', CONTENT),
+    15: ('sparse_initializer', CONTENT), 16: ('metadata_props', CONTENT),
 }  # fmt: skip
-TENSOR_FIELDS: Fields = {
-    1: NUMBERS, 2: NUMBER, 4: FLOATS, 5: NUMBERS, 6: CONTENT, 7: NUMBERS, 8: CONTENT, 9: CONTENT,
-    10: DOUBLES, 11: NUMBERS, 12: CONTENT, 13: CONTENT, 14: NUMBER, 16: CONTENT,
+NODE: Schema = {
+    1: ('input', CONTENT), 2: ('output', CONTENT), 3: ('name', CONTENT), 4: ('op_type', CONTENT),
+    5: ('attribute', CONTENT), 6: ('doc_string', CONTENT), 7: ('domain', CONTENT),
+    9: ('metadata_props', CONTENT),
 }  # fmt: skip
-INFO_FIELDS: Fields = dict.fromkeys((1, 2, 3, 4), CONTENT)
-TYPE_FIELDS: Fields = {1: CONTENT, 6: CONTENT}
-TENSOR_TYPE_FIELDS: Fields = {1: NUMBER, 2: CONTENT}
-SHAPE_FIELDS: Fields = {1: CONTENT}
-DIMENSION_FIELDS: Fields = {1: NUMBER, 2: CONTENT, 3: CONTENT}
+ATTRIBUTE: Schema = {
+    1: ('name', CONTENT), 2: ('f', FLOAT32), 3: ('i', NUMBER), 4: ('s', CONTENT),
+    5: ('t', CONTENT), 6: ('g', CONTENT), 7: ('floats', FLOATS), 8: ('ints', NUMBERS),
+    9: ('strings', CONTENT), 10: ('tensors', CONTENT), 11: ('graphs', CONTENT),
+    13: ('doc_string', CONTENT), 20: ('type', NUMBER), 22: ('sparse_tensor', CONTENT),
+    23: ('sparse_tensors', CONTENT),
+}  # fmt: skip
+TENSOR: Schema = {
+    1: ('dims', NUMBERS), 2: ('data_type', NUMBER), 4: ('float_data', FLOATS),
+    5: ('int32_data', NUMBERS), 6: ('string_data', CONTENT), 7: ('int64_data', NUMBERS),
+    8: ('name', CONTENT), 9: ('raw_data', CONTENT), 10: ('double_data', DOUBLES),
+    11: ('uint64_data', NUMBERS), 12: ('doc_string', CONTENT), 13: ('external_data', CONTENT),
+    14: ('data_location', NUMBER), 16: ('metadata_props', CONTENT),
+}  # fmt: skip
+VALUE_INFO: Schema = {
+    1: ('name', CONTENT), 2: ('type', CONTENT), 3: ('doc_string', CONTENT),
+    4: ('metadata_props', CONTENT),
+}  # fmt: skip
+TYPE: Schema = {1: ('tensor_type', CONTENT), 6: ('denotation', CONTENT)}
+TENSOR_TYPE: Schema = {1: ('elem_type', NUMBER), 2: ('shape', CONTENT)}
+SHAPE: Schema = {1: ('dim', CONTENT)}
+DIMENSION: Schema = {
+    1: ('dim_value', NUMBER), 2: ('dim_param', CONTENT), 3: ('denotation', CONTENT)
+}  # fmt: skip
+ONNX_DOMAINS = (b'', b'ai.onnx')
 
 # Bits of a value, by TensorProto.DataType; of types that are missing here, 8.
 VALUE_BITS = {
@@ -97,16 +114,17 @@ MAX_EXPANSION, EXPANSION_ALLOWANCE = 2, 1 << 20
 
 HINT = 'export the network with mnssd'
 
-Value = int | memoryview
+# Name of a field to its values in the order of the file: integers, or the content.
+Message = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True)
 class OnnxVersions:
     """
-    What a runtime must know to read a file.
+    The versions that a runtime must support to read a file.
 
-    :ivar ir: version of the ONNX IR.
-    :ivar opset: version of the default operator set; 0 where the file imports none.
+    :ivar ir: of the ONNX IR.
+    :ivar opset: of the default operator set; 0 where the file imports none.
     """
 
     ir: int
@@ -117,7 +135,6 @@ def check_onnx(model: bytes) -> OnnxVersions:
     """
     Refuse an ONNX file that refers to other files or declares more than it holds.
 
-    :param model: content of the file.
     :return: the versions that it was written for.
     :raises EngineError: naming what is not supported, or if it is not an ONNX file.
     """
@@ -140,270 +157,213 @@ def check_onnx(model: bytes) -> OnnxVersions:
     return versions
 
 
-@dataclass(frozen=True)
-class _Node:
-    """A node of the graph, as far as the shapes of its outputs depend on it."""
-
-    operator: str
-    inputs: tuple[bytes, ...]
-    outputs: tuple[bytes, ...]
-
-
 class _Checker:
     """
-    Walks through one file.
+    Checks one file.
 
-    :ivar num_bytes: that the tensors so far take in memory.
-    :ivar num_values: of what the operators so far make, as declared.
+    :ivar num_bytes: that the tensors declare.
+    :ivar num_values: that the outputs of the operators declare.
     """
 
     def __init__(self) -> None:
         self.num_bytes = 0
         self.num_values = 0
-        self._fields = count(1)
+        self._num_fields = count(1)
 
-    def check_model(self, message: memoryview) -> OnnxVersions:
-        """Check a ModelProto."""
-        ir = 0
-        opsets: list[int] = []
-        graphs: list[memoryview] = []
-        for field, value in self._read(message, MODEL_FIELDS):
-            if field == IR_VERSION and isinstance(value, int):
-                ir = value
-            elif field == OPSET_IMPORT and isinstance(value, memoryview):
-                opsets += self._opset(value)
-            elif field == GRAPH and isinstance(value, memoryview):
-                graphs.append(value)
-            elif field == MODEL_FUNCTIONS:
-                raise _unsupported('functions')
-            elif field == MODEL_TRAINING:
-                raise _unsupported('a training graph')
-        if len(graphs) > 1:  # a parser would merge them
+    def check_model(self, content: memoryview) -> OnnxVersions:
+        model = self._read(content, MODEL)
+        if model['functions']:
+            raise _unsupported('functions')
+        if model['training_info']:
+            raise _unsupported('a training graph')
+        if len(model['graph']) > 1:  # a parser would merge them
             raise ValueError('it has two graphs')
-        opset = min(opsets, default=0)
-        if graphs and self._check_graph(graphs[0]) and opset < MIN_OPSET:
+        opsets = [self._read(opset, OPSET) for opset in model['opset_import']]
+        versions = [
+            _last(opset['version'], 0)
+            for opset in opsets
+            if _last(opset['domain'], b'') in ONNX_DOMAINS
+        ]
+        opset = min(versions, default=0)
+        num_nodes = sum(self._check_graph(graph) for graph in model['graph'])
+        if num_nodes and opset < MIN_OPSET:
             raise EngineError(
                 f'expected operators of ONNX opset {MIN_OPSET} or later, got {opset}; {HINT}'
             )
-        return OnnxVersions(ir, opset)
+        return OnnxVersions(_last(model['ir_version'], 0), opset)
 
-    def _opset(self, message: memoryview) -> list[int]:
-        """Read an OperatorSetIdProto; nothing for a domain other than that of ONNX."""
-        version, domain = 0, b''
-        for field, value in self._read(message, OPSET_FIELDS):
-            if field == OPSET_VERSION and isinstance(value, int):
-                version = value
-            elif field == OPSET_DOMAIN and isinstance(value, memoryview):
-                domain = bytes(value)
-        return [version] if domain in (b'', b'ai.onnx') else []
-
-    def _check_graph(self, message: memoryview) -> int:
-        """Check a GraphProto; give the number of its nodes."""
-        nodes: list[_Node] = []
-        constant: set[bytes] = {b''}  # an input that is left out
-        given: set[bytes] = set()
-        declared: dict[bytes, int | None] = {}
-        for field, value in self._read(message, GRAPH_FIELDS):
-            if field == SPARSE_INITIALIZER:
-                raise _unsupported('sparse tensors')
-            if not isinstance(value, memoryview):
-                continue
-            if field == NODE:
-                nodes.append(self._check_node(value))
-            elif field == INITIALIZER:
-                constant.add(self._check_tensor(value))
-            elif field == GRAPH_INPUT:
-                given.add(self._declared(value)[0])
-            elif field in (GRAPH_OUTPUT, VALUE_INFO):
-                name, num_values = self._declared(value)
-                if name in declared and declared[name] != num_values:
-                    raise ValueError(f"'{_shown(name)}' has two shapes")
-                declared[name] = num_values
-        self._check_shapes(nodes, constant - given, declared)
+    def _check_graph(self, content: memoryview) -> int:
+        """Check a graph and count its nodes."""
+        graph = self._read(content, GRAPH)
+        if graph['sparse_initializer']:
+            raise _unsupported('sparse tensors')
+        nodes = [self._check_node(node) for node in graph['node']]
+        constants = {self._check_tensor(tensor) for tensor in graph['initializer']}
+        constants -= {self._read_value_info(info)[0] for info in graph['input']}
+        constants.add(b'')  # an input that is left out
+        for operator, node in nodes:
+            if operator == 'Constant':
+                constants.update(node['output'])
+        sizes: dict[bytes, int | None] = {}
+        for info in (*graph['output'], *graph['value_info']):
+            name, size = self._read_value_info(info)
+            if sizes.setdefault(name, size) != size:
+                raise ValueError(f"'{_show(name)}' has two shapes")
+        for operator, node in nodes:
+            if operator != 'Constant':
+                self._check_shapes(operator, node, constants, sizes)
         return len(nodes)
 
     def _check_shapes(
-        self, nodes: list[_Node], constant: set[bytes], declared: Mapping[bytes, int | None]
+        self,
+        operator: str,
+        node: Message,
+        constants: set[bytes],
+        sizes: Mapping[bytes, int | None],
     ) -> None:
-        """Check that the shapes of what a graph makes can be inferred, and add them up."""
-        constant = constant.union(*(node.outputs for node in nodes if node.operator == 'Constant'))
-        for node in nodes:
-            if node.operator == 'Constant':
-                continue
-            if node.operator in SHAPED and not constant.issuperset(node.inputs[1:]):
-                raise EngineError(
-                    f"expected constant shapes, an operator '{node.operator}' computes with some "
-                    f'that are not; {HINT}'
-                )
-            for name in filter(None, node.outputs):
-                num_values = declared.get(name)
-                if num_values is None:
-                    raise EngineError(
-                        f"expected the shapes of all tensors in the ONNX file, '{_shown(name)}' "
-                        f'has none; {HINT}'
-                    )
-                self.num_values += num_values
-
-    def _check_node(self, message: memoryview) -> _Node:
-        """Check a NodeProto."""
-        operator = b''
-        inputs: list[bytes] = []
-        outputs: list[bytes] = []
-        for field, value in self._read(message, NODE_FIELDS):
-            if not isinstance(value, memoryview):
-                continue
-            if field == ATTRIBUTE:
-                self._check_attribute(value)
-            elif field == INPUT:
-                inputs.append(bytes(value))
-            elif field == OUTPUT:
-                outputs.append(bytes(value))
-            elif field == OPERATOR:
-                operator = bytes(value)
-            elif field == DOMAIN and bytes(value) not in (b'', b'ai.onnx'):
-                raise _unsupported(f"operators of '{_shown(bytes(value))}'")
-        name = _shown(operator)
-        if name not in OPERATORS:
+        """Check that the shapes of what a node makes can be inferred, and add them up."""
+        if operator in SHAPED_BY_VALUES and not constants.issuperset(node['input'][1:]):
             raise EngineError(
-                f"op type '{name}' is not supported in a bundle; supported are "
+                f"expected constant shapes, an operator '{operator}' computes with some "
+                f'that are not; {HINT}'
+            )
+        for name in filter(None, node['output']):
+            size = sizes.get(name)
+            if size is None:
+                raise EngineError(
+                    f"expected the shapes of all tensors in the ONNX file, '{_show(name)}' "
+                    f'has none; {HINT}'
+                )
+            self.num_values += size
+
+    def _check_node(self, content: memoryview) -> tuple[str, Message]:
+        node = self._read(content, NODE)
+        for attribute in node['attribute']:
+            self._check_attribute(attribute)
+        for domain in node['domain']:
+            if domain not in ONNX_DOMAINS:
+                raise _unsupported(f"operators of '{_show(domain)}'")
+        operator = _show(_last(node['op_type'], b''))
+        if operator not in OPERATORS:
+            raise EngineError(
+                f"op type '{operator}' is not supported in a bundle; supported are "
                 f'{", ".join(sorted(OPERATORS))}; {HINT}'
             )
-        return _Node(name, tuple(inputs), tuple(outputs))
+        return operator, node
 
-    def _declared(self, message: memoryview) -> tuple[bytes, int | None]:
-        """Read a ValueInfoProto: its name, and how many values it declares, if it says so."""
-        name = b''
-        types: list[memoryview] = []
-        for field, value in self._read(message, INFO_FIELDS):
-            if field == INFO_NAME and isinstance(value, memoryview):
-                name = bytes(value)
-            elif field == INFO_TYPE and isinstance(value, memoryview):
-                types.append(value)
-        for field, fields in (TENSOR_TYPE, TYPE_FIELDS), (SHAPE, TENSOR_TYPE_FIELDS):
-            types = self._contents(types, field, fields)
-        shapes = types
-        if len(shapes) != 1:
-            return name, None
-        sides = []
-        for dimension in self._contents(shapes, DIMENSION, SHAPE_FIELDS):
-            parts = [part for part in self._read(dimension, DIMENSION_FIELDS) if part[0] != 3]
-            if len(parts) != 1 or not isinstance(parts[0][1], int):
-                return name, None
-            sides.append(parts[0][1])
-        if len(sides) > MAX_RANK:
-            raise ValueError(f"'{_shown(name)}' has {len(sides)} dimensions")
-        return name, prod(sides)
-
-    def _contents(
-        self, messages: list[memoryview], field: int, fields: Fields
-    ) -> list[memoryview]:
-        """Collect a field of messages."""
-        return [
-            value
-            for message in messages
-            for number, value in self._read(message, fields)
-            if number == field and isinstance(value, memoryview)
-        ]
-
-    def _check_attribute(self, message: memoryview) -> None:
-        """Check an AttributeProto."""
-        num_single = 0
-        for field, value in self._read(message, ATTRIBUTE_FIELDS):
-            if field in SUBGRAPHS:
-                raise _unsupported('control flow')
-            if field in SPARSE_TENSORS:
-                raise _unsupported('sparse tensors')
-            if field in (TENSOR, TENSORS) and isinstance(value, memoryview):
-                self._check_tensor(value)
-            num_single += field == TENSOR
-        if num_single > 1:  # a parser would merge them, and their dimensions
+    def _check_attribute(self, content: memoryview) -> None:
+        attribute = self._read(content, ATTRIBUTE)
+        if attribute['g'] or attribute['graphs']:
+            raise _unsupported('control flow')
+        if attribute['sparse_tensor'] or attribute['sparse_tensors']:
+            raise _unsupported('sparse tensors')
+        for tensor in (*attribute['t'], *attribute['tensors']):
+            self._check_tensor(tensor)
+        if len(attribute['t']) > 1:  # a parser would merge them, and their dimensions
             raise ValueError('an attribute has two values')
 
-    def _check_tensor(self, message: memoryview) -> bytes:
-        """Check a TensorProto and add up what it declares; give its name."""
-        dims: list[int] = []
-        bits, name, is_external = 8, b'', False
-        for field, value in self._read(message, TENSOR_FIELDS):
-            if field == DIMS:
-                dims += [value] if isinstance(value, int) else self._varints(value)
-            elif field == DATA_TYPE and isinstance(value, int):
-                bits = VALUE_BITS.get(value, 8)
-            elif field == NAME and isinstance(value, memoryview):
-                name = bytes(value)
-            elif field == EXTERNAL_DATA or (field == DATA_LOCATION and value != 0):
-                is_external = True
-        if is_external:
+    def _check_tensor(self, content: memoryview) -> bytes:
+        """Check a tensor, add up what it declares, and return its name."""
+        tensor = self._read(content, TENSOR)
+        name: bytes = _last(tensor['name'], b'')
+        if tensor['external_data'] or any(tensor['data_location']):
             raise EngineError(
-                f"expected all weights inside the ONNX file, tensor '{_shown(name)}' refers to "
+                f"expected all weights inside the ONNX file, tensor '{_show(name)}' refers to "
                 'another file; export with external_data=False'
             )
+        dims: list[int] = []
+        for value in tensor['dims']:
+            dims += [value] if isinstance(value, int) else self._read_varints(value)
         if len(dims) > MAX_RANK:
-            raise ValueError(f"tensor '{_shown(name)}' has {len(dims)} dimensions")
+            raise ValueError(f"tensor '{_show(name)}' has {len(dims)} dimensions")
         # A negative side, which varints wrap to one beyond 2^63, counts as a huge one.
+        bits = VALUE_BITS.get(_last(tensor['data_type'], 0), 8)
         self.num_bytes += -(-prod(dims) * bits // 8)
         return name
 
-    def _read(self, message: memoryview, fields: Fields) -> Iterator[tuple[int, Value]]:
-        """Split a message into its fields: the number, and an integer or the content."""
-        place = 0
-        while place < len(message):
-            if next(self._fields) > MAX_FIELDS:
-                raise ValueError(f'it has more than {MAX_FIELDS} fields')
-            start = place
-            key, place = _varint(message, place)
-            field, wire_type = key >> 3, key & 7
-            if (
-                place - start > MAX_KEY
-                or key >> 32
-                or (place - start > 1 and not message[place - 1])
-            ):
-                # A parser would read at most 5 bytes and drop what does not fit into 32 bits.
+    def _read_value_info(self, content: memoryview) -> tuple[bytes, int | None]:
+        """Read the name of a value, and its size if the shape says it."""
+        info = self._read(content, VALUE_INFO)
+        name: bytes = _last(info['name'], b'')
+        tensor_types = [
+            tensor for types in info['type'] for tensor in self._read(types, TYPE)['tensor_type']
+        ]
+        shapes = [
+            shape for tensor in tensor_types for shape in self._read(tensor, TENSOR_TYPE)['shape']
+        ]
+        if len(shapes) != 1:
+            return name, None
+        sides: list[int] = []
+        for dim in self._read(shapes[0], SHAPE)['dim']:
+            dimension = self._read(dim, DIMENSION)
+            if len(dimension['dim_value']) != 1 or dimension['dim_param']:
+                return name, None
+            sides += dimension['dim_value']
+        if len(sides) > MAX_RANK:
+            raise ValueError(f"'{_show(name)}' has {len(sides)} dimensions")
+        return name, prod(sides)
+
+    def _read(self, content: memoryview | bytes, schema: Schema) -> Message:
+        """Split a message into its fields."""
+        fields: dict[str, list[Any]] = defaultdict(list)
+        position = 0
+        while position < len(content):
+            self._count_field()
+            start = position
+            key, position = _read_varint(content, position)
+            # A parser would read at most 5 bytes and drop what does not fit into 32 bits.
+            num_bytes = position - start
+            if num_bytes > MAX_KEY or key >> 32 or (num_bytes > 1 and not content[position - 1]):
                 raise ValueError('a field number is longer than it should be')
-            if field == 0:
-                raise ValueError('a field has the number 0')
-            if wire_type not in fields.get(field, ()):
+            field, wire_type = key >> 3, key & 7
+            name, wire_types = schema.get(field, ('', ()))
+            if wire_type not in wire_types:
                 raise ValueError(f'unknown field {field} of wire type {wire_type}')
             if wire_type == VARINT:
-                number, place = _varint(message, place)
-                yield field, number
+                number, position = _read_varint(content, position)
+                fields[name].append(number)
                 continue
-            if wire_type == LENGTH:
-                length, place = _varint(message, place)
-            elif wire_type in (FIXED32, FIXED64):
-                length = 4 if wire_type == FIXED32 else 8
-            else:
-                raise ValueError(f'unknown wire type {wire_type}')
-            if length > len(message) - place:
+            length = {FIXED32: 4, FIXED64: 8}.get(wire_type)
+            if length is None:
+                length, position = _read_varint(content, position)
+            if length > len(content) - position:
                 raise ValueError('it is cut short')
-            yield field, message[place : place + length]
-            place += length
+            fields[name].append(content[position : position + length])
+            position += length
+        return fields
 
-    def _varints(self, packed: memoryview) -> Iterator[int]:
-        """Read a packed list of integers."""
-        place = 0
-        while place < len(packed):
-            if next(self._fields) > MAX_FIELDS:
-                raise ValueError(f'it has more than {MAX_FIELDS} fields')
-            number, place = _varint(packed, place)
+    def _read_varints(self, packed: memoryview) -> Iterator[int]:
+        position = 0
+        while position < len(packed):
+            self._count_field()
+            number, position = _read_varint(packed, position)
             yield number
 
+    def _count_field(self) -> None:
+        if next(self._num_fields) > MAX_FIELDS:
+            raise ValueError(f'it has more than {MAX_FIELDS} fields')
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Read an unsigned integer of 64 bits; give it and the place after it."""
+
+def _last(values: list[Any], default: Any) -> Any:
+    """Choose the value that counts where a field is repeated; content as bytes."""
+    value = values[-1] if values else default
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+def _read_varint(content: memoryview | bytes, position: int) -> tuple[int, int]:
+    """Read an unsigned integer of 64 bits; also the position after it."""
     number = 0
     for index in range(MAX_VARINT):
-        byte = message[place + index]
+        byte = content[position + index]
         number |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
-            return number & 0xFFFF_FFFF_FFFF_FFFF, place + index + 1
+            return number & 0xFFFF_FFFF_FFFF_FFFF, position + index + 1
     raise ValueError('an integer has more than 10 bytes')
 
 
-def _unsupported(what: str) -> EngineError:
-    """Word what no detector needs."""
-    return EngineError(f'expected a plain feed-forward ONNX network, got one with {what}')
+def _unsupported(feature: str) -> EngineError:
+    return EngineError(f'expected a plain feed-forward ONNX network, got one with {feature}')
 
 
-def _shown(name: bytes) -> str:
-    """Show the name of a tensor."""
-    return sanitize_text(name[:200].decode(errors='replace'), 80)
+def _show(name: bytes) -> str:
+    return sanitize_text(bytes(name[:200]).decode(errors='replace'), 80)

@@ -1,11 +1,11 @@
-"""The engine that runs anywhere: ONNX Runtime on the CPU."""
+"""Run ONNX networks in ONNX Runtime on the CPU, which works on any machine."""
 
 import os
 import platform
 from typing import Any
 
 from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
-from mnssd_perception.engines.onnx_check import check_onnx, OnnxVersions
+from mnssd_perception.engines.onnx_check import check_onnx
 from mnssd_perception.errors import EngineError, EngineUnavailableError
 from mnssd_perception.ssd import ModelSpec
 from mnssd_perception.text import sanitize_text
@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 NAME = 'onnxruntime'
 INPUT, OUTPUTS = 'image', ('logits', 'offsets')
 
-# More threads than this stop paying for a network of this size, and a drone has other work.
-MOST_THREADS = 4
+MAX_THREADS = 4  # more do not pay for a network of this size, and a drone has other work
 
 
 class OnnxRuntimeEngine(Engine):
     """
     Runs an ONNX network on the CPU.
 
-    The input and both outputs are bound to kept arrays once, so that a frame allocates nothing.
+    The input and both outputs are bound to fixed arrays, so that a frame allocates nothing.
 
     :param spec: what the network must take and return.
     :param network: a serialised ONNX network.
@@ -44,14 +43,20 @@ class OnnxRuntimeEngine(Engine):
             raise EngineUnavailableError(NAME, reason)
         versions = check_onnx(network)
         onnxruntime = _import_runtime()
-        self.info = EngineInfo(NAME, onnxruntime.__version__, precision, _device())
+        device = f'{platform.machine()} CPU, {os.cpu_count()} cores'
+        self.info = EngineInfo(NAME, onnxruntime.__version__, precision, device)
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 network, _session_options(onnxruntime, options), providers=['CPUExecutionProvider']
             )
         except Exception as error:  # ONNX Runtime's errors share no public base
             if 'Unsupported model IR version' in str(error):
-                raise EngineError(_too_new(versions, onnxruntime.__version__)) from error
+                raise EngineError(
+                    f'the network has ONNX IR version {versions.ir} (opset {versions.opset}), '
+                    f'which onnxruntime {onnxruntime.__version__} cannot read; install a newer '
+                    'one (IR version 10 needs 1.18) or export the network again (mnssd exports '
+                    'for 1.15 and later)'
+                ) from error
             reason = sanitize_text(str(error), 500)
             raise EngineError(f'not an ONNX network that can be loaded: {reason}') from error
         _check_contract(self._session, spec)
@@ -74,13 +79,11 @@ class OnnxRuntimeEngine(Engine):
         return None
 
     def _run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network in the bound arrays."""
         np.copyto(self._image, image)
         self._session.run_with_iobinding(self._binding)
         return self._logits, self._offsets
 
     def _close(self) -> None:
-        """Drop the session."""
         self._binding = None
         self._session = None
 
@@ -99,11 +102,11 @@ def _import_runtime() -> Any:
 
 
 def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
-    """Translate the options; sequential execution, as the network has no wide branches."""
     session = onnxruntime.SessionOptions()
     session.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # The network has no wide branches that could run side by side.
     session.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    session.intra_op_num_threads = options.threads or min(MOST_THREADS, os.cpu_count() or 1)
+    session.intra_op_num_threads = options.threads or min(MAX_THREADS, os.cpu_count() or 1)
     session.inter_op_num_threads = 1
     spinning = '1' if options.spinning else '0'
     session.add_session_config_entry('session.intra_op.allow_spinning', spinning)
@@ -117,28 +120,14 @@ def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
 
 
 def _check_contract(session: Any, spec: ModelSpec) -> None:
-    """Refuse a network that does not take the image or return the heads of the specification."""
+    """Refuse a network with other inputs and outputs than those of the specification."""
     expected = {
         INPUT: ([*spec.input_size, 3], 'tensor(uint8)'),
         OUTPUTS[0]: ([spec.num_priors, spec.num_classes + 1], 'tensor(float)'),
         OUTPUTS[1]: ([spec.num_priors, 4], 'tensor(float)'),
     }
-    found = {item.name: (item.shape, item.type) for item in session.get_inputs()}
-    found |= {item.name: (item.shape, item.type) for item in session.get_outputs()}
-    if found != expected:
-        got = sanitize_text(found, 500)
+    items = (*session.get_inputs(), *session.get_outputs())
+    actual = {item.name: (item.shape, item.type) for item in items}
+    if actual != expected:
+        got = sanitize_text(actual, 500)
         raise EngineError(f'expected a network with {expected}, got {got}')
-
-
-def _too_new(versions: OnnxVersions, runtime: str) -> str:
-    """Word that the runtime is older than the file."""
-    return (
-        f'the network has ONNX IR version {versions.ir} (opset {versions.opset}), which '
-        f'onnxruntime {runtime} cannot read; install a newer one (IR version 10 needs 1.18) or '
-        'export the network again (mnssd exports for 1.15 and later)'
-    )
-
-
-def _device() -> str:
-    """Name the processor."""
-    return f'{platform.machine()} CPU, {os.cpu_count()} cores'

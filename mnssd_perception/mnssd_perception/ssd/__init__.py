@@ -1,9 +1,8 @@
-"""The contract between training and flight: NumPy only, and nothing twice."""
+"""The contract between training and the drone: pre- and post-processing in NumPy."""
 
 from mnssd_perception.ssd import boxes
-from mnssd_perception.ssd.coding import decode_boxes, encode_boxes
-from mnssd_perception.ssd.detections import Detections
-from mnssd_perception.ssd.heads import RawHeads
+from mnssd_perception.ssd.box_coder import decode_boxes, encode_boxes
+from mnssd_perception.ssd.detections import Detections, RawHeads
 from mnssd_perception.ssd.matching import encode_targets, match_priors, MatchingConfig, Targets
 from mnssd_perception.ssd.nms import nms
 from mnssd_perception.ssd.postprocess import postprocess

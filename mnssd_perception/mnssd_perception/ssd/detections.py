@@ -1,4 +1,4 @@
-"""What was found in one image."""
+"""What a network returns for one image, and the detections that are made of it."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,22 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class RawHeads:
+    """
+    The raw output of a network for one image, the same from every engine.
+
+    :ivar logits: ``(P, C + 1)`` float32, column 0 the background.
+    :ivar offsets: ``(P, 4)`` float32, relative to the priors.
+    """
+
+    logits: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Detections:
     """
-    Objects found in one image, best first.
+    The detections in one image, best first.
 
     :ivar boxes: ``(N, 4)`` float32, xyxy, pixels of the source image.
     :ivar scores: ``(N,)`` float32 in [0, 1], falling.
@@ -21,7 +34,6 @@ class Detections:
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together."""
         num = len(self.scores)
         if self.boxes.shape != (num, 4) or self.labels.shape != (num,):
             raise ValueError(
@@ -30,10 +42,9 @@ class Detections:
             )
 
     def __len__(self) -> int:
-        """Count the objects."""
         return len(self.scores)
 
     @classmethod
     def empty(cls) -> 'Detections':
-        """Find nothing."""
+        """Make no detections."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))

@@ -1,5 +1,5 @@
 """
-Ground-truth boxes to training targets: which prior answers for which object.
+Match priors to ground-truth boxes and encode the training targets.
 
 A prior is positive if it overlaps an object enough, or if it is the best prior of an object (the
 bipartite step of SSD, Liu et al., ECCV 2016, section 2.2); priors between the two thresholds, and
@@ -9,20 +9,30 @@ priors inside ignore regions, are left out of the loss.
 from dataclasses import dataclass
 
 from mnssd_perception.errors import SettingsError
-from mnssd_perception.ssd.boxes import box_area, cxcywh_to_xyxy
-from mnssd_perception.ssd.coding import encode_boxes
-from mnssd_perception.ssd.nearby import BLOCK, Nearby, nearby, strongest
+from mnssd_perception.ssd.blockwise_iou import (
+    BLOCK_SIZE,
+    blockwise_ioa,
+    blockwise_iou,
+    BlockwiseOverlaps,
+)
+from mnssd_perception.ssd.box_coder import encode_boxes
+from mnssd_perception.ssd.boxes import cxcywh_to_xyxy
 import numpy as np
 from numpy.typing import NDArray
 
+# Target classes.
 BACKGROUND = 0
 IGNORED = -1
+
+# Matches that are no index of an object, as in torchvision's Matcher.
+BELOW_THRESHOLD = -1
+BETWEEN_THRESHOLDS = -2
 
 
 @dataclass(frozen=True)
 class MatchingConfig:
     """
-    The thresholds of matching.
+    The thresholds of matching, each 0 to 1.
 
     :ivar positive_iou: from this IoU on a prior answers for its best object.
     :ivar negative_iou: below this IoU a prior is background; between the two it is left out.
@@ -35,7 +45,6 @@ class MatchingConfig:
     ignore_overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that no overlap can pass, or that call a prior both."""
         for name in ('positive_iou', 'negative_iou', 'ignore_overlap'):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f'{name}: expected 0 to 1, got {getattr(self, name)}')
@@ -66,7 +75,7 @@ def match_priors(
     matching: MatchingConfig,
 ) -> NDArray[np.int64]:
     """
-    Find the object of each prior.
+    Match each prior to an object.
 
     Every object gets at least one prior as long as a free one overlaps it: objects choose in the
     order of their best IoU, and what one has chosen so is taken.
@@ -74,54 +83,45 @@ def match_priors(
     :param priors_xyxy: ``(P, 4)`` xyxy.
     :param boxes: ``(N, 4)`` xyxy, unit of the priors.
     :param ignore: ``(M, 4)`` xyxy ignore regions.
-    :param matching: the thresholds.
     :return: ``(P,)`` int64; index of the object, -1 for background, -2 for left out.
     """
-    found = np.full(len(priors_xyxy), -1, np.int64)
+    matches = np.full(len(priors_xyxy), BELOW_THRESHOLD, np.int64)
     if len(ignore):
-        pairs = nearby(priors_xyxy, ignore)
-        inside, _ = strongest(pairs, _ratio(pairs.shared, pairs.area))
-        found[inside >= matching.ignore_overlap] = -2
+        inside, _ = blockwise_ioa(priors_xyxy, ignore).best_boxes()
+        matches[inside >= matching.ignore_overlap] = BETWEEN_THRESHOLDS
     if not len(boxes):
-        return found
-    pairs = nearby(priors_xyxy, boxes)
-    union = pairs.area + box_area(boxes)[pairs.box, None] - pairs.shared
-    ious = _ratio(pairs.shared, union)
-    best_iou, best = strongest(pairs, ious)
-    found[best_iou >= matching.negative_iou] = -2
+        return matches
+    ious = blockwise_iou(priors_xyxy, boxes)
+    best_iou, best_box = ious.best_boxes()
+    matches[best_iou >= matching.negative_iou] = BETWEEN_THRESHOLDS
     positive = best_iou >= matching.positive_iou
-    found[positive] = best[positive]
-    _force_best(found, pairs, ious, len(boxes))
-    return found
+    matches[positive] = best_box[positive]
+    _match_best_priors(matches, ious, len(boxes))
+    return matches
 
 
-def _ratio(part: NDArray[np.floating], whole: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Divide areas; 0 of nothing."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-
-def _force_best(
-    found: NDArray[np.int64], pairs: Nearby, ious: NDArray[np.floating], num_boxes: int
+def _match_best_priors(
+    matches: NDArray[np.int64], ious: BlockwiseOverlaps, num_boxes: int
 ) -> None:
     """Give each object its best free prior, highest IoU first, in place."""
-    rows = np.argsort(pairs.box, kind='stable')
-    ends = np.searchsorted(pairs.box[rows], np.arange(num_boxes + 1))
-    top = np.zeros(num_boxes, ious.dtype)
-    np.maximum.at(top, pairs.box, ious.max(axis=1))
+    rows = np.argsort(ious.box, kind='stable')
+    ends = np.searchsorted(ious.box[rows], np.arange(num_boxes + 1))
+    best_iou = np.zeros(num_boxes, ious.overlaps.dtype)
+    np.maximum.at(best_iou, ious.box, ious.overlaps.max(axis=1))
     taken: set[int] = set()
-    for index in np.argsort(-top, kind='stable'):
-        if top[index] <= 0:
-            break  # the rest overlaps nothing
-        own = rows[ends[index] : ends[index + 1]]
-        priors = (pairs.block[own, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
-        column = ious[own].reshape(-1)
-        at = int(column.argmax())
-        if priors[at] in taken:
-            column[np.isin(priors, list(taken))] = -1.0
-            at = int(column.argmax())
-        if column[at] > 0:
-            found[priors[at]] = index
-            taken.add(int(priors[at]))
+    for box in np.argsort(-best_iou, kind='stable'):
+        if best_iou[box] <= 0:
+            break  # this object and all that follow overlap nothing
+        blocks = rows[ends[box] : ends[box + 1]]
+        priors = (ious.block[blocks, None] * BLOCK_SIZE + np.arange(BLOCK_SIZE)).reshape(-1)
+        overlaps = ious.overlaps[blocks].reshape(-1)
+        best = int(overlaps.argmax())
+        if priors[best] in taken:
+            overlaps[np.isin(priors, list(taken))] = -1.0
+            best = int(overlaps.argmax())
+        if overlaps[best] > 0:
+            matches[priors[best]] = box
+            taken.add(int(priors[best]))
 
 
 def encode_targets(
@@ -133,20 +133,18 @@ def encode_targets(
     matching: MatchingConfig,
 ) -> Targets:
     """
-    Turn the ground truth of one image into training targets.
+    Encode the ground truth of one image as training targets of P priors.
 
     :param boxes: ``(N, 4)`` xyxy, fractions of the network input, sides greater than 0.
     :param labels: ``(N,)`` from 0.
     :param ignore: ``(M, 4)`` xyxy ignore regions, fractions of the network input.
     :param priors: ``(P, 4)`` cxcywh from :func:`mnssd_perception.ssd.generate_priors`.
     :param variances: (centre, size).
-    :param matching: the thresholds.
-    :return: the targets of the P priors.
     """
-    found = match_priors(cxcywh_to_xyxy(priors), boxes, ignore, matching)
-    classes = np.where(found == -2, IGNORED, BACKGROUND).astype(np.int64)
+    matches = match_priors(cxcywh_to_xyxy(priors), boxes, ignore, matching)
+    classes = np.where(matches == BETWEEN_THRESHOLDS, IGNORED, BACKGROUND).astype(np.int64)
     offsets = np.zeros((len(priors), 4), np.float32)
-    positive = np.flatnonzero(found >= 0)
-    classes[positive] = np.asarray(labels, np.int64)[found[positive]] + 1
-    offsets[positive] = encode_boxes(boxes[found[positive]], priors[positive], variances)
+    positive = np.flatnonzero(matches >= 0)
+    classes[positive] = np.asarray(labels, np.int64)[matches[positive]] + 1
+    offsets[positive] = encode_boxes(boxes[matches[positive]], priors[positive], variances)
     return Targets(classes, offsets)

@@ -1,5 +1,5 @@
 """
-Overlapping detections to the best of each: greedy non-maximum suppression without a Python loop.
+Greedy non-maximum suppression without a Python loop.
 
 Greedy suppression keeps a box exactly if no kept, better box of its class overlaps it too much.
 That sentence is a fixed point: start with all boxes kept, apply it to all at once, and repeat
@@ -16,23 +16,22 @@ def nms(
     boxes: NDArray[np.float32], labels: NDArray[np.int64], iou_threshold: float
 ) -> NDArray[np.bool_]:
     """
-    Tell which boxes stay.
+    Suppress boxes that overlap a better one of their class.
 
     :param boxes: ``(N, 4)`` xyxy, best first.
     :param labels: ``(N,)``; boxes of different labels do not suppress each other.
-    :param iou_threshold: a box is suppressed above this IoU with a better one that stays.
-    :return: ``(N,)``, True for those that stay.
+    :param iou_threshold: a box is suppressed above this IoU with a better one that is kept.
+    :return: ``(N,)``, True for the boxes that are kept.
     """
     better, worse = _same_label_pairs(labels)
     better, worse = _overlapping(boxes, better, worse, iou_threshold)
     keep = np.ones(len(boxes), bool)
     while len(worse):
-        beaten = worse[keep[better]]
-        following = np.ones(len(boxes), bool)
-        following[beaten] = False
-        if np.array_equal(following, keep):
+        next_keep = np.ones(len(boxes), bool)
+        next_keep[worse[keep[better]]] = False
+        if np.array_equal(next_keep, keep):
             break
-        keep = following
+        keep = next_keep
     return keep
 
 
@@ -40,10 +39,10 @@ def _same_label_pairs(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
     """List the pairs (better, worse) of boxes of one label."""
     order = np.argsort(labels, kind='stable')
     ends = np.searchsorted(labels[order], labels[order], side='right')
-    following = ends - np.arange(len(labels)) - 1  # boxes of the label after each one
-    first = np.repeat(np.arange(len(labels)), following)
-    starts = np.cumsum(following) - following
-    second = np.arange(len(first)) - np.repeat(starts, following) + first + 1
+    num_worse = ends - np.arange(len(labels)) - 1  # boxes of the label after each one
+    first = np.repeat(np.arange(len(labels)), num_worse)
+    starts = np.cumsum(num_worse) - num_worse
+    second = np.arange(len(first)) - np.repeat(starts, num_worse) + first + 1
     return order[first], order[second]
 
 

@@ -1,17 +1,16 @@
 """
-Raw heads to detections, the cheap test first.
+Decode raw SSD heads into detections, with the cheap test first.
 
 softmax_c >= t implies logit_c - logit_background >= log(t / (1 - t)), because the background and
 class c together hold at most all of the probability. That test needs no exponential and leaves few
-survivors; softmax, threshold, decoding and suppression see only those.
+survivors; softmax, threshold, decoding and NMS see only those.
 """
 
 from collections.abc import Sequence
 import math
 
-from mnssd_perception.ssd.coding import decode_boxes
-from mnssd_perception.ssd.detections import Detections
-from mnssd_perception.ssd.heads import RawHeads
+from mnssd_perception.ssd.box_coder import decode_boxes
+from mnssd_perception.ssd.detections import Detections, RawHeads
 from mnssd_perception.ssd.nms import nms
 from mnssd_perception.ssd.priors import generate_priors
 from mnssd_perception.ssd.resize import ResizeTransform
@@ -27,34 +26,29 @@ GATE_SLACK = 1e-4
 def postprocess(
     heads: RawHeads,
     spec: ModelSpec,
-    plan: ResizeTransform,
+    transform: ResizeTransform,
     thresholds: Thresholds,
     labels: Sequence[int] | None = None,
     *,
     max_candidates: int = MAX_CANDIDATES,
 ) -> Detections:
     """
-    Find the objects in the raw heads of one image.
+    Decode the raw heads of one image.
 
     A NaN in the heads is no detection.
 
-    :param heads: of the P priors of ``spec``.
-    :param spec: the model.
-    :param plan: how the frame was brought to the network.
-    :param thresholds: which detections are reported.
+    :param transform: how the image was resized to the network input.
     :param labels: of the classes that are reported; None for all.
     :param max_candidates: detections that go into NMS, best first.
-    :return: detections in pixels of the frame, best first.
+    :return: detections in pixels of the image, best first.
     """
     with np.errstate(invalid='ignore', over='ignore'):  # a network that diverged
         prior, label, score = _candidates(heads.logits, thresholds.score, labels, max_candidates)
         boxes = decode_boxes(heads.offsets[prior], generate_priors(spec)[prior], spec.variances)
-        boxes = plan.to_source(boxes)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    seen = (sides > 0).all(axis=1)
-    boxes, label, score = boxes[seen], label[seen], score[seen]
-    best = np.flatnonzero(nms(boxes, label, thresholds.iou))
-    best = best[: thresholds.max_detections]
+        boxes = transform.to_source(boxes)
+    is_inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    boxes, label, score = boxes[is_inside], label[is_inside], score[is_inside]
+    best = np.flatnonzero(nms(boxes, label, thresholds.iou))[: thresholds.max_detections]
     return Detections(boxes[best], score[best], label[best])
 
 
@@ -68,9 +62,9 @@ def _candidates(
     margin = np.float32(math.log(threshold / (1 - threshold)) - GATE_SLACK)
     passed = logits >= logits[:, :1] + margin  # one sweep over contiguous memory
     passed[:, 0] = False
-    hit = np.flatnonzero(passed) // logits.shape[1]
-    hit = hit[np.diff(hit, prepend=-1) > 0]
-    survivors = logits[hit]
+    prior = np.flatnonzero(passed) // logits.shape[1]
+    prior = prior[np.diff(prior, prepend=-1) > 0]
+    survivors = logits[prior]
     weights = np.exp(survivors - survivors.max(axis=1, keepdims=True, initial=-np.inf))
     scores = weights[:, 1:] / weights.sum(axis=1, keepdims=True)
     if labels is not None:
@@ -80,4 +74,4 @@ def _candidates(
     row, label = np.nonzero(scores >= threshold)
     score = scores[row, label]
     order = np.argsort(-score, kind='stable')[:max_candidates]
-    return hit[row[order]], label[order], score[order]
+    return prior[row[order]], label[order], score[order]

@@ -1,5 +1,5 @@
 """
-A model specification to its prior boxes.
+Generate prior boxes, and lay out the feature maps of well-known detectors.
 
 Priors (default boxes, anchors) lie level after level, row by row, cell by cell, size by size. Liu
 et al., SSD: Single Shot MultiBox Detector, ECCV 2016, section 2.2.
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 @lru_cache(maxsize=64)  # as many input sizes as a training may draw from
 def generate_priors(spec: ModelSpec) -> NDArray[np.float32]:
     """
-    Compute the priors of a model.
+    Generate the priors of a model.
 
-    :param spec: the specification.
     :return: ``(P, 4)`` float32, (centre x, centre y, width, height), each a fraction of the
         network input and clipped to [0, 1]; read-only, and shared between calls.
     """
@@ -31,7 +30,7 @@ def generate_priors(spec: ModelSpec) -> NDArray[np.float32]:
 
 
 def _level(input_size: tuple[int, int], level: FeatureMap) -> NDArray[np.float64]:
-    """Compute the priors of one level, ``(rows * columns * sizes, 4)``."""
+    """Generate the priors of one level, ``(rows * columns * sizes, 4)``."""
     height, width = input_size
     rows, columns = level.shape
     sizes = np.array(level.sizes, np.float64)
@@ -44,12 +43,11 @@ def _level(input_size: tuple[int, int], level: FeatureMap) -> NDArray[np.float64
 
 def prior_digest(spec: ModelSpec) -> str:
     """
-    Name the priors of a model by their bytes.
+    Compute the digest of the priors of a model.
 
     Only additions, multiplications, divisions and a rounding to float32 make a prior of a size,
     all exact in IEEE 754, so that the digest is the same on every machine.
 
-    :param spec: the specification.
     :return: ``sha256:`` and 64 hexadecimal digits, over the little-endian float32 array.
     """
     return f'sha256:{hashlib.sha256(generate_priors(spec).astype("<f4").tobytes()).hexdigest()}'
@@ -59,9 +57,9 @@ def scale_sizes(
     input_size: tuple[int, int], pairs: list[tuple[float, float]]
 ) -> tuple[tuple[float, float], ...]:
     """
-    Turn (scale, aspect ratio) pairs into prior sizes.
+    Compute prior sizes from (scale, aspect ratio) pairs.
 
-    :param input_size: (height, width) of the network input, pixels.
+    :param input_size: (height, width), pixels.
     :param pairs: scale as a fraction of the input, ratio as width over height.
     :return: (width, height) of each, pixels.
     """
@@ -71,14 +69,13 @@ def scale_sizes(
 
 def original_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
     """
-    Lay out the priors of the pipeline that mnssd succeeds.
+    Lay out the six levels of the pipeline that mnssd succeeds.
 
     Linear scales 0.20 to 0.95 over strides 8 to 224; every aspect ratio is crossed with the scale
     of the level and with the geometric mean of it and the next. 13502 priors at 300 x 300, 7280
     at 224 x 224.
 
-    :param input_size: (height, width) of the network input, pixels.
-    :return: six levels.
+    :param input_size: (height, width), pixels.
     """
     scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
     few, many = (1.0, 2.0, 1 / 2), (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
@@ -87,21 +84,20 @@ def original_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]
         feature_map(
             input_size,
             stride,
-            scale_sizes(input_size, list(product((scale, sqrt(scale * following)), ratios))),
+            scale_sizes(input_size, list(product((scale, sqrt(scale * next_scale)), ratios))),
         )
-        for stride, scale, following, ratios in levels
+        for stride, scale, next_scale, ratios in levels
     )
 
 
 def finetune_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
     """
-    Lay out priors the way torchvision's ``DefaultBoxGenerator`` does for a MobileNetV2-SSD.
+    Lay out six levels the way torchvision's ``DefaultBoxGenerator`` does for a MobileNetV2-SSD.
 
     Scales 0.10 to 0.95; a level has its scale, the geometric mean with the next, and each ratio
     with its inverse; cells divide the input evenly. 9602 priors at 320 x 320.
 
-    :param input_size: (height, width) of the network input, pixels.
-    :return: six levels.
+    :param input_size: (height, width), pixels.
     """
     two, three = (2.0,), (2.0, 3.0)
     return _even_levels(
@@ -114,13 +110,12 @@ def finetune_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]
 
 def ssdlite_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
     """
-    Lay out the priors of torchvision's SSDLite.
+    Lay out the six levels of torchvision's SSDLite.
 
     Scales 0.20 to 0.95 over strides from 16 on, six priors a cell, as ``DefaultBoxGenerator``
     does. 3234 priors at 320 x 320.
 
-    :param input_size: (height, width) of the network input, pixels.
-    :return: six levels.
+    :param input_size: (height, width), pixels.
     """
     scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
     return _even_levels(input_size, 16, scales, ((2.0, 3.0),) * 6)
@@ -135,9 +130,9 @@ def _even_levels(
     """Lay out levels that halve from a stride on and whose cells divide the input evenly."""
     levels = []
     shape = tuple(-(-side // stride) for side in input_size)
-    for scale, following, own in zip(scales, scales[1:], ratios):
-        pairs = [(scale, 1.0), (sqrt(scale * following), 1.0)]
-        pairs += [(scale, r) for ratio in own for r in (ratio, 1 / ratio)]
+    for scale, next_scale, level_ratios in zip(scales, scales[1:], ratios):
+        pairs = [(scale, 1.0), (sqrt(scale * next_scale), 1.0)]
+        pairs += [(scale, r) for ratio in level_ratios for r in (ratio, 1 / ratio)]
         levels.append(
             FeatureMap(
                 (shape[0], shape[1]),

@@ -1,5 +1,5 @@
 """
-Frames to network inputs, and boxes of the network back to the frame.
+Resize images for a network, and transform boxes between image and network input.
 
 The only place in mnssd that resizes for a network: the drone, training and evaluation share it.
 """
@@ -19,12 +19,12 @@ PADDING = 114
 @dataclass(frozen=True)
 class ResizeTransform:
     """
-    How a frame lies in the network input, pixels of the input.
+    How an image lies in the network input.
 
-    :ivar input_size: (height, width) of the network input.
-    :ivar content_size: (height, width) that the frame covers.
-    :ivar origin: (y, x) of its upper left corner.
-    :ivar source_size: (height, width) of the frame.
+    :ivar input_size: (height, width) of the network input, pixels.
+    :ivar content_size: (height, width) that the image covers there.
+    :ivar origin: (y, x) of its upper left corner there.
+    :ivar source_size: (height, width) of the image, pixels.
     """
 
     input_size: tuple[int, int]
@@ -34,27 +34,27 @@ class ResizeTransform:
 
     def to_source(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """
-        Bring boxes of the network back to the frame.
+        Transform boxes from the network input to the image.
 
         :param boxes: ``(N, 4)`` xyxy, fractions of the network input.
-        :return: ``(N, 4)`` float32 xyxy, pixels of the frame, cut at its edges.
+        :return: ``(N, 4)`` float32 xyxy, pixels of the image, clipped to it.
         """
-        scale, shift = self._to_input()
+        scale, shift = self._scale_and_shift()
         size = np.array(self.source_size[::-1] * 2, np.float32)
         return np.clip((boxes - shift) / scale, 0, size)
 
     def to_input(self, boxes: NDArray[np.floating]) -> NDArray[np.float32]:
         """
-        Bring boxes of the frame to the network.
+        Transform boxes from the image to the network input.
 
-        :param boxes: ``(N, 4)`` xyxy, pixels of the frame.
+        :param boxes: ``(N, 4)`` xyxy, pixels of the image.
         :return: ``(N, 4)`` float32 xyxy, fractions of the network input.
         """
-        scale, shift = self._to_input()
+        scale, shift = self._scale_and_shift()
         return (boxes * scale + shift).astype(np.float32)
 
-    def _to_input(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Make the scale and the shift from pixels of the frame to fractions of the input."""
+    def _scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compute the step from pixels of the image to fractions of the network input."""
         content, origin, source, size = (
             np.array(pair[::-1] * 2, np.float64)
             for pair in (self.content_size, self.origin, self.source_size, self.input_size)
@@ -69,12 +69,11 @@ def resize_transform(
     mode: Literal['stretch', 'letterbox'],
 ) -> ResizeTransform:
     """
-    Plan how a frame is brought to the size of the network input.
+    Plan how to resize an image to the size of the network input.
 
-    :param source_size: (height, width) of the frame.
+    :param source_size: (height, width) of the image.
     :param input_size: (height, width) of the network input.
     :param mode: ``stretch`` fills the input, ``letterbox`` keeps the aspect and pads.
-    :return: the plan.
     """
     if mode == 'stretch':
         return ResizeTransform(input_size, input_size, (0, 0), source_size)
@@ -85,10 +84,10 @@ def resize_transform(
 
 def fit_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
     """
-    Scale a size until it fills a box in one direction, with its aspect kept.
+    Scale a size to the largest one of its aspect within limits.
 
     :param size: (height, width).
-    :param limits: (height, width) of the box.
+    :param limits: (height, width).
     :return: (height, width), from 1 to the limits.
     """
     scale = min(limit / side for limit, side in zip(limits, size))
@@ -97,31 +96,29 @@ def fit_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
 
 
 def resize_frame(
-    image: NDArray[np.uint8], plan: ResizeTransform, out: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8], transform: ResizeTransform, out: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
     """
-    Bring a frame to the size of the network input.
+    Resize an image to the network input.
 
-    :param image: ``(height, width, 3)`` uint8 of the plan's source size.
-    :param plan: where the frame goes.
-    :param out: a kept ``(height, width, 3)`` uint8 buffer of the plan's input size; it is written
-        and returned.
-    :return: ``(height, width, 3)`` uint8 of the plan's input size.
+    :param image: ``(H, W, 3)`` uint8 of the source size.
+    :param out: a ``(height, width, 3)`` uint8 buffer of the input size, which is written and
+        returned; None for a new one.
     :raises ImageError: if OpenCV cannot read the array, as with rows that overlap in memory.
     """
     if out is None:
-        out = np.empty((*plan.input_size, 3), np.uint8)
-    if plan.source_size == plan.input_size:
+        out = np.empty((*transform.input_size, 3), np.uint8)
+    if transform.source_size == transform.input_size:
         np.copyto(out, image)
         return out
-    top, left = plan.origin
-    height, width = plan.content_size
-    if plan.content_size != plan.input_size:
+    top, left = transform.origin
+    height, width = transform.content_size
+    if transform.content_size != transform.input_size:
         out[:top] = out[top + height :] = PADDING
         out[:, :left] = out[:, left + width :] = PADDING
     content = out[top : top + height, left : left + width]
     try:
-        resize_image(image, plan.content_size, content)
+        resize_image(image, transform.content_size, content)
     except cv2.error as error:
         raise ImageError(f'cannot resize an image of shape {image.shape}: {error}') from error
     return out
@@ -138,20 +135,17 @@ def resize_image(
 
     :param image: ``(H, W, 3)`` uint8.
     :param size: (height, width) of the result.
-    :param out: written and returned, if given.
-    :return: ``(height, width, 3)`` uint8.
+    :param out: is written and returned, if given.
     """
-    while (half := _half(image.shape, size)) != image.shape[:2]:
+    while (half := _halve(image.shape, size)) != image.shape[:2]:
         is_exact = all(after in (before, before / 2) for before, after in zip(image.shape, half))
         image = _interpolate(image, half, cv2.INTER_LINEAR if is_exact else cv2.INTER_AREA)
     return _interpolate(image, size, cv2.INTER_LINEAR, out)
 
 
-def _half(shape: tuple[int, ...], target: tuple[int, int]) -> tuple[int, int]:
-    """Halve the sides that are more than twice as long as they shall be."""
-    height, width = (
-        side // 2 if side > 2 * wanted else side for side, wanted in zip(shape, target)
-    )
+def _halve(shape: tuple[int, ...], target: tuple[int, int]) -> tuple[int, int]:
+    """Halve the sides that are more than twice as long as the target."""
+    height, width = (side // 2 if side > 2 * limit else side for side, limit in zip(shape, target))
     return height, width
 
 

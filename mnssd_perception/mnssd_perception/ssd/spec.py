@@ -1,7 +1,7 @@
 """
-What a network expects and returns: the specification that training writes and the drone reads.
+The specification of a network: what it expects and returns.
 
-A :class:`ModelSpec` is plain data and travels inside every checkpoint and every bundle. Priors are
+Training writes it into every checkpoint and every bundle, and the drone reads it. Priors are
 never stored: they are computed from the specification (:mod:`mnssd_perception.ssd.priors`) and
 checked against its digest.
 """
@@ -11,7 +11,7 @@ import math
 from typing import Any, Literal
 
 from mnssd_perception.errors import SpecError
-from mnssd_perception.plain import from_plain, to_plain
+from mnssd_perception.serialization import from_plain, to_plain
 
 MAX_SIDE = 8192  # pixels; beyond it is a mistake, not a network input
 MAX_PIXELS = 2**24  # of a network input: 50 MB, and as much again inside the engine
@@ -35,7 +35,6 @@ class FeatureMap:
     sizes: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a grid of boxes."""
         if min(self.shape) < 1:
             raise SpecError(f'expected a grid of at least one cell, got {self.shape}')
         if not all(math.isfinite(side) and side > 0 for side in self.stride):
@@ -48,7 +47,7 @@ class FeatureMap:
 
     @property
     def num_priors(self) -> int:
-        """Count the priors of this level."""
+        """Number of priors of this level."""
         return self.shape[0] * self.shape[1] * len(self.sizes)
 
 
@@ -56,12 +55,11 @@ def feature_map(
     input_size: tuple[int, int], stride: int, sizes: tuple[tuple[float, float], ...]
 ) -> FeatureMap:
     """
-    Lay out the level that a convolutional stack of a whole stride makes of an input.
+    Lay out the level that a convolutional stack of a stride computes from an input.
 
-    :param input_size: (height, width) of the network input, pixels.
+    :param input_size: (height, width), pixels.
     :param stride: distance of cell centres, pixels; the grid is rounded up.
     :param sizes: (width, height) of each prior of a cell, pixels.
-    :return: the level.
     """
     rows, columns = (-(-side // stride) for side in input_size)
     return FeatureMap((rows, columns), (float(stride), float(stride)), sizes)
@@ -79,7 +77,6 @@ class Normalisation:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        """Refuse a division by zero."""
         if not all(map(math.isfinite, self.mean)):
             raise SpecError(f'expected a finite mean, got {self.mean}')
         if not all(math.isfinite(value) and value > 0 for value in self.std):
@@ -89,13 +86,13 @@ class Normalisation:
 @dataclass(frozen=True)
 class ModelSpec:
     """
-    Everything that pre- and post-processing need to know of a network.
+    Everything that pre- and post-processing need to know about a network.
 
     The network takes one uint8 RGB image (height, width, 3) and returns raw heads: ``logits``
     (P, C + 1), column 0 the background, and ``offsets`` (P, 4), both float32.
 
     :ivar input_size: (height, width) of the network input, pixels.
-    :ivar resize: how a frame is brought to that size.
+    :ivar resize: how an image is resized to it.
     :ivar normalisation: what the network does to colours, for the record.
     :ivar class_names: names of the C classes; labels count from 0 in this order.
     :ivar feature_maps: the levels of priors, finest first.
@@ -110,7 +107,6 @@ class ModelSpec:
     variances: tuple[float, float] = (0.1, 0.2)
 
     def __post_init__(self) -> None:
-        """Refuse a specification that no network can have."""
         if not all(1 <= side <= MAX_SIDE for side in self.input_size):
             raise SpecError(f'expected sides of 1 to {MAX_SIDE} pixels, got {self.input_size}')
         if self.input_size[0] * self.input_size[1] > MAX_PIXELS:
@@ -135,22 +131,22 @@ class ModelSpec:
 
     @property
     def num_classes(self) -> int:
-        """Count the classes, background not included."""
+        """Number of classes, without the background."""
         return len(self.class_names)
 
     @property
     def num_priors(self) -> int:
-        """Count the priors of all levels."""
+        """Number of priors of all levels."""
         return sum(level.num_priors for level in self.feature_maps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Turn the specification into plain data for JSON."""
+        """Convert to plain data for JSON."""
         return to_plain(self)
 
     @classmethod
     def from_dict(cls, plain: Any) -> 'ModelSpec':
         """
-        Read a specification from plain data.
+        Convert from plain data.
 
         :raises SpecError: naming the key that is missing, unknown or of the wrong type.
         """

@@ -1,4 +1,4 @@
-"""The thresholds of the post-process, and their default values."""
+"""The thresholds of post-processing, and their default values."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -23,7 +23,6 @@ class Thresholds:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         if not _is_number(self.score, Real) or not 0 < self.score < 1:
             raise SettingsError(
                 f'score_threshold: expected more than 0 and less than 1, got {self.score!r}'
@@ -37,6 +36,6 @@ class Thresholds:
             )
 
 
-def _is_number(value: object, kind: type) -> bool:
-    """Tell a number, of Python or of NumPy, from all else; a bool is none."""
-    return isinstance(value, kind) and not isinstance(value, bool)
+def _is_number(value: object, number_type: type) -> bool:
+    """Check for a number of Python or NumPy; a bool is none."""
+    return isinstance(value, number_type) and not isinstance(value, bool)

@@ -14,7 +14,7 @@ from mnssd_perception.bundle import (
     Manifest,
     Provenance,
 )
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest, Thresholds
 import pytest
 

@@ -65,7 +65,7 @@ def test_finds_an_artefact(store, members, manifest):
     ],
     ids=['nothing', 'no folder', 'empty folder', 'empty file', 'text', 'long name', 'NUL'],
 )
-def test_what_is_no_bundle_is_refused(tmp_path, make, message):
+def test_other_files_are_refused_as_bundles(tmp_path, make, message):
     path = make(tmp_path / 'none.mnssd')
     with pytest.raises(BundleError, match=message) as caught:
         open_bundle(path)
@@ -87,7 +87,7 @@ def test_shipped_bundle_is_sound():
     assert bundle.artefact('onnxruntime') is not None
 
 
-def test_an_installation_without_a_bundle_says_so(monkeypatch, tmp_path):
+def test_an_installation_without_a_bundle_is_explained(monkeypatch, tmp_path):
     monkeypatch.setattr('importlib.resources.files', lambda _: tmp_path)
     with pytest.raises(MnssdError, match='no bundle was installed'):
         shipped_bundle_path()

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from mnssd_perception.bundle import FileEntry, GoldenFrame
 from mnssd_perception.bundle.manifest import MAX_BYTES, read_manifest
 from mnssd_perception.errors import MnssdError, SpecError
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Thresholds
 import pytest
 
 DIGEST = 'sha256:' + '0' * 64
 
 
-def test_through_json_and_back(manifest):
+def test_json_round_trip(manifest):
     assert read_manifest(json.loads(json.dumps(to_plain(manifest)))) == manifest
 
 
@@ -145,7 +145,7 @@ def test_contradictions_are_refused(plain, change, message):
 
 
 @pytest.mark.parametrize('plain', [None, [], '', 0, {}, {'schema': None}, {'schema': 1}])
-def test_what_is_no_manifest_is_refused(plain):
+def test_other_data_are_refused_as_a_manifest(plain):
     with pytest.raises(SpecError):
         read_manifest(plain)
 
@@ -159,7 +159,7 @@ def test_what_is_no_manifest_is_refused(plain):
     ],
     ids=ascii,
 )  # fmt: skip
-def test_paths_that_are_not_plain_are_refused(path):
+def test_unsafe_paths_are_refused(path):
     with pytest.raises(SpecError, match='a plain path inside the bundle'):
         FileEntry(path, 0, DIGEST)
 
@@ -170,7 +170,7 @@ def test_plain_paths(path):
 
 
 @pytest.mark.parametrize('size', [-1, MAX_BYTES + 1, 10**30])
-def test_sizes_that_cannot_be_are_refused(size):
+def test_invalid_sizes_are_refused(size):
     with pytest.raises(SpecError, match='bytes'):
         FileEntry('a', size, DIGEST)
 
@@ -178,13 +178,13 @@ def test_sizes_that_cannot_be_are_refused(size):
 @pytest.mark.parametrize(
     'digest', ['', 'sha256:', DIGEST[:-1], DIGEST + '0', DIGEST + '\n', DIGEST[7:], DIGEST.upper()]
 )
-def test_digests_that_are_none_are_refused(digest):
+def test_invalid_digests_are_refused(digest):
     with pytest.raises(SpecError, match='64 hexadecimal digits'):
         FileEntry('a', 0, digest)
 
 
 @pytest.mark.parametrize('threshold', [0.0, 1.0, -1.0, float('nan')])
-def test_golden_frames_of_no_threshold_are_refused(threshold):
+def test_golden_frames_without_a_valid_threshold_are_refused(threshold):
     with pytest.raises(SpecError, match='score_threshold'):
         GoldenFrame('a', threshold, (), (), ())
 
@@ -217,7 +217,7 @@ def places(plain, path=()):
 
 @settings(max_examples=120, deadline=None)
 @given(st.data())
-def test_anything_anywhere_is_read_or_refused(data):
+def test_any_value_anywhere_is_read_or_refused(data):
     plain = json.loads(SMALL)
     *parents, last = data.draw(st.sampled_from(list(places(plain))))
     place = plain

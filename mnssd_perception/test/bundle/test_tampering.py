@@ -115,7 +115,7 @@ def test_manifests_that_cannot_be_read(store, members, content, message):
 
 @pytest.mark.parametrize('number', ['NaN', 'Infinity', '1e400', '-1e400'])
 @pytest.mark.parametrize('key', ['"score": 0.4', '"stride": [8.0', '"a": [1', '"boxes": [[1.0'])
-def test_numbers_that_are_none(store, members, key, number):
+def test_numbers_that_json_does_not_allow(store, members, key, number):
     text = members['manifest.json'].decode()
     start = key.rpartition(' ' if key[-1].isdigit() and '[' not in key else '[')[0]
     spoilt = text.replace(key, f'{start}{key[len(start)]}{number}', 1)
@@ -152,7 +152,7 @@ def test_a_long_value_does_not_make_a_long_message(store, members, plain):
     assert len(refused(store(members), 'labels of 0 to 1')) < 700
 
 
-def test_a_file_of_a_gigabyte_is_not_believed(store, members, plain):
+def test_announcing_a_gigabyte_is_refused(store, members, plain):
     for entry in plain['files']:
         if entry['path'] == 'card.md':
             entry['size'] = MAX_BYTES // 2
@@ -212,7 +212,7 @@ def test_a_folder_in_place_of_a_file(directory):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may read everything')
-def test_a_file_that_may_not_be_read(directory):
+def test_a_file_without_read_permission(directory):
     (directory / 'network.onnx').chmod(0)
     refused(directory, 'cannot read')
 
@@ -290,7 +290,7 @@ def test_a_link_in_an_archive(tmp_path, members, name, kind):
     assert repr(name) in refused(path, 'is a link or a special file')
 
 
-def test_every_length(archive):
+def test_archives_cut_at_any_length_are_refused(archive):
     whole = archive.read_bytes()
     step = max(1, len(whole) // 100)
     for length in [*range(0, len(whole), step), *range(len(whole) - 30, len(whole))]:
@@ -298,7 +298,7 @@ def test_every_length(archive):
         refused(archive)
 
 
-def test_every_byte(archive, manifest):
+def test_a_change_of_any_byte_is_refused(archive, manifest):
     # What is opened all the same holds what was written: the byte was one that nobody reads.
     whole = archive.read_bytes()
     num_refused = 0
@@ -334,7 +334,7 @@ def central_entry(data, name):
 
 @pytest.mark.parametrize('size', [0, 1, 1000, (1 << 32) - 2])
 @pytest.mark.parametrize('field', [20, 24], ids=['packed', 'unpacked'])
-def test_announced_sizes_are_not_believed(archive, files, field, size):
+def test_announced_sizes_are_checked(archive, files, field, size):
     data = bytearray(archive.read_bytes())
     struct.pack_into('<I', data, central_entry(data, b'network.onnx') + field, size)
     archive.write_bytes(data)
@@ -450,14 +450,14 @@ def test_more_members_than_announced(tmp_path, members):
 
 
 @pytest.mark.parametrize('offset', [0xFFFFFFFE, 0x7FFFFFFF, 1])
-def test_a_member_that_lies_elsewhere(archive, offset):
+def test_a_member_whose_header_has_another_name(archive, offset):
     data = bytearray(archive.read_bytes())
     struct.pack_into('<I', data, central_entry(data, b'network.onnx') + 42, offset)
     archive.write_bytes(data)
     refused(archive)
 
 
-def test_a_member_beyond_all_bounds(archive):
+def test_a_member_larger_than_the_archive(archive):
     # A zip64 offset that no file position can hold.
     data = bytearray(archive.read_bytes())
     place = central_entry(data, b'network.onnx')
@@ -527,7 +527,7 @@ def test_an_archive_that_was_changed_since(archive, members, how):
         bundle.read('network.onnx')
 
 
-def test_a_forger_who_reseals_is_told_by_the_digest(store, members, resealed, files):
+def test_the_expected_digest_detects_a_resealed_forgery(store, members, resealed, files):
     # Digests alone cannot tell who made a bundle; its own digest is what can be signed.
     files['network.onnx'] = b'another network'
     forged = resealed(files)
@@ -535,7 +535,7 @@ def test_a_forger_who_reseals_is_told_by_the_digest(store, members, resealed, fi
     assert forged['manifest.json'] != members['manifest.json']
 
 
-def test_messages_stay_short_whatever_a_damaged_file_holds():
+def test_messages_about_damaged_files_stay_short():
     message = str(BundleError('x.mnssd', 'no such member: ' + 'a\n' * 50_000))
     assert len(message) < 1000
     assert message.isprintable()

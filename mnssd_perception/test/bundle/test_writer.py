@@ -20,7 +20,7 @@ def test_file_entries():
     assert second.sha256 == f'sha256:{hashlib.sha256(b"12").hexdigest()}'
 
 
-def test_what_is_written_can_be_opened(tmp_path, manifest, files):
+def test_a_written_bundle_can_be_opened(tmp_path, manifest, files):
     path = tmp_path / 'made.mnssd'
     write_bundle(path, manifest, files)
     bundle = open_bundle(path)
@@ -73,7 +73,7 @@ def test_metrics_that_json_cannot_hold_are_refused(tmp_path, manifest, files, va
 @pytest.mark.parametrize(
     'place', ['missing/made', 'file/made', 'folder'], ids=['no folder', 'a file', 'a folder']
 )
-def test_places_that_cannot_be_written_are_refused(tmp_path, manifest, files, place):
+def test_paths_that_cannot_be_written_are_refused(tmp_path, manifest, files, place):
     (tmp_path / 'file').write_bytes(b'')
     (tmp_path / 'folder').mkdir()
     with pytest.raises(BundleError, match='cannot be written') as caught:
@@ -82,7 +82,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path, manifest, files, pl
     assert sorted(item.name for item in tmp_path.iterdir()) == ['file', 'folder']
 
 
-def test_an_older_bundle_outlives_a_full_disk(tmp_path, manifest, files, monkeypatch):
+def test_a_full_disk_keeps_the_older_bundle(tmp_path, manifest, files, monkeypatch):
     path = tmp_path / 'made'
     write_bundle(path, manifest, files)
 

@@ -84,7 +84,7 @@ def test_foreign_errors_are_wrapped(spec):
     assert caught.value.__cause__ is problem
 
 
-def test_own_errors_are_not(spec):
+def test_mnssd_errors_are_not_wrapped(spec):
     problem = EngineError('worded already')
     with pytest.raises(EngineError) as caught:
         PlainEngine(spec, problem).infer(IMAGE)
@@ -97,7 +97,7 @@ def test_own_errors_are_not(spec):
     ('value', 'count'),
     [(np.nan, '1 NaN and 0'), (np.inf, '0 NaN and 1'), (-np.inf, '0 NaN and 1')],
 )
-def test_one_value_that_is_not_finite_is_an_error(spec, head, where, value, count):
+def test_a_non_finite_head_is_an_error(spec, head, where, value, count):
     heads = {name: np.ones((24, 4), np.float32) for name in ('logits', 'offsets')}
     heads[head].flat[where] = value
     engine = PlainEngine(spec, tuple(heads.values()))

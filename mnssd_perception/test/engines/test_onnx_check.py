@@ -99,7 +99,7 @@ def test_external_tensors_in_attributes_are_refused(attributes):
     refused(model(graph(nodes=[node_with(**attributes)])), 'refers to another file')
 
 
-def test_a_location_without_a_mark_is_refused_too():
+def test_external_data_without_a_data_location_are_refused():
     made = tensor()
     made.external_data.add(key='location', value='weights.bin')
     refused(model(graph(made)), 'refers to another file')
@@ -121,7 +121,7 @@ def test_a_name_of_control_characters_is_escaped():
         (model(graph(nodes=[node_with(values=[sparse()])])), 'sparse tensors'),
     ],
 )
-def test_what_no_detector_needs_is_refused(made, what):
+def test_unsupported_onnx_features_are_refused(made, what):
     refused(made, f'a plain feed-forward ONNX network, got one with {what}')
 
 
@@ -168,7 +168,7 @@ def varint(number):
     return made + bytes([number])
 
 
-def test_a_number_in_place_of_a_domain_is_no_length():
+def test_an_integer_domain_is_not_read_as_a_length():
     # bytes(2 ** 62) would ask for as much memory.
     refused(field(8, b'\x08' + varint(1 << 62) + b'\x10\x12'), 'unknown field 1 of wire type 0')
 
@@ -182,7 +182,7 @@ def test_a_number_in_place_of_a_domain_is_no_length():
         (b'\x3a\x03\x0a\x02\x2a', 'cut short'),
         (b'\x0b', 'wire type 3'),
         (field(7, b'') * 2, 'two graphs'),
-        (b'\0' * 1000, 'the number 0'),
+        (b'\0' * 1000, 'unknown field 0'),
         (b'\x08' + b'\xff' * 11, 'more than 10 bytes'),
         (b'not ONNX', 'wire type|cut short'),
         (b'\x08\x08' * MAX_FIELDS + b'\x08\x08', 'more than 200000 fields'),

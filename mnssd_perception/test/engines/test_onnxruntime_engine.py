@@ -174,7 +174,7 @@ def test_a_network_of_another_specification_is_refused(network, spec):
 
 
 @pytest.mark.parametrize('model', [b'', b'\0', b'not ONNX', bytes(range(256)) * 40])
-def test_what_is_no_network_is_refused(spec, model):
+def test_other_data_are_refused_as_a_network(spec, model):
     with pytest.raises(EngineError, match=r'not an ONNX network|expected a network'):
         OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
@@ -200,7 +200,7 @@ def test_a_shape_that_is_not_the_true_one_is_refused(network, spec):
         OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
 
 
-def test_a_network_that_is_too_new_names_its_version_and_the_cure(network, spec):
+def test_a_network_that_is_too_new_names_its_version_and_a_hint(network, spec):
     with pytest.raises(EngineError, match=r'ONNX IR version 99 \(opset 13\).*install a newer'):
         OnnxRuntimeEngine(spec, network(ir_version=99).serialise(), EngineOptions(), 'fp32')
 

@@ -25,7 +25,7 @@ def test_counts_the_objects():
 @pytest.mark.parametrize(
     ('boxes', 'labels'), [((2, 4), (3,)), ((3, 5), (3,)), ((3, 4), (2,)), ((12,), (3,))]
 )
-def test_arrays_that_do_not_belong_together_are_refused(boxes, labels):
+def test_arrays_of_different_lengths_are_refused(boxes, labels):
     with pytest.raises(ValueError, match='beside 3 scores'):
         Detections(np.zeros(boxes), np.zeros(3), np.zeros(labels, np.int64))
 

@@ -80,12 +80,12 @@ def test_thresholds():
     ],
     ids=['more than whole', 'less than none', 'not a number', 'both'],
 )
-def test_thresholds_that_are_none(thresholds, words):
+def test_invalid_thresholds_are_refused(thresholds, words):
     with pytest.raises(SettingsError, match=words):
         MatchingConfig(**thresholds)
 
 
-def test_the_ends_of_the_range_are_thresholds():
+def test_the_ends_of_the_range_are_accepted():
     assert MatchingConfig(0.0, 0.0, 0.0) == MatchingConfig(
         positive_iou=0, negative_iou=0, ignore_overlap=0
     )
@@ -217,7 +217,9 @@ thresholds = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.5, 0.9, 1.0])
     st.sampled_from([np.float32, np.float64]),
     st.integers(0, 2**32),
 )
-def test_blocks_change_nothing(num_priors, num_boxes, num_regions, grid, limits, dtype, seed):
+def test_blocks_equal_plain_matching(
+    num_priors, num_boxes, num_regions, grid, limits, dtype, seed
+):
     generator = np.random.default_rng(seed)
 
     def some(num, smallest):
@@ -234,7 +236,7 @@ def test_blocks_change_nothing(num_priors, num_boxes, num_regions, grid, limits,
 
 
 @pytest.mark.parametrize('num_boxes', [1, 150])
-def test_blocks_change_nothing_for_the_priors_of_a_network(num_boxes):
+def test_blocks_equal_plain_matching_for_the_priors_of_a_network(num_boxes):
     spec = ModelSpec((300, 300), ('a',), original_feature_maps((300, 300)))
     priors = geometry.cxcywh_to_xyxy(generate_priors(spec))
     low = np.random.default_rng(1).uniform(0, 0.9, (num_boxes, 2))

@@ -68,7 +68,7 @@ def test_golden(boxes, labels, threshold, keep):
 
 
 @pytest.mark.parametrize('seed', range(8))
-def test_equals_the_loop_on_a_grid(seed):
+def test_nms_equals_the_greedy_loop_on_a_grid(seed):
     # Whole edges and thresholds of few bits: IoUs at the threshold itself, identical boxes and
     # boxes without area are common, and both sides compute without rounding.
     generator = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def test_equals_the_loop_on_a_grid(seed):
 
 
 @pytest.mark.parametrize('seed', range(8))
-def test_equals_the_loop_in_crowds(seed):
+def test_nms_equals_the_greedy_loop_in_crowds(seed):
     generator = np.random.default_rng(1000 + seed)
     for _ in range(100):
         num = int(generator.integers(1, 50))
@@ -97,7 +97,7 @@ def test_equals_the_loop_in_crowds(seed):
         np.testing.assert_array_equal(found, greedy(boxes, labels, threshold))
 
 
-def test_equals_the_loop_on_a_long_chain():
+def test_nms_equals_the_greedy_loop_on_a_long_chain():
     # Each box overlaps only its neighbours: the most rounds that the fixed point can take.
     left = np.arange(300, dtype=np.float32) * 6
     boxes = np.stack((left, left * 0, left + 10, left * 0 + 10), axis=1)
@@ -114,7 +114,7 @@ boxes_of_few_edges = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(boxes_of_few_edges, st.sampled_from([0.0, 0.125, 0.5, 1.0]))
-def test_what_stays_stays(rows, threshold):
+def test_nms_is_idempotent(rows, threshold):
     boxes = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
     labels = np.array([row[4] for row in rows], np.int64)
     keep = nms(boxes, labels, threshold)

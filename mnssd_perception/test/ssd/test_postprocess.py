@@ -81,18 +81,18 @@ def test_letterbox_takes_the_padding_away():
     np.testing.assert_allclose(found.boxes, [[0, 0, 32, 16], [32, 16, 64, 32]], atol=1e-4)
 
 
-def test_boxes_in_the_padding_are_none():
+def test_boxes_in_the_padding_are_dropped():
     plan = resize_transform((16, 64), (16, 16), 'letterbox')  # rows 6 to 10 are content
     heads = heads_of(FOUR, {0: (0.1, 0.9, 0)}, {0: (0, -5, 0, -3.4657359)})
     assert len(found_in(heads, plan)) == 0
 
 
-def test_cut_at_the_edges_of_the_frame():
+def test_detections_are_clipped_to_the_image():
     found = found_in(heads_of(FOUR, {0: (0.1, 0.9, 0)}, {0: (-2.5, -2.5, 20, 20)}))
     np.testing.assert_array_equal(found.boxes, [[0, 0, 64, 32]])
 
 
-def test_suppression_is_by_class():
+def test_nms_is_per_class():
     offset = {1: (-10, 0, 0, 0)}  # onto prior 0
     same = heads_of(FOUR, {0: (0.1, 0.9, 0), 1: (0.2, 0.8, 0)}, offset)
     other = heads_of(FOUR, {0: (0.1, 0.9, 0), 1: (0.2, 0, 0.8)}, offset)
@@ -147,7 +147,7 @@ def test_a_score_at_the_threshold_is_found(threshold):
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf, 3e38, -3e38])
-def test_broken_heads_are_no_detections(value):
+def test_non_finite_heads_are_no_detections(value):
     fine = heads_of(FOUR, {0: (0.1, 0.9, 0), 1: (0.1, 0.9, 0)})
     logits, offsets = fine.logits.copy(), fine.offsets.copy()
     logits[1:] = value

@@ -23,7 +23,7 @@ PADDING = 114
         ((720, 1280), (320, 400), 'letterbox', (225, 400), (47, 0)),
     ],
 )
-def test_plans(source, target, mode, content, origin):
+def test_resize_transforms(source, target, mode, content, origin):
     plan = resize_transform(source, target, mode)
     assert (plan.content_size, plan.origin) == (content, origin)
     assert (plan.source_size, plan.input_size) == (source, target)
@@ -56,7 +56,7 @@ def test_no_boxes():
         assert found.dtype == np.float32
 
 
-def test_boxes_are_cut_at_the_edges_of_the_frame():
+def test_boxes_are_clipped_to_the_image():
     plan = resize_transform((480, 640), (300, 300), 'letterbox')
     boxes = np.array([[-1, -1, 2, 2], [0.5, 0, 0.6, 0.05]], np.float32)
     np.testing.assert_array_equal(plan.to_source(boxes)[0], [0, 0, 640, 480])
@@ -127,7 +127,7 @@ def test_one_colour_stays_one_colour(mode, source):
 
 
 @pytest.mark.parametrize('mode', ['stretch', 'letterbox'])
-def test_a_kept_buffer_is_written_whole_each_time(mode):
+def test_a_reused_buffer_is_overwritten_completely(mode):
     buffer = np.full((40, 50, 3), 255, np.uint8)
     for seed, source in enumerate([(10, 300), (300, 10), (60, 80), (40, 50), (10, 300)]):
         image = picture(*source, seed)
@@ -203,7 +203,7 @@ def test_images_of_one_pixel(source, size):
 
 @settings(deadline=None)
 @given(st.tuples(sides, sides), st.tuples(st.integers(1, 60), st.integers(1, 60)))
-def test_a_step_stays_where_it_is(source, size):
+def test_resizing_does_not_shift_an_edge(source, size):
     """The place of an edge is not moved by rounding the sizes between."""
     image = np.zeros((source[0] % 200 + 8, source[1] % 200 + 8, 3), np.uint8)
     height, width = image.shape[:2]

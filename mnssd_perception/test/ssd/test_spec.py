@@ -52,7 +52,7 @@ def test_grids_are_rounded_up(size, stride, shape):
         ((2, 3), (8.0, 8.0), ((1.0, 1.0), (float('nan'), 1.0)), 'greater than 0'),
     ],
 )
-def test_grids_that_cannot_be_are_refused(shape, stride, sizes, message):
+def test_invalid_feature_maps_are_refused(shape, stride, sizes, message):
     with pytest.raises(SpecError, match=message):
         FeatureMap(shape, stride, sizes)
 
@@ -65,7 +65,7 @@ def test_grids_that_cannot_be_are_refused(shape, stride, sizes, message):
         {'mean': (0.0, 0.0, float('inf'))},
     ],
 )
-def test_normalisations_that_cannot_be_are_refused(changes):
+def test_invalid_normalisations_are_refused(changes):
     with pytest.raises(SpecError):
         Normalisation(**changes)
 
@@ -94,12 +94,12 @@ def test_normalisations_that_cannot_be_are_refused(changes):
         ({'feature_maps': (FeatureMap((10**9, 10**9), (8.0, 8.0), ((1.0, 1.0),)),)}, 'at most'),
     ],
 )
-def test_specifications_that_no_network_can_have_are_refused(changes, message):
+def test_invalid_specifications_are_refused(changes, message):
     with pytest.raises(SpecError, match=message):
         spec(**changes)
 
 
-def test_through_json_and_back():
+def test_json_round_trip():
     made = spec(resize='letterbox', variances=(0.1, 0.25))
     assert ModelSpec.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
@@ -135,7 +135,7 @@ def test_defaults_need_not_be_written():
         ),
     ],
 )
-def test_keys_are_named(change, message):
+def test_errors_name_the_key(change, message):
     plain = spec().to_dict()
     change(plain)
     with pytest.raises(SpecError, match=message):
@@ -143,6 +143,6 @@ def test_keys_are_named(change, message):
 
 
 @pytest.mark.parametrize('plain', [None, [], 'spec', 7, {}])
-def test_what_is_no_specification_is_refused(plain):
+def test_other_data_are_refused_as_a_specification(plain):
     with pytest.raises(SpecError):
         ModelSpec.from_dict(plain)

@@ -32,7 +32,7 @@ from mnssd_training.inspection.anchors import (
 )
 from mnssd_training.inspection.preview import choose_indices
 from mnssd_training.inspection.stats import SIZE_LIMITS
-from mnssd_training.layouts import PUBLISHED, spec_of
+from mnssd_training.priors import make_spec, PUBLISHED_LAYOUTS
 from mnssd_training.reporting import contact_sheet
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     experiment = read_experiment(args)
     seed = experiment.training.seed
     splits = read_splits(experiment.data)
-    spec = spec_of(experiment, splits.train, splits.class_names)
+    spec = make_spec(experiment, splits.train, splits.class_names)
     boxes, labels = boxes_in_network(splits.train, spec)
     sizes = boxes[:, 2:] - boxes[:, :2]
     print(f'{len(splits.train)} images, {len(boxes)} boxes, input {spec.input_size}')
@@ -111,7 +111,7 @@ def _print_layouts(
 ) -> None:
     """Compare the layout of the experiment with the published ones."""
     specs = {f'this experiment ({experiment.priors.layout})': spec}
-    for name, make_feature_maps in PUBLISHED.items():
+    for name, make_feature_maps in PUBLISHED_LAYOUTS.items():
         specs[name] = replace(spec, feature_maps=make_feature_maps(spec.input_size))
     centred, on_grid, notes = [], [], []
     for name, layout in specs.items():

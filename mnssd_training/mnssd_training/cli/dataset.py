@@ -19,7 +19,7 @@ from mnssd_training.inspection.preview import (
     make_network_sample,
 )
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
-from mnssd_training.layouts import spec_of
+from mnssd_training.priors import make_spec
 from mnssd_training.reporting import class_legend, contact_sheet, render_page, Tile
 import numpy as np
 from tqdm import tqdm
@@ -151,7 +151,7 @@ def _preview(args: Namespace) -> None:
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
         experiment = choice.experiment
-        spec = spec_of(experiment, samples.get('train', own), class_names)
+        spec = make_spec(experiment, samples.get('train', own), class_names)
         tiles = []
         for index in chosen:
             sample = make_network_sample(own, index, spec, experiment, args.epoch, args.augmented)

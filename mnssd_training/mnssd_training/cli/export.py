@@ -1,4 +1,4 @@
-"""``export``: a checkpoint to a bundle that flies."""
+"""``mnssd export``: export a checkpoint as a bundle for the drone."""
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mnssd_training.cli.data_arguments import add_data_arguments, choose_data
 from mnssd_training.data import read_splits
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import bundle_path, package, PackageNotes
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.train import load_checkpoint
 
 EPILOG = """\
@@ -23,10 +23,9 @@ examples:
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and pack."""
     parser = ArgumentParser(
         'mnssd export',
-        description='Export a checkpoint to ONNX, check it, score it and pack a bundle.',
+        description='Export a checkpoint to ONNX, check and score it, and write a bundle.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
@@ -40,8 +39,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     parser.add_argument('--name', required=True, help='of the model')
     parser.add_argument('--version', required=True, help='of the model, such as 0.1.0')
-    parser.add_argument('--train-split', help='list that it was trained on')
-    parser.add_argument('--val-split', help='list to score on')
+    parser.add_argument('--train-split', help='list of the training images')
+    parser.add_argument('--val-split', help='list of the images to score on')
     parser.add_argument(
         '--input-size',
         type=_size,
@@ -63,14 +62,14 @@ def _verb(arguments: Sequence[str] | None) -> None:
     args = parser.parse_intermixed_args(arguments)
     checkpoint = load_checkpoint(args.checkpoint)
     if args.input_size:
-        checkpoint = replace(checkpoint, spec=spec_at(checkpoint.spec, args.input_size))
+        checkpoint = replace(checkpoint, spec=resize_spec(checkpoint.spec, args.input_size))
     notes = PackageNotes(
         args.name,
         args.version,
         args.dataset,
         args.licence,
         args.attribution,
-        {path.name: _read(path) for path in args.document},
+        {path.name: _read_document(path) for path in args.document},
         Thresholds(score=args.score_threshold),
     )
     splits = {'train_split': args.train_split, 'val_split': args.val_split}
@@ -78,9 +77,12 @@ def _verb(arguments: Sequence[str] | None) -> None:
     config = config.model_copy(update={key: name for key, name in splits.items() if name})
     data = read_splits(config)
     if not data.val:
-        raise DatasetError(config.root, 'there is no image to score on; name --val-split')
+        raise DatasetError(config.root, 'no images to score on; set --val-split')
     path = bundle_path(args.output, args.name, args.version)
-    _make(path.parent)
+    try:  # before the work, not after it
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(path.parent, f'cannot be made: {error.strerror}') from error
     manifest = package(checkpoint, data.train, data.val, path, notes)
     metrics = manifest.artefacts[0].metrics
     parity = metrics['parity_with_pytorch']
@@ -94,23 +96,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Read a height and a width."""
     sides = text.replace('x', ',').split(',')
     if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) for side in sides):
         raise ArgumentTypeError(f'expected HEIGHT,WIDTH in pixels, got {text!r}')
     return int(sides[0]), int(sides[1])
 
 
-def _make(folder: Path) -> None:
-    """Make the folder for the bundle, before the work and not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(folder, f'cannot be made: {error.strerror}') from error
-
-
-def _read(path: Path) -> bytes:
-    """Read a document."""
+def _read_document(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``predict``: images, videos, cameras and bags to detections, drawn and as JSON lines."""
+"""``mnssd predict``: detect objects in images, videos, cameras and bags."""
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -10,30 +10,29 @@ from statistics import median
 import sys
 from typing import Any, TextIO
 
-import cv2
 from mnssd_perception.bundle import shipped_bundle_path
+from mnssd_perception.detector import Detector
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
 from mnssd_perception.ssd import Detections
-from mnssd_training.cli.common import run_verb
-from mnssd_training.cli.shots import open_shots, Shot, Shots
+from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.frames import Frame, FrameStream, open_frames
 from mnssd_training.errors import DatasetError
-from mnssd_training.predictor import open_predictor, Predictor
+from mnssd_training.predictor import open_predictor
 import numpy as np
 
 LINES = 'detections.jsonl'
 EPILOG = """\
 examples:
   mnssd predict images/ one_more.png
-  mnssd predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output looked_at
+  mnssd predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output out
   mnssd predict 0 --limit 300                          the first camera, 300 frames
   mnssd predict rtsp://camera/stream --score-threshold 0.5
-  mnssd predict flight_bag --topic /camera/image_raw   a bag of ROS 2
+  mnssd predict flight_bag --topic /camera/image_raw   a ROS 2 bag
 """
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and look at everything."""
     parser = ArgumentParser(
         'mnssd predict',
         description='Find objects in images, videos, cameras and bags.',
@@ -43,8 +42,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         'sources',
         nargs='+',
-        help='images, folders of them, videos, cameras (0, /dev/video0), addresses '
-        '(http:// image or stream, rtsp://), bags of ROS 2 (sqlite3 or mcap)',
+        help='images, folders of them, videos, cameras (0, /dev/video0), URLs '
+        '(http:// image or stream, rtsp://), ROS 2 bags (sqlite3 or mcap)',
     )
     parser.add_argument(
         '--model',
@@ -61,89 +60,92 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     args = parser.parse_args(arguments)
 
-    every = [open_shots(place, args.topic, _warn) for place in args.sources]
-    _check_names(every, args.output)
-    subject = open_predictor(args.model or str(shipped_bundle_path()), args.engine)
+    streams = [open_frames(uri, args.topic, _warn) for uri in args.sources]
+    _check_names(streams, args.output)
+    predictor = open_predictor(args.model or str(shipped_bundle_path()), args.engine)
+    detector = predictor.detector
     if args.score_threshold is not None:
-        subject.detector.configure(replace(subject.thresholds, score=args.score_threshold))
+        detector.configure(replace(predictor.thresholds, score=args.score_threshold))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
         with (args.output / LINES).open('w', encoding='utf-8') as lines:
-            for shots in every:
-                _look(subject, shots, args.output, lines, args.limit, not args.no_overlay)
+            for stream in streams:
+                _predict(detector, stream, args.output, lines, args.limit, not args.no_overlay)
     except OSError as error:
         raise DatasetError(args.output, f'cannot be written: {error.strerror}') from error
     print(f'overlays and {LINES} are in {args.output}')
 
 
-def _look(
-    subject: Predictor, shots: Shots, output: Path, lines: TextIO, limit: int | None, draw: bool
+def _predict(
+    detector: Detector,
+    stream: FrameStream,
+    output: Path,
+    lines: TextIO,
+    limit: int | None,
+    draw: bool,
 ) -> None:
-    """Look at the images of one source; a video keeps what was seen before it was interrupted."""
-    recorder = VideoRecorder(output / f'{shots.stem}.mp4')
+    """Detect in the frames of one source; after an interrupt, the video so far is complete."""
+    recorder = VideoRecorder(output / f'{stream.stem}.mp4')
     seconds: list[float] = []
-    names = subject.spec.class_names
-    num_found = 0
+    num_objects = 0
     try:
-        for shot in itertools.islice(shots.images, limit):
-            found, timings = subject.detector.detect_timed(shot.image)
+        for frame in itertools.islice(stream.frames, limit):
+            detections, timings = detector.detect_timed(frame.image)
             seconds.append(timings.total)
-            num_found += len(found)
-            lines.write(json.dumps(_row(shots.source, shot, found, names)) + '\n')
+            num_objects += len(detections)
+            row = _row(stream.uri, frame, detections, detector.class_names)
+            lines.write(json.dumps(row) + '\n')
             lines.flush()
             if not draw:
                 continue
-            overlay = draw_detections(shot.image, found, names)[..., ::-1]
-            if shot.stamp_ns is None:
-                path = output / f'{Path(shot.name).stem}.jpg'
-                if not cv2.imwrite(str(path), overlay):
-                    raise DatasetError(path, 'cannot be written')
+            overlay = draw_detections(frame.image, detections, detector.class_names)
+            if frame.stamp_ns is None:
+                write_image(output / f'{Path(frame.name).stem}.jpg', overlay, quality=95)
             else:
-                recorder.add(np.ascontiguousarray(overlay), shot.stamp_ns)
+                recorder.add(np.ascontiguousarray(overlay[..., ::-1]), frame.stamp_ns)
     finally:
         recorder.close()
-        shots.images.close()
+        stream.frames.close()
     print(
-        f'{shots.source}: {len(seconds)} images, {num_found} objects, '
+        f'{stream.uri}: {len(seconds)} images, {num_objects} objects, '
         f'{1e3 * median(seconds or [0.0]):.1f} ms an image'
     )
 
 
-def _check_names(every: Sequence[Shots], output: Path) -> None:
-    """Refuse to write over what is read, or to write two overlays to one file."""
-    seen: set[str] = set()
-    for shots in every:
-        if any(path.resolve().parent == output.resolve() for path in shots.paths):
+def _check_names(streams: Sequence[FrameStream], output: Path) -> None:
+    """Refuse to overwrite the input, or to write two overlays to one file."""
+    stems: set[str] = set()
+    for stream in streams:
+        if any(path.resolve().parent == output.resolve() for path in stream.paths):
             raise DatasetError(output, 'holds the images themselves; choose another --output')
-        for stem in [path.stem for path in shots.paths] or [shots.stem]:
-            if stem in seen:
-                raise DatasetError(shots.source, f'there is another image named {stem!r}')
-            seen.add(stem)
+        for stem in [path.stem for path in stream.paths] or [stream.stem]:
+            if stem in stems:
+                raise DatasetError(stream.uri, f'there is another image named {stem!r}')
+            stems.add(stem)
 
 
-def _row(source: str, shot: Shot, found: Detections, class_names: Sequence[str]) -> dict[str, Any]:
-    """Say what was found in one image."""
-    row: dict[str, Any] = {'source': source, 'image': shot.name}
-    if shot.stamp_ns is not None:
-        row['stamp_ns'] = shot.stamp_ns
+def _row(
+    uri: str, frame: Frame, detections: Detections, class_names: Sequence[str]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {'source': uri, 'image': frame.name}
+    if frame.stamp_ns is not None:
+        row['stamp_ns'] = frame.stamp_ns
     row['detections'] = [
         {
             'class': class_names[label],
             'score': round(float(score), 4),
             'box': [round(float(edge), 2) for edge in box],
         }
-        for box, score, label in zip(found.boxes, found.scores, found.labels)
+        for box, score, label in zip(detections.boxes, detections.scores, detections.labels)
     ]
     return row
 
 
-def _warn(sentence: str) -> None:
-    """Tell what is wrong and survived."""
-    print('warning:', sentence, file=sys.stderr)
+def _warn(message: str) -> None:
+    print('warning:', message, file=sys.stderr)
 
 
 def _count(text: str) -> int:
-    """Read a number of images."""
     if not (text.isdecimal() and int(text)):
         raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
     return int(text)

@@ -1,4 +1,4 @@
-"""Samples to batches of network inputs and ready targets."""
+"""Load batches of network inputs with encoded targets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig
 from mnssd_training.config.augmentation import AugmentationConfig
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -23,10 +23,10 @@ Item = tuple[str, NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]
 @dataclass(frozen=True)
 class Batch:
     """
-    What one training step needs.
+    Network inputs and targets of one training step.
 
     :ivar images: ``(B, H, W, 3)`` uint8 RGB.
-    :ivar classes: ``(B, P)`` int64; 0 background, 1 + label for an object, -1 left out.
+    :ivar classes: ``(B, P)`` int64; 0 background, 1 + label for an object, -1 ignored.
     :ivar offsets: ``(B, P, 4)`` float32.
     :ivar names: of the B samples.
     """
@@ -38,39 +38,24 @@ class Batch:
 
     @property
     def size(self) -> Size:
-        """Tell the (height, width) of the network input, pixels."""
+        """Return the (height, width) of the network input, pixels."""
         return self.images.shape[1], self.images.shape[2]
 
     def to(self, device: torch.device) -> 'Batch':
-        """
-        Move the batch.
-
-        :param device: where to.
-        :return: the same batch there.
-        """
-        return Batch(
-            self.images.to(device, non_blocking=True),
-            self.classes.to(device, non_blocking=True),
-            self.offsets.to(device, non_blocking=True),
-            self.names,
-        )
+        """Copy the batch to a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> 'Batch':
-        """
-        Move the batch to memory that a GPU reads by itself; the loader calls this.
+        """Copy the batch to page-locked memory; the loader calls this."""
+        return self._map(torch.Tensor.pin_memory)
 
-        :return: the same batch there.
-        """
-        return Batch(
-            self.images.pin_memory(),
-            self.classes.pin_memory(),
-            self.offsets.pin_memory(),
-            self.names,
-        )
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> 'Batch':
+        images, classes, offsets = map(function, (self.images, self.classes, self.offsets))
+        return Batch(images, classes, offsets, self.names)
 
 
-def seed_of(*parts: object) -> int:
-    """Derive a 63-bit seed from what identifies a random draw."""
+def derive_seed(*parts: object) -> int:
+    """Derive a 63-bit seed from the parts that identify a random draw."""
     digest = hashlib.sha256('/'.join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], 'little') >> 1
 
@@ -79,15 +64,12 @@ class TrainingSet(Dataset[Item]):
     """
     Augmented samples with their targets.
 
-    Every draw is seeded by (seed, epoch, name of the sample), so that it does not matter which
-    worker makes it, nor when. An item is asked for by (epoch, index, size), the size being the
+    Every draw is seeded by (seed, epoch, name of the sample): it does not depend on which worker
+    makes it, nor on when. The key of an item is (epoch, index, size), where size is the
     (height, width) of the network input of its batch, pixels.
 
-    :param samples: the images.
-    :param spec: the model; its own input size is what scales are relative to.
-    :param augmentation: what may happen; None for what the drone sees.
-    :param matching: which prior answers for which object.
-    :param seed: of the run.
+    :param spec: the model; large-scale jitter is relative to the scale at its input size.
+    :param augmentation: None for no augmentation.
     """
 
     def __init__(
@@ -105,15 +87,15 @@ class TrainingSet(Dataset[Item]):
         self._seed = seed
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self._samples)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item] | MnssdError:
         """
-        Make the items of a batch.
+        Load the items of a batch.
 
-        An error is handed over and not raised, because torch would lose its type and its words on
-        the way out of a worker.
+        An error is returned instead of raised, because torch would lose its type and its message
+        on the way out of a worker.
         """
         try:
             return [self[key] for key in keys]
@@ -121,55 +103,45 @@ class TrainingSet(Dataset[Item]):
             return error
 
     def __getitem__(self, key: Key) -> Item:
-        """Make the (epoch, index, size) item: name, image, classes, offsets."""
+        """Load the (epoch, index, size) item: name, image, classes, offsets."""
         epoch, index, size = key
         name = self._samples[index].name
-        generator = np.random.default_rng(seed_of(self._seed, epoch, name))
-        seen = augment(self._samples, index, self._spec, size, self._augmentation, generator)
+        generator = np.random.default_rng(derive_seed(self._seed, epoch, name))
+        sample = augment(self._samples, index, self._spec, size, self._augmentation, generator)
         target = encode_targets(
-            seen.boxes,
-            seen.labels,
-            seen.ignore,
-            generate_priors(spec_at(self._spec, size)),
+            sample.boxes,
+            sample.labels,
+            sample.ignore,
+            generate_priors(resize_spec(self._spec, size)),
             self._spec.variances,
             self._matching,
         )
-        return name, seen.image, target.classes, target.offsets
+        return name, sample.image, target.classes, target.offsets
 
 
 def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:
-    """
-    Stack items to a batch.
-
-    :param items: of :class:`TrainingSet`, or the error that it met.
-    :return: the batch, or the error.
-    """
+    """Stack the items of :class:`TrainingSet` to a batch; pass on the error that it returned."""
     if isinstance(items, MnssdError):
         return items
-    names, images, classes, offsets = zip(*items)
-    return Batch(
-        torch.from_numpy(np.stack(images)),
-        torch.from_numpy(np.stack(classes)),
-        torch.from_numpy(np.stack(offsets)),
-        tuple(names),
-    )
+    names, *arrays = zip(*items)
+    images, classes, offsets = (torch.from_numpy(np.stack(array)) for array in arrays)
+    return Batch(images, classes, offsets, names)
 
 
 class EpochSampler(Sampler[list[Key]]):
     """
-    The batches of one epoch, from any batch on, or one process's share of each.
+    The batches of one epoch, or the share of one process of each batch.
 
-    The order does not depend on the number of processes.
+    The order does not depend on the number of processes. The last, smaller batch is dropped.
 
     :param num_samples: size of the set.
-    :param batch_size: samples a batch, of all processes together; the last, smaller one is left
-        out.
-    :param epoch: which shuffle.
+    :param batch_size: samples per batch, of all processes together.
     :param seed: of the run.
-    :param start: batches to leave out, when an epoch is resumed.
+    :param size_of: maps the index of a batch within the epoch to the (height, width) of its
+        network input.
+    :param start: batches to skip when an epoch is resumed.
     :param rank: of this process; it takes ``batch[rank::world]``.
     :param world: number of processes.
-    :param size_of: index of a batch within the epoch to (height, width) of its network input.
     """
 
     def __init__(
@@ -187,19 +159,19 @@ class EpochSampler(Sampler[list[Key]]):
         if not 0 <= rank < world <= batch_size:
             raise ValueError(
                 f'expected 0 <= rank < world <= batch size, got rank {rank} of {world} processes '
-                f'for {batch_size} samples a batch'
+                f'for {batch_size} samples per batch'
             )
-        order = np.random.default_rng(seed_of(seed, 'order', epoch)).permutation(num_samples)
-        whole = num_samples // batch_size * batch_size
-        self._batches = order[:whole].reshape(-1, batch_size)[start:, rank::world]
+        order = np.random.default_rng(derive_seed(seed, 'order', epoch)).permutation(num_samples)
+        num_used = num_samples // batch_size * batch_size
+        self._batches = order[:num_used].reshape(-1, batch_size)[start:, rank::world]
         self._epoch, self._start, self._size_of = epoch, start, size_of
 
     def __len__(self) -> int:
-        """Count the batches left."""
+        """Return the number of batches that remain."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        """Give the (epoch, index, size) keys of each batch."""
+        """Yield the (epoch, index, size) keys of each batch."""
         for number, batch in enumerate(self._batches, self._start):
             size = self._size_of(number)
             yield [(self._epoch, int(index), size) for index in batch]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mnssd_perception.matching import MatchResult
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.confusion import confusion_matrix, match_samples

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnssd_perception.plain import to_plain
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.coco_ap import coco_ap, CocoScores

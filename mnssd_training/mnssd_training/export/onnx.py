@@ -1,4 +1,4 @@
-"""A trained network to an ONNX network under the contract, with its specification inside."""
+"""Export trained networks to ONNX, with the specification in the metadata."""
 
 import json
 from pathlib import Path
@@ -22,8 +22,8 @@ IR_VERSION = 8
 SPEC_KEY = 'mnssd_spec'
 
 
-class _Contract(nn.Module):
-    """One uint8 image in, raw heads out, no batch dimension."""
+class _SingleImage(nn.Module):
+    """The network without a batch dimension."""
 
     def __init__(self, model: MobileNetSsd) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def export_onnx(model: MobileNetSsd) -> bytes:
         path = Path(folder) / 'network.onnx'
         try:
             torch.onnx.export(
-                _Contract(model).eval(),
+                _SingleImage(model).eval(),
                 (image,),
                 path,
                 input_names=['image'],
@@ -63,14 +63,14 @@ def export_onnx(model: MobileNetSsd) -> bytes:
             network = onnx.load(path)
             network.ir_version = IR_VERSION
             onnx.checker.check_model(network, full_check=True)
-        except Exception as error:  # the exporter raises whatever went wrong inside it
+        except Exception as error:  # the exporter raises all kinds of errors
             raise ExportError(f'the network cannot be exported to ONNX: {error}') from error
     written = {entry.domain: entry.version for entry in network.opset_import}.get('')
     if written != OPSET:
         raise ExportError(f'expected ONNX opset {OPSET}, the exporter wrote {written}')
     del network.metadata_props[:], network.graph.metadata_props[:]
-    told = {'spec': model.spec.to_dict(), 'prior_digest': prior_digest(model.spec)}
-    network.metadata_props.add(key=SPEC_KEY, value=json.dumps(told, sort_keys=True))
+    metadata = {'spec': model.spec.to_dict(), 'prior_digest': prior_digest(model.spec)}
+    network.metadata_props.add(key=SPEC_KEY, value=json.dumps(metadata, sort_keys=True))
     for node in network.graph.node:  # traces of the exporting machine: files and line numbers
         del node.metadata_props[:]
         node.doc_string = ''
@@ -79,12 +79,10 @@ def export_onnx(model: MobileNetSsd) -> bytes:
 
 def read_spec(path: Path, network: bytes) -> ModelSpec:
     """
-    Read what a network takes and returns from its file.
+    Read the specification in the metadata of an ONNX network.
 
     :param path: of the file, for messages.
-    :param network: its content.
-    :return: the specification.
-    :raises ExportError: if it is not an ONNX network, or not one of mnssd.
+    :raises ExportError: if it is not an ONNX network, or was not exported by mnssd.
     """
     import onnx
 
@@ -99,9 +97,9 @@ def read_spec(path: Path, network: bytes) -> ModelSpec:
             'export the checkpoint again, or name its bundle'
         )
     try:
-        told = json.loads(texts[0])
-        spec = ModelSpec.from_dict(told['spec'])
-        digest = told['prior_digest']
+        metadata = json.loads(texts[0])
+        spec = ModelSpec.from_dict(metadata['spec'])
+        digest = metadata['prior_digest']
     except (KeyError, RecursionError, SpecError, TypeError, ValueError) as error:
         raise ExportError(f'{path}: its metadata {SPEC_KEY!r} is damaged: {error}') from error
     if digest != prior_digest(spec):

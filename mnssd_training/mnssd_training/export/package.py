@@ -1,4 +1,4 @@
-"""A checkpoint to a bundle: exported, compared with PyTorch, scored, and with its provenance."""
+"""Package a checkpoint as a bundle: export, compare with PyTorch, score and self-test it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,6 @@ from math import prod
 from pathlib import Path
 import re
 import tempfile
-from typing import Any
 
 from mnssd_perception.bundle import (
     Artefact,
@@ -19,8 +18,7 @@ from mnssd_perception.bundle import (
 )
 from mnssd_perception.bundle.manifest import SCORE_DIGITS
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import Engine, open_engine
-from mnssd_perception.plain import to_plain
+from mnssd_perception.engines import open_onnx
 from mnssd_perception.self_test import (
     count_clear,
     MAX_GOLDEN_PIXELS,
@@ -28,12 +26,12 @@ from mnssd_perception.self_test import (
     Tolerance,
     TOLERANCES,
 )
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import prior_digest, Thresholds
 from mnssd_training.data.sample import load_image, read_encoded, Sample
 from mnssd_training.evaluation import (
     detect_samples,
     evaluate_detections,
-    Scores,
     scores_to_json,
     SCORING,
 )
@@ -42,7 +40,7 @@ from mnssd_training.export.parity import check_parity
 from mnssd_training.export.provenance import (
     dataset_digest,
     git_commit,
-    told_experiment,
+    public_experiment,
     toolchain,
 )
 from mnssd_training.train.checkpoint import Checkpoint
@@ -55,15 +53,14 @@ GOLDEN_CANDIDATES = 10  # images looked at for each golden frame
 @dataclass(frozen=True)
 class PackageNotes:
     """
-    What nobody but the person who packs a bundle knows.
+    The parts of a bundle that the user chooses.
 
     :ivar name: of the model.
     :ivar version: of the model.
-    :ivar dataset: name of the dataset.
     :ivar licence: of the data.
     :ivar attribution: the credit that the licence asks for.
     :ivar documents: name to content of texts to put in, such as a model card.
-    :ivar thresholds: the default settings.
+    :ivar thresholds: the defaults of the model.
     """
 
     name: str
@@ -77,12 +74,9 @@ class PackageNotes:
 
 def bundle_path(output: Path, name: str, version: str) -> Path:
     """
-    Tell where a bundle goes.
+    Choose the path of a bundle.
 
-    :param output: a path that ends in ``.mnssd``, or a folder.
-    :param name: of the model.
-    :param version: of the model.
-    :return: the path itself, or that of a file in the folder.
+    :param output: the path itself, ending in ``.mnssd``, or a folder.
     """
     if output.suffix == SUFFIX and not output.is_dir():
         return output
@@ -100,22 +94,17 @@ def package(
     num_parity: int = 100,
 ) -> Manifest:
     """
-    Make a bundle of a checkpoint.
+    Package a checkpoint as a bundle.
 
-    The network is exported, compared with PyTorch on real images, and scored as it flies, by
-    the engine from the bundle. The bundle must pass its own self-test; only then is it put in its
-    place.
+    The network is exported, compared with PyTorch on real images, and scored by the engine of the
+    drone. The bundle is written after it has passed its own self-test.
 
-    :param checkpoint: the trained network.
-    :param train: what it was trained on.
-    :param validation: what it is scored on.
-    :param path: of the bundle.
-    :param notes: name, version, licence and so on.
+    :param train: samples that the network was trained on.
+    :param validation: samples to score it on.
     :param num_golden: validation images to put in for the self-test: of ten times as many,
         those with the most clear detections.
     :param num_parity: validation images to compare on.
-    :return: the manifest.
-    :raises ExportError: if the exported network is not the trained one.
+    :raises ExportError: if the exported network differs from the trained one.
     :raises SelfTestError: if the engine does not find the same again.
     """
     model = checkpoint.build()
@@ -137,34 +126,39 @@ def package(
             notes.licence,
             notes.attribution,
             git_commit(),
-            told_experiment(checkpoint.experiment),
+            public_experiment(checkpoint.experiment),
         ),
+    )
+    engine = open_onnx(spec, files[NETWORK], 'onnxruntime')
+    parity = check_parity(model, engine, _spread(validation, num_parity), thresholds)
+    scoring = Detector(engine, replace(SCORING, iou=thresholds.iou))
+    scores = evaluate_detections(validation, detect_samples(scoring, validation), spec.class_names)
+    metrics = {
+        'scores': scores_to_json(scores),
+        'parity_with_pytorch': to_plain(parity),
+        'measured_on': {
+            'split': 'validation',
+            'num_images': len(validation),
+            'digest': dataset_digest(validation),
+            'score_threshold': SCORING.score,
+            'engine': to_plain(engine.info),
+        },
+    }
+    small = [sample for sample in validation if prod(sample.size) <= MAX_GOLDEN_PIXELS]
+    detector, tolerance = Detector(engine, thresholds), TOLERANCES[engine.info.precision]
+    golden = _choose_golden(detector, small, num_golden, tolerance)
+    files |= {frame.path: read_encoded(sample.path) for frame, sample in golden}
+    manifest = replace(
+        manifest,
+        files=file_entries(files),
+        artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
+        golden=tuple(frame for frame, _ in golden),
     )
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / 'draft.mnssd'
         write_bundle(draft, manifest, files)
-        bundle = open_bundle(draft)
-        engine = open_engine(bundle, 'onnxruntime')
-        parity = check_parity(model, engine, _spread(validation, num_parity), thresholds)
-        scoring = Detector(engine, replace(SCORING, iou=thresholds.iou))
-        scores = evaluate_detections(
-            validation, detect_samples(scoring, validation), spec.class_names
-        )
-        detector = Detector(engine, thresholds)
-        small = [sample for sample in validation if prod(sample.size) <= MAX_GOLDEN_PIXELS]
-        golden = _choose_golden(detector, small, num_golden, TOLERANCES[engine.info.precision])
-        metrics = _metrics(scores, parity, validation, engine)
-        for frame, sample in golden:
-            files[frame.path] = read_encoded(sample.path)
-        manifest = replace(
-            manifest,
-            files=file_entries(files),
-            artefacts=(replace(manifest.artefacts[0], metrics=metrics),),
-            golden=tuple(frame for frame, _ in golden),
-        )
-        write_bundle(draft, manifest, files)
         run_self_test(open_bundle(draft), engine)
-        engine.close()
+    engine.close()
     write_bundle(path, manifest, files)
     return open_bundle(path).manifest
 
@@ -183,36 +177,20 @@ def _choose_golden(
 
 
 def _golden(detector: Detector, sample: Sample) -> GoldenFrame:
-    """Record what is found in an image."""
-    found = detector.detect(load_image(sample))
+    """Record the detections in an image."""
+    detections = detector.detect(load_image(sample))
+    boxes = detections.boxes.round(3).astype(float).tolist()
     return GoldenFrame(
         re.sub(r'[^A-Za-z0-9._-]+', '_', sample.path.name),
         detector.thresholds.score,
-        tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in found.boxes.round(3).astype(float).tolist()),
-        tuple(round(float(score), SCORE_DIGITS) for score in found.scores),
-        tuple(int(label) for label in found.labels),
+        tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in boxes),
+        tuple(round(float(score), SCORE_DIGITS) for score in detections.scores),
+        tuple(int(label) for label in detections.labels),
     )
 
 
-def _metrics(
-    scores: Scores, parity: Any, validation: Sequence[Sample], engine: Engine
-) -> dict[str, Any]:
-    """Say what was measured, with what and on what."""
-    return {
-        'scores': scores_to_json(scores),
-        'parity_with_pytorch': to_plain(parity),
-        'measured_on': {
-            'split': 'validation',
-            'num_images': len(validation),
-            'digest': dataset_digest(validation),
-            'score_threshold': SCORING.score,
-            'engine': to_plain(engine.info),
-        },
-    }
-
-
 def _spread(samples: Sequence[Sample], num: int) -> list[Sample]:
-    """Take some samples, evenly over the set, those with objects first."""
-    rich = [sample for sample in samples if len(sample.boxes)] or list(samples)
-    num = min(num, len(rich))
-    return [rich[index * len(rich) // num] for index in range(num)]
+    """Choose samples with objects, where there are any, evenly over the set."""
+    candidates = [sample for sample in samples if len(sample.boxes)] or list(samples)
+    num = min(num, len(candidates))
+    return [candidates[index * len(candidates) // num] for index in range(num)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine
-from mnssd_perception.ssd import boxes as boxes_of
+from mnssd_perception.matching import match_detections
 from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import ExportError
@@ -69,15 +69,15 @@ def check_parity(
     return Parity(len(samples), logits, offsets, boxes, scores, unmatched)
 
 
-def _compare(wanted: Detections, got: Detections) -> tuple[float, float, int]:
-    """Pair the detections of one image: box and score difference, number without a pair."""
-    same = boxes_of.box_iou(wanted.boxes, got.boxes) > 0.9
-    same &= wanted.labels[:, None] == got.labels
-    first, second = np.nonzero(same)
-    paired = min(len(set(first)), len(set(second)))
-    unmatched = len(wanted) + len(got) - 2 * paired
-    if not len(first):
+def _compare(expected: Detections, detections: Detections) -> tuple[float, float, int]:
+    """Measure the largest box and score difference, and count detections without a match."""
+    matches = match_detections(
+        detections, expected.boxes, expected.labels, iou_threshold=0.9
+    ).true_positives
+    unmatched = len(expected) + len(detections) - 2 * len(matches)
+    if not len(matches):
         return 0.0, 0.0, unmatched
-    boxes = np.abs(wanted.boxes[first] - got.boxes[second]).max()
-    scores = np.abs(wanted.scores[first] - got.scores[second]).max()
+    first, second = matches.T
+    boxes = np.abs(expected.boxes[first] - detections.boxes[second]).max()
+    scores = np.abs(expected.scores[first] - detections.scores[second]).max()
     return float(boxes), float(scores), unmatched

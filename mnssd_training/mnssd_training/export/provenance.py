@@ -1,4 +1,4 @@
-"""A training run to what a bundle tells of its origin, and nothing of a computer."""
+"""Collect the provenance of a bundle, without details of the computer."""
 
 from collections.abc import Sequence
 import hashlib
@@ -24,9 +24,8 @@ SPLITS = ('train_split', 'val_split')
 
 def dataset_digest(samples: Sequence[Sample]) -> str:
     """
-    Name a training set by its names and annotations.
+    Compute the digest of the names and annotations of samples, in any order.
 
-    :param samples: the set, in any order.
     :return: ``sha256:`` and 64 hexadecimal digits.
     """
     digest = hashlib.sha256()
@@ -37,25 +36,24 @@ def dataset_digest(samples: Sequence[Sample]) -> str:
     return f'sha256:{digest.hexdigest()}'
 
 
-def told_experiment(experiment: dict[str, Any]) -> dict[str, Any]:
+def public_experiment(experiment: dict[str, Any]) -> dict[str, Any]:
     """
-    Keep of an experiment what others may know: of each path its last part, and no loggers.
+    Reduce an experiment to what may be published: the last part of each path, and no loggers.
 
     :param experiment: as plain data.
-    :return: the same, with its ``fingerprint`` where it is a whole experiment.
+    :return: the same, with its ``fingerprint`` where it is a complete experiment.
     """
     experiment = rename_keys(experiment)
-    told = {key: value for key, value in experiment.items() if key != 'logging'}
-    told = _without_folders(Experiment, told)
+    public = {key: value for key, value in experiment.items() if key != 'logging'}
+    public = _without_folders(Experiment, public)
     try:
-        whole = read_stored(experiment)
+        return {'fingerprint': fingerprint(read_stored(experiment)), **public}
     except (TypeError, ValueError):  # of a network that was not trained here
-        return told
-    return {'fingerprint': fingerprint(whole), **told}
+        return public
 
 
 def toolchain() -> dict[str, str]:
-    """Name the programs that made the network."""
+    """List the versions of the programs that export a network."""
     import onnx
     import torchvision
 
@@ -69,47 +67,45 @@ def toolchain() -> dict[str, str]:
 
 def git_commit(package: Path = PACKAGE) -> str:
     """
-    Name the commit of the training code.
+    Find the commit of the training code.
 
-    :param package: folder of the code.
     :return: 40 hexadecimal digits; empty where the code is not in a repository of its own, as
         when it is installed in somebody else's.
     """
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
+        return subprocess.run(
             ['git', *arguments], cwd=package, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        ).stdout.strip()
 
     try:
         top = Path(git('rev-parse', '--show-toplevel'))
-        is_own = top / package.name / package.name == package
-        return git('rev-parse', 'HEAD') if is_own else ''
+        is_top_package = top / package.name / package.name == package
+        return git('rev-parse', 'HEAD') if is_top_package else ''
     except (OSError, subprocess.CalledProcessError):
         return ''
 
 
-def _without_folders(kind: type[Section], plain: dict[str, Any]) -> dict[str, Any]:
-    """Keep the last part of each value that the schema calls a path."""
-    told = dict(plain)
-    for name, field in kind.model_fields.items():
+def _without_folders(section: type[Section], plain: dict[str, Any]) -> dict[str, Any]:
+    """Reduce each value that the schema calls a path to its last part."""
+    public = dict(plain)
+    for name, field in section.model_fields.items():
         value = plain.get(name)
         inner = _section(field.annotation)
         extra = field.json_schema_extra
         is_path = name in SPLITS or (isinstance(extra, dict) and 'path' in extra)
         if is_path and isinstance(value, str):
-            told[name] = re.split(r'[/\\]', mask_secrets(value).rstrip('/\\'))[-1]
+            public[name] = re.split(r'[/\\]', mask_secrets(value).rstrip('/\\'))[-1]
         elif inner and isinstance(value, dict):
-            told[name] = _without_folders(inner, value)
+            public[name] = _without_folders(inner, value)
         elif inner and isinstance(value, list):
-            told[name] = [_without_folders(inner, one) for one in value]
-    return told
+            public[name] = [_without_folders(inner, item) for item in value]
+    return public
 
 
 def _section(annotation: Any) -> type[Section] | None:
-    """Find the section that a field holds, once or in a list."""
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
+    """Find the section that a field holds, alone or in a list."""
+    for cls in (annotation, *get_args(annotation)):
+        if isinstance(cls, type) and issubclass(cls, Section):
+            return cls
     return None

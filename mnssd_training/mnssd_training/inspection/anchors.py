@@ -7,7 +7,7 @@ from itertools import pairwise
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import FeatureMap, generate_priors, ModelSpec, resize_transform
 from mnssd_training.data.sample import Sample
-from mnssd_training.priors import CELLS, cluster_sizes
+from mnssd_training.priors import cluster_sizes, MAX_CELLS
 import numpy as np
 from numpy.typing import NDArray
 
@@ -135,7 +135,7 @@ def suggest_priors_per_cell(
     :return: of each level; at least two, so that wide and tall objects both have one.
     """
     root_area = np.sqrt(sizes.prod(axis=1))
-    limits = [0.0, *(stride * CELLS for stride in strides[:-1]), np.inf]
+    limits = [0.0, *(stride * MAX_CELLS for stride in strides[:-1]), np.inf]
     priors_per_cell = []
     for low, high in pairwise(limits):
         level_sizes = sizes[(root_area >= low) & (root_area < high)]

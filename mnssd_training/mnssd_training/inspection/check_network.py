@@ -7,7 +7,7 @@ from mnssd_perception.ssd import FeatureMap, resize_transform
 from mnssd_training.config import Experiment
 from mnssd_training.data.problems import Problem
 from mnssd_training.inspection.image_boxes import ImageBoxes
-from mnssd_training.layouts import levels_of
+from mnssd_training.priors import make_feature_maps
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +32,9 @@ def check_network(
     to_train = [(i, size) for i, size in zip(images, sizes) if i.image.split == train]
     boxes = np.concatenate([*(size[i.is_object] for i, size in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
-    levels = levels_of(experiment.priors, experiment.input, boxes, experiment.training.seed)
+    levels = make_feature_maps(
+        experiment.priors, experiment.input, boxes, experiment.training.seed
+    )
     iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for image, size in zip(images, sizes):

@@ -6,10 +6,10 @@ from mnssd_perception.overlay import class_colour
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import generate_priors, match_priors, ModelSpec
 from mnssd_training.config import Experiment
-from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.dataset import derive_seed
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, NetworkSample
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.reporting import (
     draw_boxes,
     draw_ignore_regions,
@@ -71,7 +71,7 @@ def make_network_sample(
     :raises DatasetError: if an image cannot be read.
     """
     size = (experiment.input.train_size if augmented else None) or experiment.input.size
-    seed = seed_of(experiment.training.seed, epoch, samples[index].name)
+    seed = derive_seed(experiment.training.seed, epoch, samples[index].name)
     generator = np.random.default_rng(seed)
     config = experiment.augmentation if augmented else None
     return augment(samples, index, spec, size, config, generator)
@@ -101,7 +101,7 @@ def draw_network_sample(
     if not matched:
         draw_boxes(canvas, sample.boxes * scale, colours)
         return Tile(canvas, f'{name}  {len(sample.boxes)} objects')
-    priors = generate_priors(spec_at(spec, (sample.image.shape[0], sample.image.shape[1])))
+    priors = generate_priors(resize_spec(spec, (sample.image.shape[0], sample.image.shape[1])))
     edges = box_ops.cxcywh_to_xyxy(priors)
     matches = match_priors(edges, sample.boxes, sample.ignore, experiment.matching)
     draw_points(canvas, priors[matches == IGNORED, :2] * scale[:2])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnssd_training.data.sample import Sample
-from mnssd_training.priors import network_sizes
+from mnssd_training.priors import measure_box_sizes
 from mnssd_training.reporting import (
     bar_chart,
     Chart,
@@ -116,7 +116,7 @@ def measure_split(
     ignore_labels = np.concatenate([np.zeros(0, np.int64), *(s.ignore_labels for s in samples)])
     boxes = np.concatenate([np.zeros((0, 4)), *(sample.boxes for sample in samples)])
     sides = boxes[:, 2:] - boxes[:, :2]
-    network_sides = network_sizes(samples, input_size, resize) if input_size else None
+    network_sides = measure_box_sizes(samples, input_size, resize) if input_size else None
     num_images = Counter(label for sample in samples for label in set(sample.labels.tolist()))
     classes = {
         name: _measure_class(

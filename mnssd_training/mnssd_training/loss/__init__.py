@@ -1,4 +1,4 @@
-"""Raw heads and targets to a loss: of classes, of boxes, and the sum."""
+"""Compute the SSD loss from raw heads and encoded targets."""
 
 from mnssd_training.loss.criterion import count_positives, Criterion, Losses
 

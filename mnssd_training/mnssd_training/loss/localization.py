@@ -1,8 +1,8 @@
-"""Offsets of positive priors to a loss: of the offsets themselves, or of the decoded boxes."""
+"""Localization losses of positive priors: on the offsets, or on the decoded boxes."""
 
 import math
 
-from mnssd_perception.ssd.coding import MAX_LOG_RATIO
+from mnssd_perception.ssd.box_coder import MAX_LOG_RATIO
 import torch
 from torch.nn import functional
 from torchvision.ops import (
@@ -11,63 +11,60 @@ from torchvision.ops import (
     generalized_box_iou_loss,
 )
 
+# Rezatofighi et al., Generalized Intersection over Union, CVPR 2019; Zheng et al., Distance-IoU
+# Loss, AAAI 2020.
+IOU_LOSSES = {
+    'giou': generalized_box_iou_loss,
+    'diou': distance_box_iou_loss,
+    'ciou': complete_box_iou_loss,
+}
+
 
 def offset_loss(
-    offsets: torch.Tensor, target: torch.Tensor, kind: str, beta: float = 1.0
+    offsets: torch.Tensor, target: torch.Tensor, name: str, beta: float = 1.0
 ) -> torch.Tensor:
     """
-    Sum the distance of offsets.
+    Sum the ``l1`` or ``smooth_l1`` loss of offsets.
 
     :param offsets: ``(N, 4)`` float32, predicted.
-    :param goal: ``(N, 4)`` float32.
-    :param kind: ``smooth_l1`` or ``l1``.
-    :param beta: where smooth L1 turns from square to straight.
+    :param target: ``(N, 4)`` float32.
+    :param beta: where smooth L1 changes from quadratic to linear.
     :return: scalar.
     """
-    if kind == 'l1':
+    if name == 'l1':
         return functional.l1_loss(offsets, target, reduction='sum')
     return functional.smooth_l1_loss(offsets, target, reduction='sum', beta=beta)
 
 
-def box_loss(
+def iou_loss(
     offsets: torch.Tensor,
     target: torch.Tensor,
     priors: torch.Tensor,
     variances: tuple[float, float],
-    kind: str,
+    name: str,
 ) -> torch.Tensor:
     """
-    Sum how badly decoded boxes overlap.
-
-    Rezatofighi et al., Generalized Intersection over Union, CVPR 2019; Zheng et al.,
-    Distance-IoU Loss, AAAI 2020.
+    Sum the ``giou``, ``diou`` or ``ciou`` loss of decoded boxes.
 
     :param offsets: ``(N, 4)`` float32, predicted.
-    :param goal: ``(N, 4)`` float32.
+    :param target: ``(N, 4)`` float32 offsets.
     :param priors: ``(N, 4)`` float32 cxcywh, pixels of the network input.
     :param variances: (centre, size).
-    :param kind: ``giou``, ``diou`` or ``ciou``.
     :return: scalar.
     """
-    loss = {
-        'giou': generalized_box_iou_loss,
-        'diou': distance_box_iou_loss,
-        'ciou': complete_box_iou_loss,
-    }[kind]
     # A box that is 1000 prior sizes away, or 1000 times smaller or larger than its prior, has
     # diverged; beyond that areas overflow and sides vanish.
-    far, big = math.exp(MAX_LOG_RATIO) / variances[0], MAX_LOG_RATIO / variances[1]
-    limit = offsets.new_tensor((far, far, big, big))
-    bounded = offsets.clamp(-limit, limit)
-    boxes, goal_boxes = (decode_boxes(x, priors, variances) for x in (bounded, target))
-    return loss(boxes, goal_boxes, reduction='sum')
+    max_shift, max_growth = math.exp(MAX_LOG_RATIO) / variances[0], MAX_LOG_RATIO / variances[1]
+    limit = offsets.new_tensor((max_shift, max_shift, max_growth, max_growth))
+    boxes = decode_boxes(offsets.clamp(-limit, limit), priors, variances)
+    return IOU_LOSSES[name](boxes, decode_boxes(target, priors, variances), reduction='sum')
 
 
 def decode_boxes(
     offsets: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]
 ) -> torch.Tensor:
     """
-    Turn offsets into boxes, as :func:`mnssd_perception.ssd.decode_boxes` does, with a gradient.
+    Decode offsets as :func:`mnssd_perception.ssd.decode_boxes` does, with a gradient.
 
     :param offsets: ``(N, 4)`` float32.
     :param priors: ``(N, 4)`` float32 cxcywh.

@@ -1,4 +1,4 @@
-"""Images to feature maps: what all backbones share, which is freezing and recomputing."""
+"""The interface of backbones, with freezing and gradient checkpointing."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -14,11 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 class Backbone(nn.Module):
     """
-    A network that makes a feature map for each of some strides.
+    Computes a feature map for each of its strides.
 
     :ivar channels: of the feature maps, finest first.
-    :ivar checkpointing: compute activations a second time in the backward pass instead of keeping
-        them.
+    :ivar checkpointing: recompute activations in the backward pass instead of keeping them.
     """
 
     checkpointing = False
@@ -26,111 +25,93 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.channels: tuple[int, ...] = ()
-        self._frozen_blocks = 0
-        self._frozen_norm = False
+        self._num_frozen_blocks = 0
+        self._is_norm_frozen = False
 
     @abstractmethod
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """
-        Compute the feature maps.
-
-        :param images: ``(B, 3, H, W)`` float, normalised.
-        :return: one for each stride.
-        """
+        """Compute the feature maps of normalised images, ``(B, 3, H, W)`` float."""
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """List the parts in order from the stem, for freezing and for rates by depth."""
+        """List the blocks in order from the stem, for freezing and layer-wise learning rates."""
 
     @abstractmethod
     def load_weights(self, source: str) -> None:
         """
-        Start from trained weights.
+        Load pretrained weights.
 
         :param source: ``imagenet`` for those that the library downloads, or the path of a state
-            dict.
-        :raises CheckpointError: if there are none, or they are for something else.
+            dict of the published network; a classifier in it is ignored.
+        :raises CheckpointError: if they are missing or do not fit.
         """
 
     def freeze(self, num_blocks: int, *, norm: bool) -> None:
         """
-        Keep weights and statistics as they are.
+        Keep weights and statistics fixed.
 
         :param num_blocks: from the stem on. The first four of MobileNetV2 work at stride 2 and 4:
-            they see edges, which look alike in any image, and cost half of a training step.
+            they detect edges, which look alike in any image, and cost half of a training step.
         :param norm: also those of all normalisation layers.
         :raises ConfigError: if there are fewer blocks.
         """
         total = len(self.blocks())
         if num_blocks > total:
             raise ConfigError(f'model.frozen_blocks: expected 0 to {total}, got {num_blocks}')
-        self._frozen_blocks, self._frozen_norm = num_blocks, norm
-        for part in self._frozen():
-            part.requires_grad_(False)
+        self._num_frozen_blocks, self._is_norm_frozen = num_blocks, norm
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'Backbone':
-        """
-        Switch to training or evaluation; what is frozen stays in evaluation.
-
-        :param mode: True for training.
-        :return: the backbone.
-        """
+        """Switch to training or evaluation mode; frozen modules stay in evaluation mode."""
         super().train(mode)
-        for part in self._frozen():
-            part.eval()
+        for module in self._frozen_modules():
+            module.eval()
         return self
 
-    def _frozen(self) -> list[nn.Module]:
-        """List what is frozen."""
-        norms = [part for part in self.modules() if is_norm(part)] if self._frozen_norm else []
-        return [*self.blocks()[: self._frozen_blocks], *norms]
+    def _frozen_modules(self) -> list[nn.Module]:
+        norms = [module for module in self.modules() if is_norm(module)]
+        return [
+            *self.blocks()[: self._num_frozen_blocks],
+            *(norms if self._is_norm_frozen else []),
+        ]
 
-    def _run(self, part: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """Run one part, with its activations kept or computed again."""
+    def _run(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return recomputed(part, part, x)
-        return part(x)
+            return run_checkpointed(block, block, x)
+        return block(x)
 
 
-def chosen_strides(wanted: Sequence[int], offered: Sequence[int], name: str) -> list[int]:
+def select_strides(requested: Sequence[int], available: Sequence[int], backbone: str) -> list[int]:
     """
-    Choose the strides that a backbone makes itself; what is coarser is made of its last map.
+    Select the strides of the levels that the backbone computes; coarser levels are extra layers.
 
-    :param wanted: strides of all levels, rising.
-    :param offered: strides of the backbone, rising.
-    :param name: of the backbone, for the error.
-    :return: the first of ``wanted``.
-    :raises ConfigError: if a level needs a stride that there is not.
+    :param requested: strides of all levels, rising.
+    :param available: strides of the backbone, rising.
+    :raises ConfigError: if a level needs a stride that the backbone lacks.
     """
-    own = [stride for stride in wanted if stride <= offered[-1]]
-    if not own or not set(own) <= set(offered):
+    selected = [stride for stride in requested if stride <= available[-1]]
+    if not selected or not set(selected) <= set(available):
         raise ConfigError(
-            f'priors.layout, priors.strides: the levels have strides {_words(wanted)}, '
-            f'but model.backbone {name} makes feature maps of strides {_words(offered)}'
+            f'priors.layout, priors.strides: the levels have strides {_join(requested)}, '
+            f'but model.backbone {backbone} makes feature maps of strides {_join(available)}'
         )
-    return own
+    return selected
 
 
-@torch.compiler.disable  # the compiler knows no contexts around a recomputation
-def recomputed(part: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """
-    Run a part without keeping its activations; its statistics are counted once.
-
-    :param part: whose statistics.
-    :param forward: what it computes.
-    :param args: of ``forward``.
-    :param kwargs: of ``forward``.
-    :return: what ``forward`` returns.
-    """
+@torch.compiler.disable  # torch.compile does not support contexts around a recomputation
+def run_checkpointed(
+    module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """Call ``forward`` with gradient checkpointing; update the statistics of ``module`` once."""
     return checkpoint(
         forward,
         *args,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), statistics_kept(part)),
+        context_fn=lambda: (nullcontext(), statistics_kept(module)),
         **kwargs,
     )
 
 
-def _words(strides: Sequence[int]) -> str:
-    """Write strides."""
+def _join(strides: Sequence[int]) -> str:
     return ', '.join(map(str, strides))

@@ -1,4 +1,4 @@
-"""A network to what it costs: weights, multiplications and memory."""
+"""Estimate the cost of a network: parameters, multiply-accumulates and memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,16 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 MEBI = 2**20
-"""Bytes in a MiB."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class ModelCost:
     """
-    What a network costs.
+    What inference and training cost.
 
-    :ivar input_size: (height, width) that ``macs`` are for, pixels.
-    :ivar train_size: (height, width) that a training step is for, pixels.
-    :ivar batch_size: images of a training step.
-    :ivar parameters: numbers that are weights.
-    :ivar trainable: of them, those that are trained.
+    :ivar input_size: (height, width) for ``macs``, pixels.
+    :ivar train_size: (height, width) of a training step, pixels.
+    :ivar batch_size: of a training step.
     :ivar macs: multiply-accumulates of one image, in convolutions and matrix products.
     :ivar activation_bytes: kept by a training step in float32 for its backward pass.
     :ivar state_bytes: of weights, gradients, optimizer and averaged weights, in float32.
@@ -40,7 +37,7 @@ class Cost:
     state_bytes: int
 
     def __str__(self) -> str:
-        """Write a line on the network and a line on a training step."""
+        """Describe the network and a training step, one line each."""
         height, width = self.input_size
         return (
             f'network: {self.parameters / 1e6:.2f} M parameters '
@@ -52,61 +49,58 @@ class Cost:
         )
 
 
-def cost(
+def estimate_cost(
     model: MobileNetSsd,
     batch_size: int,
     train_size: tuple[int, int] | None = None,
-    moments: int = 2,
-) -> Cost:
+    num_moments: int = 2,
+) -> ModelCost:
     """
-    Count what a network costs, without running it.
+    Count the cost of a network without running it or changing its weights and statistics.
 
-    :param model: the network; neither its weights nor its statistics are touched.
-    :param batch_size: images of a training step.
-    :param train_size: (height, width) of its input; None for that of the specification.
-    :param moments: numbers that the optimizer keeps for each weight: 2 of AdamW, 1 of SGD.
-    :return: the counts.
+    :param batch_size: of a training step.
+    :param train_size: (height, width) of a training step; None for the input size of the model.
+    :param num_moments: numbers that the optimizer keeps per weight: 2 for AdamW, 1 for SGD.
     """
     size = model.spec.input_size
     train_size = train_size or size
-    shapes = copy.deepcopy(model).to('meta')  # shapes only: nothing is computed
+    meta_model = copy.deepcopy(model).to('meta')  # shapes only: nothing is computed
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shapes.eval()(_photographs(1, size))
-    activations = [0]
-    with _counted(shapes, activations):
-        shapes.train()(_photographs(1, train_size))
+        meta_model.eval()(_meta_image(size))
+    activation_bytes = [0]
+    with _count_saved_bytes(meta_model, activation_bytes):
+        meta_model.train()(_meta_image(train_size))
     parameters = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return Cost(
+    return ModelCost(
         size,
         train_size,
         batch_size,
         parameters,
         trainable,
         counter.get_total_flops() // 2,
-        activations[0] * batch_size,
-        4 * (2 * parameters + (1 + moments) * trainable),
+        activation_bytes[0] * batch_size,
+        4 * (2 * parameters + (1 + num_moments) * trainable),
     )
 
 
-def _photographs(num: int, size: tuple[int, int]) -> torch.Tensor:
-    """Make images of no content."""
-    return torch.empty(num, *size, 3, dtype=torch.uint8, device='meta')
+def _meta_image(size: tuple[int, int]) -> torch.Tensor:
+    return torch.empty(1, *size, 3, dtype=torch.uint8, device='meta')
 
 
 @contextmanager
-def _counted(model: nn.Module, total: list[int]) -> Iterator[None]:
-    """Add up the bytes that are kept for a backward pass, weights aside, each storage once."""
+def _count_saved_bytes(model: nn.Module, total: list[int]) -> Iterator[None]:
+    """Sum the bytes kept for a backward pass, except weights, each storage once."""
     # Kept alive while counting, so that no two of them are given the same address.
-    own = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
-    seen = {storage._cdata: storage for storage in own}
+    weights = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
+    counted = {storage._cdata: storage for storage in weights}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def count(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in seen:
-            seen[storage._cdata] = storage
+        if storage._cdata not in counted:
+            counted[storage._cdata] = storage
             total[0] += storage.nbytes()
         return tensor
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with saved_tensors_hooks(count, lambda tensor: tensor):
         yield

@@ -1,4 +1,4 @@
-"""Feature maps to one prediction a prior, in the order of the contract."""
+"""Prediction heads: feature maps to numbers per prior, in the order of the contract."""
 
 from collections.abc import Sequence
 
@@ -9,74 +9,63 @@ from torch import nn
 from torch.nn import functional
 
 
-class Head(nn.Module):
+class PredictionHead(nn.Module):
     """
-    Predictions with weights of their own for each level.
+    A head with separate weights for each level.
 
     :param channels: of the feature map of each level.
-    :param per_cell: priors a cell of each level.
-    :param width: numbers that are predicted of a prior.
-    :param kind: ``depthwise``, ``ssdlite`` or ``plain``.
-    :param middle: channels of a convolution before a plain prediction; 0 for none.
+    :param priors_per_cell: of each level.
+    :param num_outputs: per prior.
+    :param block: ``depthwise``, ``ssdlite`` or ``plain``.
+    :param hidden_channels: of a convolution before a plain prediction; 0 for none.
     """
 
     def __init__(
         self,
         channels: Sequence[int],
-        per_cell: Sequence[int],
-        width: int,
+        priors_per_cell: Sequence[int],
+        num_outputs: int,
         *,
-        kind: str,
-        middle: int = 0,
+        block: str,
+        hidden_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.width = width
+        self.num_outputs = num_outputs
         self.levels = nn.ModuleList(
-            _layers(kind, inputs, middle, num * width) for inputs, num in zip(channels, per_cell)
+            _make_layers(block, inputs, hidden_channels, num_priors * num_outputs)
+            for inputs, num_priors in zip(channels, priors_per_cell)
         )
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """
-        Predict.
+        """Predict ``(B, P, num_outputs)`` from one feature map per level."""
+        return _flatten([level(x) for level, x in zip(self.levels, maps)], self.num_outputs)
 
-        :param maps: a feature map a level.
-        :return: ``(B, P, width)``, priors in the order of the contract.
-        """
-        return _in_order([level(x) for level, x in zip(self.levels, maps)], self.width)
-
-    def predictions(self) -> list[nn.Conv2d]:
-        """List the last layers."""
+    def prediction_layers(self) -> list[nn.Conv2d]:
+        """List the last layer of each level."""
         return [level[-1] for level in self.levels]
 
 
-class SharedHead(nn.Module):
+class SharedPredictionHead(nn.Module):
     """
-    Predictions with the same convolutions on all levels (Lin et al., Focal Loss, ICCV 2017).
+    A head with the same convolutions on all levels (Lin et al., Focal Loss, ICCV 2017).
 
-    Each level has normalisation of its own, as its statistics are its own (Tan et al.,
-    EfficientDet, CVPR 2020).
-
-    :param channels: of the feature maps.
-    :param num_levels: of them.
-    :param per_cell: priors a cell of every level.
-    :param width: numbers that are predicted of a prior.
-    :param kind: ``depthwise``, ``ssdlite`` or ``plain``.
-    :param middle: channels of a convolution before a plain prediction; 0 for none.
+    Each level has its own batch norm, since its statistics differ (Tan et al., EfficientDet,
+    CVPR 2020). The parameters are those of :class:`PredictionHead`.
     """
 
     def __init__(
         self,
         channels: int,
         num_levels: int,
-        per_cell: int,
-        width: int,
+        priors_per_cell: int,
+        num_outputs: int,
         *,
-        kind: str,
-        middle: int = 0,
+        block: str,
+        hidden_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.width = width
-        layers = _layers(kind, channels, middle, per_cell * width)
+        self.num_outputs = num_outputs
+        layers = _make_layers(block, channels, hidden_channels, priors_per_cell * num_outputs)
         *tower, self.prediction = (m for m in layers.modules() if isinstance(m, nn.Conv2d))
         self.tower = nn.ModuleList(tower)
         self.norms = nn.ModuleList(
@@ -85,34 +74,30 @@ class SharedHead(nn.Module):
         )
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """
-        Predict.
-
-        :param maps: a feature map a level.
-        :return: ``(B, P, width)``, priors in the order of the contract.
-        """
-        found = []
+        """Predict ``(B, P, num_outputs)`` from one feature map per level."""
+        outputs = []
         for x, norms in zip(maps, self.norms):
             for layer, norm in zip(self.tower, norms):
                 x = functional.relu6(norm(layer(x)))  # noqa: PLW2901
-            found.append(self.prediction(x))
-        return _in_order(found, self.width)
+            outputs.append(self.prediction(x))
+        return _flatten(outputs, self.num_outputs)
 
-    def predictions(self) -> list[nn.Conv2d]:
+    def prediction_layers(self) -> list[nn.Conv2d]:
         """List the last layer."""
         return [self.prediction]
 
 
-def _layers(kind: str, inputs: int, middle: int, outputs: int) -> nn.Sequential:
-    """Stack what predicts from a feature map; the last layer has no activation."""
-    if kind == 'depthwise':
+def _make_layers(block: str, inputs: int, hidden_channels: int, outputs: int) -> nn.Sequential:
+    """Stack the layers of one level; the last layer has no activation."""
+    if block == 'depthwise':
         return nn.Sequential(depthwise_separable(inputs, inputs), nn.Conv2d(inputs, outputs, 1))
-    if kind == 'ssdlite':
+    if block == 'ssdlite':
         return nn.Sequential(depthwise(inputs), nn.Conv2d(inputs, outputs, 1))
-    before = [convolution(inputs, middle)] if middle else []
-    return nn.Sequential(*before, nn.Conv2d(middle or inputs, outputs, 3, padding=1))
+    hidden = [convolution(inputs, hidden_channels)] if hidden_channels else []
+    return nn.Sequential(*hidden, nn.Conv2d(hidden_channels or inputs, outputs, 3, padding=1))
 
 
-def _in_order(maps: list[torch.Tensor], width: int) -> torch.Tensor:
-    """Lay out predictions level by level, row by row, cell by cell, prior by prior."""
-    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, width) for x in maps], dim=1)
+def _flatten(maps: list[torch.Tensor], num_outputs: int) -> torch.Tensor:
+    """Order predictions by level, row, column and prior, ``(B, P, num_outputs)``."""
+    rows = [x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, num_outputs) for x in maps]
+    return torch.cat(rows, dim=1)

@@ -1,4 +1,4 @@
-"""The building blocks of the pyramid and the heads: depthwise-separable, pointwise and plain."""
+"""Convolution blocks of the pyramid and the heads; their names are those of stored weights."""
 
 from collections import OrderedDict
 
@@ -8,14 +8,9 @@ from torch import nn
 
 def depthwise_separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """
-    Convolve 3 x 3 in depth, then 1 x 1, each with normalisation and ReLU6.
+    Make a 3 x 3 depthwise and a 1 x 1 convolution, each with batch norm and ReLU6.
 
     Sandler et al., MobileNetV2, CVPR 2018, section 6.2 (SSDLite).
-
-    :param inputs: channels.
-    :param outputs: channels.
-    :param stride: of the 3 x 3 part.
-    :return: the block.
     """
     return nn.Sequential(
         OrderedDict(
@@ -30,12 +25,7 @@ def depthwise_separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequen
 
 
 def depthwise(channels: int) -> nn.Sequential:
-    """
-    Convolve 3 x 3 in depth, with normalisation and ReLU6.
-
-    :param channels: of input and output.
-    :return: the block.
-    """
+    """Make a 3 x 3 depthwise convolution with batch norm and ReLU6."""
     return nn.Sequential(
         OrderedDict(
             depthwise=nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
@@ -46,26 +36,14 @@ def depthwise(channels: int) -> nn.Sequential:
 
 
 def pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    """
-    Convolve 1 x 1 with normalisation, without activation.
-
-    :param inputs: channels.
-    :param outputs: channels.
-    :return: the block.
-    """
+    """Make a 1 x 1 convolution with batch norm, without activation."""
     return nn.Sequential(
         OrderedDict(pointwise=nn.Conv2d(inputs, outputs, 1, bias=False), norm=BatchNorm(outputs))
     )
 
 
 def convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """
-    Convolve 3 x 3 with normalisation and ReLU6.
-
-    :param inputs: channels.
-    :param outputs: channels.
-    :return: the block.
-    """
+    """Make a 3 x 3 convolution with batch norm and ReLU6."""
     return nn.Sequential(
         OrderedDict(
             convolution=nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),

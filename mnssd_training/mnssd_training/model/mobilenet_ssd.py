@@ -1,4 +1,4 @@
-"""Uint8 images to raw heads: the network that is trained, exported and flown."""
+"""The detector network: uint8 images to raw heads, as it is trained, exported and flown."""
 
 from collections.abc import Sequence
 from math import log2
@@ -8,41 +8,39 @@ from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config.network import ModelConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.model.backbone import Backbone
-from mnssd_training.model.heads import Head, SharedHead
+from mnssd_training.model.heads import PredictionHead, SharedPredictionHead
 from mnssd_training.model.mobilenet_v2 import MobileNetV2
-from mnssd_training.model.pyramid import PlainPyramid, Pyramid
+from mnssd_training.model.pyramid import ExtraLevels, FeaturePyramid
 import torch
 from torch import nn
 
-# Share of priors that a fresh network calls background; the rest is spread over the classes, so
-# that the first steps are not spent on unlearning 10 000 false alarms (Lin et al., Focal Loss for
-# Dense Object Detection, ICCV 2017, section 4.1).
+# Initial probability of background; the remainder is spread over the classes, so that the first
+# steps are not spent on unlearning 10 000 false alarms (Lin et al., Focal Loss for Dense Object
+# Detection, ICCV 2017, section 4.1).
 INITIAL_BACKGROUND = 0.99
 
 
 class MobileNetSsd(nn.Module):
     """
-    A single-shot detector, normalisation inside.
+    A single-shot detector that normalises its input itself.
 
-    :param spec: what goes in and comes out.
-    :param config: what the specification does not tell.
-    :raises ConfigError: naming the keys that do not belong together.
-    :ivar spec: what goes in and comes out; inputs of other sizes have other grids.
+    :raises ConfigError: naming the keys that contradict each other.
+    :ivar spec: input and output; the network also takes inputs of other sizes.
     """
 
     def __init__(self, spec: ModelSpec, config: ModelConfig) -> None:
         super().__init__()
         self.spec = spec
-        self.backbone = _backbone(spec, config)
-        self.pyramid = _pyramid(self.backbone.channels, len(spec.feature_maps), config)
-        self.logits = _head(spec, config, self.pyramid.channels, spec.num_classes + 1)
-        self.offsets = _head(spec, config, self.pyramid.channels, 4)
+        self.backbone = _make_backbone(spec, config)
+        self.pyramid = _make_pyramid(self.backbone.channels, len(spec.feature_maps), config)
+        self.logits = _make_head(spec, config, self.pyramid.channels, spec.num_classes + 1)
+        self.offsets = _make_head(spec, config, self.pyramid.channels, 4)
         mean, std = (
             torch.tensor(v) * 255 for v in (spec.normalisation.mean, spec.normalisation.std)
         )
         self.register_buffer('mean', mean.reshape(3, 1, 1), persistent=False)
         self.register_buffer('scale', 1 / std.reshape(3, 1, 1), persistent=False)
-        self._initialise(spec.num_classes)
+        self._initialise_heads(spec.num_classes)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
@@ -56,26 +54,22 @@ class MobileNetSsd(nn.Module):
         maps = self.pyramid(self.backbone(x))
         return self.logits(maps).float(), self.offsets(maps).float()
 
-    def _initialise(self, num_classes: int) -> None:
-        """Make a fresh network call nearly everything background."""
+    def _initialise_heads(self, num_classes: int) -> None:
         bias = torch.full((num_classes + 1,), (1 - INITIAL_BACKGROUND) / num_classes).log()
         bias[0] = torch.tensor(INITIAL_BACKGROUND).log()
         for head in (self.logits, self.offsets):
-            for layer in head.predictions():
+            for layer in head.prediction_layers():
                 nn.init.normal_(layer.weight, std=0.01)
                 nn.init.zeros_(layer.bias)
-        for layer in self.logits.predictions():
+        for layer in self.logits.prediction_layers():
             layer.bias.data = bias.repeat(layer.out_channels // len(bias))
 
 
 def build_model(spec: ModelSpec, config: ModelConfig) -> MobileNetSsd:
     """
-    Build a network and check that its grids are those of the specification.
+    Build a network in evaluation mode and check its grids against the specification.
 
-    :param spec: what goes in and comes out.
-    :param config: what the specification does not tell.
-    :return: the network, with fresh weights, in evaluation mode.
-    :raises ConfigError: naming the keys that do not belong together.
+    :raises ConfigError: naming the keys that contradict each other.
     """
     model = MobileNetSsd(spec, config).eval()
     check_grids(model, spec)
@@ -84,37 +78,34 @@ def build_model(spec: ModelSpec, config: ModelConfig) -> MobileNetSsd:
 
 def check_grids(model: MobileNetSsd, spec: ModelSpec) -> None:
     """
-    Check that a network lays out the grids of a specification.
+    Check that a network makes the grids of a specification, which may be for another input size.
 
-    :param model: of any device; stays in the mode that it is in.
-    :param spec: its own, or that of another input size.
-    :raises ConfigError: naming the keys that do not belong together.
+    :raises ConfigError: naming the keys that contradict each other.
     """
     was_training, size = model.training, spec.input_size
     x = torch.zeros(1, 3, *size, device=model.mean.device)
     try:
         with torch.no_grad():
             maps = model.eval().pyramid(model.backbone(x))
-    except Exception as error:  # a thousand backbones refuse sizes each in its own way
-        reason = textwrap.shorten(str(error), 200)
+    except Exception as error:  # each of a thousand backbones refuses sizes in its own way
         raise ConfigError(
-            f'input.size, input.train_size, training.multi_scale: the network cannot see an '
-            f'input of {_grids([size])}: {reason}'
+            f'input.size, input.train_size, training.multi_scale: the network cannot process an '
+            f'input of {_join([size])}: {textwrap.shorten(str(error), 200)}'
         ) from error
     finally:
         model.train(was_training)
     shapes = [tuple(level.shape[-2:]) for level in maps]
-    wanted = [level.shape for level in spec.feature_maps]
-    if shapes != wanted:
+    expected = [level.shape for level in spec.feature_maps]
+    if shapes != expected:
         raise ConfigError(
-            f'input.size, priors.layout, priors.strides: expected grids of {_grids(wanted)} cells '
-            f'for an input of {_grids([size])}, the network makes {_grids(shapes)}'
+            f'input.size, priors.layout, priors.strides: expected grids of {_join(expected)} '
+            f'cells for an input of {_join([size])}, the network makes {_join(shapes)}'
         )
 
 
-def _strides(spec: ModelSpec) -> list[int]:
+def _round_strides(spec: ModelSpec) -> list[int]:
     """
-    Tell the strides of the levels in powers of two.
+    Round the strides of the levels to powers of two.
 
     A level whose cells divide the input evenly has a stride a little smaller than that, and the
     grids of the coarsest fit more than one; each level has at least twice the stride of the one
@@ -127,10 +118,9 @@ def _strides(spec: ModelSpec) -> list[int]:
     return strides
 
 
-def _backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
-    """Build the backbone, with what is frozen."""
+def _make_backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
     backbone: Backbone
-    strides = _strides(spec)
+    strides = _round_strides(spec)
     if config.backbone.startswith('timm/'):
         from mnssd_training.model.timm_backbone import TimmBackbone
 
@@ -141,39 +131,37 @@ def _backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
     return backbone
 
 
-def _pyramid(
+def _make_pyramid(
     inputs: tuple[int, ...], num_levels: int, config: ModelConfig
-) -> Pyramid | PlainPyramid:
-    """Build what turns taps into levels."""
+) -> FeaturePyramid | ExtraLevels:
     if config.pyramid != 'plain':
-        return Pyramid(
-            inputs, config.pyramid_channels, num_levels, top_down=config.pyramid == 'fpn'
-        )
+        top_down = config.pyramid == 'fpn'
+        return FeaturePyramid(inputs, config.pyramid_channels, num_levels, top_down=top_down)
     num_extra = num_levels - len(inputs)
     if len(config.extra_channels) < num_extra:
         raise ConfigError(
             f'model.extra_channels: expected channels of {num_extra} levels beyond the backbone, '
             f'got {list(config.extra_channels)}'
         )
-    return PlainPyramid(inputs, config.extra_channels[:num_extra], config.extra_layers)
+    return ExtraLevels(inputs, config.extra_channels[:num_extra], config.extra_layers)
 
 
-def _head(
-    spec: ModelSpec, config: ModelConfig, channels: tuple[int, ...], width: int
-) -> Head | SharedHead:
-    """Build the head that predicts some numbers of each prior."""
+def _make_head(
+    spec: ModelSpec, config: ModelConfig, channels: tuple[int, ...], num_outputs: int
+) -> PredictionHead | SharedPredictionHead:
     per_cell = [len(level.sizes) for level in spec.feature_maps]
-    kind, middle = config.head, config.head_channels
+    block, hidden = config.head, config.head_channels
     if not config.shared_head:
-        return Head(channels, per_cell, width, kind=kind, middle=middle)
+        return PredictionHead(channels, per_cell, num_outputs, block=block, hidden_channels=hidden)
     if len(set(per_cell)) > 1:
         raise ConfigError(
-            f'model.shared_head: expected as many priors a cell on each level, got {per_cell}; '
+            f'model.shared_head: expected as many priors per cell on each level, got {per_cell}; '
             f'see priors.priors_per_cell'
         )
-    return SharedHead(channels[0], len(channels), per_cell[0], width, kind=kind, middle=middle)
+    return SharedPredictionHead(
+        channels[0], len(channels), per_cell[0], num_outputs, block=block, hidden_channels=hidden
+    )
 
 
-def _grids(shapes: Sequence[tuple[int, ...]]) -> str:
-    """Write grids."""
+def _join(shapes: Sequence[tuple[int, ...]]) -> str:
     return ', '.join(f'{rows} x {columns}' for rows, columns in shapes)

@@ -1,4 +1,4 @@
-"""Backbone taps to one feature map a level."""
+"""Necks: backbone feature maps to one feature map per level."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,13 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 
-class Pyramid(nn.Module):
+class FeaturePyramid(nn.Module):
     """
-    Feature maps of one width: a light feature pyramid (Lin et al., CVPR 2017).
+    A light feature pyramid of equal channels on all levels (Lin et al., CVPR 2017).
 
-    :param inputs: channels of the taps.
-    :param channels: of the feature maps.
-    :param num_levels: of them, at least as many as there are taps.
+    :param inputs: channels of the backbone feature maps.
+    :param num_levels: at least as many as there are inputs.
     :param top_down: add coarse features to fine ones.
     """
 
@@ -34,55 +33,45 @@ class Pyramid(nn.Module):
             for _ in range(num_levels - len(inputs))
         )
 
-    def forward(self, taps: list[torch.Tensor]) -> list[torch.Tensor]:
-        """
-        Merge the taps.
-
-        :param taps: of the backbone, finest first.
-        :return: a feature map a level, ``(B, channels, rows, columns)``.
-        """
-        maps = [layer(tap) for layer, tap in zip(self.lateral, taps)]
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute one map ``(B, channels, rows, columns)`` per level, finest first."""
+        maps = [layer(feature) for layer, feature in zip(self.lateral, features)]
         if self.top_down:
             for index in range(len(maps) - 2, -1, -1):
                 size = maps[index].shape[-2:]
                 maps[index] = maps[index] + functional.interpolate(maps[index + 1], size=size)
         maps = [layer(level) for layer, level in zip(self.smooth, maps)]
-        for layer in self.extra:
-            maps.append(layer(maps[-1]))
-        return maps
+        return _append_levels(maps, self.extra)
 
 
-class PlainPyramid(nn.Module):
+class ExtraLevels(nn.Module):
     """
-    The taps as they are, and further levels, each made of the one before: plain SSD.
+    Plain SSD: the backbone feature maps unchanged, and extra levels, each made from the last.
 
-    :param inputs: channels of the taps.
-    :param extra_channels: of the further levels.
-    :param extra: how they are made: ``plain``, ``squeezed`` or ``depthwise``.
+    :param inputs: channels of the backbone feature maps.
+    :param block: ``plain``, ``squeezed`` or ``depthwise``.
     """
 
-    def __init__(self, inputs: Sequence[int], extra_channels: Sequence[int], extra: str) -> None:
+    def __init__(self, inputs: Sequence[int], extra_channels: Sequence[int], block: str) -> None:
         super().__init__()
         self.channels = (*inputs, *extra_channels)
-        block = {'plain': _plain, 'squeezed': _squeezed, 'depthwise': _depthwise}[extra]
+        make_block = {'plain': _plain, 'squeezed': _squeezed, 'depthwise': _depthwise}[block]
         widths = (inputs[-1], *extra_channels)
-        self.extra = nn.ModuleList(block(low, high) for low, high in pairwise(widths))
+        self.extra = nn.ModuleList(make_block(low, high) for low, high in pairwise(widths))
 
-    def forward(self, taps: list[torch.Tensor]) -> list[torch.Tensor]:
-        """
-        Add the further levels.
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Compute one map per level, finest first."""
+        return _append_levels(list(features), self.extra)
 
-        :param taps: of the backbone, finest first.
-        :return: a feature map a level.
-        """
-        maps = list(taps)
-        for layer in self.extra:
-            maps.append(layer(maps[-1]))
-        return maps
+
+def _append_levels(maps: list[torch.Tensor], extra: nn.ModuleList) -> list[torch.Tensor]:
+    for layer in extra:
+        maps.append(layer(maps[-1]))
+    return maps
 
 
 def _plain(inputs: int, outputs: int) -> nn.Sequential:
-    """Halve by one 3 x 3 convolution."""
+    """Halve the map by one 3 x 3 convolution."""
     return nn.Sequential(
         OrderedDict(convolution=nn.Conv2d(inputs, outputs, 3, 2, 1), act=nn.ReLU(inplace=True))
     )
@@ -90,25 +79,25 @@ def _plain(inputs: int, outputs: int) -> nn.Sequential:
 
 def _squeezed(inputs: int, outputs: int) -> nn.Sequential:
     """Halve by 3 x 3 after 1 x 1 of half the channels (Liu et al., SSD, ECCV 2016, figure 2)."""
-    middle = max(1, outputs // 2)
+    hidden = max(1, outputs // 2)
     return nn.Sequential(
         OrderedDict(
-            squeeze=nn.Conv2d(inputs, middle, 1),
+            squeeze=nn.Conv2d(inputs, hidden, 1),
             squeeze_act=nn.ReLU(inplace=True),
-            convolution=nn.Conv2d(middle, outputs, 3, 2, 1),
+            convolution=nn.Conv2d(hidden, outputs, 3, 2, 1),
             act=nn.ReLU(inplace=True),
         )
     )
 
 
 def _depthwise(inputs: int, outputs: int) -> nn.Sequential:
-    """Halve in depth after 1 x 1 of half the channels (SSDLite), normalised."""
-    middle = max(1, outputs // 2)
+    """Halve by a depthwise-separable convolution after 1 x 1 of half the channels (SSDLite)."""
+    hidden = max(1, outputs // 2)
     return nn.Sequential(
         OrderedDict(
-            squeeze=nn.Conv2d(inputs, middle, 1, bias=False),
-            squeeze_norm=BatchNorm(middle),
+            squeeze=nn.Conv2d(inputs, hidden, 1, bias=False),
+            squeeze_norm=BatchNorm(hidden),
             squeeze_act=nn.ReLU6(inplace=True),
-            convolution=depthwise_separable(middle, outputs, stride=2),
+            convolution=depthwise_separable(hidden, outputs, stride=2),
         )
     )

@@ -1,4 +1,4 @@
-"""Images to feature maps: any backbone of timm that makes them."""
+"""Any backbone of timm that makes feature maps."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from mnssd_training.errors import CheckpointError, ConfigError, DamagedCheckpointError
-from mnssd_training.model.backbone import Backbone, chosen_strides, recomputed
+from mnssd_training.model.backbone import Backbone, run_checkpointed, select_strides
 from mnssd_training.model.norm import convert_norms
 from mnssd_training.torch_file import check_integrity
 import torch
@@ -23,148 +23,126 @@ class TimmBackbone(Backbone):
     """
     A backbone of timm, cut off after the last feature map that is needed.
 
-    The grids of all levels are rounded up (:func:`mnssd_perception.ssd.feature_map`). A backbone
-    that rounds down, as ConvNeXt does, or cannot see such inputs at all, gets its inputs padded
-    at the right and at the bottom to a multiple of its coarsest stride; the cells that lie in the
-    padding are cut off.
+    The grids of all levels are rounded up (:func:`mnssd_perception.ssd.feature_map`). For a
+    backbone that rounds down, as ConvNeXt does, or that refuses such inputs, inputs are padded at
+    the right and at the bottom to a multiple of its coarsest stride; the cells in the padding are
+    cut off.
 
     :param name: in timm, with or without the tag of its weights.
     :param strides: of all levels of the network.
-    :param input_size: (height, width) of the network input, for those that need to know.
-    :raises ConfigError: if timm has no such backbone, or it has no such feature maps.
+    :param input_size: (height, width) of the network input, for backbones of a fixed size.
+    :raises ConfigError: if timm has no such backbone, or it lacks feature maps.
     """
 
     def __init__(
         self, name: str, strides: Sequence[int], input_size: tuple[int, int] = (320, 320)
     ) -> None:
         super().__init__()
-        timm = _timm()
+        timm = _import_timm()
         _check_name(timm, name)
         self._name = name
         self._checkpointing = False
         self._settings: dict[str, Any] = {'features_only': True}
-        is_fixed = _published_as(timm, name).fixed_input_size
+        is_fixed = _pretrained_config(timm, name).fixed_input_size
         if is_fixed:
             self._settings['img_size'] = input_size
         with torch.device('meta'):
             info = self._create(timm).feature_info
         index_of = dict(zip(info.reduction(), info.out_indices))
-        own = chosen_strides(strides, sorted(index_of), f'timm/{name}')
-        self._settings['out_indices'] = [index_of[stride] for stride in own]
-        # a side that no stride divides, so that rounding shows
-        probe = input_size if is_fixed else (2 * own[-1] + 1, 2 * own[-1] + 1)
-        self._strides, self._multiple = own, 1
-        if not self._rounds_up(timm, own, probe):
-            self._multiple = own[-1]
+        self._strides = select_strides(strides, sorted(index_of), f'timm/{name}')
+        self._settings['out_indices'] = [index_of[stride] for stride in self._strides]
+        coarsest, self._multiple = self._strides[-1], 1
+        # A side that no stride divides, so that rounding shows.
+        probe_size = input_size if is_fixed else (2 * coarsest + 1, 2 * coarsest + 1)
+        if not self._rounds_up(timm, probe_size):
+            self._multiple = coarsest
             if is_fixed:
-                self._settings['img_size'] = tuple(
-                    -(-side // own[-1]) * own[-1] for side in input_size
-                )
+                padded = tuple(-(-side // coarsest) * coarsest for side in input_size)
+                self._settings['img_size'] = padded
         self.body = self._create(timm)
         convert_norms(self.body)
         self.channels = tuple(self.body.feature_info.channels())
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """
-        Compute the feature maps.
-
-        :param images: ``(B, 3, H, W)`` float, normalised.
-        :return: one for each stride.
-        """
+        """Compute the feature maps of normalised images, ``(B, 3, H, W)`` float."""
         height, width = images.shape[-2:]
-        below, right = -height % self._multiple, -width % self._multiple
-        if not (below or right):
-            return self._maps(self.body, images)
-        padded = functional.pad(images, (0, right, 0, below))
+        bottom, right = -height % self._multiple, -width % self._multiple
+        if not (bottom or right):
+            return _run_body(self.body, images)
+        maps = _run_body(self.body, functional.pad(images, (0, right, 0, bottom)))
         return [
             x[..., : -(-height // stride), : -(-width // stride)]
-            for x, stride in zip(self._maps(self.body, padded), self._strides, strict=True)
+            for x, stride in zip(maps, self._strides, strict=True)
         ]
 
-    @staticmethod
-    def _maps(body: Any, images: torch.Tensor) -> list[torch.Tensor]:
-        """Run a network of timm; maps ``(B, C, H, W)``."""
-        maps = body(images)
-        if getattr(body, 'output_fmt', 'NCHW') == 'NHWC':
-            maps = [x.permute(0, 3, 1, 2) for x in maps]
-        return list(maps)
-
     def blocks(self) -> list[nn.Module]:
-        """List the blocks in order from the stem; what has no weights is none."""
-        return [part for part in _parts(self.body) if any(True for _ in part.parameters())]
+        """List the blocks that have weights, in order from the stem."""
+        return [block for block in _unpack(self.body) if any(True for _ in block.parameters())]
 
     @property
     def checkpointing(self) -> bool:
-        """Tell whether activations are computed a second time instead of being kept."""
+        """Tell whether activations are recomputed in the backward pass."""
         return self._checkpointing
 
     @checkpointing.setter
-    def checkpointing(self, wanted: bool) -> None:
-        """Let each block run itself, or run it anew in the backward pass."""
-        self._checkpointing = wanted
+    def checkpointing(self, enabled: bool) -> None:
+        self._checkpointing = enabled
         for block in self.blocks():
             block.__dict__.pop('forward', None)
-            if wanted:
-                block.forward = partial(_run, block, block.forward)
+            if enabled:
+                block.forward = partial(_forward_checkpointed, block, block.forward)
 
     def load_weights(self, source: str) -> None:
-        """
-        Start from trained weights.
-
-        :param source: ``imagenet`` for those that timm downloads, or the path of a state dict of
-            the whole network; a classifier in it is ignored.
-        :raises CheckpointError: if there are none, or they are for something else.
-        """
-        timm = _timm()
+        """Load timm's weights; see :meth:`Backbone.load_weights`."""
+        timm = _import_timm()
         if source == 'imagenet':
-            self.body.load_state_dict(self._published(timm))
+            self.body.load_state_dict(self._download_weights(timm))
             return
-        # pathlib raises for a path that may not be looked at
+        # pathlib raises for a path without permission.
         if not os.path.isfile(source):  # noqa: PTH113
             raise CheckpointError(f'{source}: no such file of backbone weights')
         try:
             check_integrity(Path(source).read_bytes(), source)
             state = timm.models.load_state_dict(source, device='cpu', weights_only=True)
-            own = self.body.state_dict()
-            self.body.load_state_dict({key: state[_key_in(state, key)] for key in own})
+            keys = self.body.state_dict()
+            self.body.load_state_dict({key: state[_find_key(state, key)] for key in keys})
         except DamagedCheckpointError:
             raise
-        except Exception as error:  # loading raises whatever the bytes lead it to
+        except Exception as error:  # loading raises any error, depending on the bytes
             raise CheckpointError(
                 f'{source}: expected a state dict of timm/{self._name}'
             ) from error
 
-    def _rounds_up(self, timm: ModuleType, strides: list[int], size: tuple[int, int]) -> bool:
-        """Tell whether the network makes grids that are rounded up of an input of some size."""
-        wanted = [tuple(-(-side // stride) for side in size) for stride in strides]
+    def _rounds_up(self, timm: ModuleType, size: tuple[int, int]) -> bool:
+        """Tell whether the grids of an input of some size are rounded up."""
         with torch.device('meta'), torch.no_grad():
             body = self._create(timm).eval()
             try:
-                maps = self._maps(body, torch.zeros(1, 3, *size))
-            except Exception:  # a thousand networks refuse sizes each in its own way
+                maps = _run_body(body, torch.zeros(1, 3, *size))
+            except Exception:  # each of a thousand networks refuses sizes in its own way
                 return False
-        return [tuple(x.shape[-2:]) for x in maps] == wanted
+        return [tuple(x.shape[-2:]) for x in maps] == [
+            tuple(-(-side // stride) for side in size) for stride in self._strides
+        ]
 
     def _create(self, timm: ModuleType, *, pretrained: bool = False) -> Any:
-        """Build the network."""
         try:
             return timm.create_model(self._name, pretrained=pretrained, **self._settings)
-        except Exception as error:  # a thousand networks refuse settings each in its own way
+        except Exception as error:  # each of a thousand networks refuses settings in its own way
             raise ConfigError(
                 f'model.backbone: timm/{self._name} makes no feature maps: '
                 f'{textwrap.shorten(str(error), 200)}'
             ) from error
 
-    def _published(self, timm: ModuleType) -> dict[str, torch.Tensor]:
-        """Fetch timm's weights."""
-        if not _published_as(timm, self._name).has_weights:
+    def _download_weights(self, timm: ModuleType) -> dict[str, torch.Tensor]:
+        if not _pretrained_config(timm, self._name).has_weights:
             raise CheckpointError(
                 f'initial.backbone_weights: timm has no weights of {self._name}; '
-                f'known are {", ".join(timm.list_pretrained(self._name.partition(".")[0] + "*"))}'
+                f'available: {", ".join(timm.list_pretrained(_base_name(self._name) + "*"))}'
             )
         try:
             return dict(self._create(timm, pretrained=True).state_dict())
-        except ConfigError as error:  # built before without weights, so that these are wrong
+        except ConfigError as error:  # the same network was built before, without weights
             raise CheckpointError(
                 f'initial.backbone_weights: the weights of timm/{self._name} cannot be fetched: '
                 f'{textwrap.shorten(str(error.__cause__), 200)}; '
@@ -172,8 +150,7 @@ class TimmBackbone(Backbone):
             ) from error
 
 
-def _timm() -> ModuleType:
-    """Import timm, which only these backbones need."""
+def _import_timm() -> ModuleType:
     try:
         import timm
     except ImportError as error:
@@ -181,40 +158,50 @@ def _timm() -> ModuleType:
     return timm
 
 
+def _base_name(name: str) -> str:
+    """Return a name without the tag of its weights."""
+    return name.partition('.')[0]
+
+
 def _check_name(timm: ModuleType, name: str) -> None:
-    """Refuse what timm does not know, and suggest what it does."""
     if not timm.is_model(name):
-        near = get_close_matches(name.partition('.')[0], timm.list_models(), n=3)
-        words = f'; did you mean {" or ".join(f"timm/{other}" for other in near)}?' if near else ''
-        raise ConfigError(f'model.backbone: timm has no backbone {name!r}{words}')
+        close = get_close_matches(_base_name(name), timm.list_models(), n=3)
+        hint = f'; did you mean {" or ".join(f"timm/{match}" for match in close)}?'
+        raise ConfigError(f'model.backbone: timm has no backbone {name!r}{hint if close else ""}')
 
 
-def _published_as(timm: ModuleType, name: str) -> Any:
-    """Look up how a network was published, with which weights."""
+def _pretrained_config(timm: ModuleType, name: str) -> Any:
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError as error:
-        tags = ', '.join(timm.list_pretrained(f'{name.partition(".")[0]}.*'))
+        tags = ', '.join(timm.list_pretrained(f'{_base_name(name)}.*'))
         raise ConfigError(f'model.backbone: {error}; timm has weights {tags}') from error
 
 
-def _parts(module: nn.Module) -> list[nn.Module]:
-    """List what a network runs one after the other, looking into containers."""
-    parts: list[nn.Module] = []
+def _run_body(body: Any, images: torch.Tensor) -> list[torch.Tensor]:
+    """Compute the feature maps of a network of timm, ``(B, C, H, W)``."""
+    maps = body(images)
+    if getattr(body, 'output_fmt', 'NCHW') == 'NHWC':
+        maps = [x.permute(0, 3, 1, 2) for x in maps]
+    return list(maps)
+
+
+def _unpack(module: nn.Module) -> list[nn.Module]:
+    """List the modules of a network in order, with containers replaced by their children."""
+    modules: list[nn.Module] = []
     for name, child in module.named_children():
         is_container = isinstance(child, nn.Sequential | nn.ModuleList) or name == 'model'
-        parts += _parts(child) if is_container else [child]
-    return parts
+        modules += _unpack(child) if is_container else [child]
+    return modules
 
 
-def _run(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run a block, anew in the backward pass when it trains."""
+def _forward_checkpointed(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
     if block.training and torch.is_grad_enabled():
-        return recomputed(block, forward, *args, **kwargs)
+        return run_checkpointed(block, forward, *args, **kwargs)
     return forward(*args, **kwargs)
 
 
-def _key_in(state: dict[str, torch.Tensor], key: str) -> str:
-    """Find the name of a tensor in the whole network, whose containers timm unpacks."""
-    whole = re.sub(r'^(\w+?)_(\d+)\.', r'\1.\2.', key)
-    return next(name for name in (key, whole, key.removeprefix('model.')) if name in state)
+def _find_key(state: dict[str, torch.Tensor], key: str) -> str:
+    """Find a tensor in the state dict of the full network, whose containers timm unpacks."""
+    unpacked = re.sub(r'^(\w+?)_(\d+)\.', r'\1.\2.', key)
+    return next(name for name in (key, unpacked, key.removeprefix('model.')) if name in state)

@@ -1,4 +1,4 @@
-"""Weights of a like network to the beginning of another."""
+"""Load the weights of a similar network, for fine-tuning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,50 +9,46 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Match:
+class LoadResult:
     """
-    What a network has in common with another.
+    Outcome of loading a state dict in part.
 
-    :ivar fresh: names of the layers that begin afresh.
-    :ivar share: of the numbers in the state of the network that were taken over, 0 to 1.
+    :ivar new_layers: names of the layers that keep their initial weights.
+    :ivar loaded_fraction: of the numbers in the state dict of the network, 0 to 1.
     """
 
-    fresh: tuple[str, ...]
-    share: float
+    new_layers: tuple[str, ...]
+    loaded_fraction: float
 
 
-def load_matching(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> Match:
+def load_matching_layers(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> LoadResult:
     """
-    Take over the layers that both networks have in the same shape.
+    Load the layers whose tensors all have the same shape in a state dict, in place.
 
-    A layer is taken whole or not at all: where classes or priors differ, so does the prediction
-    layer, and its weights and biases begin afresh together.
+    A layer is loaded entirely or not at all: where classes or priors differ, so does the
+    prediction layer, and its weights and biases keep their initial values together.
 
-    :param model: the network to fine-tune, in place.
-    :param weights: the state dict of another.
-    :return: what was taken over.
     :raises CheckpointError: if no layer fits.
     """
-    taken: dict[str, torch.Tensor] = {}
-    fresh = []
+    loaded: dict[str, torch.Tensor] = {}
+    new_layers = []
     for name, layer in model.named_modules():
-        own = {
+        tensors = {
             f'{name}.{key}' if name else key: value
             for key, value in layer.state_dict(keep_vars=True).items()
             if '.' not in key
         }
-        if all(_fits(value, weights.get(key)) for key, value in own.items()):
-            taken |= {key: weights[key] for key in own}
+        if all(_has_shape(weights.get(key), value.shape) for key, value in tensors.items()):
+            loaded |= {key: weights[key] for key in tensors}
         else:
-            fresh.append(name)
-    if not taken:
+            new_layers.append(name)
+    if not loaded:
         raise CheckpointError('its network has no layer in common with this one')
-    model.load_state_dict(taken, strict=False)
+    model.load_state_dict(loaded, strict=False)
     total = sum(value.numel() for value in model.state_dict().values())
-    share = sum(value.numel() for value in taken.values()) / total
-    return Match(tuple(fresh), share)
+    num_loaded = sum(value.numel() for value in loaded.values())
+    return LoadResult(tuple(new_layers), num_loaded / total)
 
 
-def _fits(own: torch.Tensor, other: object) -> bool:
-    """Tell whether a tensor can take the place of another."""
-    return isinstance(other, torch.Tensor) and other.shape == own.shape
+def _has_shape(value: object, shape: torch.Size) -> bool:
+    return isinstance(value, torch.Tensor) and value.shape == shape

@@ -7,7 +7,7 @@ from typing import Any
 
 from mnssd_perception.errors import SpecError
 from mnssd_perception.files import explain_write_error, write_atomically
-from mnssd_perception.plain import from_plain
+from mnssd_perception.serialization import from_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_perception.text import sanitize_text
 from mnssd_training.config import ModelConfig, rename_keys

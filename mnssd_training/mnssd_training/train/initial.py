@@ -10,7 +10,7 @@ from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model, TorchEngine
-from mnssd_training.model.unfold import recover_weights
+from mnssd_training.model.onnx_weights import recover_weights
 from mnssd_training.train.checkpoint import load_checkpoint
 import numpy as np
 from pydantic import ValidationError

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mnssd_training.config.fingerprint import fingerprint
-from mnssd_training.model.cost import cost
+from mnssd_training.model.cost import estimate_cost
 from mnssd_training.train.run import Found
 from mnssd_training.train.sizes import input_sizes
 from mnssd_training.train.state import State
@@ -28,7 +28,8 @@ def introduction(state: State, found: Found | None) -> Iterator[str]:
     spec, config = state.prepared.spec, experiment.training
     part = plan.batch_size // plan.grad_accum_steps // state.fabric.world_size
     moments = {'adamw': 2, 'sgd': 1}[experiment.optimizer.name]
-    yield from str(cost(state.network, part, experiment.input.train_size, moments)).splitlines()
+    cost = estimate_cost(state.network, part, experiment.input.train_size, moments)
+    yield from str(cost).splitlines()
     yield f'input {_size(spec.input_size)} by {spec.resize}, {spec.num_priors} priors'
     sizes = input_sizes(plan.total, experiment)
     if sizes != [spec.input_size]:

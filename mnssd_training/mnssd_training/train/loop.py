@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from mnssd_training.config import Experiment
-from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.dataset import derive_seed
 from mnssd_training.train.batches import read_steps
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.devices import make_fabric, release, run_on_rank_zero
@@ -142,7 +142,7 @@ def _loop(  # noqa: PLR0915 (it is read from top to bottom)
                 parts = take(fabric, steps)
                 waited = time.perf_counter() - asked
                 # Layers that drop at random do so by the step, however often the run was resumed.
-                torch.manual_seed(seed_of(config.seed, 'step', done.step, fabric.global_rank))
+                torch.manual_seed(derive_seed(config.seed, 'step', done.step, fabric.global_rank))
                 set_rate(state.optimizer.param_groups, rate_at(done.step))
                 state.optimizer.zero_grad(set_to_none=True)
                 losses = backward(fabric, state.model, state.prepared.criterion, parts, priors)

@@ -9,11 +9,11 @@ from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.sources import read_splits, Splits
 from mnssd_training.errors import CheckpointError, DatasetError
-from mnssd_training.layouts import spec_of
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, MobileNetSsd
-from mnssd_training.model.unfold import measure_norms
-from mnssd_training.model.weights import load_matching
+from mnssd_training.model.onnx_weights import recalibrate_batch_norms
+from mnssd_training.model.weights import load_matching_layers
+from mnssd_training.priors import make_spec
 from mnssd_training.train.initial import InitialWeights, read_initial
 import torch
 
@@ -55,7 +55,7 @@ def prepare(experiment: Experiment) -> Prepared:
     splits = read_splits(experiment.data)
     if not splits.train:
         raise DatasetError(experiment.data.root, 'there is no image to train on')
-    spec = spec_of(experiment, splits.train, splits.class_names)
+    spec = make_spec(experiment, splits.train, splits.class_names)
     config = experiment.training
     torch.manual_seed(config.seed)
     model = build_model(spec, experiment.model)
@@ -71,7 +71,7 @@ def prepare(experiment: Experiment) -> Prepared:
         note, share = begin_with(model, source, initial)
         (notes if share >= ENOUGH else warnings).append(note)
         if initial.is_unfolded:
-            measure_norms(model, _first_batches(dataset, experiment))
+            recalibrate_batch_norms(model, _first_batches(dataset, experiment))
     model.backbone.checkpointing = config.gradient_checkpointing
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
@@ -98,17 +98,17 @@ def begin_with(model: MobileNetSsd, source: str, other: InitialWeights) -> tuple
     :raises CheckpointError: if nothing fits.
     """
     try:
-        match = load_matching(model, other.weights)
+        match = load_matching_layers(model, other.weights)
     except CheckpointError as error:
         raise CheckpointError(f'{source}: {error}') from error
-    fresh = match.fresh
+    fresh = match.new_layers
     words = f'; {len(fresh)} layers begin afresh, such as {fresh[0]}' if fresh else ''
     if other.spec.class_names != model.spec.class_names:
         words += f'; its classes are others: {", ".join(other.spec.class_names)}'
     if other.spec.feature_maps != model.spec.feature_maps:
         words += '; its priors are others, so boxes are learnt anew'
-    words = f'{source}: {match.share:.0%} of the weights taken over{words}'
-    return mask_secrets(words), match.share
+    words = f'{source}: {match.loaded_fraction:.0%} of the weights taken over{words}'
+    return mask_secrets(words), match.loaded_fraction
 
 
 def _first_batches(dataset: TrainingSet, experiment: Experiment) -> Iterator[torch.Tensor]:

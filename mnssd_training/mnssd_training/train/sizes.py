@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import math
 
 from mnssd_training.config import Experiment
-from mnssd_training.data.dataset import seed_of
+from mnssd_training.data.dataset import derive_seed
 import numpy as np
 
 MULTIPLE = 32  # the coarsest stride of the backbone: its cells then tile the input
@@ -32,7 +32,7 @@ def input_size(step: int, total: int, experiment: Experiment) -> tuple[int, int]
             factor = progressive
     low, high = config.multi_scale
     if low < high:
-        factor *= np.random.default_rng(seed_of(config.seed, 'size', step)).uniform(low, high)
+        factor *= np.random.default_rng(derive_seed(config.seed, 'size', step)).uniform(low, high)
     else:
         factor *= low
     if factor == 1.0:

@@ -10,7 +10,7 @@ from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import check_grids, MobileNetSsd
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.train.batches import Plan, plan
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.ema import Ema
@@ -143,7 +143,7 @@ def set_up(fabric: Fabric, experiment: Experiment) -> State:
     deal = plan(experiment, len(prepared.splits.train), fabric.world_size)
     for size in input_sizes(deal.total, experiment):
         if size != prepared.spec.input_size:
-            check_grids(prepared.model, spec_at(prepared.spec, size))
+            check_grids(prepared.model, resize_spec(prepared.spec, size))
     network: MobileNetSsd = fabric.to_device(prepared.model)
     ema = Ema(network, config.ema_decay, config.ema_warmup)
     called = torch.compile(network) if config.compile else network

@@ -9,7 +9,7 @@ from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
 from mnssd_training.loss import count_positives, Criterion
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.train.batches import Steps
 from mnssd_training.train.devices import raise_on_all_ranks
 import torch
@@ -127,7 +127,8 @@ def device_priors(spec: ModelSpec, device: torch.device) -> Priors:
 
     def at(size: tuple[int, int]) -> torch.Tensor:
         if size not in known:
-            known[size] = torch.from_numpy(generate_priors(spec_at(spec, size)).copy()).to(device)
+            priors = generate_priors(resize_spec(spec, size))
+            known[size] = torch.from_numpy(priors.copy()).to(device)
         return known[size]
 
     return at

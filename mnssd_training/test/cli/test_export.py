@@ -6,12 +6,12 @@ from pathlib import Path
 from mnssd_perception.bundle import open_bundle
 from mnssd_training.cli import export
 from mnssd_training.export import read_spec
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 from mnssd_training.train import load_checkpoint
 import pytest
 
 
-def test_a_bundle_that_opens(bundle: Path, checkpoint: Path, hit_uav: Path) -> None:
+def test_a_bundle_opens(bundle: Path, checkpoint: Path, hit_uav: Path) -> None:
     opened = open_bundle(bundle)
     assert opened.read('CARD.md') == b'# card\n'
     assert opened.manifest.thresholds.score == 0.1
@@ -35,11 +35,11 @@ def test_the_same_weights_for_another_input(
     assert path.is_file()  # that path itself, and no folder of that name
     spec = open_bundle(path).manifest.spec
     own = load_checkpoint(checkpoint).spec
-    assert spec == spec_at(own, (64, 96))
+    assert spec == resize_spec(own, (64, 96))
     assert spec.input_size == (64, 96) != own.input_size
 
 
-def test_what_fails(
+def test_failures_of_export(
     checkpoint: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     named = ['--name', 'tiny', '--version', '1', '--output', tmp_path / 'out']
@@ -59,7 +59,7 @@ def test_what_fails(
 
 
 @pytest.mark.parametrize('size', ['300', '300,', '0,300', '3.5,4', 'a,b'])
-def test_a_size_that_is_none(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_size_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     named = ['--name', 'tiny', '--version', '1']
     with pytest.raises(SystemExit):
         export.main(['best.pt', *named, '--input-size', size])

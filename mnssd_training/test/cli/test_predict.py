@@ -77,7 +77,7 @@ def test_folders_and_files(look: Any, hit_uav: Path, tmp_path: Path, capsys: Any
     assert np.median(overlay[..., 2]) > np.median(overlay[..., 0]) + 100  # red stayed red
 
 
-def test_a_thermal_photograph_of_16_bits(look: Any, tmp_path: Path) -> None:
+def test_a_thermal_image_of_16_bits(look: Any, tmp_path: Path) -> None:
     greys = np.linspace(29000, 29300, 60 * 80).reshape(60, 80).astype(np.uint16)
     cv2.imwrite(str(tmp_path / 'thermal.png'), greys)
     assert len(look(tmp_path / 'thermal.png')) == 1
@@ -85,7 +85,7 @@ def test_a_thermal_photograph_of_16_bits(look: Any, tmp_path: Path) -> None:
     assert int(overlay.max()) - int(overlay.min()) > 200
 
 
-def test_checkpoint_network_and_bundle_find_the_same(
+def test_checkpoint_onnx_and_bundle_give_the_same_detections(
     look: Any, checkpoint: Path, network: Path, bundle: Path, photograph: Path
 ) -> None:
     first, *others = (
@@ -153,7 +153,7 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def test_addresses(
+def test_urls(
     look: Any, address: str, tmp_path: Path, bundle: Path, fails: Callable[..., str]
 ) -> None:
     rows = look(f'{address}/one%20image.jpg', f'{address}/film.mp4')
@@ -172,7 +172,7 @@ def test_addresses(
 # --- what fails ------------------------------------------------------------------------------
 
 
-def test_sources_that_are_none(
+def test_invalid_sources_are_refused(
     bundle: Path, photograph: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     (tmp_path / 'empty').mkdir()
@@ -193,7 +193,7 @@ def test_sources_that_are_none(
     assert 'text.jpg' in error(photograph, *file)
 
 
-def test_photographs_are_never_written_over(
+def test_input_images_are_never_overwritten(
     bundle: Path, photograph: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     own = tmp_path / 'image.jpg'
@@ -214,7 +214,7 @@ def test_photographs_are_never_written_over(
     assert not (tmp_path / 'out').exists()
 
 
-def test_a_broken_photograph_in_a_folder_is_told(
+def test_a_damaged_image_in_a_folder_is_reported(
     look: Any, photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / 'folder'

@@ -15,9 +15,9 @@ from mnssd_perception.ssd import (
 )
 from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample
-from mnssd_training.data.dataset import Batch, collate, EpochSampler, seed_of, TrainingSet
+from mnssd_training.data.dataset import Batch, collate, derive_seed, EpochSampler, TrainingSet
 from mnssd_training.errors import DatasetError
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 import numpy as np
 import pytest
 import torch
@@ -69,9 +69,7 @@ def test_epoch_and_seed_change_an_item(train_samples: list[Sample], spec: ModelS
     assert len({image.tobytes() for image in images}) == 5
 
 
-def test_the_random_state_outside_is_left_alone(
-    train_samples: list[Sample], spec: ModelSpec
-) -> None:
+def test_global_random_state_is_not_used(train_samples: list[Sample], spec: ModelSpec) -> None:
     dataset = training_set(train_samples, spec, EVERYTHING)
     np_state = np.random.get_state()[1].copy()  # noqa: NPY002 - that it is not touched
     state = torch.get_rng_state()
@@ -102,10 +100,13 @@ def test_any_number_of_workers_gives_the_same_batches(
             assert torch.equal(one.offsets, other.offsets)
 
 
-def test_seeds_differ() -> None:
-    assert len({seed_of(*parts) for parts in [(1, 2), (12,), (1, 3), ('1', '2', ''), (2, 1)]}) == 5
-    assert 0 <= seed_of('anything') < 2**63
-    assert seed_of(1, 'a') == seed_of(1, 'a')
+def test_derived_seeds_differ() -> None:
+    assert (
+        len({derive_seed(*parts) for parts in [(1, 2), (12,), (1, 3), ('1', '2', ''), (2, 1)]})
+        == 5
+    )
+    assert 0 <= derive_seed('anything') < 2**63
+    assert derive_seed(1, 'a') == derive_seed(1, 'a')
 
 
 # --- the order of an epoch -------------------------------------------------------------------
@@ -121,14 +122,14 @@ def test_an_epoch_shows_each_sample_at_most_once() -> None:
 
 
 @pytest.mark.parametrize('start', [0, 1, 9, 10, 11])
-def test_an_epoch_goes_on_where_it_stopped(start: int) -> None:
+def test_sampler_resumes_an_epoch(start: int) -> None:
     whole = list(epoch_of(103, 10, epoch=4, seed=1))
     rest = epoch_of(103, 10, epoch=4, seed=1, start=start)
     assert list(rest) == whole[start:]
     assert len(rest) == len(whole[start:])
 
 
-def test_epochs_and_seeds_have_their_own_order() -> None:
+def test_order_depends_on_epoch_and_seed() -> None:
     def order(epoch: int, seed: int) -> tuple[int, ...]:
         return tuple(i for batch in epoch_of(64, 8, epoch, seed) for _, i, _ in batch)
 
@@ -137,7 +138,7 @@ def test_epochs_and_seeds_have_their_own_order() -> None:
 
 @pytest.mark.parametrize('start', [0, 3])
 @pytest.mark.parametrize('world', [1, 2, 3, 8])
-def test_processes_share_each_batch_out(world: int, start: int) -> None:
+def test_each_process_gets_its_share_of_each_batch(world: int, start: int) -> None:
     def batches(**share: int) -> list[list[Any]]:
         return list(
             EpochSampler(50, 8, 1, 2, start=start, size_of=lambda n: (32 + 8 * n, 64), **share)
@@ -152,12 +153,12 @@ def test_processes_share_each_batch_out(world: int, start: int) -> None:
 
 
 @pytest.mark.parametrize(('rank', 'world'), [(2, 2), (-1, 2), (0, 9), (0, 0)])
-def test_shares_that_are_none(rank: int, world: int) -> None:
+def test_invalid_rank_and_world_are_refused(rank: int, world: int) -> None:
     with pytest.raises(ValueError, match=f'got rank {rank} of {world} processes for 8 samples'):
         epoch_of(50, 8, 1, 2, rank=rank, world=world)
 
 
-def test_a_set_that_is_smaller_than_a_batch_has_none() -> None:
+def test_a_set_smaller_than_a_batch_has_no_batches() -> None:
     for num in (0, 7):
         assert list(epoch_of(num, 8, 0, 0)) == []
 
@@ -165,7 +166,7 @@ def test_a_set_that_is_smaller_than_a_batch_has_none() -> None:
 # --- batches ---------------------------------------------------------------------------------
 
 
-def test_the_shapes_of_a_batch(train_samples: list[Sample], spec: ModelSpec) -> None:
+def test_batch_shapes(train_samples: list[Sample], spec: ModelSpec) -> None:
     dataset = training_set(train_samples, spec)
     batch = collate([dataset[0, index, SIZE] for index in range(3)])
     assert isinstance(batch, Batch)
@@ -199,7 +200,7 @@ def test_an_image_that_fails_in_a_worker_is_named(
 # --- targets ---------------------------------------------------------------------------------
 
 
-def test_every_object_of_a_real_photograph_has_a_prior_that_decodes_to_it(
+def test_targets_of_a_real_image_decode_to_its_objects(
     train_samples: list[Sample], spec: ModelSpec
 ) -> None:
     dataset = training_set(train_samples, spec)
@@ -213,12 +214,12 @@ def test_every_object_of_a_real_photograph_has_a_prior_that_decodes_to_it(
         assert (offsets[classes <= 0] == 0).all()
 
 
-def test_targets_are_those_of_the_size_that_is_asked_for(
+def test_targets_match_the_requested_input_size(
     train_samples: list[Sample], spec: ModelSpec
 ) -> None:
     sample = train_samples[0]
     _, image, classes, offsets = training_set([sample], spec)[0, 0, (160, 208)]
-    other = spec_at(spec, (160, 208))
+    other = resize_spec(spec, (160, 208))
     assert image.shape == (160, 208, 3)
     assert len(classes) == len(offsets) == other.num_priors > spec.num_priors
     size = np.array(sample.size[::-1] * 2, np.float32)
@@ -227,7 +228,7 @@ def test_targets_are_those_of_the_size_that_is_asked_for(
         assert np.abs(boxes[classes == label + 1] - box).max(axis=1).min() < 0.05
 
 
-def test_priors_in_ignore_regions_are_left_out(val_samples: list[Sample], spec: ModelSpec) -> None:
+def test_priors_in_ignore_regions_are_ignored(val_samples: list[Sample], spec: ModelSpec) -> None:
     sample = next(s for s in val_samples if s.name == '1_70_60_0_07688')
     _, _, classes, _ = training_set([sample], spec)[0, 0, SIZE]
     size = np.array(sample.size[::-1] * 2, np.float32)
@@ -239,7 +240,7 @@ def test_priors_in_ignore_regions_are_left_out(val_samples: list[Sample], spec: 
     assert (classes[far] == 0).all()
 
 
-def test_an_object_that_no_prior_fits_is_forced(
+def test_an_object_without_a_fitting_prior_gets_the_best_one(
     spec: ModelSpec, make_sample: Callable[..., Sample]
 ) -> None:
     priors = generate_priors(spec)
@@ -250,7 +251,7 @@ def test_an_object_that_no_prior_fits_is_forced(
     assert sorted(target.classes[target.classes > 0].tolist()) == [2, 4]
 
 
-def test_a_forced_prior_counts_even_in_an_ignore_region(spec: ModelSpec) -> None:
+def test_the_best_prior_stays_positive_in_an_ignore_region(spec: ModelSpec) -> None:
     box = np.array([[0.4, 0.4, 0.45, 0.5]], np.float32)
     everywhere = np.array([[-1.0, -1.0, 2.0, 2.0]], np.float32)
     target = encode_targets(
@@ -265,7 +266,7 @@ def test_a_forced_prior_counts_even_in_an_ignore_region(spec: ModelSpec) -> None
     assert (target.classes == -1).sum() == spec.num_priors - 1
 
 
-def test_an_empty_photograph_is_all_background(spec: ModelSpec) -> None:
+def test_an_image_without_objects_is_all_background(spec: ModelSpec) -> None:
     none = np.zeros((0, 4), np.float32)
     target = encode_targets(
         none, np.zeros(0, int), none, generate_priors(spec), spec.variances, MatchingConfig()

@@ -10,7 +10,7 @@ import cv2
 from mnssd_perception.image_file import read_image, read_image_size
 from mnssd_perception.sources.folder import FolderSource
 from mnssd_perception.thermal import to_8bit
-from mnssd_training.cli.shots import open_shots
+from mnssd_training.cli.frames import open_frames
 from mnssd_training.data.sample import load_image, read_header_size, Sample
 from mnssd_training.errors import DatasetError
 import numpy as np
@@ -103,8 +103,8 @@ def test_what_is_scored_is_what_is_predicted_on(
     path: Path, make_sample: Callable[..., Sample]
 ) -> None:
     scored = load_image(sample_of(path, make_sample))
-    [shot] = open_shots(str(path), None, print).images
-    np.testing.assert_array_equal(shot.image, scored)
+    [frame] = open_frames(str(path), None, print).frames
+    np.testing.assert_array_equal(frame.image, scored)
     np.testing.assert_array_equal(read_image(path), scored)
 
 

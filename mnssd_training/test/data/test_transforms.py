@@ -15,7 +15,7 @@ from mnssd_perception.ssd import feature_map, ModelSpec, resize_frame, resize_tr
 from mnssd_training.config import AugmentationConfig
 from mnssd_training.data import Sample, transforms
 from mnssd_training.data.sample import ANY_CLASS, load_image
-from mnssd_training.data.transforms import augment, NetworkSample, UNCHANGED
+from mnssd_training.data.transforms import augment, NetworkSample, NO_AUGMENTATION
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 CONFIGS = {
-    name: UNCHANGED.model_copy(
+    name: NO_AUGMENTATION.model_copy(
         update=(FLIPS if name != 'none' else {'min_box_size': 0.0}) | recipe
     )
     for name, recipe in RECIPES.items()
@@ -62,7 +62,7 @@ def sample_of(
 
 
 @contextmanager
-def photographs(paint: Callable[[Sample], NDArray[np.uint8]]) -> Iterator[None]:
+def fake_images(paint: Callable[[Sample], NDArray[np.uint8]]) -> Iterator[None]:
     """Paint images instead of reading them."""
     with patch.object(transforms, 'load_image', paint):
         yield
@@ -143,11 +143,11 @@ def fills(box: NDArray[Any], image: NDArray[np.uint8]) -> bool:
     st.sampled_from(['stretch', 'letterbox']),
     st.integers(0, 2**32),
 )
-def test_boxes_and_regions_stay_with_their_pixels(
+def test_boxes_and_ignore_regions_follow_their_pixels(
     sample: Sample, name: str, size: tuple[int, int], resize: str, seed: int
 ) -> None:
     def look_at(paint: Callable[[Sample], NDArray[np.uint8]]) -> NetworkSample:
-        with photographs(paint):
+        with fake_images(paint):
             return see([sample], CONFIGS[name], size, seed, resize, full=(64, 80))
 
     for label, box in enumerate(sample.boxes):
@@ -174,10 +174,10 @@ def test_boxes_and_regions_stay_with_their_pixels(
 
 
 @pytest.mark.parametrize('name', sorted(CONFIGS))
-def test_an_empty_photograph_of_any_size_goes_through_everything(name: str) -> None:
+def test_images_of_any_size_without_objects_are_augmented(name: str) -> None:
     sizes = [(1, 1), (312, 1280), (1, 900), (900, 1), (40, 50)]
     goals = [('stretch', (32, 40)), ('letterbox', (40, 32)), ('stretch', (1, 1))]
-    with photographs(lambda sample: np.full((*sample.size, 3), 90, np.uint8)):
+    with fake_images(lambda sample: np.full((*sample.size, 3), 90, np.uint8)):
         for size, (resize, target), seed in product(sizes, goals, range(6)):
             seen = see([sample_of(size)], CONFIGS[name], target, seed, resize)
             assert seen.image.shape == (*target, 3)
@@ -191,7 +191,7 @@ def test_an_empty_photograph_of_any_size_goes_through_everything(name: str) -> N
 
 @pytest.mark.parametrize('resize', ['stretch', 'letterbox'])
 @pytest.mark.parametrize('size', [(160, 160), (512, 640), (96, 300), (700, 700)], ids=str)
-def test_without_augmentation_the_network_sees_what_the_drone_sees(
+def test_no_augmentation_equals_the_resize_of_the_drone(
     train_samples: list[Sample], size: tuple[int, int], resize: Any
 ) -> None:
     sample = train_samples[0]
@@ -202,10 +202,10 @@ def test_without_augmentation_the_network_sees_what_the_drone_sees(
     assert np.array_equal(seen.labels, sample.labels)
 
 
-def test_jitter_at_scale_one_is_a_cutting_of_what_the_drone_sees(
+def test_large_scale_jitter_at_scale_1_crops_the_resized_image(
     train_samples: list[Sample],
 ) -> None:
-    config = UNCHANGED.model_copy(
+    config = NO_AUGMENTATION.model_copy(
         update={'large_scale_jitter': 1.0, 'large_scale_jitter_range': (1.0, 1.0)}
     )
     sample = train_samples[0]
@@ -221,12 +221,12 @@ def test_jitter_at_scale_one_is_a_cutting_of_what_the_drone_sees(
 # --- what becomes of objects ------------------------------------------------------------------
 
 
-def test_an_object_that_is_cut_off_becomes_a_region() -> None:
+def test_a_truncated_object_becomes_an_ignore_region() -> None:
     sample = sample_of((200, 250), [(0, 0, 250, 40), (100, 80, 130, 110)])
     met = set()
-    with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
+    with fake_images(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         for seed in range(60):
-            config = UNCHANGED.model_copy(
+            config = NO_AUGMENTATION.model_copy(
                 update={'iou_crop': 1.0, 'iou_crop_min_ious': (0.0, 1.0)}
             )
             seen = see([sample], config, (100, 100), seed)
@@ -235,19 +235,21 @@ def test_an_object_that_is_cut_off_becomes_a_region() -> None:
 
 
 @pytest.mark.parametrize(('part', 'is_object'), [(0.45, True), (0.55, False)])
-def test_how_much_of_an_object_must_be_in_view(part: float, is_object: bool) -> None:
-    config = UNCHANGED.model_copy(update={'min_visibility': part})
+def test_min_visibility_decides_between_object_and_ignore_region(
+    part: float, is_object: bool
+) -> None:
+    config = NO_AUGMENTATION.model_copy(update={'min_visibility': part})
     sample = sample_of((100, 100), [(-20, 0, 20, 30)])  # half of it is beyond the image
-    with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
+    with fake_images(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         seen = see([sample], config, (50, 50))
     assert (len(seen.boxes), len(seen.ignore)) == (int(is_object), int(not is_object))
     np.testing.assert_allclose(np.concatenate((seen.boxes, seen.ignore)), [[0, 0, 0.2, 0.3]])
 
 
-def test_small_boxes_become_regions() -> None:
+def test_small_boxes_become_ignore_regions() -> None:
     sample = sample_of((100, 100), [(0, 0, 10, 10), (20, 20, 60, 23), (30, 30, 70, 70)])
-    config = UNCHANGED.model_copy(update={'min_box_size': 2.0})
-    with photographs(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
+    config = NO_AUGMENTATION.model_copy(update={'min_box_size': 2.0})
+    with fake_images(lambda sample: np.zeros((*sample.size, 3), np.uint8)):
         seen = see([sample], config, (50, 50))
     assert seen.labels.tolist() == [0, 2]
     np.testing.assert_allclose(seen.ignore, [[0.2, 0.2, 0.6, 0.23]], atol=1e-6)
@@ -260,7 +262,7 @@ def greys(sample: Sample) -> NDArray[np.uint8]:
     return np.full((*sample.size, 3), int(sample.name), np.uint8)
 
 
-def test_a_mosaic_shows_four_photographs_with_their_objects() -> None:
+def test_mosaic_shows_four_images_with_their_objects() -> None:
     samples = [
         sample_of((100, 120), [(0, 0, 120, 100)], name=str(grey)) for grey in range(10, 250, 30)
     ]
@@ -270,9 +272,9 @@ def test_a_mosaic_shows_four_photographs_with_their_objects() -> None:
         'large_scale_jitter_range': (1.0, 1.0),
         'min_visibility': 0.01,
     }
-    config = UNCHANGED.model_copy(update=changes)
+    config = NO_AUGMENTATION.model_copy(update=changes)
     partners = set()
-    with photographs(greys):
+    with fake_images(greys):
         for seed in range(20):
             seen = see(samples, config, (64, 64), seed)
             assert len(seen.boxes) == 4
@@ -287,14 +289,14 @@ def test_a_mosaic_shows_four_photographs_with_their_objects() -> None:
     assert len(partners) > 5
 
 
-def test_mixup_blends_two_photographs_with_their_objects() -> None:
+def test_mixup_blends_two_images_with_their_objects() -> None:
     samples = [
         sample_of((50, 50), [(0, 0, 20, 30)], name='0'),
         sample_of((80, 40), [(0, 0, 20, 8)], [(20, 40, 40, 80)], name='200'),
     ]
-    config = UNCHANGED.model_copy(update={'mixup': 1.0})
+    config = NO_AUGMENTATION.model_copy(update={'mixup': 1.0})
     greys_met, pairs = set(), 0
-    with photographs(greys):
+    with fake_images(greys):
         for seed in range(40):
             seen = see(samples, config, (50, 50), seed)
             assert len(seen.boxes) == 2
@@ -316,7 +318,7 @@ def test_mixup_blends_two_photographs_with_their_objects() -> None:
 # --- habits -----------------------------------------------------------------------------------
 
 
-def test_the_photograph_is_not_changed(train_samples: list[Sample]) -> None:
+def test_the_source_image_is_not_changed(train_samples: list[Sample]) -> None:
     sample = train_samples[0]
     image = load_image(sample)
     before, boxes = image.copy(), sample.boxes.copy()
@@ -324,7 +326,7 @@ def test_the_photograph_is_not_changed(train_samples: list[Sample]) -> None:
     config = AugmentationConfig(
         mosaic=0.3, mixup=0.3, large_scale_jitter=0.3, invert=0.3, equalize=0.3
     )
-    with photographs(lambda sample: image):
+    with fake_images(lambda sample: image):
         for seed in range(10):
             seen = see([sample], config, (96, 120), seed)
             assert seen.image.dtype == np.uint8
@@ -345,7 +347,7 @@ def test_the_same_generator_gives_the_same_input(train_samples: list[Sample]) ->
     assert len({one.image.tobytes() for one in seen[0]}) == 5
 
 
-def test_a_sample_that_is_missing_is_named(train_samples: list[Sample]) -> None:
+def test_a_missing_image_is_named(train_samples: list[Sample]) -> None:
     gone = replace(train_samples[0], path=Path('gone.jpg'))
     with pytest.raises(DatasetError, match=r'gone\.jpg'):
         see([gone], None, (32, 32))

@@ -43,7 +43,7 @@ def test_names_shapes_types_and_opset(network: bytes, spec: ModelSpec) -> None:
     assert OPSET == 18
 
 
-def test_it_is_one_file_that_every_engine_reads(network: bytes) -> None:
+def test_the_export_is_one_file_that_every_engine_reads(network: bytes) -> None:
     proto = onnx.load_from_string(network)
     assert not any(tensor.external_data for tensor in proto.graph.initializer)
     assert not proto.functions
@@ -55,7 +55,7 @@ def test_it_is_one_file_that_every_engine_reads(network: bytes) -> None:
     }  # fmt: skip
 
 
-def test_nothing_of_this_machine_is_inside(network: bytes) -> None:
+def test_the_export_holds_nothing_of_this_machine(network: bytes) -> None:
     proto = onnx.load_from_string(network)
     for tensor in proto.graph.initializer:
         tensor.ClearField('raw_data')  # numbers that may look like anything
@@ -86,7 +86,7 @@ def test_the_network_itself_is_left_alone(model: MobileNetSsd, network: bytes) -
     assert np.isfinite(logits.numpy()).all()
 
 
-def test_an_exporter_that_fails_says_so(
+def test_an_exporter_error_is_explained(
     model: MobileNetSsd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -110,13 +110,13 @@ def with_metadata(network: bytes, **properties: str) -> bytes:
     return proto.SerializeToString()
 
 
-def test_the_file_alone_tells_what_it_takes_and_returns(network: bytes, spec: ModelSpec) -> None:
+def test_the_file_alone_holds_its_specification(network: bytes, spec: ModelSpec) -> None:
     assert read_spec(FILE, network) == spec
     properties = onnx.load_from_string(network).metadata_props
     assert [entry.key for entry in properties] == [SPEC_KEY]
 
 
-def test_a_network_of_somebody_else(network: bytes) -> None:
+def test_a_network_without_metadata_is_refused(network: bytes) -> None:
     with pytest.raises(ExportError, match="some.onnx: expected .* metadata 'mnssd_spec', got one"):
         read_spec(FILE, with_metadata(network, author='somebody'))
     for content in (b'', b'no network at all', network[:1000]):

@@ -13,8 +13,8 @@ from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, open_engine
 from mnssd_perception.errors import BundleError, SelfTestError, SpecError
-from mnssd_perception.plain import to_plain
 from mnssd_perception.self_test import count_clear, run_self_test, TOLERANCES
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections, RawHeads, Thresholds
 from mnssd_training.config import ModelConfig
 from mnssd_training.data import Sample
@@ -77,7 +77,7 @@ def engine(bundle: Bundle) -> Engine:
 # --- parity ----------------------------------------------------------------------------------
 
 
-def test_the_engine_does_what_pytorch_does_on_real_photographs(
+def test_the_engine_agrees_with_pytorch_on_real_images(
     model: MobileNetSsd, engine: Engine, train_samples: list[Sample], val_samples: list[Sample]
 ) -> None:
     samples = train_samples + val_samples
@@ -90,9 +90,7 @@ def test_the_engine_does_what_pytorch_does_on_real_photographs(
     assert parity.unmatched == 0
 
 
-def test_the_photographs_give_the_comparison_something_to_compare(
-    engine: Engine, train_samples: list[Sample]
-) -> None:
+def test_the_compared_images_have_detections(engine: Engine, train_samples: list[Sample]) -> None:
     detector = Detector(engine, Thresholds(0.3))
     assert all(len(detector.detect(load_image(sample))) > 3 for sample in train_samples)
 
@@ -121,7 +119,7 @@ class Disturbed:
     ],
     ids=['logits', 'offsets', 'NaN', 'infinity'],
 )
-def test_an_engine_that_does_something_else_is_refused(
+def test_different_raw_heads_are_refused(
     model: MobileNetSsd,
     engine: Engine,
     train_samples: list[Sample],
@@ -144,7 +142,7 @@ def test_differences_are_measured(
 # --- the bundle ------------------------------------------------------------------------------
 
 
-def test_what_is_inside(bundle: Bundle, checkpoint: Checkpoint, val_samples: list[Sample]) -> None:
+def test_bundle_content(bundle: Bundle, checkpoint: Checkpoint, val_samples: list[Sample]) -> None:
     manifest = bundle.manifest
     assert (bundle.name, bundle.version) == ('tiny', '0.0.1')
     assert manifest.spec == checkpoint.spec
@@ -224,7 +222,7 @@ def test_golden_frames_are_those_with_the_most_clear_detections(
         assert frame.path == f'golden/{number}_{sample.path.name}'
 
 
-def test_a_bundle_that_fails_its_self_test_is_not_put_in_its_place(
+def test_a_bundle_that_fails_its_self_test_is_not_written(
     checkpoint: Checkpoint,
     train_samples: list[Sample],
     val_samples: list[Sample],
@@ -243,7 +241,7 @@ def test_a_bundle_that_fails_its_self_test_is_not_put_in_its_place(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_photographs_that_are_too_large_are_no_golden_frames(
+def test_images_that_are_too_large_do_not_become_golden_frames(
     checkpoint: Checkpoint,
     train_samples: list[Sample],
     val_samples: list[Sample],
@@ -258,7 +256,7 @@ def test_photographs_that_are_too_large_are_no_golden_frames(
     assert manifest.golden == ()
 
 
-def test_where_a_bundle_goes(tmp_path: Path) -> None:
+def test_the_path_of_a_bundle(tmp_path: Path) -> None:
     assert bundle_path(Path(), 'a', '1.0') == Path('a-1.0.mnssd')
     assert bundle_path(Path('some'), 'a', '1.0') == Path('some/a-1.0.mnssd')
     assert bundle_path(Path('some/b.mnssd'), 'a', '1.0') == Path('some/b.mnssd')
@@ -281,7 +279,7 @@ def test_golden_frames_are_reproduced(bundle: Bundle, engine: Engine) -> None:
     assert total > 10
 
 
-def test_no_path_of_this_machine_is_inside(bundle: Bundle, hit_uav: Path) -> None:
+def test_the_bundle_holds_no_path_of_this_machine(bundle: Bundle, hit_uav: Path) -> None:
     with zipfile.ZipFile(bundle.path) as archive:
         content = b''.join(archive.read(name) for name in archive.namelist())
     places = (hit_uav, bundle.path.parent, Path(__file__).parents[3])
@@ -300,7 +298,7 @@ def _exported_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures('_exported_once')
-def test_a_folder_that_is_not_there(
+def test_a_missing_output_folder_is_refused(
     checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match='cannot be written'):
@@ -324,7 +322,7 @@ def test_a_failed_check_writes_nothing(
 
 
 @pytest.mark.usefixtures('_exported_once')
-def test_a_name_that_is_none(
+def test_an_invalid_name_is_refused(
     checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path
 ) -> None:
     notes = replace(NOTES, name='two words')

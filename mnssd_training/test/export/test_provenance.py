@@ -10,7 +10,7 @@ from typing import Any
 from mnssd_training.config import Experiment, load_experiment, to_stored
 from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.data import Sample
-from mnssd_training.export.provenance import dataset_digest, git_commit, told_experiment
+from mnssd_training.export.provenance import dataset_digest, git_commit, public_experiment
 import numpy as np
 import pytest
 
@@ -18,10 +18,10 @@ import pytest
 
 
 def test_no_experiment() -> None:
-    assert told_experiment({}) == {}
+    assert public_experiment({}) == {}
 
 
-def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
+def test_the_public_part_of_an_experiment(experiment: Callable[..., Experiment]) -> None:
     whole = experiment(
         data__root='/home/somebody/flights/hit_uav',
         data__val_split='/home/somebody/lists/val.txt',
@@ -30,7 +30,7 @@ def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) ->
         logging__root='/home/somebody/runs',
         model__backbone='timm/mobilenetv3_large_100',
     )
-    told = told_experiment(whole.model_dump(mode='json'))
+    told = public_experiment(whole.model_dump(mode='json'))
     assert 'somebody' not in json.dumps(told)
     assert told['data']['root'] == 'hit_uav'
     assert told['data']['val_split'] == 'val.txt'
@@ -43,7 +43,7 @@ def test_what_is_told_of_an_experiment(experiment: Callable[..., Experiment]) ->
 def test_fingerprint_of_an_experiment_with_variables() -> None:
     overrides = ('training.accelerator=${ACC}', 'initial.backbone_weights=${WEIGHTS}')
     whole = load_experiment('smoke', overrides, {'ACC': 'cpu', 'WEIGHTS': 'imagenet'})
-    assert told_experiment(to_stored(whole))['fingerprint'] == fingerprint(whole)
+    assert public_experiment(to_stored(whole))['fingerprint'] == fingerprint(whole)
 
 
 def test_further_data_sets_and_other_computers() -> None:
@@ -52,9 +52,13 @@ def test_further_data_sets_and_other_computers() -> None:
         'more': [{'root': '/home/somebody/sea/'}, {'root': 'birds'}],
     }
     sources = [{'root': 'sea'}, {'root': 'birds'}]
-    assert told_experiment({'data': data}) == {'data': {'root': 'cars', 'extra_sources': sources}}
+    assert public_experiment({'data': data}) == {
+        'data': {'root': 'cars', 'extra_sources': sources}
+    }
     data['extra_sources'] = data.pop('more')
-    assert told_experiment({'data': data}) == {'data': {'root': 'cars', 'extra_sources': sources}}
+    assert public_experiment({'data': data}) == {
+        'data': {'root': 'cars', 'extra_sources': sources}
+    }
 
 
 # --- the commit ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from mnssd_training.inspection.preview import (
     draw_sample,
     make_network_sample,
 )
-from mnssd_training.layouts import spec_of
+from mnssd_training.priors import make_spec
 from mnssd_training.reporting import class_legend, contact_sheet, Tile
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_network_samples_equal_those_of_the_training_set(
     experiment: Callable[..., Experiment], train_samples: list[Sample], augmented: bool
 ) -> None:
     settings = experiment(**AUGMENTED)
-    spec = spec_of(settings, train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
+    spec = make_spec(settings, train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
     training = TrainingSet(
         train_samples,
         spec,

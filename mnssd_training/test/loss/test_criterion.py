@@ -25,7 +25,7 @@ class Case:
         shape = (num, len(self.priors))
         self.logits = torch.randn(*shape, spec.num_classes + 1, generator=generator) * scale
         self.offsets = torch.randn(*shape, 4, generator=generator) * scale
-        self.goal_offsets = torch.randn(*shape, 4, generator=generator)
+        self.target_offsets = torch.randn(*shape, 4, generator=generator)
         target = torch.randint(-9, spec.num_classes + 1, shape, generator=generator)
         self.target = torch.where(target < -3, 0, target.clamp(min=-1))
 
@@ -42,7 +42,7 @@ class Case:
             self.logits[images][:, order],
             self.offsets[images][:, order],
             self.target[images][:, order],
-            self.goal_offsets[images][:, order],
+            self.target_offsets[images][:, order],
             self.priors[order],
             self.spec.input_size,
             positives,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.ssd import decode_boxes as decode_of_the_contract
 from mnssd_perception.ssd import encode_boxes
-from mnssd_training.loss.localization import box_loss, decode_boxes, offset_loss
+from mnssd_training.loss.localization import decode_boxes, iou_loss, offset_loss
 import numpy as np
 import pytest
 import torch
@@ -19,10 +19,10 @@ def offsets_of(box: list[float]) -> torch.Tensor:
     return torch.from_numpy(encode_boxes(np.array([box], np.float32), PRIOR.numpy(), VARIANCES))
 
 
-@pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
-def test_no_boxes(kind: str) -> None:
+@pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
+def test_no_boxes(name: str) -> None:
     nothing = torch.zeros(0, 4, requires_grad=True)
-    loss = box_loss(nothing, torch.zeros(0, 4), torch.zeros(0, 4), VARIANCES, kind)
+    loss = iou_loss(nothing, torch.zeros(0, 4), torch.zeros(0, 4), VARIANCES, name)
     (loss + offset_loss(nothing, nothing.detach(), 'smooth_l1')).backward()
     assert loss.item() == 0
 
@@ -39,43 +39,43 @@ def test_offsets_by_hand() -> None:
 
 # Boxes of 20 x 20 and 20 x 10 that share a quarter of the first; IoU 100 / 500; they lie in a box
 # of 30 x 20, whose diagonal squared is 1300; the centres are (10, -5) apart.
-GOAL, FOUND = [40.0, 40.0, 60.0, 60.0], [50.0, 40.0, 70.0, 50.0]
+TARGET, FOUND = [40.0, 40.0, 60.0, 60.0], [50.0, 40.0, 70.0, 50.0]
 IOU, HULL = 100 / 500, 30 * 20
 DISTANCE = (10**2 + 5**2) / 1300
 ASPECT = 4 / math.pi**2 * (math.atan(2) - math.atan(1)) ** 2
 
 
 @pytest.mark.parametrize(
-    ('kind', 'wanted'),
+    ('name', 'expected'),
     [
         ('giou', 1 - IOU + (HULL - 500) / HULL),
         ('diou', 1 - IOU + DISTANCE),
         ('ciou', 1 - IOU + DISTANCE + ASPECT**2 / (1 - IOU + ASPECT)),
     ],
 )
-def test_boxes_by_hand(kind: str, wanted: float) -> None:
-    found, target = offsets_of(FOUND), offsets_of(GOAL)
-    assert float(box_loss(found, target, PRIOR, VARIANCES, kind)) == pytest.approx(
-        wanted, rel=1e-5
+def test_boxes_by_hand(name: str, expected: float) -> None:
+    found, target = offsets_of(FOUND), offsets_of(TARGET)
+    assert float(iou_loss(found, target, PRIOR, VARIANCES, name)) == pytest.approx(
+        expected, rel=1e-5
     )
-    assert float(box_loss(target, target, PRIOR, VARIANCES, kind)) == pytest.approx(0, abs=1e-5)
+    assert float(iou_loss(target, target, PRIOR, VARIANCES, name)) == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
+@pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
 @pytest.mark.parametrize('scale', [1.0, 1e3, 1e30])
-def test_the_gradient_stays_finite(kind: str, scale: float) -> None:
+def test_the_gradient_stays_finite(name: str, scale: float) -> None:
     torch.manual_seed(0)
     found = (torch.randn(200, 4) * scale).requires_grad_()
-    loss = box_loss(found, torch.randn(200, 4), PRIOR.expand(200, 4), VARIANCES, kind)
+    loss = iou_loss(found, torch.randn(200, 4), PRIOR.expand(200, 4), VARIANCES, name)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(found.grad).all()
 
 
-@pytest.mark.parametrize('kind', ['giou', 'diou', 'ciou'])
-def test_boxes_apart_come_closer(kind: str) -> None:
+@pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
+def test_boxes_apart_come_closer(name: str) -> None:
     found = offsets_of([100.0, 40.0, 120.0, 60.0]).requires_grad_()
-    box_loss(found, offsets_of(GOAL), PRIOR, VARIANCES, kind).backward()
+    iou_loss(found, offsets_of(TARGET), PRIOR, VARIANCES, name).backward()
     assert found.grad[0, 0] > 0  # to the left
 
 
@@ -90,6 +90,6 @@ def test_boxes_are_decoded_as_on_the_drone(
 ) -> None:
     made = np.array(offsets, np.float32)
     priors = np.random.default_rng(0).uniform(0.1, 1, (len(made), 4)).astype(np.float32)
-    wanted = decode_of_the_contract(made, priors, variances)
+    expected = decode_of_the_contract(made, priors, variances)
     found = decode_boxes(torch.from_numpy(made), torch.from_numpy(priors), variances)
-    np.testing.assert_allclose(found.numpy(), wanted, rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=1e-5)

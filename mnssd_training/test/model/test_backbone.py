@@ -1,11 +1,11 @@
-"""What all backbones share: freezing, and computing activations a second time."""
+"""Freezing and gradient checkpointing of all backbones."""
 
 from collections.abc import Callable
 import copy
 from typing import Any
 
 from mnssd_training.errors import ConfigError
-from mnssd_training.model.backbone import Backbone, chosen_strides
+from mnssd_training.model.backbone import Backbone, select_strides
 from mnssd_training.model.mobilenet_v2 import MobileNetV2
 from mnssd_training.model.norm import is_norm
 from mnssd_training.model.timm_backbone import TimmBackbone
@@ -13,8 +13,8 @@ import pytest
 import torch
 
 MAKERS: dict[str, Callable[[], Backbone]] = {
-    'mobilenet_v2': lambda: MobileNetV2(width=0.35),
-    'mobilenet_v2 block': lambda: MobileNetV2(width=0.35, tap='block'),
+    'mobilenet_v2': lambda: MobileNetV2(width_mult=0.35),
+    'mobilenet_v2 block': lambda: MobileNetV2(width_mult=0.35, feature_location='block'),
     'timm list': lambda: TimmBackbone('test_resnet', (8, 16, 32)),
     'timm own': lambda: TimmBackbone('mobilenetv3_small_050', (8, 16, 32)),
 }
@@ -65,7 +65,7 @@ def test_frozen_blocks_keep_weights_and_statistics(backbone: Backbone) -> None:
     assert not any(module.training for module in backbone.eval().modules())
 
 
-def test_frozen_normalisation(backbone: Backbone) -> None:
+def test_frozen_norms_keep_weights_and_statistics(backbone: Backbone) -> None:
     backbone.freeze(0, norm=True)
     backbone.train()
     before = state(backbone)
@@ -80,7 +80,7 @@ def test_frozen_normalisation(backbone: Backbone) -> None:
         assert parameter.requires_grad == (name.rpartition('.')[0] not in norms), name
 
 
-def test_more_frozen_blocks_than_there_are(backbone: Backbone) -> None:
+def test_too_many_frozen_blocks_are_refused(backbone: Backbone) -> None:
     total = len(backbone.blocks())
     backbone.freeze(total, norm=False)
     assert not any(p.requires_grad for p in backbone.parameters())
@@ -88,17 +88,19 @@ def test_more_frozen_blocks_than_there_are(backbone: Backbone) -> None:
         backbone.freeze(99, norm=False)
 
 
-def test_the_blocks_hold_all_weights_in_order(backbone: Backbone) -> None:
+def test_blocks_hold_all_weights_in_order(backbone: Backbone) -> None:
     found = [id(p) for block in backbone.blocks() for p in block.parameters()]
     assert found == [id(p) for p in backbone.parameters()]
 
 
 @pytest.mark.parametrize('frozen', [0, 3])
-def test_activations_computed_twice_change_nothing(backbone: Backbone, frozen: int) -> None:
+def test_checkpointing_changes_no_gradient_and_saves_memory(
+    backbone: Backbone, frozen: int
+) -> None:
     backbone.freeze(frozen, norm=False)
     backbone.train()
     start = state(backbone)
-    wanted = [step(backbone, seed) for seed in range(2)]
+    expected = [step(backbone, seed) for seed in range(2)]
     end = state(backbone)
     backbone.load_state_dict(start)
     kept = [0, 0]
@@ -112,14 +114,14 @@ def test_activations_computed_twice_change_nothing(backbone: Backbone, frozen: i
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             found = [step(backbone, seed) for seed in range(2)]
-        for one, other in zip(found, wanted, strict=True):
+        for one, other in zip(found, expected, strict=True):
             assert one.keys() == other.keys()
             assert all(torch.equal(one[key], other[key]) for key in one)
         assert all(torch.equal(value, end[key]) for key, value in backbone.state_dict().items())
     assert kept[0] < kept[1] / 2
 
 
-def test_a_copy_recomputes_what_is_its_own(backbone: Backbone) -> None:
+def test_a_copy_checkpoints_its_own_blocks(backbone: Backbone) -> None:
     backbone.train()
     backbone.checkpointing = True
     before = state(backbone)
@@ -129,10 +131,10 @@ def test_a_copy_recomputes_what_is_its_own(backbone: Backbone) -> None:
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
 
 
-def test_strides_are_chosen_from_what_is_offered() -> None:
-    assert chosen_strides((8, 16, 32, 64), (4, 8, 16, 32), 'x') == [8, 16, 32]
-    assert chosen_strides((16, 32), (2, 4, 8, 16, 32), 'x') == [16, 32]
-    assert chosen_strides((8,), (4, 8), 'x') == [8]
-    for wanted in ((), (2, 4), (8, 12, 16), (64,)):
+def test_strides_are_selected_from_those_available() -> None:
+    assert select_strides((8, 16, 32, 64), (4, 8, 16, 32), 'x') == [8, 16, 32]
+    assert select_strides((16, 32), (2, 4, 8, 16, 32), 'x') == [16, 32]
+    assert select_strides((8,), (4, 8), 'x') == [8]
+    for expected in ((), (2, 4), (8, 12, 16), (64,)):
         with pytest.raises(ConfigError, match=r'priors.layout, priors.strides: .* 4, 8, 16, 32$'):
-            chosen_strides(wanted, (4, 8, 16, 32), 'x')
+            select_strides(expected, (4, 8, 16, 32), 'x')

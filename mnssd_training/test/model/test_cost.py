@@ -3,7 +3,7 @@
 from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.model import build_model, MobileNetSsd
-from mnssd_training.model.cost import cost
+from mnssd_training.model.cost import estimate_cost
 import pytest
 import torch
 
@@ -22,7 +22,7 @@ LITE = ModelConfig(
 
 
 def test_published_figures(published: ModelSpec) -> None:
-    found = cost(build_model(published, LITE), 1)
+    found = estimate_cost(build_model(published, LITE), 1)
     assert found.parameters == found.trainable
     assert found.parameters / 1e6 == pytest.approx(3.27, abs=0.005)
     assert found.macs / 1e9 == pytest.approx(0.64, abs=0.005)
@@ -42,8 +42,8 @@ def small() -> MobileNetSsd:
     return build_model(made, ModelConfig(pyramid_channels=10, frozen_blocks=8))
 
 
-def test_multiplications_by_hand(small: MobileNetSsd) -> None:
-    found = cost(small, 1).macs
+def test_macs_equal_calculation_by_hand(small: MobileNetSsd) -> None:
+    found = estimate_cost(small, 1).macs
     seen = []
 
     def count(layer: torch.nn.Conv2d, _: object, y: torch.Tensor) -> None:
@@ -58,17 +58,17 @@ def test_multiplications_by_hand(small: MobileNetSsd) -> None:
     assert sum(seen[-6:]) == CELLS * 10 * (2 * (9 + 10) + 2 + 4)
 
 
-def test_activations_by_hand(small: MobileNetSsd) -> None:
+def test_activation_bytes_equal_calculation_by_hand(small: MobileNetSsd) -> None:
     lateral = 192 + 10 + 10  # the tap, normalised after a convolution, into the next one
     block = 2 * (10 + 10 + 10)  # twice: normalised, activated (which keeps both ends)
     statistics = 2 * 10 * (1 + 2 * 3)  # mean and deviation of each normalisation
     wanted = 4 * (CELLS * (lateral + 3 * block) + statistics)
-    assert cost(small, 1).activation_bytes == wanted
-    assert cost(small, 3).activation_bytes == 3 * wanted
+    assert estimate_cost(small, 1).activation_bytes == wanted
+    assert estimate_cost(small, 3).activation_bytes == 3 * wanted
 
 
 def test_sizes_and_moments(small: MobileNetSsd) -> None:
-    whole, larger = cost(small, 1), cost(small, 1, (64, 96), moments=1)
+    whole, larger = estimate_cost(small, 1), estimate_cost(small, 1, (64, 96), num_moments=1)
     assert larger.macs == whole.macs
     assert larger.activation_bytes == pytest.approx(4 * whole.activation_bytes, rel=0.05)
     assert whole.trainable < whole.parameters
@@ -76,18 +76,18 @@ def test_sizes_and_moments(small: MobileNetSsd) -> None:
     assert larger.state_bytes == 4 * (2 * whole.parameters + 2 * whole.trainable)
 
 
-def test_recomputed_activations_are_not_kept(small: MobileNetSsd) -> None:
+def test_checkpointing_keeps_fewer_activations(small: MobileNetSsd) -> None:
     small.requires_grad_(True)
     small.backbone.freeze(0, norm=False)
-    whole = cost(small, 1)
+    whole = estimate_cost(small, 1)
     small.backbone.checkpointing = True
-    assert cost(small, 1).activation_bytes < whole.activation_bytes / 2
+    assert estimate_cost(small, 1).activation_bytes < whole.activation_bytes / 2
 
 
-def test_the_network_is_left_alone(small: MobileNetSsd) -> None:
+def test_the_model_is_not_changed(small: MobileNetSsd) -> None:
     small.train()
     before = {key: value.clone() for key, value in small.state_dict().items()}
-    cost(small, 2)
+    estimate_cost(small, 2)
     assert small.training
     assert all(torch.equal(value, before[key]) for key, value in small.state_dict().items())
     assert all(p.grad is None for p in small.parameters())

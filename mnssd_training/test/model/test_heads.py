@@ -1,8 +1,8 @@
-"""Predictions in the order of the contract, and what levels share."""
+"""Prediction heads: the order of priors, and shared weights."""
 
 from typing import Any
 
-from mnssd_training.model.heads import Head, SharedHead
+from mnssd_training.model.heads import PredictionHead, SharedPredictionHead
 from mnssd_training.model.norm import BatchNorm
 import pytest
 import torch
@@ -19,7 +19,7 @@ def cells(channels: int = 8) -> list[torch.Tensor]:
     ]
 
 
-def telling(layer: torch.nn.Conv2d) -> None:
+def predict_cell_and_channel(layer: torch.nn.Conv2d) -> None:
     """Let a prediction tell its cell and its channel."""
     with torch.no_grad():
         layer.weight.zero_()
@@ -28,7 +28,7 @@ def telling(layer: torch.nn.Conv2d) -> None:
         layer.bias.copy_(torch.arange(layer.out_channels) * 1000)
 
 
-def wanted(per_cell: tuple[int, ...]) -> torch.Tensor:
+def expected_order(per_cell: tuple[int, ...]) -> torch.Tensor:
     """Number all priors by cell and channel."""
     levels = []
     for (rows, columns), num in zip(SHAPES, per_cell):
@@ -38,34 +38,35 @@ def wanted(per_cell: tuple[int, ...]) -> torch.Tensor:
     return torch.cat(levels)
 
 
-@pytest.mark.parametrize('kind', ['depthwise', 'ssdlite', 'plain'])
-def test_priors_come_in_the_order_of_the_contract(kind: str) -> None:
+@pytest.mark.parametrize('block', ['depthwise', 'ssdlite', 'plain'])
+def test_predictions_are_in_the_order_of_the_priors(block: str) -> None:
     """Each level, row, column and size lands on its own prior."""
     per_cell = (2, 3, 1)
-    head = Head((8, 8, 8), per_cell, WIDTH, kind=kind)
+    head = PredictionHead((8, 8, 8), per_cell, WIDTH, block=block)
     for level in head.levels:
         for index in range(len(level) - 1):
             level[index] = torch.nn.Identity()
-    for layer in head.predictions():
-        telling(layer)
+    for layer in head.prediction_layers():
+        predict_cell_and_channel(layer)
     with torch.no_grad():
-        assert torch.equal(head(cells())[0], wanted(per_cell))
+        assert torch.equal(head(cells())[0], expected_order(per_cell))
 
 
-def test_a_shared_head_keeps_that_order() -> None:
-    head = SharedHead(8, 3, 2, WIDTH, kind='plain')
-    telling(head.predictions()[0])
+def test_shared_head_predicts_in_the_same_order() -> None:
+    head = SharedPredictionHead(8, 3, 2, WIDTH, block='plain')
+    predict_cell_and_channel(head.prediction_layers()[0])
     with torch.no_grad():
-        assert torch.equal(head(cells())[0], wanted((2, 2, 2)))
+        assert torch.equal(head(cells())[0], expected_order((2, 2, 2)))
 
 
 @pytest.mark.parametrize(
-    'settings', [{'kind': 'depthwise'}, {'kind': 'ssdlite'}, {'kind': 'plain', 'middle': 6}]
+    'settings',
+    [{'block': 'depthwise'}, {'block': 'ssdlite'}, {'block': 'plain', 'hidden_channels': 6}],
 )
-def test_a_shared_head_does_what_heads_of_the_same_weights_do(settings: dict[str, Any]) -> None:
+def test_shared_head_equals_separate_heads_of_the_same_weights(settings: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    shared = SharedHead(8, 3, 2, WIDTH, **settings).eval()
-    apart = Head((8, 8, 8), (2, 2, 2), WIDTH, **settings).eval()
+    shared = SharedPredictionHead(8, 3, 2, WIDTH, **settings).eval()
+    apart = PredictionHead((8, 8, 8), (2, 2, 2), WIDTH, **settings).eval()
     for norms in shared.norms:
         for norm in norms:
             norm.running_mean.uniform_(-1, 1)

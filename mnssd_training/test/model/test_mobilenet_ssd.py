@@ -16,7 +16,7 @@ from mnssd_perception.ssd import (
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.model import build_model, check_grids, MobileNetSsd
-from mnssd_training.priors import spec_at
+from mnssd_training.priors import resize_spec
 import numpy as np
 import pytest
 import torch
@@ -46,7 +46,7 @@ def config_id(config: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize('config', CONFIGS, ids=config_id)
-def test_heads_have_the_shapes_of_the_contract(config: dict[str, Any]) -> None:
+def test_raw_heads_have_the_shapes_of_the_contract(config: dict[str, Any]) -> None:
     size = (96, 120)
     made = ModelSpec(size, ('a', 'b', 'c'), doubled(size, (8, 16, 32, 64, 128)))
     network = build_model(made, ModelConfig(extra_channels=(16, 8), **config))
@@ -63,12 +63,12 @@ def test_heads_have_the_shapes_of_the_contract(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize('config', CONFIGS, ids=config_id)
-def test_every_weight_is_trained_by_one_photograph(config: dict[str, Any]) -> None:
+def test_one_image_gives_every_weight_a_gradient(config: dict[str, Any]) -> None:
     size = (64, 64)
     made = ModelSpec(size, ('a',), doubled(size, (8, 16, 32, 64)))
     network = build_model(made, ModelConfig(extra_channels=(16,), **config)).train()
     for head in (network.logits, network.offsets):
-        for layer in head.predictions():
+        for layer in head.prediction_layers():
             torch.nn.init.ones_(layer.weight)
     logits, offsets = network(torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8))
     (logits.square().mean() + offsets.square().mean()).backward()
@@ -103,7 +103,7 @@ def counts(network: MobileNetSsd) -> list[float]:
     return [round(sum(p.numel() for p in part.parameters()) / 1e6, 2) for part in parts]
 
 
-def test_the_original_has_its_number_of_weights() -> None:
+def test_the_original_has_its_parameter_count() -> None:
     made = ModelSpec((300, 300), tuple(map(str, range(20))), original_feature_maps((300, 300)))
     config = ModelConfig(
         feature_location='block',
@@ -119,19 +119,19 @@ def test_the_original_has_its_number_of_weights() -> None:
 @pytest.mark.parametrize(
     'strides', [(8,), (16,), (4, 8), (8, 16), (16, 32, 64), (8, 32), (8, 16, 32, 64, 128)]
 )
-def test_other_levels(strides: tuple[int, ...]) -> None:
+def test_levels_of_other_strides(strides: tuple[int, ...]) -> None:
     size = (96, 120)
     build_model(ModelSpec(size, ('a',), doubled(size, strides)), ModelConfig(pyramid_channels=8))
 
 
 @pytest.mark.parametrize('strides', [(2, 4, 8), (64, 128), (8, 24)])
-def test_strides_that_the_backbone_has_not(strides: tuple[int, ...]) -> None:
+def test_unavailable_strides_are_refused(strides: tuple[int, ...]) -> None:
     made = ModelSpec((96, 120), ('a',), doubled((96, 120), strides))
     with pytest.raises(ConfigError, match=r'priors\.strides'):
         build_model(made, ModelConfig(pyramid_channels=8))
 
 
-def test_grids_that_the_network_cannot_make() -> None:
+def test_impossible_grids_are_refused() -> None:
     for strides in ((8, 16, 32, 128), (8, 64)):
         made = ModelSpec((256, 256), ('a',), doubled((256, 256), strides))
         with pytest.raises(
@@ -141,7 +141,7 @@ def test_grids_that_the_network_cannot_make() -> None:
             build_model(made, ModelConfig(pyramid_channels=8))
 
 
-def test_keys_that_do_not_belong_together(spec: ModelSpec) -> None:
+def test_contradicting_keys_are_refused(spec: ModelSpec) -> None:
     with pytest.raises(
         ConfigError, match=r'model\.shared_head: .*\[2, 1, 1\]; see priors.priors_per_cell'
     ):
@@ -153,7 +153,7 @@ def test_keys_that_do_not_belong_together(spec: ModelSpec) -> None:
         build_model(spec, ModelConfig(frozen_blocks=20))
 
 
-def test_normalisation_is_inside(spec: ModelSpec, model: MobileNetSsd) -> None:
+def test_the_network_normalises_its_input(spec: ModelSpec, model: MobileNetSsd) -> None:
     image = torch.randint(0, 256, (1, *spec.input_size, 3), dtype=torch.uint8)
     seen: list[torch.Tensor] = []
     hook = model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -164,7 +164,7 @@ def test_normalisation_is_inside(spec: ModelSpec, model: MobileNetSsd) -> None:
     np.testing.assert_allclose(seen[0][0].permute(1, 2, 0).numpy(), wanted, atol=1e-5)
 
 
-def test_names_of_weights_stay(spec: ModelSpec) -> None:
+def test_state_dict_keys_are_stable(spec: ModelSpec) -> None:
     """Checkpoints hold them."""
     network = build_model(
         replace(spec, feature_maps=doubled((96, 120), (8, 16, 32, 64))), ModelConfig()
@@ -193,7 +193,7 @@ def test_grids_are_checked_at_any_input_size(
     network = build_model(spec, ModelConfig(pyramid_channels=8)).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     for size in ((64, 96), (97, 131)):
-        check_grids(network, spec_at(spec, size))
+        check_grids(network, resize_spec(spec, size))
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     with pytest.raises(ConfigError, match='expected grids of .* for an input of 64 x 96, the'):
@@ -203,6 +203,7 @@ def test_grids_are_checked_at_any_input_size(
         raise AssertionError('height 64 must be 224')
 
     monkeypatch.setattr(network.backbone, 'forward', refuse)
-    with pytest.raises(ConfigError, match='cannot see an input of 64 x 96: height 64 must be 224'):
-        check_grids(network, spec_at(spec, (64, 96)))
+    message = 'cannot process an input of 64 x 96: height 64 must be 224'
+    with pytest.raises(ConfigError, match=message):
+        check_grids(network, resize_spec(spec, (64, 96)))
     assert network.training

@@ -1,4 +1,4 @@
-"""MobileNetV2's taps, widths and ImageNet weights."""
+"""The feature maps, widths and ImageNet weights of MobileNetV2."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +7,7 @@ from mnssd_training.errors import CheckpointError, ConfigError
 from mnssd_training.model.mobilenet_v2 import MobileNetV2
 import pytest
 import torch
-from torchvision.models import mobilenet_v2
+from torchvision.models import mobilenet_v2, MobileNet_V2_Weights
 
 
 @pytest.fixture(scope='module')
@@ -20,23 +20,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ('tap', 'channels'), [('expansion', (144, 192, 576, 1280)), ('block', (24, 32, 96, 1280))]
+    ('location', 'channels'), [('expansion', (144, 192, 576, 1280)), ('block', (24, 32, 96, 1280))]
 )
-def test_taps_have_their_strides(
-    tap: Literal['expansion', 'block'], channels: tuple[int, ...]
+def test_feature_maps_have_their_strides(
+    location: Literal['expansion', 'block'], channels: tuple[int, ...]
 ) -> None:
-    backbone = MobileNetV2((4, 8, 16, 32, 64), tap=tap).eval()
+    backbone = MobileNetV2((4, 8, 16, 32, 64), feature_location=location).eval()
     assert backbone.channels == channels
     for size in ((96, 120), (33, 65)):
         with torch.no_grad():
-            taps = backbone(torch.zeros(2, 3, *size))
-        for tapped, stride, width in zip(taps, (4, 8, 16, 32), channels, strict=True):
-            assert tapped.shape == (2, width, *(-(-side // stride) for side in size))
+            maps = backbone(torch.zeros(2, 3, *size))
+        for feature_map, stride, width in zip(maps, (4, 8, 16, 32), channels, strict=True):
+            assert feature_map.shape == (2, width, *(-(-side // stride) for side in size))
 
 
-def test_the_taps_are_those_of_torchvision() -> None:
+def test_feature_maps_equal_those_of_torchvision() -> None:
     torch.manual_seed(0)
-    backbone, original = MobileNetV2(tap='block').eval(), mobilenet_v2(weights=None).eval()
+    backbone = MobileNetV2(feature_location='block').eval()
+    original = mobilenet_v2(weights=None).eval()
     original.features.load_state_dict(backbone.features.state_dict())
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -49,12 +50,12 @@ def test_the_taps_are_those_of_torchvision() -> None:
     assert len(original.features) == len(backbone.blocks())
 
 
-def test_nothing_is_built_that_nothing_uses() -> None:
-    for tap in ('expansion', 'block'):
-        backbone = MobileNetV2((8, 16), tap=tap).train()
+def test_unused_layers_are_cut_off() -> None:
+    for location in ('expansion', 'block'):
+        backbone = MobileNetV2((8, 16), feature_location=location).train()
         sum(x.mean() for x in backbone(torch.rand(2, 3, 32, 32))).backward()
         assert all(p.grad is not None for p in backbone.parameters())
-        assert len(backbone.blocks()) == (15 if tap == 'expansion' else 14)
+        assert len(backbone.blocks()) == (15 if location == 'expansion' else 14)
 
 
 @pytest.mark.parametrize('width', [0.35, 0.5, 1.4])
@@ -64,7 +65,7 @@ def test_widths(width: float) -> None:
 
 
 @pytest.mark.parametrize('strides', [(2, 4, 8), (8, 24), (64, 128)])
-def test_strides_that_there_are_not(strides: tuple[int, ...]) -> None:
+def test_unavailable_strides_are_refused(strides: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match=r'priors.strides: .*mobilenet_v2.*4, 8, 16, 32$'):
         MobileNetV2(strides)
 
@@ -77,15 +78,15 @@ def test_weights_are_loaded_from_a_file(weights: Path) -> None:
             assert torch.equal(value, state[f'features.{key}'])
 
 
-def test_the_shared_weights_fit(shared: Path) -> None:
+def test_imagenet_weights_in_shared_fit(shared: Path) -> None:
     path = next((shared / 'data' / 'weights').glob('*.pth'))
     MobileNetV2().load_weights(str(path))
 
 
-def test_weights_that_are_none(tmp_path: Path, weights: Path) -> None:
+def test_unusable_weights_are_refused(tmp_path: Path, weights: Path) -> None:
     def error(path: Path, width: float = 1.0) -> str:
         with pytest.raises(CheckpointError) as caught:
-            MobileNetV2(width=width).load_weights(str(path))
+            MobileNetV2(width_mult=width).load_weights(str(path))
         assert '\n' not in str(caught.value)
         return str(caught.value)
 
@@ -106,11 +107,11 @@ def test_weights_that_are_none(tmp_path: Path, weights: Path) -> None:
         assert 'expected a state dict' in error(path)
 
 
-def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError('no network')
 
-    monkeypatch.setattr('mnssd_training.model.mobilenet_v2._imagenet_state', offline)
+    monkeypatch.setattr(MobileNet_V2_Weights.IMAGENET1K_V2.__class__, 'get_state_dict', offline)
     with pytest.raises(
         CheckpointError, match='cannot be fetched or read: no network; name a file'
     ):

@@ -31,26 +31,26 @@ def test_feature_maps(name: str) -> None:
     ('name', 'padded'),
     [('convnext_atto', 32), ('focalnet_tiny_srf', 32), ('dla34', 32), ('test_resnet', 1)],
 )
-def test_grids_are_rounded_up_whatever_the_backbone_does(name: str, padded: int) -> None:
+def test_grids_are_rounded_up_for_every_backbone(name: str, padded: int) -> None:
     with torch.device('meta'):
         backbone = TimmBackbone(name, (8, 16, 32)).eval()
         for height, width in ((64, 96), (100, 132), (33, 65), (97, 31)):
             maps = backbone(torch.zeros(1, 3, height, width))
-            wanted = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32)]
-            assert [tuple(x.shape[-2:]) for x in maps] == wanted
+            expected = [(-(-height // stride), -(-width // stride)) for stride in (8, 16, 32)]
+            assert [tuple(x.shape[-2:]) for x in maps] == expected
     assert backbone._multiple == padded
 
 
-def test_only_what_the_stride_does_not_divide_is_padded() -> None:
+def test_only_indivisible_sides_are_padded() -> None:
     torch.manual_seed(0)
     backbone = TimmBackbone('convnext_atto', (8, 16)).eval()
     x = torch.rand(1, 3, 48, 64)
     with torch.no_grad():
-        for found, wanted in zip(backbone(x), backbone.body(x), strict=True):
-            assert torch.equal(found, wanted)
+        for found, expected in zip(backbone(x), backbone.body(x), strict=True):
+            assert torch.equal(found, expected)
         padded = torch.cat([x[..., :40], torch.zeros(1, 3, 48, 8)], dim=-1)
-        for found, wanted in zip(backbone(x[..., :40]), backbone.body(padded), strict=True):
-            assert torch.equal(found, wanted[..., : found.shape[-1]])
+        for found, expected in zip(backbone(x[..., :40]), backbone.body(padded), strict=True):
+            assert torch.equal(found, expected[..., : found.shape[-1]])
 
 
 def test_a_backbone_of_a_fixed_size_is_built_for_the_padded_input() -> None:
@@ -83,7 +83,7 @@ def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
     np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)
 
 
-def test_what_is_not_needed_is_cut_off() -> None:
+def test_unused_layers_are_cut_off() -> None:
     whole, part = (TimmBackbone('test_resnet', strides) for strides in ((8, 16, 32), (8, 16)))
     assert part.channels == whole.channels[:2]
     assert len(part.blocks()) < len(whole.blocks())
@@ -109,7 +109,7 @@ def test_maps_with_channels_last_of_a_fixed_size() -> None:
         ('resnet18.nobody', r'model.backbone: Invalid pretrained tag .*resnet18.a1_in1k'),
     ],
 )
-def test_no_such_backbone(name: str, words: str) -> None:
+def test_unknown_backbones_are_refused_with_a_hint(name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         TimmBackbone(name, (8, 16, 32, 64))
 
@@ -127,7 +127,7 @@ def trained(name: str, seed: int = 1) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize('name', ['test_resnet', 'mobilenetv3_small_050', 'convnext_atto'])
-def test_weights_of_a_file(name: str, tmp_path: Path) -> None:
+def test_weights_are_loaded_from_a_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / 'weights.pth'
     torch.save(trained(name), path)
     backbone = TimmBackbone(name, (8, 16, 32)).eval()
@@ -136,17 +136,17 @@ def test_weights_of_a_file(name: str, tmp_path: Path) -> None:
     whole = timm.create_model(name).eval()
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        wanted = whole.forward_intermediates(x, intermediates_only=True)[-3:]
-        for found, other in zip(backbone(x), wanted, strict=True):
+        expected = whole.forward_intermediates(x, intermediates_only=True)[-3:]
+        for found, other in zip(backbone(x), expected, strict=True):
             torch.testing.assert_close(found, other)
 
 
-def test_weights_that_are_none(tmp_path: Path) -> None:
+def test_unusable_weights_are_refused(tmp_path: Path) -> None:
     backbone = TimmBackbone('test_resnet', (8, 16, 32))
     path = tmp_path / 'weights.pth'
-    for place in (str(path), 'x' * 5000):  # the system refuses to look at the other
+    for source in (str(path), 'x' * 5000):  # the system refuses to look at the other
         with pytest.raises(CheckpointError, match='no such file'):
-            backbone.load_weights(place)
+            backbone.load_weights(source)
     for content in (trained('test_byobnet'), [1], {}):
         torch.save(content, path)
         with pytest.raises(CheckpointError, match='expected a state dict of timm/test_resnet'):
@@ -162,7 +162,7 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
         backbone.load_weights(str(path))
 
 
-def test_weights_that_timm_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_downloaded_by_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = TimmBackbone('test_resnet', (8, 16, 32))
     create = timm.create_model
 
@@ -173,8 +173,8 @@ def test_weights_that_timm_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(timm, 'create_model', fetch)
     backbone.load_weights('imagenet')
-    wanted = fetch('test_resnet', True, **backbone._settings).state_dict()
-    assert all(torch.equal(v, wanted[k]) for k, v in backbone.body.state_dict().items())
+    expected = fetch('test_resnet', True, **backbone._settings).state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in backbone.body.state_dict().items())
 
     def offline(*_: object, **__: object) -> None:
         raise OSError('no network')
@@ -184,7 +184,7 @@ def test_weights_that_timm_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
         backbone.load_weights('imagenet')
 
 
-def test_a_backbone_without_published_weights() -> None:
+def test_backbone_without_published_weights_is_refused() -> None:
     name = next(n for n in timm.list_models() if not timm.get_pretrained_cfg(n).has_weights)
     backbone = TimmBackbone('test_resnet', (8, 16, 32))
     backbone._name = name
@@ -200,7 +200,7 @@ def test_the_exported_network_computes_the_same() -> None:
     config = ModelConfig(backbone='timm/mobilenetv3_small_050', pyramid_channels=8)
     model = build_model(ModelSpec(size, ('a', 'b'), levels), config)
     for head in (model.logits, model.offsets):
-        for layer in head.predictions():
+        for layer in head.prediction_layers():
             torch.nn.init.normal_(layer.weight, std=100.0)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     found = flown(model, image)
