@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.data_choice import add_choice, choose, read_choice
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_file, write_image
+from mnssd_training.cli.common import run_verb, write_file, write_image
+from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
 from mnssd_training.inspection.image_facts import ImageFacts
@@ -52,7 +51,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'preview': (_add_preview, _preview),
     }[chosen.verb]
     own = ArgumentParser(f'mnssd dataset {chosen.verb}', description=run.__doc__)
-    add_choice(own)
+    add_data_arguments(own)
     add(own)
     run(own.parse_intermixed_args(chosen.rest))
 
@@ -70,7 +69,7 @@ def _add_check(parser: ArgumentParser) -> None:
 
 def _check(args: Namespace) -> None:
     """Find everything that is wrong with a dataset; exit with 1 if there is an error."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
 
     def progress(facts: Iterator[ImageFacts], total: int) -> Iterable[ImageFacts]:
         return tqdm(facts, 'images', total, disable=args.quiet or None, leave=False)
@@ -99,7 +98,7 @@ def _add_stats(parser: ArgumentParser) -> None:
 
 def _stats(args: Namespace) -> None:
     """Count and measure what is in a dataset."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
     stats = {
@@ -137,7 +136,7 @@ def _add_preview(parser: ArgumentParser) -> None:
 
 def _preview(args: Namespace) -> None:
     """Draw some of a dataset with boxes, as it is or as the network sees it."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     unknown = [name for name in args.classes if name not in class_names]
     if unknown:

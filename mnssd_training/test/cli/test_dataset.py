@@ -45,7 +45,7 @@ def test_check_of_a_clean_folder(hit_uav: Path, capsys: Capture) -> None:
 
 
 def test_check_of_a_path_that_may_not_be_looked_at(capsys: Capture) -> None:
-    assert 'no such experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
+    assert 'no such folder or experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
 
 
 def test_check_of_a_fault(spoilt: Path, tmp_path: Path, capsys: Capture) -> None:
