@@ -42,7 +42,7 @@ def test_jitter_does_not_count_as_loss() -> None:
     assert compute_stats(stamps, stamps, sent=30, rate=10.0).late_start == 0
 
 
-def test_a_single_image_has_no_rate() -> None:
+def test_single_image_has_no_rate() -> None:
     stats = compute_stats([5], [10], sent=1, rate=30.0)
     assert (stats.lost, stats.late_start, stats.rate) == (0.0, 0, 0.0)
 

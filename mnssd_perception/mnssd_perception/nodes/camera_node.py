@@ -113,10 +113,7 @@ class CameraNode(Node):
             qos.detections(),
         )
         self.create_subscription(
-            DetectorStatus,
-            'detector/status',
-            lambda msg: lockstep.report_failures(msg.frames_failed, msg.last_error),
-            qos.detections(),
+            DetectorStatus, 'detector/status', lockstep.report_status, qos.detections()
         )
         return lockstep
 

@@ -114,11 +114,7 @@ class DetectorStats:
             self._add_failure(cause, error)
 
     def process(
-        self,
-        timings: StageTimings,
-        convert: float,
-        latency: float | None,
-        overlay_error: str = '',
+        self, timings: StageTimings, convert: float, latency: float | None, overlay_error: str = ''
     ) -> None:
         """
         Count the current frame, whose detections were published.

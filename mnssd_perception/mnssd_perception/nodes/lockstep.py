@@ -5,6 +5,7 @@ from threading import Condition
 from time import monotonic
 
 from builtin_interfaces.msg import Time
+from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.errors import MnssdError
 
 # A frame without detections is published again after this time [s]. A frame that was only slow is
@@ -80,7 +81,7 @@ class Lockstep:
             self._stamp = stamp
             self._condition.notify_all()
 
-    def report_failures(self, num_failed: int, reason: str) -> None:
+    def report_status(self, status: DetectorStatus) -> None:
         """
         Report on how many frames the detector has failed so far, and why.
 
@@ -88,9 +89,11 @@ class Lockstep:
         once: no other frame is being processed.
         """
         with self._condition:
-            previous, self._num_failed = self._num_failed, num_failed
-            if previous is not None and num_failed > previous and not self._has_detections:
-                self._failure = reason
+            previous, self._num_failed = self._num_failed, status.frames_failed
+            if previous is None:  # failures before the camera started do not count
+                previous = status.frames_failed if status.frames_processed else 0
+            if status.frames_failed > previous and not self._has_detections:
+                self._failure = status.last_error
                 self._condition.notify_all()
 
     def close(self) -> None:

@@ -46,7 +46,7 @@ class CameraParameters:
         'publish the next frame only when the detections of the last one have arrived, so that a '
         'slow detector processes every frame of a file. A frame without detections is published '
         'again and, after 30 s, skipped with a warning; the third in a row is an error, as is the '
-        'very first after 60 s',
+        'very first after 60 s. First frames that the detector refuses are skipped at once',
     )
 
 

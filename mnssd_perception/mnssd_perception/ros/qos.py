@@ -1,14 +1,12 @@
 """QoS profiles of the topics, each with its reason."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.ros.parameters import given_overrides, QOS_OVERRIDES
 from mnssd_perception.text import sanitize_text
 from rclpy.exceptions import ParameterException
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -67,19 +65,12 @@ def create_overridable(
     :param arguments: the remaining positional arguments of ``create``.
     :raises SettingsError: when an override is invalid, with its name.
     """
-    is_subscription = 'subscription' in create.__name__
     node = create.__self__  # type: ignore[attr-defined]
-    with _named_overrides(node, topic, 'subscription' if is_subscription else 'publisher'):
-        options = QoSOverridingOptions.with_default_policies()
-        return create(message_type, topic, *arguments, qos_overriding_options=options)
-
-
-@contextmanager
-def _named_overrides(node: Node, topic: str, endpoint: str) -> Iterator[None]:
-    """Name the parameter when rclpy refuses an override."""
+    options = QoSOverridingOptions.with_default_policies()
     try:
-        yield
+        return create(message_type, topic, *arguments, qos_overriding_options=options)
     except (AssertionError, ParameterException, RuntimeError, TypeError, ValueError) as error:
+        endpoint = 'subscription' if 'subscription' in create.__name__ else 'publisher'
         prefix = f'{QOS_OVERRIDES}{node.resolve_topic_name(topic)}.{endpoint}.'
         overrides = [
             f'{name}:={sanitize_text(parameter.value)}'

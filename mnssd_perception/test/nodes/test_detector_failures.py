@@ -34,7 +34,7 @@ RUN = OnnxRuntimeEngine._run
 
 
 @pytest.mark.parametrize(
-    'spoil',
+    'corrupt',
     [
         lambda heads: [head * np.nan for head in heads],
         lambda heads: [head - np.inf for head in heads],
@@ -43,11 +43,11 @@ RUN = OnnxRuntimeEngine._run
     ],
     ids=['NaN', '-inf', 'exception', 'memory'],
 )
-def test_engine_failure_is_an_error_until_a_frame_succeeds(harness, monkeypatch, spoil):
+def test_engine_failure_is_an_error_until_a_frame_succeeds(harness, monkeypatch, corrupt):
     harness.detect(BLANK)
     with monkeypatch.context() as patch:
         patch.setattr(
-            harness.node._engine, '_run', lambda image: spoil(RUN(harness.node._engine, image))
+            harness.node._engine, '_run', lambda image: corrupt(RUN(harness.node._engine, image))
         )
         for number in (1, 2):
             harness.publish(from_array(BLANK, 'rgb8', Header()))

@@ -67,6 +67,35 @@ def test_lockstep_processes_every_frame(graph, start_process, clip, tmp_path):
     assert '5 processed, 0 dropped for newer ones' in output
 
 
+REFUSING = """
+import sys
+from mnssd_perception.errors import ImageError
+from mnssd_perception.nodes import detector_worker, drone_node
+from mnssd_perception.ros.images import to_rgb
+
+stamps = []
+
+def refuse_first(msg):
+    stamps.append(msg.header.stamp)
+    if msg.header.stamp == stamps[0]:
+        raise ImageError('expected a clear sky')
+    return to_rgb(msg)
+
+detector_worker.to_rgb = refuse_first
+sys.exit(drone_node.main())
+"""
+
+
+def test_lockstep_skips_a_first_frame_that_the_detector_refuses(graph, start_process):
+    given = {'source': 'synthetic:frames=5', 'rate': 1000.0, 'lockstep': 'true'}
+    child = start_process('-c', REFUSING, '--ros-args', *arguments(graph, **given))
+    output, _ = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0, output
+    assert 'skipping 0, which has no detections: expected a clear sky' in output
+    assert 'ended after 5 frames' in output
+    assert '4 processed' in output
+
+
 def test_process_ends_with_its_source(graph, start_process):
     given = {'source': 'synthetic:frames=5', 'rate': 100.0}
     child = start_process(*DRONE, *arguments(graph, **given))

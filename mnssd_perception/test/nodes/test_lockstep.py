@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from builtin_interfaces.msg import Time
+from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.nodes import lockstep as module
 from mnssd_perception.nodes.lockstep import Lockstep
@@ -99,18 +100,26 @@ def test_closing_ends_a_wait(lockstep):
 
 
 def refuse_all(lockstep):
-    """Make a detector that fails on every frame, beside two earlier ones."""
-    failures = iter(range(3, 10))
+    """Make a detector that fails on every frame, after it has processed others."""
+    numbers = iter(range(3, 10))
 
-    def publish():
-        lockstep.report_failures(next(failures), 'expected RGB')
+    def report():
+        status = DetectorStatus(
+            frames_processed=5, frames_failed=next(numbers), last_error='expected RGB'
+        )
+        lockstep.report_status(status)
 
-    lockstep.report_failures(2, 'expected RGB')
-    return publish
+    report()
+    return report
 
 
 def test_first_frame_on_which_the_detector_fails_is_skipped_with_its_reason(lockstep):
     assert lockstep.send(refuse_all(lockstep), FIRST, 'a.jpg') == 'expected RGB'
+
+
+def test_failure_in_the_first_status_counts_if_no_frame_was_processed(lockstep):
+    status = DetectorStatus(frames_failed=1, last_error='expected RGB')
+    assert lockstep.send(lambda: lockstep.report_status(status), FIRST, 'a.jpg') == 'expected RGB'
 
 
 def test_detector_that_fails_on_the_first_frames_is_an_error_with_its_reason(lockstep):
@@ -124,8 +133,9 @@ def test_detector_that_fails_on_the_first_frames_is_an_error_with_its_reason(loc
 def test_failures_before_the_camera_started_do_not_count(lockstep, monkeypatch):
     monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
     monkeypatch.setattr(module, 'TIMEOUT', 0.05)
+    status = DetectorStatus(frames_processed=5, frames_failed=7, last_error='expected RGB')
     with pytest.raises(MnssdError, match='got none within'):
-        lockstep.send(lambda: lockstep.report_failures(7, 'expected RGB'), FIRST, 'a.jpg')
+        lockstep.send(lambda: lockstep.report_status(status), FIRST, 'a.jpg')
 
 
 def test_failure_after_the_first_detections_leaves_time_to_resend(lockstep, monkeypatch):

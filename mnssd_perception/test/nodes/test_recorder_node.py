@@ -35,7 +35,7 @@ pytestmark = pytest.mark.ros
 NS = 10**9
 
 # Unused by other test files, and different in parallel runs.
-DOMAIN = 40 + os.getpid() % 20
+DOMAIN = 40 + os.getpid() % 18
 
 TIMEOUT = 60.0
 

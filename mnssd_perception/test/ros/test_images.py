@@ -33,7 +33,7 @@ def message(pixels, encoding, padding=0, /, **changes):
     return msg
 
 
-def test_an_empty_message():
+def test_empty_message_is_an_error():
     for read in (to_rgb, to_bgr, image_view):
         with pytest.raises(ImageError):
             read(Image())
@@ -57,7 +57,7 @@ def alpha(image):
         ('8UC1', GREY, np.dstack([GREY] * 3)),
     ],
 )
-def test_exact_encodings(encoding, pixels, expected, padding):
+def test_encodings_are_converted_exactly(encoding, pixels, expected, padding):
     msg = message(pixels, encoding, padding)
     np.testing.assert_array_equal(to_rgb(msg), expected)
     np.testing.assert_array_equal(to_bgr(msg), expected[..., ::-1])
@@ -65,7 +65,7 @@ def test_exact_encodings(encoding, pixels, expected, padding):
 
 @pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
 @pytest.mark.parametrize('padding', [0, 2, 3])
-def test_thermal_images_of_either_byte_order(encoding, padding):
+def test_thermal_images_of_both_byte_orders_are_stretched(encoding, padding):
     greys = np.linspace(29000, 29300, 48).astype(np.uint16).reshape(6, 8)
     little = to_rgb(message(greys.astype('<u2'), encoding, padding, is_bigendian=0))
     big = to_rgb(message(greys.astype('>u2'), encoding, padding, is_bigendian=1))
@@ -83,7 +83,7 @@ def bayer(pattern):
 
 @pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
 @pytest.mark.parametrize('padding', [0, 3])
-def test_bayer_patterns(pattern, padding):
+def test_bayer_patterns_are_demosaiced(pattern, padding):
     image = to_rgb(message(bayer(pattern), f'bayer_{pattern}8', padding))
     np.testing.assert_array_equal(image, np.broadcast_to((200, 100, 50), (8, 8, 3)))
 
@@ -93,7 +93,7 @@ def test_bayer_patterns(pattern, padding):
     ('encoding', 'order'),
     [('yuv422', 'uyvy'), ('uyvy', 'uyvy'), ('yuv422_yuy2', 'yuyv'), ('yuyv', 'yuyv')],
 )
-def test_packed_yuv(encoding, order, padding):
+def test_packed_yuv_is_converted(encoding, order, padding):
     values = {'y': 81, 'u': 90, 'v': 240}  # red in ITU-R BT.601
     pair = np.array([values[letter] for letter in order], np.uint8).reshape(1, 2, 2)
     image = to_rgb(message(np.tile(pair, (4, 3, 1)), encoding, padding))
@@ -107,7 +107,7 @@ def test_every_encoding_is_read():
         assert to_rgb(message(pixels, name)).shape == (2, 4, 3)
 
 
-def test_the_data_are_not_copied_where_they_are_rgb():
+def test_rgb_data_are_not_copied():
     msg = message(COLOURS, 'rgb8', 2)
     image = to_rgb(msg)
     assert np.shares_memory(image, np.frombuffer(msg.data, np.uint8))
@@ -136,7 +136,7 @@ def test_the_data_are_not_copied_where_they_are_rgb():
         ({'encoding': 'bayer_rggb8', 'width': 7}, 'even'),
     ],
 )
-def test_malformed_messages(changes, word):
+def test_malformed_messages_are_refused(changes, word):
     msg = message(COLOURS, 'rgb8', **changes)
     for read in (to_rgb, to_bgr, image_view):
         with pytest.raises(ImageError, match=word):
@@ -182,7 +182,7 @@ def test_any_message_is_an_image_or_an_image_error(msg):
 
 @settings(deadline=None)
 @given(strategies.integers(1, 9), strategies.integers(1, 9), strategies.booleans())
-def test_round_trip(height, width, flipped):
+def test_images_survive_a_round_trip(height, width, flipped):
     image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
     image = image[:, ::-1] if flipped else image
     header = Header(frame_id='camera')
@@ -194,7 +194,7 @@ def test_round_trip(height, width, flipped):
 
 
 @pytest.mark.parametrize('encoding', ['', 'bgr8', 'rgb8', 'mono8'])
-def test_from_bgr(encoding):
+def test_from_bgr_converts_to_the_encoding(encoding):
     msg = from_bgr(COLOURS[..., ::-1], Header(), encoding)
     assert msg.encoding == (encoding or 'bgr8')
     expected = COLOURS

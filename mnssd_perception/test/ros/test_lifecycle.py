@@ -43,7 +43,7 @@ class FailingNode(ManagedNode):
             raise self.errors[name]
 
     def configure(self):
-        self.publisher = self.create_lifecycle_publisher(String, 'words', 1)
+        self.publisher = self.create_lifecycle_publisher(String, 'text', 1)
         self._step('configure')
 
     def activate(self):
