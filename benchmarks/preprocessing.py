@@ -20,9 +20,10 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.encodings import convert
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections, resize_frame, resize_image, resize_transform
+from mnssd_training.config import SourceConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
-from mnssd_training.data.voc import read_voc
+from mnssd_training.data.sources import read_samples
 from mnssd_training.evaluation import evaluate_detections, SCORING
 import numpy as np
 from numpy.typing import NDArray
@@ -93,11 +94,11 @@ def _time_conversions(frame: tuple[int, int], generator: Any, rounds: int) -> No
             step=pixels[0].nbytes,
             data=pixels.tobytes(),
         )
-        functions[encoding] = partial(convert, message)
+        functions[f'{encoding} to RGB'] = partial(convert, message)
         if encoding == 'mono16':
-            functions['mono16, mnssd 0.1'] = partial(stretch_float, pixels)
+            functions['mono16 to RGB, mnssd 0.1'] = partial(stretch_float, pixels)
     for name, timing in measure(functions, rounds, thread_time).items():
-        print(f'  {frame[1]}x{frame[0]} {name + " to RGB":<40}{timing}')
+        print(f'  {frame[1]}x{frame[0]} {name:<40}{timing}')
 
 
 def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
@@ -119,7 +120,7 @@ def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
 def _score(bundle: Bundle, root: Path) -> None:
     """Print the average precision of a model behind each resize method."""
     names = bundle.manifest.spec.class_names
-    samples = read_voc(root, 'val', names)
+    samples = read_samples(SourceConfig(root=str(root)), 'val', names)
     num = min(NUM_IMAGES, len(samples))
     samples = [samples[i * len(samples) // num] for i in range(num)]
     print(f'AP50 on {num} images of {root}, and its mean over classes')
@@ -129,7 +130,10 @@ def _score(bundle: Bundle, root: Path) -> None:
             size = 'x'.join(str(round(factor * side)) for side in samples[0].size[::-1])
             for name, detections in _detect(detector, samples, factor, noise).items():
                 scores = evaluate_detections(samples, detections, names)
-                parts = ', '.join(f'{key} {ap:.3f}' for key, ap in scores.ap50.items())
+                by_class = scores.ap50.items()
+                parts = ', '.join(
+                    f'{key} -' if ap is None else f'{key} {ap:.3f}' for key, ap in by_class
+                )
                 label = f'{size}, noise {noise:g}, {name}'
                 print(f'  {label:<36}{scores.map50:.3f}  ({parts})', flush=True)
 

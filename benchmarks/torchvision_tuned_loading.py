@@ -2,8 +2,8 @@
 A loading peer: torchvision, tuned to be as fast as possible.
 
 ``torchvision.io`` decodes into uint8 tensors, which stay uint8 up to the network; zoom-out and
-IoU crop draw their parameters on the boxes alone, so that one window of the image is cropped and
-resized (with antialiasing) into its place; flip and photometric distortion work on that small
+IoU crop draw their parameters on the boxes alone, so that one part of the image is cropped and
+resized (with antialiasing); flip and photometric distortion work on that small
 image, the hue in OpenCV, since v2 computes it in float32, which takes ten times as long; priors
 are matched in the loader's workers. Nothing is computed on pixels that the network does not see.
 """

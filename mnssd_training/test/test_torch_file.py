@@ -29,13 +29,13 @@ def without_digest() -> bytes:
     return buffer.getvalue()
 
 
-def test_an_empty_content_and_an_empty_file() -> None:
+def test_empty_content_and_empty_file() -> None:
     assert load_torch(dump_torch({}), 'name') == {}
     with pytest.raises(DamagedCheckpointError, match='name: damaged: not a file of torch, or cut'):
         load_torch(b'', 'name')
 
 
-def test_what_is_written_is_read_also_by_torch_and_zip(tmp_path: Path) -> None:
+def test_files_can_be_read_by_torch_and_zipfile(tmp_path: Path) -> None:
     path = tmp_path / 'file.pt'
     path.write_bytes(dump_torch(CONTENT))
     assert equal(read_torch(path))
@@ -81,14 +81,14 @@ def test_a_zeroed_block_never_changes_the_content(size: int) -> None:
             assert encoded == without_digest()  # only there something may be of no account
 
 
-def test_a_file_that_is_cut_short_is_refused() -> None:
+def test_a_truncated_file_is_refused() -> None:
     encoded = dump_torch(CONTENT)
     for length in (1, 100, len(encoded) // 2, len(encoded) - 77, len(encoded) - 1):
         with pytest.raises(DamagedCheckpointError):
             load_torch(encoded[:length], 'name')
 
 
-def test_a_sound_file_of_something_else_is_not_called_damaged() -> None:
+def test_an_intact_file_of_other_content_is_not_called_damaged() -> None:
     buffer = io.BytesIO()
     torch.save({'path': Path('x')}, buffer)  # an object and not data
     with pytest.raises(CheckpointError, match='expected tensors and plain data') as caught:

@@ -13,8 +13,7 @@ from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_image
+from mnssd_training.cli.common import run_verb, write_image
 from mnssd_training.data.bags import image_topics, read_bag_images
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.harvest import (

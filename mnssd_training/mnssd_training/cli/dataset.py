@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.data_choice import add_choice, choose, read_choice
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_file, write_image
+from mnssd_training.cli.common import run_verb, write_file, write_image
+from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
-from mnssd_training.inspection.findings import count_errors, count_warnings
-from mnssd_training.inspection.photograph import Photograph
+from mnssd_training.inspection.image_facts import ImageFacts
 from mnssd_training.inspection.preview import (
     choose_indices,
     draw_network_sample,
@@ -22,7 +20,7 @@ from mnssd_training.inspection.preview import (
 )
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.priors import make_spec
-from mnssd_training.reporting import class_legend, contact_sheet, render_page, Tile
+from mnssd_training.reporting import drawing, page
 import numpy as np
 from tqdm import tqdm
 
@@ -53,7 +51,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'preview': (_add_preview, _preview),
     }[chosen.verb]
     own = ArgumentParser(f'mnssd dataset {chosen.verb}', description=run.__doc__)
-    add_choice(own)
+    add_data_arguments(own)
     add(own)
     run(own.parse_intermixed_args(chosen.rest))
 
@@ -71,12 +69,12 @@ def _add_check(parser: ArgumentParser) -> None:
 
 def _check(args: Namespace) -> None:
     """Find everything that is wrong with a dataset; exit with 1 if there is an error."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
 
-    def progress(found: Iterator[Photograph], total: int) -> Iterable[Photograph]:
-        return tqdm(found, 'images', total, disable=args.quiet or None, leave=False)
+    def progress(facts: Iterator[ImageFacts], total: int) -> Iterable[ImageFacts]:
+        return tqdm(facts, 'images', total, disable=args.quiet or None, leave=False)
 
-    checked = check(
+    result = check(
         choice.sources,
         choice.splits,
         choice.config.classes,
@@ -84,13 +82,12 @@ def _check(args: Namespace) -> None:
         args.workers,
         progress,
     )
-    print(check_text(checked, Path(choice.config.root).expanduser(), args.shown))
+    print(check_text(result, Path(choice.config.root).expanduser(), args.shown))
     if args.json:
-        write_file(args.json, json.dumps(check_json(checked), indent=1))
-    wrong = count_errors(checked.findings)
-    wrong += count_warnings(checked.findings) if args.strict else 0
-    if wrong:
-        raise DatasetError(choice.config.root, f'found {wrong} faults')
+        write_file(args.json, json.dumps(check_json(result), indent=1))
+    num = result.count('error') + (result.count('warning') if args.strict else 0)
+    if num:
+        raise DatasetError(choice.config.root, f'found {num} problems')
 
 
 def _add_stats(parser: ArgumentParser) -> None:
@@ -101,7 +98,7 @@ def _add_stats(parser: ArgumentParser) -> None:
 
 def _stats(args: Namespace) -> None:
     """Count and measure what is in a dataset."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
     stats = {
@@ -139,7 +136,7 @@ def _add_preview(parser: ArgumentParser) -> None:
 
 def _preview(args: Namespace) -> None:
     """Draw some of a dataset with boxes, as it is or as the network sees it."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     unknown = [name for name in args.classes if name not in class_names]
     if unknown:
@@ -166,14 +163,14 @@ def _preview(args: Namespace) -> None:
 
 
 def _write_tiles(
-    path: Path, title: str, tiles: Sequence[Tile], class_names: Sequence[str], columns: int
+    path: Path, title: str, tiles: Sequence[drawing.Tile], class_names: Sequence[str], columns: int
 ) -> None:
     """Write images as a sheet or as a page."""
     if path.suffix == '.html':
-        colours = dict(class_legend(class_names))
-        write_file(path, render_page('images', title=title, tiles=tiles, colours=colours))
+        colours = dict(drawing.class_legend(class_names))
+        write_file(path, page.render_page('images', title=title, tiles=tiles, colours=colours))
     else:
-        write_image(path, contact_sheet(tiles, columns, class_legend(class_names)))
+        write_image(path, drawing.contact_sheet(tiles, columns, drawing.class_legend(class_names)))
     print(f'{len(tiles)} images: {path}')
 
 

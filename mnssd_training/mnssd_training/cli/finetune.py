@@ -15,10 +15,10 @@ import sys
 from typing import NamedTuple
 
 from mnssd_perception.text import mask_secrets
+from mnssd_training.cli.common import run_verb
 from mnssd_training.cli.train import add_run_options, print_dry_run, run_training
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import compose, draw, one_line, validate
-from mnssd_training.config.tree import find, to_plain
+from mnssd_training.config import compose, format_experiment, format_flow, load_experiment
+from mnssd_training.config.yaml_tree import find, to_plain
 
 EPILOG = """\
 examples:
@@ -39,7 +39,7 @@ class Flag(NamedTuple):
 
     key: str
     help: str
-    to_yaml: Callable[[str], str] = one_line
+    to_yaml: Callable[[str], str] = format_flow
 
 
 def _number(text: str) -> str:
@@ -51,11 +51,11 @@ def _square(side: str) -> str:
 
 
 def _weights(text: str) -> str:
-    return one_line('' if text == 'none' else text)
+    return format_flow('' if text == 'none' else text)
 
 
 def _accelerator(device: str) -> str:
-    return one_line(DEVICES.get(device, device))  # validation refuses an unknown one
+    return format_flow(DEVICES.get(device, device))  # validation refuses an unknown one
 
 
 FLAGS = {
@@ -98,7 +98,7 @@ def _parser() -> ArgumentParser:
     )
     preset = compose(EXPERIMENT)
     for flag, (key, description, _) in FLAGS.items():
-        default = one_line(to_plain(find(preset, key.split('.'))))
+        default = format_flow(to_plain(find(preset, key.split('.'))))
         parser.add_argument(
             flag, help=f'{description} (default: {default}; sets {key})', metavar='VALUE'
         )
@@ -127,10 +127,9 @@ def _verb(arguments: Sequence[str] | None) -> None:
         if values[flag] is not None
     ]
     overrides += [override for flag, (override, _) in SWITCHES.items() if values[flag]]
-    tree = compose(EXPERIMENT, [*overrides, *args.set])
-    experiment = validate(tree)
+    experiment = load_experiment(EXPERIMENT, [*overrides, *args.set])
     if args.print_config:
-        print(mask_secrets(draw(experiment, tree)), end='')
+        print(mask_secrets(format_experiment(experiment)), end='')
     elif args.dry_run:
         print_dry_run(experiment)
     else:

@@ -6,8 +6,8 @@ from pathlib import Path
 import re
 import sys
 
-from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
-from mnssd_training.cli.verb import run_verb
+from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.data import read_splits
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import ConfigError

@@ -1,6 +1,6 @@
 """Everything that makes a training run what it is, as one typed value."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import MatchingConfig
@@ -17,10 +17,8 @@ from mnssd_training.config.training import (
     SchedulerConfig,
     TrainingConfig,
 )
+from mnssd_training.config.yaml_tree import DEFAULT, Node
 from pydantic import Field, PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
-
-# Path of a key -> its text with ``${VAR}``, and what that came to be.
-References: TypeAlias = dict[tuple[str | int, ...], tuple[str, Any]]
 
 
 def _worded(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -79,7 +77,8 @@ class Experiment(Section):  # noqa: PLW1641 (Pydantic makes the hash)
     """Which states of a run are kept."""
     logging: LoggingConfig = LoggingConfig()
     """Where a run tells how it goes."""
-    _references: References = PrivateAttr(default_factory=dict)
+    # The keys with their origins and references, as composed.
+    _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
 
     def __eq__(self, other: object) -> bool:
         """Compare the keys; it does not matter which of them came from the environment."""

@@ -60,6 +60,7 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], 'little') >> 1
 
 
+@dataclass(frozen=True, eq=False)
 class TrainingSet(Dataset[Item]):
     """
     Augmented samples with their targets.
@@ -68,27 +69,19 @@ class TrainingSet(Dataset[Item]):
     makes it, nor on when. The key of an item is (epoch, index, size), where size is the
     (height, width) of the network input of its batch, pixels.
 
-    :param spec: the model; large-scale jitter is relative to the scale at its input size.
-    :param augmentation: None for no augmentation.
+    :ivar spec: the model; large-scale jitter is relative to the scale at its input size.
+    :ivar augmentation: None for no augmentation.
     """
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        spec: ModelSpec,
-        augmentation: AugmentationConfig | None,
-        matching: MatchingConfig,
-        seed: int,
-    ) -> None:
-        self._samples = samples
-        self._spec = spec
-        self._augmentation = augmentation
-        self._matching = matching
-        self._seed = seed
+    samples: Sequence[Sample]
+    spec: ModelSpec
+    augmentation: AugmentationConfig | None
+    matching: MatchingConfig
+    seed: int
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return len(self._samples)
+        return len(self.samples)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item] | MnssdError:
         """
@@ -105,16 +98,16 @@ class TrainingSet(Dataset[Item]):
     def __getitem__(self, key: Key) -> Item:
         """Load the (epoch, index, size) item: name, image, classes, offsets."""
         epoch, index, size = key
-        name = self._samples[index].name
-        generator = np.random.default_rng(derive_seed(self._seed, epoch, name))
-        sample = augment(self._samples, index, self._spec, size, self._augmentation, generator)
+        name = self.samples[index].name
+        generator = np.random.default_rng(derive_seed(self.seed, epoch, name))
+        sample = augment(self.samples, index, self.spec, size, self.augmentation, generator)
         target = encode_targets(
             sample.boxes,
             sample.labels,
             sample.ignore,
-            generate_priors(resize_spec(self._spec, size)),
-            self._spec.variances,
-            self._matching,
+            generate_priors(resize_spec(self.spec, size)),
+            self.spec.variances,
+            self.matching,
         )
         return name, sample.image, target.classes, target.offsets
 

@@ -112,8 +112,7 @@ def _draw_crops(
     return [
         (partner, _draw_crop(partner, spec, region, size, config, generator))
         for partner, region in zip(partners, regions)
-        if region[0] < region[2]
-        and region[1] < region[3]  # an input of one pixel has no quadrants
+        if region[0] < region[2] and region[1] < region[3]  # not empty, in a tiny input
     ]
 
 

@@ -9,7 +9,7 @@ from mnssd_perception.matching import MatchResult
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.reporting import draw_boxes
+from mnssd_training.reporting import drawing
 import numpy as np
 from numpy.typing import NDArray
 
@@ -144,7 +144,7 @@ def draw_failure(
     left, top, side = _choose_window(subjects)
     crop = _crop(image, left, top, side)
     boxes_in_window = np.array([*boxes, *subjects]) - (left, top, left, top)
-    draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
+    drawing.draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
     return crop
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mnssd_training.inspection.photograph import perceptual_hash
+from mnssd_training.inspection.image_facts import perceptual_hash
 import numpy as np
 from numpy.typing import NDArray
 

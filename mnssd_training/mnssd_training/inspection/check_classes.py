@@ -1,77 +1,56 @@
-"""The boxes of several splits to what is wrong with the choice of classes."""
+"""Check the objects of each class in each split."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from mnssd_training.inspection.findings import Finding
-from mnssd_training.inspection.placed import Placed
+from mnssd_training.data.problems import Problem
+from mnssd_training.inspection.image_boxes import ImageBoxes
 
-RARE = 50  # boxes to train on; a class with fewer is hardly learnt
+RARE = 50  # boxes to train on; a class with fewer is hardly learned
 UNBALANCED = 30.0  # most frequent class over least frequent
 
 
-def count_boxes(placed: Sequence[Placed], class_names: Sequence[str]) -> dict[str, Counter[str]]:
+def check_classes(
+    images: Sequence[ImageBoxes], class_names: Sequence[str], train: str, val: str, root: str
+) -> Iterator[Problem]:
     """
-    Count objects.
+    Find classes that cannot be learned or cannot be scored.
 
-    :param placed: the boxes of all images.
-    :param class_names: in the order of their labels.
-    :return: split to class to number of objects.
+    :param train: name of the training split.
+    :param val: name of the validation split.
+    :param root: of the dataset, for the problems.
     """
     counts: dict[str, Counter[str]] = {}
-    for item in placed:
-        own = counts.setdefault(item.entry.split, Counter())
-        own.update(class_names[label] for label in item.labels[item.is_object])
-    return counts
-
-
-def check_classes(
-    placed: Sequence[Placed], class_names: Sequence[str], train: str, val: str, root: str
-) -> Iterator[Finding]:
-    """
-    Find classes that cannot be learnt or cannot be scored.
-
-    :param placed: the boxes of all images.
-    :param class_names: in the order of their labels.
-    :param train: name of the split to train on.
-    :param val: name of the split to score on.
-    :param root: the dataset, for the findings.
-    :return: the findings.
-    """
-    counts = count_boxes(placed, class_names)
-    to_train, to_score = counts.get(train, Counter()), counts.get(val, Counter())
-    everywhere = sum(counts.values(), Counter())
+    for image in images:
+        counter = counts.setdefault(image.image.split, Counter())
+        counter.update(class_names[label] for label in image.labels[image.is_object])
+    in_train, in_val = counts.get(train, Counter()), counts.get(val, Counter())
+    has_both = train in counts and val in counts
+    in_any = sum(counts.values(), Counter())
     for name in class_names:
-        if not everywhere[name]:
-            yield Finding('class unused', root, name, 'no box of it in any split')
+        if not in_any[name]:
+            yield Problem('class unused', root, name, 'no box of it in any split')
             continue
-        if train in counts and val in counts and not to_train[name] and to_score[name]:
-            words = f'{to_score[name]} boxes in {val}, none in {train}'
-            yield Finding('class only in val', root, name, words)
-        elif train in counts and 0 < to_train[name] < RARE:
-            words = f'{to_train[name]} boxes in {train}'
-            yield Finding('class rare', root, name, words)
-        if train in counts and val in counts and to_train[name] and not to_score[name]:
-            words = f'{to_train[name]} boxes in {train}, none in {val}'
-            yield Finding('class not in val', root, name, words)
-    used = [(number, name) for name, number in to_train.items() if number]
+        if has_both and not in_train[name] and in_val[name]:
+            message = f'{in_val[name]} boxes in {val}, none in {train}'
+            yield Problem('class only in val', root, name, message)
+        elif train in counts and 0 < in_train[name] < RARE:
+            yield Problem('class rare', root, name, f'{in_train[name]} boxes in {train}')
+        if has_both and in_train[name] and not in_val[name]:
+            message = f'{in_train[name]} boxes in {train}, none in {val}'
+            yield Problem('class not in val', root, name, message)
+    used = [(number, name) for name, number in in_train.items() if number]
     if used and max(used)[0] >= UNBALANCED * min(used)[0]:
-        (few, rare), (many, frequent) = min(used), max(used)
-        words = f'{many} of {frequent} and {few} of {rare} in {train}'
-        yield Finding('classes unbalanced', root, '', words)
+        (fewest, rare), (most, frequent) = min(used), max(used)
+        message = f'{most} of {frequent} and {fewest} of {rare} in {train}'
+        yield Problem('classes unbalanced', root, '', message)
 
 
-def check_empty(placed: Sequence[Placed], root: str) -> Iterator[Finding]:
-    """
-    Tell how many images of each split show nothing.
-
-    :param placed: the boxes of all images.
-    :param root: the dataset, for the findings.
-    :return: a finding a split with such images.
-    """
-    totals = Counter(item.entry.split for item in placed)
-    empties = Counter(item.entry.split for item in placed if not len(item.edges))
-    for split, number in empties.items():
+def check_empty(images: Sequence[ImageBoxes], root: str) -> Iterator[Problem]:
+    """Count the images of each split that show nothing."""
+    totals = Counter(image.image.split for image in images)
+    empty = Counter(image.image.split for image in images if not len(image.edges))
+    for split, number in empty.items():
         share = 100 * number / totals[split]
-        words = f'{number} of {totals[split]} images ({share:.0f} %)'
-        yield Finding('images without boxes', root, split, words)
+        message = f'{number} of {totals[split]} images ({share:.0f} %)'
+        yield Problem('images without boxes', root, split, message)

@@ -1,75 +1,59 @@
-"""Findings to text that a person reads, and to JSON."""
+"""Write the result of a check as text or as JSON."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from mnssd_training.inspection.check import Checked
-from mnssd_training.inspection.findings import Finding, KINDS
+from mnssd_training.data.problems import Problem, PROBLEM_KINDS, relative_to_root, Severity
+from mnssd_training.inspection.check import CheckResult
 
-SEVERITIES = ('error', 'warning', 'note')
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
-def check_text(checked: Checked, root: Path, shown: int) -> str:
+def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
     """
-    Lay findings out by kind, worst first.
+    List problems by kind, worst first.
 
-    :param checked: the result of a check.
     :param root: files below it are named from there.
-    :param shown: findings of a kind that are named; 0 for all.
-    :return: several lines.
+    :param max_shown: problems of a kind to list; 0 for all.
     """
-    lines = [f'{checked.num_images} images, {checked.num_boxes} boxes']
+    lines = [f'{result.num_images} images, {result.num_boxes} boxes']
     for severity in SEVERITIES:
-        for kind, what in KINDS.items():
-            found = [finding for finding in checked.findings if finding.kind == kind]
-            if what.severity == severity and found:
-                lines += ['', f'{severity}: {kind} ({len(found)})']
-                named = found[: shown or None]
-                lines += [f'  {_line(finding, root)}' for finding in named]
-                if len(found) > len(named):
-                    lines.append(f'  and {len(found) - len(named)} more')
-                lines.append(f'  -> {what.hint}')
-    return '\n'.join([*lines, '', _summary(checked.findings)])
+        for name, kind in PROBLEM_KINDS.items():
+            problems = [problem for problem in result.problems if problem.kind == name]
+            if kind.severity != severity or not problems:
+                continue
+            lines += ['', f'{severity}: {name} ({len(problems)})']
+            shown = problems[: max_shown or None]
+            lines += [f'  {_format_problem(problem, root)}' for problem in shown]
+            if len(problems) > len(shown):
+                lines.append(f'  and {len(problems) - len(shown)} more')
+            lines.append(f'  -> {kind.hint}')
+    counts = ', '.join(f'{result.count(severity)} {severity}s' for severity in SEVERITIES)
+    return '\n'.join([*lines, '', counts])
 
 
-def check_json(checked: Checked) -> dict[str, Any]:
-    """
-    Give the result of a check as plain data.
+def _format_problem(problem: Problem, root: Path) -> str:
+    file = 'the dataset'
+    if Path(problem.file) != root:
+        file = relative_to_root(problem.file, root)
+    location = f', {problem.location}' if problem.location else ''
+    return ' '.join(f'{file}{location}: {problem.message}'.split())
 
-    :param checked: the result.
-    :return: counts and all findings.
-    """
+
+def check_json(result: CheckResult) -> dict[str, Any]:
+    """Return the result of a check as plain data."""
     return {
-        'num_images': checked.num_images,
-        'num_boxes': checked.num_boxes,
-        'counts': _counts(checked.findings),
-        'findings': [
-            {'severity': finding.severity, **asdict(finding)} for finding in checked.findings
+        'num_images': result.num_images,
+        'num_boxes': result.num_boxes,
+        'counts': {severity: result.count(severity) for severity in SEVERITIES},
+        'problems': [
+            {
+                'severity': problem.severity,
+                'kind': problem.kind,
+                'file': str(problem.file),
+                'location': problem.location,
+                'message': problem.message,
+            }
+            for problem in result.problems
         ],
     }
-
-
-def _line(finding: Finding, root: Path) -> str:
-    """Say one finding in one line."""
-    file = finding.file
-    if Path(file) == root:
-        file = 'the dataset'
-    elif Path(file).is_relative_to(root):
-        file = str(Path(file).relative_to(root))
-    where = f', {finding.where}' if finding.where else ''
-    return ' '.join(f'{file}{where}: {finding.words}'.split())
-
-
-def _counts(findings: Sequence[Finding]) -> dict[str, int]:
-    """Count findings by severity."""
-    return {
-        severity: sum(finding.severity == severity for finding in findings)
-        for severity in SEVERITIES
-    }
-
-
-def _summary(findings: Sequence[Finding]) -> str:
-    """Say in one line how it stands."""
-    return ', '.join(f'{number} {name}s' for name, number in _counts(findings).items())

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from mnssd_perception.ssd import ModelSpec
 from mnssd_training.config.loss import LossConfig
@@ -28,9 +29,9 @@ class Criterion:
     """
 
     def __init__(self, config: LossConfig, spec: ModelSpec) -> None:
-        self.config = config
-        self.variances = spec.variances
-        self.weights = _order_class_weights(config.class_weights, spec.class_names)
+        self._config = config
+        self._variances = spec.variances
+        self._class_weights = _order_class_weights(config.class_weights, spec.class_names)
 
     def __call__(
         self,
@@ -55,7 +56,7 @@ class Criterion:
         :param input_size: (height, width) of the input, pixels.
         :param num_positives: scalar, of the whole batch; from :func:`count_positives`.
         """
-        config, (height, width) = self.config, input_size
+        config, (height, width) = self._config, input_size
         with torch.autocast(logits.device.type, enabled=False):
             num = num_positives.clamp(min=1)
             classes = self._classification_loss(logits.float(), target_classes) / num
@@ -65,30 +66,20 @@ class Criterion:
                 loss = offset_loss(predicted, target, config.localization, config.smooth_l1_beta)
             else:
                 pixels = priors[prior] * priors.new_tensor((width, height, width, height))
-                loss = iou_loss(predicted, target, pixels, self.variances, config.localization)
+                loss = iou_loss(predicted, target, pixels, self._variances, config.localization)
             boxes = loss / num
         return Losses(classes, boxes, classes + config.localization_weight * boxes)
 
     def _classification_loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        config = self.config
-        weights = None if self.weights is None else self.weights.to(logits.device)
+        config, weights = self._config, self._class_weights
+        if weights is not None:
+            weights = weights.to(logits.device)
+        shared: dict[str, Any] = {'label_smoothing': config.label_smoothing, 'weights': weights}
         if config.classification == 'focal':
-            return focal_loss(
-                logits,
-                target,
-                alpha=config.focal_alpha,
-                gamma=config.focal_gamma,
-                label_smoothing=config.label_smoothing,
-                weights=weights,
-            )
-        return softmax_loss(
-            logits,
-            target,
-            neg_pos_ratio=config.neg_pos_ratio,
-            min_negatives=config.min_negatives,
-            label_smoothing=config.label_smoothing,
-            weights=weights,
-        )
+            alpha, gamma = config.focal_alpha, config.focal_gamma
+            return focal_loss(logits, target, alpha=alpha, gamma=gamma, **shared)
+        ratio, least = config.neg_pos_ratio, config.min_negatives
+        return softmax_loss(logits, target, neg_pos_ratio=ratio, min_negatives=least, **shared)
 
 
 def count_positives(target_classes: torch.Tensor) -> torch.Tensor:

@@ -70,11 +70,10 @@ class Backbone(nn.Module):
         return self
 
     def _frozen_modules(self) -> list[nn.Module]:
-        norms = [module for module in self.modules() if is_norm(module)]
-        return [
-            *self.blocks()[: self._num_frozen_blocks],
-            *(norms if self._is_norm_frozen else []),
-        ]
+        frozen = self.blocks()[: self._num_frozen_blocks]
+        if self._is_norm_frozen:
+            frozen += [module for module in self.modules() if is_norm(module)]
+        return frozen
 
     def _run(self, block: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if self.checkpointing and self.training and torch.is_grad_enabled():

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mnssd_training.model.layers import convolution, depthwise, depthwise_separable
+from mnssd_training.model.layers import conv_norm, depthwise_separable
 from mnssd_training.model.norm import BatchNorm
 import torch
 from torch import nn
@@ -92,8 +92,9 @@ def _make_layers(block: str, inputs: int, hidden_channels: int, outputs: int) ->
     if block == 'depthwise':
         return nn.Sequential(depthwise_separable(inputs, inputs), nn.Conv2d(inputs, outputs, 1))
     if block == 'ssdlite':
-        return nn.Sequential(depthwise(inputs), nn.Conv2d(inputs, outputs, 1))
-    hidden = [convolution(inputs, hidden_channels)] if hidden_channels else []
+        depthwise = conv_norm('depthwise', inputs, inputs, 3, groups=inputs)
+        return nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))
+    hidden = [conv_norm('convolution', inputs, hidden_channels, 3)] if hidden_channels else []
     return nn.Sequential(*hidden, nn.Conv2d(hidden_channels or inputs, outputs, 3, padding=1))
 
 

@@ -24,30 +24,15 @@ def depthwise_separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequen
     )
 
 
-def depthwise(channels: int) -> nn.Sequential:
-    """Make a 3 x 3 depthwise convolution with batch norm and ReLU6."""
-    return nn.Sequential(
-        OrderedDict(
-            depthwise=nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
-            norm=BatchNorm(channels),
-            act=nn.ReLU6(inplace=True),
-        )
+def conv_norm(
+    name: str, inputs: int, outputs: int, kernel_size: int, *, groups: int = 1, act: bool = True
+) -> nn.Sequential:
+    """Make a convolution called ``name`` with batch norm and, with ``act``, ReLU6."""
+    padding = kernel_size // 2
+    convolution = nn.Conv2d(
+        inputs, outputs, kernel_size, padding=padding, groups=groups, bias=False
     )
-
-
-def pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    """Make a 1 x 1 convolution with batch norm, without activation."""
-    return nn.Sequential(
-        OrderedDict(pointwise=nn.Conv2d(inputs, outputs, 1, bias=False), norm=BatchNorm(outputs))
-    )
-
-
-def convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """Make a 3 x 3 convolution with batch norm and ReLU6."""
-    return nn.Sequential(
-        OrderedDict(
-            convolution=nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
-            norm=BatchNorm(outputs),
-            act=nn.ReLU6(inplace=True),
-        )
-    )
+    layers = OrderedDict([(name, convolution), ('norm', BatchNorm(outputs))])
+    if act:
+        layers['act'] = nn.ReLU6(inplace=True)
+    return nn.Sequential(layers)

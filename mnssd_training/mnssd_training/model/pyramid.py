@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from mnssd_training.model.layers import depthwise_separable, pointwise
+from mnssd_training.model.layers import conv_norm, depthwise_separable
 from mnssd_training.model.norm import BatchNorm
 import torch
 from torch import nn
@@ -26,7 +26,9 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         self.channels = (channels,) * num_levels
         self.top_down = top_down
-        self.lateral = nn.ModuleList(pointwise(width, channels) for width in inputs)
+        self.lateral = nn.ModuleList(
+            conv_norm('pointwise', width, channels, 1, act=False) for width in inputs
+        )
         self.smooth = nn.ModuleList(depthwise_separable(channels, channels) for _ in inputs)
         self.extra = nn.ModuleList(
             depthwise_separable(channels, channels, stride=2)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # People with any colour vision tell these apart (Okabe and Ito, Color Universal Design, 2008).
@@ -111,10 +112,23 @@ def line_chart(
             if limits:
                 margin = 0.02 * (limits[1] - limits[0])  # a line on the edge shows, too
                 set_limits(limits[0] - margin, limits[1] + margin)
+        for axis, scale in ((axes.xaxis, scales[0]), (axes.yaxis, scales[1])):
+            if scale == 'log':
+                _label_log_axis(axis)
         if any(line.name for line in lines):
             axes.legend(fontsize=8, framealpha=0.8)
 
     return draw
+
+
+def _label_log_axis(axis: 'Axis') -> None:
+    """Label 1, 2, 5, 10, or powers of ten alone on a long axis, without mathematics."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axis.set_major_formatter('{x:g}')
+    axis.set_minor_formatter(NullFormatter())
 
 
 def bar_chart(

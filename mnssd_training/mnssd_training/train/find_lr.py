@@ -10,7 +10,7 @@ import math
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
-from mnssd_training.reporting import chart_image, COLOURS, Line, line_chart
+from mnssd_training.reporting import plots
 from mnssd_training.train.distributed import make_fabric
 from mnssd_training.train.optimizer import set_learning_rate
 from mnssd_training.train.state import TrainState
@@ -121,11 +121,11 @@ def plot_lr_range_test(test: LrRangeTest) -> NDArray[np.uint8]:
     index = int(np.abs(test.rates - test.suggestion).argmin())
     suggestion = (float(test.rates[index]), float(test.smoothed[index]))
     lines = [
-        Line(test.rates, test.losses, 'loss', COLOURS[5], width=0.8),
-        Line(test.rates, test.smoothed, 'smoothed', COLOURS[0], width=2.2),
-        Line([], [], '', COLOURS[1], highlight=suggestion),
+        plots.Line(test.rates, test.losses, 'loss', plots.COLOURS[5], width=0.8),
+        plots.Line(test.rates, test.smoothed, 'smoothed', plots.COLOURS[0], width=2.2),
+        plots.Line([], [], '', plots.COLOURS[1], highlight=suggestion),
     ]
-    chart = line_chart(
+    chart = plots.line_chart(
         f'learning rate range test; steepest descent at {test.suggestion:.2e}',
         'learning rate',
         'loss',
@@ -134,4 +134,4 @@ def plot_lr_range_test(test: LrRangeTest) -> NDArray[np.uint8]:
         y_range=(0, top),
         scales=('log', 'linear'),
     )
-    return chart_image(chart)
+    return plots.chart_image(chart)

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import generate_priors
 from mnssd_training.config import Experiment, read_stored, to_stored
-from mnssd_training.config.fingerprint import what_counts
+from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
 from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
@@ -225,13 +225,13 @@ class TrainState:
 def _check_experiment(checkpoint: Checkpoint, name: str, experiment: Experiment) -> None:
     """Refuse a checkpoint of another experiment."""
     try:
-        stored = what_counts(read_stored(checkpoint.experiment))
+        stored = relevant_keys(read_stored(checkpoint.experiment))
     except ValidationError as error:
         reason = textwrap.shorten(str(error), 200)
         raise CheckpointError(
             f'{name}: this version of mnssd cannot read its experiment: {reason}'
         ) from error
-    differences = _differences(stored, what_counts(experiment))
+    differences = _differences(stored, relevant_keys(experiment))
     if differences:
         raise CheckpointError(
             f'{name}: belongs to another experiment: {"; ".join(differences)}; '

@@ -10,9 +10,10 @@ import cv2
 from mnssd_training.cli import bags_to_dataset
 from mnssd_training.config import SourceConfig
 from mnssd_training.data import Sample
+from mnssd_training.data.formats import Format, list_splits
 from mnssd_training.data.sample import load_image
 from mnssd_training.data.sources import read_samples
-from mnssd_training.inspection import check, Format, splits_of
+from mnssd_training.inspection import check
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -67,13 +68,13 @@ def test_a_bag_becomes_a_data_set(
     assert bags_to_dataset.main([*arguments, '--val-share', '0.2', '--gap', '1.5']) == 0
     assert capsys.readouterr().out.startswith('4 images (3 in train, 1 in val), ')
     source = SourceConfig(format=form, root=str(root))
-    assert splits_of(root, form) == ['train', 'val']
+    assert list_splits(root, form) == ['train', 'val']
     train, val = (read_samples(source, split) for split in ('train', 'val'))
     assert (len(train), len(val)) == (3, 1)
     assert max(sample.name for sample in train) < min(sample.name for sample in val)
     assert train[0].name == 'flight_1700000000_000000000'
-    findings = check([source], ['train', 'val']).findings
-    assert {finding.kind for finding in findings if finding.severity != 'note'} <= {
+    problems = check([source], ['train', 'val']).problems
+    assert {problem.kind for problem in problems if problem.severity != 'note'} <= {
         'class rare',
         'class not in val',
         'class only in val',

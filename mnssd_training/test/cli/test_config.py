@@ -51,28 +51,28 @@ def test_check_tells_all_that_is_wrong(tmp_path: Path, capsys: Capture) -> None:
     assert main(['check', 'smoke', str(path), str(tmp_path), 'gone.yaml']) == 1
     out, err = capsys.readouterr()
     assert out.splitlines() == [
-        'smoke: fine',
-        f'{path}: wrong',
+        'smoke: valid',
+        f'{path}: invalid',
         f'  {path}:3: training.epochs: expected more than 0, got 0',
         f"  {path}:4: unknown key 'training.sead'; did you mean 'training.seed'?",
-        f'{tmp_path}: wrong',
-        f'  {tmp_path}: Is a directory',
-        'gone.yaml: wrong',
-        f'  gone.yaml: no such experiment; known are {", ".join(shipped_experiments())}',
+        f'{tmp_path}: invalid',
+        f'  {tmp_path}: is a directory',
+        'gone.yaml: invalid',
+        "  no such experiment 'gone.yaml'; known are " + ', '.join(shipped_experiments()),
     ]
-    assert err == 'error: 3 of 4 experiments are wrong\n'
+    assert err == 'error: 3 of 4 experiments are invalid\n'
 
 
 def test_check_of_what_is_fine(capsys: Capture) -> None:
     assert main(['check', *shipped_experiments()]) == 0
     out, err = capsys.readouterr()
-    assert out.count(': fine\n') == len(shipped_experiments())
+    assert out.count(': valid\n') == len(shipped_experiments())
     assert err == ''
 
 
 def test_a_name_that_is_no_text(capsys: Capture) -> None:
     assert main(['check', 'a\udcff.yaml']) == 1
-    assert 'a\\udcff.yaml: wrong' in capsys.readouterr().out
+    assert 'a\\udcff.yaml: invalid' in capsys.readouterr().out
 
 
 def test_schema(tmp_path: Path, capsys: Capture) -> None:
@@ -86,7 +86,7 @@ def test_schema(tmp_path: Path, capsys: Capture) -> None:
 
 def test_schema_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
     assert main(['schema', '--output', str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f'error: {tmp_path}: Is a directory\n'
+    assert capsys.readouterr().err == f'error: {tmp_path}: cannot be written: Is a directory\n'
 
 
 @pytest.mark.parametrize('arguments', [[], ['draw'], ['check']], ids=['none', 'other', 'no file'])

@@ -45,18 +45,18 @@ def test_check_of_a_clean_folder(hit_uav: Path, capsys: Capture) -> None:
 
 
 def test_check_of_a_path_that_may_not_be_looked_at(capsys: Capture) -> None:
-    assert 'no such experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
+    assert 'no such folder or experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
 
 
 def test_check_of_a_fault(spoilt: Path, tmp_path: Path, capsys: Capture) -> None:
     report = tmp_path / 'reports' / 'faults.json'
     arguments = ['check', spoilt, '--quiet', '--json', report]
-    assert '1 faults' in fails('dataset', arguments, capsys)
+    assert '1 problems' in fails('dataset', arguments, capsys)
     plain = json.loads(report.read_text())
     assert plain['counts']['error'] == 1
-    (finding,) = (item for item in plain['findings'] if item['severity'] == 'error')
-    assert finding['kind'] == 'image unreadable'
-    assert finding['file'].endswith('JPEGImages/0_60_50_0_06519.jpg')
+    (problem,) = (item for item in plain['problems'] if item['severity'] == 'error')
+    assert problem['kind'] == 'image unreadable'
+    assert problem['file'].endswith('JPEGImages/0_60_50_0_06519.jpg')
 
 
 def test_check_names_a_fault_with_its_way_out(spoilt: Path, capsys: Capture) -> None:
@@ -64,7 +64,7 @@ def test_check_names_a_fault_with_its_way_out(spoilt: Path, capsys: Capture) -> 
     lines = capsys.readouterr().out.splitlines()
     start = lines.index('error: image unreadable (1)')
     assert lines[start + 1].startswith('  JPEGImages/0_60_50_0_06519.jpg: ')
-    assert lines[start + 2].startswith('  -> fetch the image anew')
+    assert lines[start + 2].startswith('  -> fetch the image again')
 
 
 def test_check_by_an_experiment_knows_the_network(hit_uav: Path, capsys: Capture) -> None:
@@ -92,7 +92,7 @@ def test_priors_that_fit_few_boxes_are_an_error_with_advice(
 
 
 def test_strict_makes_errors_of_warnings(hit_uav: Path, capsys: Capture) -> None:
-    assert '5 faults' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
+    assert '5 problems' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
 
 
 def test_shown_findings(hit_uav: Path, capsys: Capture) -> None:

@@ -25,7 +25,7 @@ def test_a_data_set_to_shards_and_back(
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_array_equal(load_image(one), load_image(other))
     assert shard.main(arguments) == 1
-    assert 'is there already' in capsys.readouterr().err
+    assert 'exists already' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('size', ['', '0', '-1', '1.5MB', '10TB', 'many', '9' * 20])

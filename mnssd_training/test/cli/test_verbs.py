@@ -3,7 +3,7 @@
 import re
 
 from mnssd_training.__main__ import COMMANDS, main
-from mnssd_training.inspection.findings import KINDS
+from mnssd_training.data.problems import PROBLEM_KINDS
 import pytest
 
 
@@ -25,6 +25,6 @@ def test_examples_can_be_typed(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_ways_out_can_be_typed() -> None:
-    text = '; '.join(kind.hint for kind in KINDS.values())
+    text = '; '.join(kind.hint for kind in PROBLEM_KINDS.values())
     assert 'mnssd dataset preview' in text
     assert not re.search(r'(?<!mnssd )\b(dataset (preview|check|stats)|anchors)\b', text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.config.compose import compose
-from mnssd_training.config.tree import find
+from mnssd_training.config.yaml_tree import find
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -128,11 +128,11 @@ def test_every_key_knows_its_origin(write: Write) -> None:
         (b'_base_: {a: b}', 'own.yaml:1: _base_: expected a file or a list, got {"a": "b"}'),
         (b'_base_: [[a]]', '_base_: expected a file or a list, got ["a"]'),
         (b'_base_: gone.yaml', 'own.yaml:1: _base_: '),
-        (b'_base_: smok', "smok: no such experiment; did you mean 'smoke'?"),
+        (b'_base_: smok', "no such experiment 'smok'; did you mean 'smoke'?"),
         (b'_base_: "\\0"', 'no such experiment'),
         (b'_base_: ${GONE}', 'own.yaml:1: _base_: the environment variable GONE is not set'),
-        (b'_base_: own.yaml', '_base_ goes round in a circle: '),
-        (b'_base_: .', 'Is a directory'),
+        (b'_base_: own.yaml', '_base_ is circular: '),
+        (b'_base_: .', 'is a directory'),
         (b'defaults: a', 'own.yaml:1: defaults: expected section: file, got "a"'),
         (b'defaults: {optimiser: a}', "no such section; did you mean 'optimizer'?"),
         (b'defaults: {optimizer: [a]}', 'defaults.optimizer: expected a file, got ["a"]'),
@@ -141,7 +141,7 @@ def test_every_key_knows_its_origin(write: Write) -> None:
             "own.yaml:2: defaults.optimizer: no such component 'optimizer/adam.yaml'; "
             "did you mean 'optimizer/adamw.yaml'?",
         ),
-        (b'defaults: {training: own.yaml}', 'goes round in a circle'),
+        (b'defaults: {training: own.yaml}', 'is circular'),
         (b'overrides: [a]', 'own.yaml:1: overrides: expected sections with their keys, got ["a"]'),
     ],
     ids=[
@@ -165,7 +165,7 @@ def test_a_circle_of_bases_is_drawn(write: Write) -> None:
     a, b, c = (str(path.parent / f'{name}.yaml') for name in 'abc')
     with pytest.raises(ConfigError) as caught:
         load_experiment(path)
-    assert f'goes round in a circle: {a} -> {b} -> {c} -> {a}' in str(caught.value)
+    assert f'is circular: {a} -> {b} -> {c} -> {a}' in str(caught.value)
 
 
 def test_a_long_row_of_bases(write: Write) -> None:
@@ -173,15 +173,15 @@ def test_a_long_row_of_bases(write: Write) -> None:
     for number in range(1, 30):
         write(f'_base_: {number - 1}.yaml', f'{number}.yaml')
     assert load_experiment(write('_base_: 15.yaml')).data.root == 'here'
-    with pytest.raises(ConfigError, match='expected at most 20 files in each other'):
+    with pytest.raises(ConfigError, match='expected at most 20 nested files'):
         load_experiment(write('_base_: 29.yaml'))
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='Is a directory'):
+    with pytest.raises(ConfigError, match='is a directory'):
         load_experiment(tmp_path)
     for name in ('nowhere', 'smoke.yml', 'a\0b', 'x' * 5000, ''):
         with pytest.raises(ConfigError):
             load_experiment(name)
-    with pytest.raises(ConfigError, match="hit_uaf: no such experiment; did you mean 'hit_uav'?"):
+    with pytest.raises(ConfigError, match="no such experiment 'hit_uaf'; did you mean 'hit_uav'?"):
         load_experiment('hit_uaf')

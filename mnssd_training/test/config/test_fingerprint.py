@@ -11,9 +11,9 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import Experiment, fingerprint, load_experiment
-from mnssd_training.config.fingerprint import NEUTRAL, what_counts
-from mnssd_training.config.keys import known_keys
+from mnssd_training.config.fingerprint import NEUTRAL, relevant_keys
 from mnssd_training.config.section import Section
+from mnssd_training.config.validate import all_keys
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -95,7 +95,7 @@ def test_where_several_data_sets_lie_is_left_out() -> None:
 
 def test_only_images_of_yolo_without_objects_were_left_out_by_older_versions() -> None:
     def counted(*overrides: str) -> dict[str, Any]:
-        return dict(what_counts(load_experiment('smoke', overrides, {}))['data'])
+        return dict(relevant_keys(load_experiment('smoke', overrides, {}))['data'])
 
     assert 'use_background' not in counted()
     assert counted('data.use_background=false')['use_background'] is False
@@ -115,7 +115,7 @@ def test_every_path_is_left_out() -> None:
 
 
 def test_every_key_that_is_left_out_is_a_key() -> None:
-    assert {key for key in NEUTRAL if '*' not in key} <= set(known_keys())
+    assert {key for key in NEUTRAL if '*' not in key} <= set(all_keys())
 
 
 @settings(max_examples=15, deadline=None)
@@ -168,4 +168,4 @@ def test_no_path_is_in_what_is_hashed() -> None:
          'data.train_split=/secret/train.txt', 'initial.checkpoint=/secret',
          'initial.backbone_weights=/secret', 'data.extra_sources=[{root: /secret}]'],
     )  # fmt: skip
-    assert 'secret' not in json.dumps(what_counts(experiment))
+    assert 'secret' not in json.dumps(relevant_keys(experiment))

@@ -4,7 +4,7 @@ from pathlib import Path
 import random
 
 from mnssd_training.config import load_experiment, shipped_experiments
-from mnssd_training.config.shipped import EXPERIMENTS
+from mnssd_training.config.compose import EXPERIMENTS
 from mnssd_training.errors import ConfigError
 import pytest
 

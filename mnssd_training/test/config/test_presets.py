@@ -13,7 +13,7 @@ from mnssd_perception.ssd import (
     ssdlite_feature_maps,
 )
 from mnssd_training.config import fingerprint, load_experiment, shipped_experiments
-from mnssd_training.config.shipped import COMPONENTS, EXPERIMENTS, shipped_components
+from mnssd_training.config.compose import COMPONENTS, EXPERIMENTS, shipped_components
 from mnssd_training.model import build_model
 import pytest
 import yaml

@@ -5,19 +5,17 @@ import json
 from typing import Any
 
 from mnssd_training.config import Experiment, json_schema, shipped_experiments
-from mnssd_training.config.shipped import COMPONENTS, EXPERIMENTS, shipped_components
-from mnssd_training.config.tree import to_plain
-from mnssd_training.config.yaml_text import read_yaml
+from mnssd_training.config.compose import COMPONENTS, EXPERIMENTS, shipped_components
+from mnssd_training.config.yaml_tree import read_yaml, to_plain
 import pytest
 
 Fits = Callable[[Any], bool]
 
-fastjsonschema = pytest.importorskip('fastjsonschema')
-
 
 @pytest.fixture(scope='module')
 def fits() -> Fits:
-    """Make a check by the schema; this validator does not know types of tuples."""
+    """Validate by the schema; this validator does not support tuple types."""
+    fastjsonschema = pytest.importorskip('fastjsonschema')
     check = fastjsonschema.compile(json_schema())
 
     def fits_schema(plain: Any) -> bool:

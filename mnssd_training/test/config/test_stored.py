@@ -11,9 +11,9 @@ from mnssd_training.config import (
     read_stored,
     to_stored,
 )
-from mnssd_training.config.fingerprint import what_counts
-from mnssd_training.config.keys import known_keys
+from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.config.renamed import FORMER, RENAMED
+from mnssd_training.config.validate import all_keys
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -79,7 +79,7 @@ def test_stored_experiment_counts_as_the_original(key: str, value: str, referenc
     literal = load_experiment('smoke', [f'{key}="{value}"'], {})
     assert experiment == literal
     stored = json.loads(json.dumps(to_stored(experiment)))
-    assert what_counts(read_stored(stored)) == what_counts(literal)
+    assert relevant_keys(read_stored(stored)) == relevant_keys(literal)
 
 
 def test_yolo_experiment_of_an_older_version_left_background_out() -> None:
@@ -209,7 +209,7 @@ def test_former_key_names_of_a_stored_experiment_are_read() -> None:
 
 
 def test_every_former_key_name_stands_for_a_key() -> None:
-    keys = set(known_keys())
+    keys = set(all_keys())
     for former, name in RENAMED.items():
         assert former not in keys
         assert f'{former.partition(".")[0]}.{name}' in keys

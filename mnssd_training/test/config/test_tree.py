@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_training.config.tree import find, from_plain, merge, Node, put, to_plain
+from mnssd_training.config.yaml_tree import find, from_plain, merge, Node, to_plain
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -61,37 +61,30 @@ def test_a_path_is_followed_as_far_as_it_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    ('path', 'expected'),
+    ('override', 'expected'),
     [
-        ('new', {'a': {'b': [1, {'c': 2}]}, 'new': 9}),
-        ('a.new.er', {'a': {'b': [1, {'c': 2}], 'new': {'er': 9}}}),
-        ('a.b.0', {'a': {'b': [9, {'c': 2}]}}),
-        ('a.b.1.c', {'a': {'b': [1, {'c': 9}]}}),
-        ('a.b.2', {'a': {'b': [1, {'c': 2}, 9]}}),
-        ('a.b', {'a': {'b': 9}}),
+        ({'new': 9}, {'a': {'b': [1, {'c': 2}]}, 'new': 9}),
+        ({'a': {'b': {'0': 9}}}, {'a': {'b': [9, {'c': 2}]}}),
+        ({'a': {'b': {'1': {'c': 9}}}}, {'a': {'b': [1, {'c': 9}]}}),
+        ({'a': {'b': {'2': 9}}}, {'a': {'b': [1, {'c': 2}, 9]}}),
+        ({'a': {'b': {'2': {'d': 9}, '3': 8}}}, {'a': {'b': [1, {'c': 2}, {'d': 9}, 8]}}),
+        ({'a': {'b': {}}}, {'a': {'b': {}}}),
+        ({'a': {'b': {'x': 9}}}, {'a': {'b': {'x': 9}}}),
+        ({'a': {'b': {'-1': 9}}}, {'a': {'b': {'-1': 9}}}),
+        ({'a': {'b': {'\xb2': 9}}}, {'a': {'b': {'\xb2': 9}}}),
     ],
 )
-def test_put(path: str, expected: object) -> None:
+def test_indices_change_items_of_a_list(override: object, expected: object) -> None:
     tree = from_plain({'a': {'b': [1, {'c': 2}]}}, 'file')
-    changed = put(tree, path.split('.'), Node(9, 'command line'))
-    assert to_plain(changed) == expected
-    assert find(changed, [int(s) if s.isdecimal() else s for s in path.split('.')]).value == 9
+    assert to_plain(merge(tree, from_plain(override, 'command line'))) == expected
     assert to_plain(tree) == {'a': {'b': [1, {'c': 2}]}}
 
 
-@pytest.mark.parametrize(
-    ('path', 'words'),
-    [
-        ('a.b.0.c', 'here: a.b.0.c: there is no such key, a.b.0 is a value'),
-        ('a.b.3', "here: a.b: expected a place from 0 to 2 in this list, got '3'"),
-        ('a.b.-1', "got '-1'"),
-        ('a.b.x', "got 'x'"),
-        ('a.b.²', "got '²'"),
-        ('a.b.99999999999999999999', 'expected a place'),
-    ],
-)
-def test_paths_that_lead_nowhere(path: str, words: str) -> None:
+@pytest.mark.parametrize('index', ['3', '00', '9' * 20])
+def test_index_beyond_the_list_is_refused(index: str) -> None:
     tree = from_plain({'a': {'b': [1, 2]}}, 'file')
     with pytest.raises(ConfigError) as caught:
-        put(tree, path.split('.'), Node(9, 'here'))
-    assert words in str(caught.value)
+        merge(tree, from_plain({'a': {'b': {index: 9}}}, 'here'))
+    assert str(caught.value) == (
+        f'here: a.b: expected an index from 0 to 2 of this list, got {index!r}'
+    )

@@ -1,18 +1,18 @@
-"""Class lists: joined, renamed, refused and noted."""
+"""Class lists: joined, map_class, refused and noted."""
 
 from collections.abc import Callable
 from typing import Any
 
 from mnssd_training.config import SourceConfig
+from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.classes import (
-    balance,
-    check_ids,
-    check_rename,
+    check_class_ids,
+    check_class_map,
     join_classes,
+    map_class,
+    note_missing_classes,
     relabel,
-    renamed,
 )
-from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
 import pytest
@@ -72,8 +72,8 @@ def test_names_that_differ_only_in_spelling(other: str) -> None:
         ('a', {'*': '', 'a': 'b'}, ('a',), 'b'),
     ],
 )
-def test_renamed(name: str, rename: dict, classes: tuple, expected: str) -> None:
-    assert renamed(name, rename, classes) == expected
+def test_map_class(name: str, rename: dict, classes: tuple, expected: str) -> None:
+    assert map_class(name, rename, classes) == expected
 
 
 def test_labels_count_in_the_joint_list(make_sample: Make) -> None:
@@ -112,25 +112,25 @@ def test_an_unknown_class_is_refused_if_an_object_is_of_it(make_sample: Make) ->
 )
 def test_renaming_a_class_that_is_not_there(rename: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        check_rename(source(**rename), [listed('Car'), listed('Person')])
+        check_class_map(source(**rename), [listed('Car'), listed('Person')])
 
 
 def test_renaming_a_class_of_either_split_is_right() -> None:
-    check_rename(source(Car='a', Person='b', **{'*': ''}), [listed('Car'), listed('Person')])
+    check_class_map(source(Car='a', Person='b', **{'*': ''}), [listed('Car'), listed('Person')])
 
 
 def test_one_id_with_two_names() -> None:
-    check_ids(source(), [])
-    check_ids(source(), [listed(ids={1: 'a'}), listed(ids={1: 'a', 2: 'b'})])
+    check_class_ids(source(), [])
+    check_class_ids(source(), [listed(ids={1: 'a'}), listed(ids={1: 'a', 2: 'b'})])
     with pytest.raises(DatasetError, match="class id 1 is 'a' in one split and 'b' in another"):
-        check_ids(source(), [listed(ids={1: 'a'}), listed(ids={1: 'b'})])
+        check_class_ids(source(), [listed(ids={1: 'a'}), listed(ids={1: 'b'})])
 
 
 def test_classes_that_one_split_lacks(make_sample: Make) -> None:
     train, val = [make_sample([BOX, BOX], [0, 1])], [make_sample([BOX, BOX], [0, 2])]
-    assert balance([], val, ('a',)) == balance(train, [], ('a',)) == ()
-    assert balance(train, val, ('a', 'b', 'c', 'd')) == (
-        "MEDIUM: 'b' is only in the training split: it is not scored",
-        "HIGH: 'c' is only in the validation split: it cannot be learnt",
+    assert note_missing_classes([], val, ('a',)) == note_missing_classes(train, [], ('a',)) == []
+    assert note_missing_classes(train, val, ('a', 'b', 'c', 'd')) == [
+        "MEDIUM: 'b' is only in the training set: it is not evaluated",
+        "HIGH: 'c' is only in the validation set: it cannot be learned",
         "LOW: 'd' has no object in either split",
-    )
+    ]

@@ -122,7 +122,7 @@ def test_names_that_webdataset_would_cut(
 @pytest.mark.parametrize('name', ['val.index.json', 'val-000007.tar'])
 def test_nothing_is_written_over(tmp_path: Path, val_samples: list[Sample], name: str) -> None:
     (tmp_path / name).write_text('precious')
-    with pytest.raises(DatasetError, match='is there already; choose another folder'):
+    with pytest.raises(DatasetError, match='exists already; choose another folder'):
         write_shards(val_samples, CLASSES, tmp_path, 'val', TWO)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert len(write_shards(val_samples, CLASSES, tmp_path, 'train', TWO)) == 3
@@ -186,8 +186,8 @@ def shard(**keys: Any) -> Callable[[dict[str, Any]], None]:
         (shard(size=2**61), r'shards\.0\.size: .*less than or equal'),
         (sample(offset=-1), r'samples\.0\.offset: '),
         (shard(sha256='x'), r'shards\.0\.sha256: '),
-        (shard(name='../val-000000.tar'), 'expected the name of a file beside it'),
-        (shard(name='/etc/passwd'), 'expected the name of a file beside it'),
+        (shard(name='../val-000000.tar'), 'expected the name of a file beside the index'),
+        (shard(name='/etc/passwd'), 'expected the name of a file beside the index'),
     ],
 )  # fmt: skip
 def test_a_wrong_index_is_named(

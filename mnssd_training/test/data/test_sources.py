@@ -69,7 +69,7 @@ def test_several_data_sets_with_a_joint_list(hit_uav: Path, coco: Path) -> None:
     names = [sample.name for sample in splits.train]
     assert len(set(names)) == len(names)
     assert names[:-1] == [f'0/{sample.name}' for sample in alone.train]
-    assert "MEDIUM: 'boat' is only in the training split: it is not scored" in splits.notes
+    assert "MEDIUM: 'boat' is only in the training set: it is not evaluated" in splits.notes
     with pytest.raises(ConfigError, match="'Person' and 'person' differ only in spelling"):
         read_splits(config(hit_uav, extra_sources=(sea.model_copy(update={'class_map': {}}),)))
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import SourceConfig
-from mnssd_training.data.reading import DatasetSplit
+from mnssd_training.data.annotations import DatasetSplit
+from mnssd_training.data.formats import read_split
 from mnssd_training.data.sample import load_image
-from mnssd_training.data.yolo import read_yolo_source
 from mnssd_training.errors import DatasetError
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def root(tmp_path: Path, hit_uav: Path) -> Path:
 
 
 def read(root: Path, split: str = 'val', training: bool = False, **keys: Any) -> DatasetSplit:
-    return read_yolo_source(SourceConfig(root=str(root), **keys), split, training)
+    return read_split(SourceConfig(format='yolo', root=str(root), **keys), split, training)
 
 
 def label(root: Path, text: str | bytes) -> None:
@@ -60,8 +60,8 @@ def test_training_keeps_images_without_label_as_background(root: Path) -> None:
     reading = read(root, 'train', training=True)
     assert [len(sample.boxes) for sample in reading.samples] == [1, 0, 0]
     (note,) = reading.notes
-    assert note.startswith(f'1 of 3 images have no label file, such as {NAMES[2]}.jpg: looked for')
-    assert str(root / 'labels' / f'{NAMES[2]}.txt') in note
+    path = root / 'labels' / f'{NAMES[2]}.txt'
+    assert note.startswith(f'1 of 3 images have no label file, such as {path}: no such file, nor')
 
 
 def test_training_leaves_out_images_of_whose_labels_none_is_valid(root: Path) -> None:
@@ -78,8 +78,9 @@ def test_no_valid_label_at_all_is_an_error_with_its_reasons(root: Path) -> None:
         read(root, 'train', training=True)
     words = str(caught.value)
     assert 'train.txt: expected a valid label in at least one of 3 images, got none; ' in words
-    assert f'labels/{NAMES[0]}.txt:1: class id 7 is not one of 0 to 1' in words
-    assert f'1 of 3 images have no label file, such as {NAMES[2]}.jpg: looked for' in words
+    assert f'labels/{NAMES[0]}.txt: line 1: class id 7 is not one of 0 to 1' in words
+    path = root / 'labels' / f'{NAMES[2]}.txt'
+    assert f'1 of 3 images have no label file, such as {path}: no such file, nor' in words
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,7 @@ def test_the_boxes_of_pose_labels_are_read(root: Path, shape: str, keypoints: st
     assert read(root, strict_labels=True).samples[0].boxes.tolist() == [BOX, BOX]
     label(root, f'{GOOD.strip()} {keypoints} 0.3 0.3 0.5')
     words = '6 columns of keypoints' if '2, 3' in shape else 'got'
-    with pytest.raises(DatasetError, match=rf'{NAMES[0]}\.txt:1: expected .*{words}'):
+    with pytest.raises(DatasetError, match=rf'{NAMES[0]}\.txt: line 1: expected .*{words}'):
         read(root, strict_labels=True)
 
 
@@ -259,27 +260,27 @@ def test_a_list_may_be_called_valid(root: Path) -> None:
 @pytest.mark.parametrize(
     ('line', 'words'),
     [
-        ('0 0.5 0.5 0.1', 'lines that are no label'),
-        ('0', 'lines that are no label'),
-        ('car 0.5 0.5 0.1 0.1', 'lines that are no label'),
-        ('0.5 0.5 0.5 0.1 0.1', 'lines that are no label'),
-        ('0 nan 0.5 0.1 0.1', 'lines that are no label'),
-        ('0 0.5 0.5 inf 0.1', 'lines that are no label'),
-        ('0 0.5 0.5 0.1 0,1', 'lines that are no label'),
-        ('\0', 'lines that are no label'),
-        ('0 0.1 0.1 0.2 0.1 0.2 0.2 0.1', 'lines that are no label'),  # a corner has no y
-        ('0 0.1 0.1 0.2 0.1 nan 0.2', 'lines that are no label'),
+        ('0 0.5 0.5 0.1', 'bad value'),
+        ('0', 'bad value'),
+        ('car 0.5 0.5 0.1 0.1', 'bad value'),
+        ('0.5 0.5 0.5 0.1 0.1', 'bad value'),
+        ('0 nan 0.5 0.1 0.1', 'not finite'),
+        ('0 0.5 0.5 inf 0.1', 'not finite'),
+        ('0 0.5 0.5 0.1 0,1', 'bad value'),
+        ('\0', 'bad value'),
+        ('0 0.1 0.1 0.2 0.1 0.2 0.2 0.1', 'bad value'),  # a corner has no y
+        ('0 0.1 0.1 0.2 0.1 nan 0.2', 'not finite'),
         ('0 1.1 0.1 1.2 0.1 1.2 0.2', 'parts of the image, 0 to 1'),
         ('0 0.5 0.5 0.1 0.1 0.5 0.5 2 0.4 0.4 0', 'if these are keypoints, write their kpt_shape'),
-        ('0 -0.1 0.1 0.2 0.1 0.2 0.2', 'lines that are no label'),
-        ('0 1.001 0.1 1.002 0.1 1.002 0.2', 'boxes without area'),
+        ('0 -0.1 0.1 0.2 0.1 0.2 0.2', 'bad value'),
+        ('0 1.001 0.1 1.002 0.1 1.002 0.2', 'box off image'),
         ('2 0.5 0.5 0.1 0.1', 'class id 2 is not one of 0 to 1'),
         ('-1 0.5 0.5 0.1 0.1', 'class id -1 is not one of 0 to 1'),
-        ('1e30 0.5 0.5 0.1 0.1', 'objects of unknown classes'),
-        ('0 0.5 0.5 0 0.1', 'boxes without area'),
-        ('0 0.5 0.5 -0.1 -0.1', 'boxes without area'),
-        ('0 1.5 0.5 0.1 0.1', 'boxes without area'),
-        ('0 1e300 0.5 1e-300 0.1', 'boxes without area'),
+        ('1e30 0.5 0.5 0.1 0.1', 'unknown class'),
+        ('0 0.5 0.5 0 0.1', 'box degenerate'),
+        ('0 0.5 0.5 -0.1 -0.1', 'box inverted'),
+        ('0 1.5 0.5 0.1 0.1', 'box off image'),
+        ('0 1e300 0.5 1e-300 0.1', 'box off image'),
     ],
 )
 def test_bad_lines_are_counted_or_refused(root: Path, line: str, words: str) -> None:
@@ -289,16 +290,16 @@ def test_bad_lines_are_counted_or_refused(root: Path, line: str, words: str) -> 
     (note,) = reading.notes
     assert note.startswith('skipped 2 ')
     assert words in note
-    assert f'labels/{NAMES[0]}.txt:1: ' in note
-    assert f'labels/{NAMES[0]}.txt:4: ' in note
-    with pytest.raises(DatasetError, match=rf'labels/{NAMES[0]}\.txt:1: '):
+    assert f'labels/{NAMES[0]}.txt: line 1: ' in note
+    assert f'labels/{NAMES[0]}.txt: line 4: ' in note
+    with pytest.raises(DatasetError, match=rf'labels/{NAMES[0]}\.txt: line 1: '):
         read(root, strict_labels=True)
 
 
 def test_many_bad_lines_are_one_note(root: Path) -> None:
     label(root, '9 0.5 0.5 0.1 0.1\n' * 1000)
     (note,) = read(root).notes
-    assert note.startswith('skipped 1000 objects of unknown classes: ')
+    assert note.startswith('skipped 1000 x unknown class: ')
     assert note.count('class id 9') == 3
 
 
@@ -319,18 +320,18 @@ def test_boxes_are_cut_at_the_edges(root: Path) -> None:
 
 def test_missing_photographs_are_named(root: Path) -> None:
     (root / 'images' / f'{NAMES[1]}.jpg').unlink()
-    with pytest.raises(DatasetError, match=rf'1 of 3 images .* line 2: images/{NAMES[1]}'):
+    with pytest.raises(DatasetError, match=rf'line 2: {NAMES[1]}\.jpg: neither at its path'):
         read(root)
 
 
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('', 'expected an image path a line, got an empty list'),
-        (f'images/{NAMES[0]}.jpg\n/x/{NAMES[0]}.jpg', 'line 2: .* is the image of line 1'),
-        ('nul\0.jpg', '1 of 1 images'),
-        ('x' * 5000, '1 of 1 images'),
-        ('..', '1 of 1 images'),
+        ('', 'expected an image path a line, got none'),
+        (f'images/{NAMES[0]}.jpg\n/x/{NAMES[0]}.jpg', 'line 2: .* is the image of line 1 too'),
+        ('nul\0.jpg', 'line 1: nul\0.jpg: neither'),
+        ('x' * 5000, 'line 1: x+: neither'),
+        ('..', 'line 1: .*: neither'),
         ('labels', 'cannot be read|cannot read'),
         (f'labels/{NAMES[0]}.txt', 'not an image'),
     ],
@@ -348,7 +349,7 @@ def test_missing_parts_are_named(root: Path) -> None:
     (root / 'classes.txt').unlink()
     with pytest.raises(DatasetError, match=r'classes\.txt: no such file; write class names in it'):
         read(root)
-    named = read_yolo_source(SourceConfig(root=str(root)), 'val', False, ('a', 'b'))
+    named = read_split(SourceConfig(format='yolo', root=str(root)), 'val', False, ('a', 'b'))
     assert named.class_names == ('a', 'b')
 
 

@@ -52,11 +52,13 @@ def test_further_data_sets_and_other_computers() -> None:
         'more': [{'root': '/home/somebody/sea/'}, {'root': 'birds'}],
     }
     sources = [{'root': 'sea'}, {'root': 'birds'}]
-    public = public_experiment({'data': data})
-    assert public == {'data': {'root': 'cars', 'extra_sources': sources}}
+    assert public_experiment({'data': data}) == {
+        'data': {'root': 'cars', 'extra_sources': sources}
+    }
     data['extra_sources'] = data.pop('more')
-    public = public_experiment({'data': data})
-    assert public == {'data': {'root': 'cars', 'extra_sources': sources}}
+    assert public_experiment({'data': data}) == {
+        'data': {'root': 'cars', 'extra_sources': sources}
+    }
 
 
 # --- the commit ------------------------------------------------------------------------------

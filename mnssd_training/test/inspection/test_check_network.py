@@ -19,9 +19,9 @@ def check(sizes: list[tuple[float, float]], labels: list[int]) -> list[tuple[str
         min_side=2.0,
         root='set',
     )
-    findings = list(found)
-    assert all(finding.severity == 'error' for finding in findings)
-    return [(finding.where, finding.words) for finding in findings]
+    problems = list(found)
+    assert all(problem.severity == 'error' for problem in problems)
+    return [(problem.location, problem.message) for problem in problems]
 
 
 def test_no_boxes() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import cv2
 from mnssd_training.config import SourceConfig
-from mnssd_training.inspection import check, Finding, Format, splits_of
+from mnssd_training.data.formats import Format, list_splits
+from mnssd_training.data.problems import Problem
+from mnssd_training.inspection import check
 import numpy as np
 from PIL import Image
 import pytest
@@ -17,10 +19,10 @@ SHARED = Path(__file__).parents[4] / 'shared' / 'data'
 NTH = 10  # of the images of the largest set one of so many is looked at
 SETS: dict[str, Format] = {'hit_uav': 'voc', 'aerial_cars': 'yolo', 'sea_drones': 'coco'}
 
-# Kind of finding -> box as (left, top, width, height), in parts of the image.
+# Kind of problem -> box as (left, top, width, height), in parts of the image.
 BOXES = {
     'not finite': (float('nan'), 0.1, 0.1, 0.1),
-    'box degenerate': (0.5, 0.5, -0.1, 0.1),
+    'box inverted': (0.5, 0.5, -0.1, 0.1),
     'box off image': (1.2, 0.5, 0.1, 0.1),
     'box outside': (0.9, 0.5, 0.2, 0.1),
     'box tiny': (0.5, 0.5, 0.001, 0.1),
@@ -84,10 +86,10 @@ class Spoilt:
             path.write_text(json.dumps(content))
             self.expected[kind] = f'annotation {key}'
 
-    def names(self, kind: str, finding: Finding) -> bool:
-        """Tell whether a finding is the expected one."""
-        place = f'{Path(finding.file).name} {finding.where} {finding.words}'
-        return finding.kind == kind and self.expected[kind] in place
+    def names(self, kind: str, problem: Problem) -> bool:
+        """Tell whether a problem is the expected one."""
+        place = f'{Path(problem.file).name} {problem.location} {problem.message}'
+        return problem.kind == kind and self.expected[kind] in place
 
 
 def cut(path: Path) -> None:
@@ -139,18 +141,18 @@ def test_every_seeded_fault_is_found(name: str, tmp_path: Path) -> None:
     for kind in BOXES:
         spoilt.add_box(kind, next(train))
     assert len(spoilt.expected) == 14
-    findings = check([source], splits_of(spoilt.root, form)).findings
+    problems = check([source], list_splits(spoilt.root, form)).problems
     missed = [
         kind
         for kind in spoilt.expected
-        if not any(spoilt.names(kind, finding) for finding in findings)
+        if not any(spoilt.names(kind, problem) for problem in problems)
     ]
     assert missed == []
     allowed = {*spoilt.expected, 'size differs'}  # another image may have another size
     unexpected = [
-        finding
-        for finding in findings
-        if (finding.severity == 'error' or 'two splits' in finding.kind)
-        and finding.kind not in allowed
+        problem
+        for problem in problems
+        if (problem.severity == 'error' or 'two splits' in problem.kind)
+        and problem.kind not in allowed
     ]
     assert unexpected == []

@@ -53,48 +53,48 @@ def test_label_smoothing_equals_calculation_by_hand() -> None:
         even = sum(entropy(LOGITS[row], column) for column in range(3)) / 3
         return 0.9 * entropy(LOGITS[row], index) + 0.1 * even
 
-    wanted = smoothed(0, 1) + sum(smoothed(row, 0) for row in (1, 2, 4))
-    assert softmax(label_smoothing=0.1) == pytest.approx(wanted, rel=1e-6)
+    expected = smoothed(0, 1) + sum(smoothed(row, 0) for row in (1, 2, 4))
+    assert softmax(label_smoothing=0.1) == pytest.approx(expected, rel=1e-6)
 
 
 def test_label_smoothing_does_not_change_hard_negative_mining() -> None:
     logits = [[0.0, 9.0], [0.0, 0.5], [40.0, 0.0]]  # the last is background without a doubt
     smooth = 0.2 * (entropy(logits[1], 0) + entropy(logits[1], 1)) / 2
-    wanted = 0.8 * entropy(logits[1], 0) + smooth
-    found = softmax(logits[1:], [0, 0], neg_pos_ratio=0.0, min_negatives=1, label_smoothing=0.2)
-    assert found == pytest.approx(wanted, rel=1e-6)
+    expected = 0.8 * entropy(logits[1], 0) + smooth
+    actual = softmax(logits[1:], [0, 0], neg_pos_ratio=0.0, min_negatives=1, label_smoothing=0.2)
+    assert actual == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_by_hand() -> None:
+def test_class_weights_equal_calculation_by_hand() -> None:
     target, weights = [1, 0, 0, -1, 2], torch.tensor([1.0, 2.0, 0.5])
-    wanted = 2 * entropy(LOGITS[0], 1) + 0.5 * entropy(LOGITS[4], 2)
+    expected = 2 * entropy(LOGITS[0], 1) + 0.5 * entropy(LOGITS[4], 2)
     assert softmax(target=target, neg_pos_ratio=0.0, weights=weights) == pytest.approx(
-        wanted, rel=1e-6
+        expected, rel=1e-6
     )
     only = focal(target=[1, -1, -1, -1, -1])
     assert focal(target=[1, -1, -1, -1, -1], weights=weights) == pytest.approx(2 * only, rel=1e-6)
 
 
-def test_focal_by_hand() -> None:
-    wanted = 0.0
+def test_focal_loss_equals_calculation_by_hand() -> None:
+    expected = 0.0
     for logits, target in zip(LOGITS, TARGET):
         for column in (1, 2) if target >= 0 else ():
             p = sigmoid(logits[column] - logits[0])
             if target == column:
-                wanted -= 0.25 * (1 - p) ** 2 * math.log(p)
+                expected -= 0.25 * (1 - p) ** 2 * math.log(p)
             else:
-                wanted -= 0.75 * p**2 * math.log(1 - p)
-    assert focal() == pytest.approx(wanted, rel=1e-5)
+                expected -= 0.75 * p**2 * math.log(1 - p)
+    assert focal() == pytest.approx(expected, rel=1e-5)
 
 
-def test_focal_is_softmax_where_there_is_one_class() -> None:
+def test_focal_loss_of_one_class_is_the_softmax_of_two_columns() -> None:
     """Without focus both losses are the same function of the same two logits."""
     logits, target = [row[:2] for row in LOGITS], [1, 0, 0, -1, 0]
-    found = 2 * focal(logits, target, alpha=0.5, gamma=0.0)
-    assert found == pytest.approx(softmax(logits, target), rel=1e-6)
+    actual = 2 * focal(logits, target, alpha=0.5, gamma=0.0)
+    assert actual == pytest.approx(softmax(logits, target), rel=1e-6)
     smoothed = [{'label_smoothing': 0.2}, {'label_smoothing': 0.2, 'alpha': 0.5, 'gamma': 0.0}]
-    found = 2 * focal(logits, target, **smoothed[1])
-    assert found == pytest.approx(softmax(logits, target, **smoothed[0]), rel=1e-6)
+    actual = 2 * focal(logits, target, **smoothed[1])
+    assert actual == pytest.approx(softmax(logits, target, **smoothed[0]), rel=1e-6)
 
 
 def counted(target: torch.Tensor, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,7 +123,7 @@ def test_each_image_has_three_hard_negatives_per_positive() -> None:
             assert hardness[row][negatives[row]].min() >= hardness[row][excluded].max()
 
 
-def test_what_is_excluded_is_never_counted() -> None:
+def test_ignored_priors_do_not_count() -> None:
     target = torch.zeros(1, 50, dtype=torch.int64)
     target[0, :5] = 1
     target[0, 5:45] = -1

@@ -50,7 +50,7 @@ class Case:
 
 
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
-def test_nothing_counts(spec: ModelSpec, classes: Any, boxes: Any) -> None:
+def test_batches_without_positives_or_priors(spec: ModelSpec, classes: Any, boxes: Any) -> None:
     """No images, no object, nothing that is not left out."""
     for num, target in ((0, 0), (2, 0), (2, -1)):
         case = Case(spec, num)
@@ -66,7 +66,7 @@ def test_nothing_counts(spec: ModelSpec, classes: Any, boxes: Any) -> None:
         assert target == 0 or (case.logits.grad == 0).all()
 
 
-def test_the_sum_for_each_positive(spec: ModelSpec) -> None:
+def test_losses_are_divided_by_the_number_of_positives(spec: ModelSpec) -> None:
     case = Case(spec)
     one, four = case.loss(num=1), case.loss(num=4, localization_weight=0.5)
     torch.testing.assert_close(four.classes * 4, one.classes)
@@ -77,7 +77,7 @@ def test_the_sum_for_each_positive(spec: ModelSpec) -> None:
 
 
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
-def test_gradients_are_finite_and_where_they_belong(
+def test_gradients_are_finite_and_skip_ignored_priors(
     spec: ModelSpec, classes: Any, boxes: Any
 ) -> None:
     for scale in (1e-6, 1.0, 1e4, 1e30):
@@ -93,7 +93,7 @@ def test_gradients_are_finite_and_where_they_belong(
 
 
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
-def test_what_is_left_out_may_hold_anything(spec: ModelSpec, classes: Any, boxes: Any) -> None:
+def test_ignored_priors_may_hold_any_value(spec: ModelSpec, classes: Any, boxes: Any) -> None:
     case = Case(spec)
     plain = case.loss(classification=classes, localization=boxes)
     case.logits[case.target < 0] = torch.tensor([1e30, -1e30, 0, 0, 1.0])
@@ -107,7 +107,7 @@ smoothings = st.sampled_from([0.0, 0.1])
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 99), kind=kinds, smoothing=smoothings, split=st.integers(0, 4))
-def test_order_and_parts_do_not_matter(
+def test_loss_does_not_depend_on_order_and_parts(
     seed: int, kind: tuple[str, str], smoothing: float, split: int, spec: ModelSpec
 ) -> None:
     case = Case(spec, 4, seed)
@@ -122,13 +122,13 @@ def test_order_and_parts_do_not_matter(
     priors = torch.randperm(len(case.priors), generator=generator)
     images = torch.randperm(4, generator=generator)
     for part in ('classes', 'boxes', 'total'):
-        wanted = getattr(whole, part)
-        found = getattr(case.loss(priors, images, **changes), part)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        expected = getattr(whole, part)
+        actual = getattr(case.loss(priors, images, **changes), part)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
         first = case.loss(images=slice(0, split), **changes)
         second = case.loss(images=slice(split, 4), **changes)
-        found = getattr(first, part) + getattr(second, part)
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        actual = getattr(first, part) + getattr(second, part)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(('classes', 'boxes'), KINDS)
@@ -137,15 +137,15 @@ def test_half_precision_heads_are_compared_in_float32(
 ) -> None:
     case = Case(spec)
     case.logits, case.offsets = case.logits.bfloat16().float(), case.offsets.bfloat16().float()
-    wanted = case.loss(classification=classes, localization=boxes)
+    expected = case.loss(classification=classes, localization=boxes)
     case.logits, case.offsets = case.logits.bfloat16(), case.offsets.bfloat16()
     with torch.autocast('cpu', torch.bfloat16):
-        found = case.loss(classification=classes, localization=boxes)
-    assert found.total.dtype == torch.float32
-    assert found == wanted
+        actual = case.loss(classification=classes, localization=boxes)
+    assert actual.total.dtype == torch.float32
+    assert actual == expected
 
 
-def test_weights_are_of_the_named_class(spec: ModelSpec) -> None:
+def test_class_weights_apply_to_the_named_class(spec: ModelSpec) -> None:
     case = Case(spec)
     case.target[case.target > 0] = 2  # all cars
     plain, heavy = (
@@ -156,7 +156,7 @@ def test_weights_are_of_the_named_class(spec: ModelSpec) -> None:
     torch.testing.assert_close(heavy.boxes, plain.boxes)
 
 
-def test_a_weight_of_no_class(spec: ModelSpec) -> None:
+def test_class_weight_of_an_unknown_class_is_refused(spec: ModelSpec) -> None:
     with pytest.raises(ConfigError, match=r"loss.class_weights: .*Person, Car.*'car'; did you"):
         Criterion(LossConfig(class_weights={'car': 2.0}), spec)
     with pytest.raises(ConfigError, match="got 'zeppelin'$"):

@@ -20,21 +20,21 @@ def offsets_of(box: list[float]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
-def test_no_boxes(name: str) -> None:
+def test_losses_of_no_boxes_are_zero(name: str) -> None:
     nothing = torch.zeros(0, 4, requires_grad=True)
     loss = iou_loss(nothing, torch.zeros(0, 4), torch.zeros(0, 4), VARIANCES, name)
     (loss + offset_loss(nothing, nothing.detach(), 'smooth_l1')).backward()
     assert loss.item() == 0
 
 
-def test_offsets_by_hand() -> None:
-    found, target = torch.tensor([[0.5, -3.0, 0.0, 1.0]]), torch.zeros(1, 4)
+def test_offset_losses_equal_calculation_by_hand() -> None:
+    actual, target = torch.tensor([[0.5, -3.0, 0.0, 1.0]]), torch.zeros(1, 4)
     smooth = 0.5 * 0.5**2 + (3.0 - 0.5) + 0.0 + 0.5
-    assert float(offset_loss(found, target, 'smooth_l1')) == pytest.approx(smooth)
-    assert float(offset_loss(found, target, 'l1')) == pytest.approx(4.5)
-    assert float(offset_loss(found, target, 'smooth_l1', 0.0)) == pytest.approx(4.5)
+    assert float(offset_loss(actual, target, 'smooth_l1')) == pytest.approx(smooth)
+    assert float(offset_loss(actual, target, 'l1')) == pytest.approx(4.5)
+    assert float(offset_loss(actual, target, 'smooth_l1', 0.0)) == pytest.approx(4.5)
     small = 0.5 * 0.5**2 / 2 + (3.0 - 1.0) + 0.5 / 2
-    assert float(offset_loss(found, target, 'smooth_l1', 2.0)) == pytest.approx(small)
+    assert float(offset_loss(actual, target, 'smooth_l1', 2.0)) == pytest.approx(small)
 
 
 # Boxes of 20 x 20 and 20 x 10 that share a quarter of the first; IoU 100 / 500; they lie in a box
@@ -53,9 +53,9 @@ ASPECT = 4 / math.pi**2 * (math.atan(2) - math.atan(1)) ** 2
         ('ciou', 1 - IOU + DISTANCE + ASPECT**2 / (1 - IOU + ASPECT)),
     ],
 )
-def test_boxes_by_hand(name: str, expected: float) -> None:
-    found, target = offsets_of(FOUND), offsets_of(TARGET)
-    assert float(iou_loss(found, target, PRIOR, VARIANCES, name)) == pytest.approx(
+def test_iou_losses_equal_calculation_by_hand(name: str, expected: float) -> None:
+    actual, target = offsets_of(FOUND), offsets_of(TARGET)
+    assert float(iou_loss(actual, target, PRIOR, VARIANCES, name)) == pytest.approx(
         expected, rel=1e-5
     )
     assert float(iou_loss(target, target, PRIOR, VARIANCES, name)) == pytest.approx(0, abs=1e-5)
@@ -63,20 +63,20 @@ def test_boxes_by_hand(name: str, expected: float) -> None:
 
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
 @pytest.mark.parametrize('scale', [1.0, 1e3, 1e30])
-def test_the_gradient_stays_finite(name: str, scale: float) -> None:
+def test_gradient_of_diverged_boxes_is_finite(name: str, scale: float) -> None:
     torch.manual_seed(0)
-    found = (torch.randn(200, 4) * scale).requires_grad_()
-    loss = iou_loss(found, torch.randn(200, 4), PRIOR.expand(200, 4), VARIANCES, name)
+    actual = (torch.randn(200, 4) * scale).requires_grad_()
+    loss = iou_loss(actual, torch.randn(200, 4), PRIOR.expand(200, 4), VARIANCES, name)
     loss.backward()
     assert torch.isfinite(loss)
-    assert torch.isfinite(found.grad).all()
+    assert torch.isfinite(actual.grad).all()
 
 
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
-def test_boxes_apart_come_closer(name: str) -> None:
-    found = offsets_of([100.0, 40.0, 120.0, 60.0]).requires_grad_()
-    iou_loss(found, offsets_of(TARGET), PRIOR, VARIANCES, name).backward()
-    assert found.grad[0, 0] > 0  # to the left
+def test_gradient_moves_disjoint_boxes_together(name: str) -> None:
+    actual = offsets_of([100.0, 40.0, 120.0, 60.0]).requires_grad_()
+    iou_loss(actual, offsets_of(TARGET), PRIOR, VARIANCES, name).backward()
+    assert actual.grad[0, 0] > 0  # to the left
 
 
 numbers = st.floats(-60, 60, width=32)
@@ -85,11 +85,11 @@ rows = st.lists(st.tuples(numbers, numbers, numbers, numbers), min_size=1, max_s
 
 @settings(max_examples=50, deadline=None)
 @given(rows, st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)))
-def test_boxes_are_decoded_as_on_the_drone(
+def test_decoding_agrees_with_the_drone(
     offsets: list[tuple[float, ...]], variances: tuple[float, float]
 ) -> None:
     made = np.array(offsets, np.float32)
     priors = np.random.default_rng(0).uniform(0.1, 1, (len(made), 4)).astype(np.float32)
     expected = decode_of_the_contract(made, priors, variances)
-    found = decode_boxes(torch.from_numpy(made), torch.from_numpy(priors), variances)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-5, atol=1e-5)
+    actual = decode_boxes(torch.from_numpy(made), torch.from_numpy(priors), variances)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=2e-5, atol=1e-5)

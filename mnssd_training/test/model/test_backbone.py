@@ -89,8 +89,8 @@ def test_too_many_frozen_blocks_are_refused(backbone: Backbone) -> None:
 
 
 def test_blocks_hold_all_weights_in_order(backbone: Backbone) -> None:
-    found = [id(p) for block in backbone.blocks() for p in block.parameters()]
-    assert found == [id(p) for p in backbone.parameters()]
+    actual = [id(p) for block in backbone.blocks() for p in block.parameters()]
+    assert actual == [id(p) for p in backbone.parameters()]
 
 
 @pytest.mark.parametrize('frozen', [0, 3])
@@ -113,8 +113,8 @@ def test_checkpointing_changes_no_gradient_and_saves_memory(
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            found = [step(backbone, seed) for seed in range(2)]
-        for one, other in zip(found, expected, strict=True):
+            actual = [step(backbone, seed) for seed in range(2)]
+        for one, other in zip(actual, expected, strict=True):
             assert one.keys() == other.keys()
             assert all(torch.equal(one[key], other[key]) for key in one)
         assert all(torch.equal(value, end[key]) for key, value in backbone.state_dict().items())

@@ -21,12 +21,12 @@ LITE = ModelConfig(
 )
 
 
-def test_published_figures(published: ModelSpec) -> None:
-    found = estimate_cost(build_model(published, LITE), 1)
-    assert found.parameters == found.trainable
-    assert found.parameters / 1e6 == pytest.approx(3.27, abs=0.005)
-    assert found.macs / 1e9 == pytest.approx(0.64, abs=0.005)
-    assert str(found).startswith(
+def test_cost_equals_published_figures(published: ModelSpec) -> None:
+    cost = estimate_cost(build_model(published, LITE), 1)
+    assert cost.parameters == cost.trainable
+    assert cost.parameters / 1e6 == pytest.approx(3.27, abs=0.005)
+    assert cost.macs / 1e9 == pytest.approx(0.64, abs=0.005)
+    assert str(cost).startswith(
         'network: 3.27 M parameters (3.27 M trained), 0.64 GMAC at 300 x 300\n'
     )
 
@@ -43,7 +43,7 @@ def small() -> MobileNetSsd:
 
 
 def test_macs_equal_calculation_by_hand(small: MobileNetSsd) -> None:
-    found = estimate_cost(small, 1).macs
+    cost = estimate_cost(small, 1).macs
     seen = []
 
     def count(layer: torch.nn.Conv2d, _: object, y: torch.Tensor) -> None:
@@ -53,7 +53,7 @@ def test_macs_equal_calculation_by_hand(small: MobileNetSsd) -> None:
         if isinstance(layer, torch.nn.Conv2d):
             layer.register_forward_hook(count)
     small(torch.zeros(1, *SIZE, 3, dtype=torch.uint8))
-    assert found == sum(seen)
+    assert cost == sum(seen)
     # A head: 3 x 3 in depth and 1 x 1 on ten channels, then two logits or four offsets.
     assert sum(seen[-6:]) == CELLS * 10 * (2 * (9 + 10) + 2 + 4)
 
@@ -62,12 +62,12 @@ def test_activation_bytes_equal_calculation_by_hand(small: MobileNetSsd) -> None
     lateral = 192 + 10 + 10  # the tap, normalised after a convolution, into the next one
     block = 2 * (10 + 10 + 10)  # twice: normalised, activated (which keeps both ends)
     statistics = 2 * 10 * (1 + 2 * 3)  # mean and deviation of each normalisation
-    wanted = 4 * (CELLS * (lateral + 3 * block) + statistics)
-    assert estimate_cost(small, 1).activation_bytes == wanted
-    assert estimate_cost(small, 3).activation_bytes == 3 * wanted
+    expected = 4 * (CELLS * (lateral + 3 * block) + statistics)
+    assert estimate_cost(small, 1).activation_bytes == expected
+    assert estimate_cost(small, 3).activation_bytes == 3 * expected
 
 
-def test_sizes_and_moments(small: MobileNetSsd) -> None:
+def test_cost_depends_on_input_size_and_moments(small: MobileNetSsd) -> None:
     whole, larger = estimate_cost(small, 1), estimate_cost(small, 1, (64, 96), num_moments=1)
     assert larger.macs == whole.macs
     assert larger.activation_bytes == pytest.approx(4 * whole.activation_bytes, rel=0.05)

@@ -93,8 +93,8 @@ def test_published_layouts_can_be_built(
     made = ModelSpec(size, ('a',), layout(size))
     network = build_model(made, ModelConfig(width_mult=0.35, pyramid_channels=8))
     with torch.no_grad():
-        found = network(torch.zeros(1, *size, 3, dtype=torch.uint8))[0].shape[1]
-    assert found == made.num_priors == (num or found)
+        actual = network(torch.zeros(1, *size, 3, dtype=torch.uint8))[0].shape[1]
+    assert actual == made.num_priors == (num or actual)
 
 
 def counts(network: MobileNetSsd) -> list[float]:
@@ -160,8 +160,8 @@ def test_the_network_normalises_its_input(spec: ModelSpec, model: MobileNetSsd) 
     with torch.no_grad():
         model(image)
     hook.remove()
-    wanted = (image.numpy()[0] / 255 - Normalisation().mean) / Normalisation().std
-    np.testing.assert_allclose(seen[0][0].permute(1, 2, 0).numpy(), wanted, atol=1e-5)
+    expected = (image.numpy()[0] / 255 - Normalisation().mean) / Normalisation().std
+    np.testing.assert_allclose(seen[0][0].permute(1, 2, 0).numpy(), expected, atol=1e-5)
 
 
 def test_state_dict_keys_are_stable(spec: ModelSpec) -> None:

@@ -41,12 +41,12 @@ def test_feature_maps_equal_those_of_torchvision() -> None:
     original.features.load_state_dict(backbone.features.state_dict())
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        found = backbone(x)
+        actual = backbone(x)
         for index, block in enumerate(original.features):
             x = block(x)
             if index in (6, 13, 18):
-                assert torch.equal(found.pop(0), x)
-    assert not found
+                assert torch.equal(actual.pop(0), x)
+    assert not actual
     assert len(original.features) == len(backbone.blocks())
 
 
@@ -59,7 +59,7 @@ def test_unused_layers_are_cut_off() -> None:
 
 
 @pytest.mark.parametrize('width', [0.35, 0.5, 1.4])
-def test_widths(width: float) -> None:
+def test_width_mult_scales_the_channels(width: float) -> None:
     backbone = MobileNetV2((16, 32), width, 'block')
     assert backbone.channels == (int(96 * width / 8 + 0.5) * 8, max(1280, int(1280 * width)))
 

@@ -19,7 +19,7 @@ timm = pytest.importorskip('timm')
 
 
 @pytest.mark.parametrize('name', ['test_resnet', 'mobilenetv3_small_050', 'test_byobnet'])
-def test_feature_maps(name: str) -> None:
+def test_feature_maps_have_the_requested_strides(name: str) -> None:
     backbone = TimmBackbone(name, (8, 16, 32, 64)).eval()
     with torch.no_grad():
         maps = backbone(torch.zeros(1, 3, 96, 120))
@@ -46,11 +46,11 @@ def test_only_indivisible_sides_are_padded() -> None:
     backbone = TimmBackbone('convnext_atto', (8, 16)).eval()
     x = torch.rand(1, 3, 48, 64)
     with torch.no_grad():
-        for found, expected in zip(backbone(x), backbone.body(x), strict=True):
-            assert torch.equal(found, expected)
+        for actual, expected in zip(backbone(x), backbone.body(x), strict=True):
+            assert torch.equal(actual, expected)
         padded = torch.cat([x[..., :40], torch.zeros(1, 3, 48, 8)], dim=-1)
-        for found, expected in zip(backbone(x[..., :40]), backbone.body(padded), strict=True):
-            assert torch.equal(found, expected[..., : found.shape[-1]])
+        for actual, expected in zip(backbone(x[..., :40]), backbone.body(padded), strict=True):
+            assert torch.equal(actual, expected[..., : actual.shape[-1]])
 
 
 def test_a_backbone_of_a_fixed_size_is_built_for_the_padded_input() -> None:
@@ -64,9 +64,9 @@ def flown(model: MobileNetSsd, image: np.ndarray) -> RawHeads:
     """Run a network as the drone does, with all that it refuses."""
     network = export_onnx(model)
     engine = OnnxRuntimeEngine(model.spec, network, EngineOptions(threads=1))
-    found = engine.infer(image)
+    actual = engine.infer(image)
     engine.close()
-    return RawHeads(found.logits.copy(), found.offsets.copy())
+    return RawHeads(actual.logits.copy(), actual.offsets.copy())
 
 
 def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
@@ -76,11 +76,11 @@ def test_a_network_with_a_backbone_that_rounds_down_is_exported() -> None:
     torch.manual_seed(0)
     model = build_model(spec, ModelConfig(backbone='timm/convnext_atto', pyramid_channels=8))
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    found = flown(model, image)
+    actual = flown(model, image)
     heads = TorchEngine(model).infer(image)
     assert len(heads.logits) == 4 * 5
-    np.testing.assert_allclose(found.logits, heads.logits, atol=1e-4)
-    np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)
+    np.testing.assert_allclose(actual.logits, heads.logits, atol=1e-4)
+    np.testing.assert_allclose(actual.offsets, heads.offsets, atol=1e-4)
 
 
 def test_unused_layers_are_cut_off() -> None:
@@ -114,7 +114,7 @@ def test_unknown_backbones_are_refused_with_a_hint(name: str, words: str) -> Non
         TimmBackbone(name, (8, 16, 32, 64))
 
 
-def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_timm_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(ConfigError, match='needs timm; pip install timm'):
         TimmBackbone('test_resnet', (8, 16, 32))
@@ -137,8 +137,8 @@ def test_weights_are_loaded_from_a_file(name: str, tmp_path: Path) -> None:
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         expected = whole.forward_intermediates(x, intermediates_only=True)[-3:]
-        for found, other in zip(backbone(x), expected, strict=True):
-            torch.testing.assert_close(found, other)
+        for actual, other in zip(backbone(x), expected, strict=True):
+            torch.testing.assert_close(actual, other)
 
 
 def test_unusable_weights_are_refused(tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_the_exported_network_computes_the_same() -> None:
         for layer in head.prediction_layers():
             torch.nn.init.normal_(layer.weight, std=100.0)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    found = flown(model, image)
+    actual = flown(model, image)
     heads = TorchEngine(model).infer(image)
     assert heads.offsets.std() > 0.1
-    np.testing.assert_allclose(found.logits, heads.logits, atol=1e-4)
-    np.testing.assert_allclose(found.offsets, heads.offsets, atol=1e-4)
+    np.testing.assert_allclose(actual.logits, heads.logits, atol=1e-4)
+    np.testing.assert_allclose(actual.offsets, heads.offsets, atol=1e-4)

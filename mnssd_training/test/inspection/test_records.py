@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import DataConfig, SourceConfig
 from mnssd_training.data import load_image, read_samples, read_splits
+from mnssd_training.data.formats import Format, guess_format, list_splits
+from mnssd_training.data.problems import PROBLEM_KINDS
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
-from mnssd_training.inspection.findings import KINDS
-from mnssd_training.inspection.placed import place
-from mnssd_training.inspection.scan import Format, guess_format, scan, splits_of
+from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes
+from mnssd_training.inspection.records import read_records
 import numpy as np
 import pytest
 
@@ -33,15 +34,15 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 
 def match_detections(root: Path, form: Format) -> None:
     """Scan and check all but the images."""
-    found = scan(SourceConfig(format=form, root=str(root)), ['train', 'val'])
-    assert all(finding.kind in KINDS for finding in found.findings)
-    entries = [entry for entry in found.entries if entry.size]
-    placed = place(entries, {}, found.class_names)
-    for item in placed:
+    found = read_records(SourceConfig(format=form, root=str(root)), ['train', 'val'])
+    assert all(problem.kind in PROBLEM_KINDS for problem in found.problems)
+    images = [CheckedImage(split, record, None) for split, record in found.images]
+    measured = measure_boxes(images, found.class_names)
+    for item in measured:
         assert np.isfinite(item.edges).all()
         list(check_boxes(item))
         list(check_pairs(item, found.class_names))
-    list(check_unusual(placed, found.class_names))
+    list(check_unusual(measured, found.class_names))
 
 
 @pytest.fixture(scope='module')
@@ -101,7 +102,7 @@ def test_mutated_json(roots: Path, data: st.DataObject) -> None:
 def test_formats_are_told_apart(small_sets: dict[Format, Path], tmp_path: Path) -> None:
     for form, root in small_sets.items():
         assert guess_format(root) == form
-        assert splits_of(root, form) == ['train', 'val']
+        assert list_splits(root, form) == ['train', 'val']
     with pytest.raises(DatasetError, match='cannot tell its format'):
         guess_format(tmp_path)
     with pytest.raises(DatasetError, match='no such folder'):
@@ -110,9 +111,9 @@ def test_formats_are_told_apart(small_sets: dict[Format, Path], tmp_path: Path) 
 
 @pytest.mark.parametrize('form', FILES)
 def test_a_split_that_is_not_there(small_sets: dict[Format, Path], form: Format) -> None:
-    found = scan(SourceConfig(format=form, root=str(small_sets[form])), ['nowhere'])
-    assert found.entries == ()
-    assert 'list unreadable' in {finding.kind for finding in found.findings}
+    found = read_records(SourceConfig(format=form, root=str(small_sets[form])), ['nowhere'])
+    assert found.images == ()
+    assert 'list unreadable' in {problem.kind for problem in found.problems}
 
 
 @pytest.mark.parametrize('form', ['yolo', 'coco', 'voc'])
@@ -124,13 +125,13 @@ def test_equal_names_in_two_splits_are_told_apart(tmp_path: Path, form: Format) 
         cv2.imwrite(str(folder / 'a.png'), np.zeros((side, side, 3), np.uint8))
         write_one(tmp_path, form, split, side)
     source = SourceConfig(format=form, root=str(tmp_path))
-    found = scan(source, ['train', 'val'], ('car',))
-    for entry in found.entries:
-        (sample,) = read_samples(source, entry.split, ('car',))
-        assert entry.image == sample.path
-        assert entry.image.parent.name == entry.split
-        assert load_image(sample).shape[0] == {'train': 8, 'val': 16}[entry.split]
-    assert [finding.kind for finding in found.findings] == []
+    found = read_records(source, ['train', 'val'], ('car',))
+    for split, record in found.images:
+        (sample,) = read_samples(source, split, ('car',))
+        assert record.path == sample.path
+        assert record.path.parent.name == split
+        assert load_image(sample).shape[0] == {'train': 8, 'val': 16}[split]
+    assert [problem.kind for problem in found.problems] == []
 
 
 def write_one(root: Path, form: Format, split: str, side: int) -> None:
@@ -169,11 +170,11 @@ def test_polygons_and_data_yaml_are_read_as_in_training(tmp_path: Path) -> None:
     yaml = 'train: ../train/images\nval: ../valid/images\ntest:\nnames: [car]\n'
     (tmp_path / 'data.yaml').write_text(yaml)
     assert guess_format(tmp_path) == 'yolo'
-    assert splits_of(tmp_path, 'yolo') == ['train', 'val']
-    found = scan(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'])
-    assert found.findings == ()
+    assert list_splits(tmp_path, 'yolo') == ['train', 'val']
+    found = read_records(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'])
+    assert found.problems == ()
     assert found.class_names == ('car',)
-    boxes = [box.edges for entry in found.entries for box in entry.boxes]
+    boxes = [box.edges for _, record in found.images for box in record.boxes]
     assert boxes == [(0.25, 0.25, 0.75, 0.75)] * 2
 
 
@@ -187,9 +188,9 @@ def test_pose_labels_are_read_as_in_training(tmp_path: Path) -> None:
 
     def scanned(yaml: str) -> tuple[list[tuple[float, ...]], list[tuple[str, str]]]:
         (tmp_path / 'data.yaml').write_text(f'train: images/train\nnames: [car]\n{yaml}')
-        found = scan(source, ['train'])
-        boxes = [box.edges for entry in found.entries for box in entry.boxes]
-        return boxes, [(finding.kind, finding.words) for finding in found.findings]
+        found = read_records(source, ['train'])
+        boxes = [box.edges for _, record in found.images for box in record.boxes]
+        return boxes, [(problem.kind, problem.message) for problem in found.problems]
 
     assert scanned('kpt_shape: [2, 3]') == ([(0.25, 0.25, 0.75, 0.75)], [])
     boxes, ((kind, words),) = scanned('')
@@ -212,17 +213,17 @@ def test_coco_files_are_found_as_in_training(tmp_path: Path, place: str, val: st
         written.rename(tmp_path / place.format(split))
     (tmp_path / 'annotations').rmdir()
     assert guess_format(tmp_path) == 'coco'
-    assert splits_of(tmp_path, 'coco') == ['train', val]
+    assert list_splits(tmp_path, 'coco') == ['train', val]
     source = SourceConfig(format='coco', root=str(tmp_path))
-    found = scan(source, ['train', val])
-    assert found.findings == ()
-    for entry in found.entries:
-        (sample,) = read_samples(source, entry.split, ('car',))
-        assert (entry.image, len(entry.boxes)) == (sample.path, len(sample.boxes))
+    found = read_records(source, ['train', val])
+    assert found.problems == ()
+    for split, record in found.images:
+        (sample,) = read_samples(source, split, ('car',))
+        assert (record.path, len(record.boxes)) == (sample.path, len(sample.boxes))
     cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((8, 8, 3), np.uint8))
     paths = [str(tmp_path / place.format(split)) for split in ('train', val)]
-    (finding,) = scan(source, paths).findings
-    assert finding.kind == 'image without annotation'
+    (problem,) = read_records(source, paths).problems
+    assert problem.kind == 'image without annotation'
 
 
 @pytest.mark.parametrize('val', ['val', 'valid', 'validation'])
@@ -241,10 +242,12 @@ def test_the_validation_split_of_yolo_has_other_names(
         if place.startswith('splits'):
             (tmp_path / 'splits').mkdir(exist_ok=True)
             (tmp_path / place.format(split)).write_text(f'images/{split}/{split}.png\n')
-    assert splits_of(tmp_path, 'yolo') == ['train', 'val']
-    found = scan(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'], ('car',))
-    assert found.findings == ()
-    assert [entry.name for entry in found.entries] == ['train', val]
+    assert list_splits(tmp_path, 'yolo') == ['train', 'val']
+    found = read_records(
+        SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'], ('car',)
+    )
+    assert found.problems == ()
+    assert [record.name for _, record in found.images] == ['train', val]
 
 
 def empty_one(root: Path, form: Format) -> None:
@@ -278,7 +281,7 @@ def test_background_is_trained_on_in_all_formats(
     kept = read_splits(config)
     assert sorted(len(sample.boxes) > 0 for sample in kept.train) == [False, True, True, True]
     assert any(
-        note.startswith('1 of 4 images to train on show no object: they are background; data.use')
+        note.startswith('1 of 4 training images have no object: they are background; data.use')
         for note in kept.notes
     )
     left = read_splits(config.model_copy(update={'use_background': False}))

@@ -6,8 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_training.config.tree import find, to_plain
-from mnssd_training.config.yaml_text import read_yaml, to_scalar
+from mnssd_training.config.yaml_tree import find, read_yaml, to_plain, to_scalar
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -103,19 +102,19 @@ def test_an_alias_is_what_it_stands_for() -> None:
         ('a: \x00\n', 'own.yaml: not YAML: '),
         ('\ta: 1\n', 'own.yaml:1: not YAML: '),
         ('a: "\\ud800"\n', 'own.yaml:1: a: expected text in UTF-8'),
-        ('a:\n  b: 1\n  c: 2\n  b: 3\n', 'own.yaml:4: a.b: this key is here twice, first at'),
-        ('? [a, b]\n: c\n', 'own.yaml:1: expected a word as key, got a list or a dict'),
-        ('a:\n  ? {b: c}\n  : d\n', 'own.yaml:2: a: expected a word as key'),
+        ('a:\n  b: 1\n  c: 2\n  b: 3\n', 'own.yaml:4: a.b: duplicate key, first at'),
+        ('? [a, b]\n: c\n', 'own.yaml:1: expected a string as key, got a list or a mapping'),
+        ('a:\n  ? {b: c}\n  : d\n', 'own.yaml:2: a: expected a string as key'),
         ('a:\n  b: !!python/object/apply:os.getcwd []\n', "own.yaml:2: a.b: expected plain data"),
         ('a: !!python/name:os.system x\n', "without tags, got '!!python/name:os.system'"),
         ('a: !!int "3"\n', "got '!!int'"),
         ('a: !mine 3\n', "got '!mine'"),
         ('!mine a: 3\n', "got '!mine'"),
-        ('a: &x\n  b: *x\n', 'own.yaml:2: a.b: this alias holds itself'),
-        ('&x [1, *x]\n', 'this alias holds itself'),
+        ('a: &x\n  b: *x\n', 'own.yaml:2: a.b: this alias contains itself'),
+        ('&x [1, *x]\n', 'this alias contains itself'),
         (LAUGHS, 'expected at most 10000 values in a file'),
-        ('a: ' + '[' * 30 + ']' * 30, 'expected at most 20 keys in each other'),
-        (DEEP, 'expected at most 20 keys in each other'),
+        ('a: ' + '[' * 30 + ']' * 30, 'expected at most 20 nested keys'),
+        (DEEP, 'expected at most 20 nested keys'),
         ('%YAML 7.0\n---\na: 1\n', 'not YAML'),
     ],
     ids=[
