@@ -128,7 +128,7 @@ def test_two_bags_of_one_name(bag: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['{bag}', '--output', '{full}'], 'is there already; choose another --output'),
+        (['{bag}', '--output', '{full}'], 'already exists; choose another --output'),
         (['{full}/nobody', '--output', '{new}'], 'nobody: no such bag'),
         (['{bag}', '--output', '{new}', '--topic', '/other'], "no topic '/other' with images"),
         (['{bag}', '--output', '{new}', '--every', '-1'], '--every: expected seconds from 0 on'),

@@ -157,6 +157,13 @@ def test_preview_of_a_class(hit_uav: Path, tmp_path: Path, capsys: Capture) -> N
     assert capsys.readouterr().out == f'1 images: {path}\n'
 
 
+def test_look_is_now_preview(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as left:
+        dataset.main(['look', 'hit_uav'])
+    assert left.value.code == 2
+    assert "'look' is now called 'preview'" in capsys.readouterr().err
+
+
 # --- anchors ---------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from mnssd_training.data.bags import image_topics, is_bag, read_bag_images
+from mnssd_training.data.bags import is_bag, list_image_topics, read_bag_images
 from mnssd_training.errors import DatasetError
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def read_one(tmp_path: Path, message: Any, storage: str = 'mcap') -> np.ndarray:
 def test_an_empty_bag(tmp_path: Path, storage: str) -> None:
     bag = write(tmp_path / 'bag', [], storage)
     assert is_bag(bag)
-    assert image_topics(bag) == {}
+    assert list_image_topics(bag) == {}
     with pytest.raises(DatasetError, match='expected one topic with images, got none'):
         list(read_bag_images(bag))
 
@@ -91,7 +91,7 @@ def test_stamps_images_and_order(
     messages = [(TOPIC, raw(*item)) for item in zip(shades, ['rgb8'] * 3, stamps)]
     messages.insert(1, ('/words', Text('not an image')))
     bag = write(tmp_path / 'bag', messages, storage, compression)
-    assert image_topics(bag) == {TOPIC: 3}
+    assert list_image_topics(bag) == {TOPIC: 3}
     found = list(read_bag_images(bag))
     assert [stamp for stamp, _, _ in found] == [5 * 10**9 + 7, 4 * 10**9, 4 * 10**9]
     assert [int(image.mean()) for _, image, _ in found] == [10, 20, 30]
@@ -222,20 +222,20 @@ def test_a_bag_cut_short(tmp_path: Path, storage: str) -> None:
     bag = write(tmp_path / 'bag', [(TOPIC, raw(noise, 'rgb8'))] * 8, storage)
     (file,) = (path for path in bag.iterdir() if path.suffix in ('.db3', '.mcap'))
     file.write_bytes(file.read_bytes()[:40000])
-    with pytest.raises(DatasetError, match='the bag is damaged or unknown'):
+    with pytest.raises(DatasetError, match='the bag is damaged or not supported'):
         list(read_bag_images(bag))
 
 
 def test_what_is_no_bag(tmp_path: Path, hit_uav: Path) -> None:
     with pytest.raises(DatasetError, match='no such bag'):
-        image_topics(tmp_path / 'gone')
+        list_image_topics(tmp_path / 'gone')
     assert not is_bag(hit_uav)
     with pytest.raises(DatasetError, match='expected a bag: a folder with metadata.yaml'):
-        image_topics(hit_uav)
+        list_image_topics(hit_uav)
     (tmp_path / 'metadata.yaml').write_text('[')
     with pytest.raises(DatasetError, match='opening: the bag is damaged'):
-        image_topics(tmp_path)
+        list_image_topics(tmp_path)
     cut_off = write(tmp_path / 'bag', [(TOPIC, raw(COLOURS, 'rgb8'))], 'mcap')
     (cut_off / 'metadata.yaml').unlink()
     with pytest.raises(DatasetError, match=r'the recording was cut off; name the .mcap'):
-        image_topics(cut_off)
+        list_image_topics(cut_off)

@@ -1,11 +1,11 @@
-"""Which frames of a recording are taken, and which split they go to."""
+"""Which frames of a recording are selected, and which split they go to."""
 
 from collections.abc import Sequence
 
 import cv2
 from hypothesis import given
 from hypothesis import strategies as st
-from mnssd_training.harvest import Choice, choose_frames, Counts, split_by_time
+from mnssd_training.bag_import import FrameSelection, FrameSelector, split_by_time
 import numpy as np
 import pytest
 
@@ -17,40 +17,42 @@ def scene(seed: int) -> np.ndarray:
     return cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC)
 
 
-def taken(
-    stamps: Sequence[int], scenes: Sequence[int], choice: Choice
-) -> tuple[list[int], Counts]:
-    counts = Counts()
-    images = [(stamp, scene(number)) for stamp, number in zip(stamps, scenes)]
-    frames = list(choose_frames(images, choice, counts))
-    return [frame.stamp_ns for frame in frames], counts
+def select(
+    stamps: Sequence[int], scenes: Sequence[int], selection: FrameSelection
+) -> tuple[list[int], FrameSelector]:
+    selector = FrameSelector(selection)
+    frames = zip(stamps, scenes)
+    return [stamp for stamp, seed in frames if selector.select(stamp, scene(seed))], selector
 
 
 def test_no_frames() -> None:
-    stamps, counts = taken([], [], Choice())
+    stamps, selector = select([], [], FrameSelection())
     assert stamps == []
-    assert (counts.seen, counts.alike, counts.taken) == (0, 0, 0)
+    assert (selector.num_seen, selector.num_duplicates) == (0, 0)
     assert split_by_time([], 0.5, 0) == []
 
 
-def test_frames_are_apart_in_time() -> None:
+def test_selected_frames_are_apart_in_time() -> None:
     stamps = [0, S // 2, S, 2 * S - 1, 2 * S, 9 * S]
-    assert taken(stamps, range(6), Choice(every_ns=S))[0] == [0, S, 2 * S, 9 * S]
+    assert select(stamps, range(6), FrameSelection(min_interval_ns=S))[0] == [0, S, 2 * S, 9 * S]
 
 
-def test_a_clock_that_is_set_back_begins_anew() -> None:
-    assert taken([9 * S, 2 * S, 2 * S + 1], range(3), Choice(every_ns=S))[0] == [9 * S, 2 * S]
+def test_a_clock_that_is_set_back_starts_again() -> None:
+    assert select([9 * S, 2 * S, 2 * S + 1], range(3), FrameSelection(min_interval_ns=S))[0] == [
+        9 * S,
+        2 * S,
+    ]
 
 
-def test_one_of_so_many_frames() -> None:
-    assert taken(range(7), range(7), Choice(every=3))[0] == [0, 3, 6]
+def test_every_nth_frame_is_selected() -> None:
+    assert select(range(7), range(7), FrameSelection(every=3))[0] == [0, 3, 6]
 
 
 @pytest.mark.parametrize(('bits', 'expected'), [(12, [0, 2]), (0, [0, 1, 2, 3])])
-def test_what_was_seen_before_is_left_out(bits: int, expected: list[int]) -> None:
-    stamps, counts = taken(range(4), [1, 1, 2, 1], Choice(min_difference=bits))
+def test_frames_like_selected_ones_are_left_out(bits: int, expected: list[int]) -> None:
+    stamps, selector = select(range(4), [1, 1, 2, 1], FrameSelection(min_difference=bits))
     assert stamps == expected
-    assert (counts.seen, counts.alike, counts.taken) == (4, 4 - len(expected), len(expected))
+    assert (selector.num_seen, selector.num_duplicates) == (4, 4 - len(expected))
 
 
 @given(
