@@ -1,8 +1,9 @@
 """``dataset``: check a dataset, measure it, and draw its images."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, REMAINDER
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 import json
 from pathlib import Path
 import sys
@@ -12,7 +13,6 @@ from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_file, write_image
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
-from mnssd_training.inspection.image_facts import ImageFacts
 from mnssd_training.inspection.preview import (
     choose_indices,
     draw_network_sample,
@@ -21,7 +21,7 @@ from mnssd_training.inspection.preview import (
 )
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.priors import make_spec
-from mnssd_training.reporting import class_legend, contact_sheet, render_page, Tile
+from mnssd_training.reporting import class_legend, contact_sheet, render_page
 import numpy as np
 from tqdm import tqdm
 
@@ -75,17 +75,13 @@ def _add_check_arguments(parser: ArgumentParser) -> None:
 def _check(args: Namespace) -> None:
     """Find all problems of a dataset; exit with 1 if there is an error."""
     choice = choose(args)
-
-    def progress(facts: Iterator[ImageFacts], total: int) -> Iterable[ImageFacts]:
-        return tqdm(facts, 'images', total, disable=args.quiet or None, leave=False)
-
     result = check(
         choice.sources,
         choice.splits,
         choice.config.classes,
         choice.experiment,
         args.workers,
-        progress,
+        partial(tqdm, desc='images', disable=args.quiet or None, leave=False),
     )
     print(check_text(result, Path(choice.config.root).expanduser(), args.shown))
     if args.json:
@@ -166,19 +162,13 @@ def _preview(args: Namespace) -> None:
             tiles.append(
                 draw_network_sample(name, sample, spec, experiment, args.matched, args.width)
             )
-    _write_tiles(args.output, args.source, tiles, class_names, args.columns)
-
-
-def _write_tiles(
-    path: Path, title: str, tiles: Sequence[Tile], class_names: Sequence[str], columns: int
-) -> None:
-    """Write a contact sheet or an HTML page."""
-    if path.suffix == '.html':
-        colours = dict(class_legend(class_names))
-        write_file(path, render_page('images', title=title, tiles=tiles, colours=colours))
+    legend = class_legend(class_names)
+    if args.output.suffix == '.html':
+        html = render_page('images', title=args.source, tiles=tiles, colours=dict(legend))
+        write_file(args.output, html)
     else:
-        write_image(path, contact_sheet(tiles, columns, class_legend(class_names)))
-    print(f'{len(tiles)} images: {path}')
+        write_image(args.output, contact_sheet(tiles, args.columns, legend))
+    print(f'{len(tiles)} images: {args.output}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -280,8 +280,8 @@ def _parse_image(
             try:
                 label, edges = _parse_label(line, num_keypoint_columns)
             except ValueError as error:
-                kind = 'not finite' if _has_infinite_number(line) else 'bad value'
-                problems.append(Problem(kind, path, location, str(error)))
+                kind, message = error.args
+                problems.append(Problem(kind, path, location, message))
                 continue
             class_name = class_names[label] if label in range(len(class_names)) else ''
             if not class_name:
@@ -319,7 +319,7 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
 
     :param line: ``class x y width height``, with a confidence or without, or with keypoints, which
         are not read; or without those ``class x1 y1 x2 y2 x3 y3 ...``, the corners of a polygon.
-    :raises ValueError: saying what was expected.
+    :raises ValueError: with kind and message of the problem.
     """
     fields, shown = line.split(), repr(line.strip()[:MAX_CHARS])
     alternative = 'the corners of a polygon'
@@ -331,28 +331,23 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
     is_box = len(fields) in (*BOX_COLUMNS, 5 + num_keypoint_columns)
     is_polygon = not (is_box or num_keypoint_columns) and len(fields) % 2 == 1 and len(fields) > 5
     if not (is_box or is_polygon):
-        raise ValueError(expected)
+        raise ValueError('bad value', expected)
     try:
         label, *values = map(float, fields if is_polygon else fields[:5])
     except ValueError:
-        raise ValueError(expected) from None
-    if not (label.is_integer() and all(map(math.isfinite, values))):
-        raise ValueError(expected)
+        raise ValueError('bad value', expected) from None
+    if not all(map(math.isfinite, (label, *values))):
+        raise ValueError('not finite', expected)
+    if not label.is_integer():
+        raise ValueError('bad value', expected)
     if is_polygon:
         if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
             raise ValueError(
+                'bad value',
                 f'expected the corners of a polygon as parts of the image, 0 to 1, got {shown}; '
-                f'if these are keypoints, write their kpt_shape in data.yaml'
+                f'if these are keypoints, write their kpt_shape in data.yaml',
             )
         xs, ys = values[::2], values[1::2]
         return int(label), (min(xs), min(ys), max(xs), max(ys))
     x, y, width, height = values
     return int(label), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-
-
-def _has_infinite_number(line: str) -> bool:
-    """Return whether a line holds NaN or an infinity."""
-    try:
-        return not all(map(math.isfinite, map(float, line.split())))
-    except ValueError:
-        return False

@@ -19,7 +19,7 @@ from mnssd_training.inspection.image_facts import ImageFacts, read_all_image_fac
 from mnssd_training.inspection.near_duplicates import check_duplicates
 from mnssd_training.inspection.records import read_records
 
-Progress = Callable[[Iterator[ImageFacts], int], Iterable[ImageFacts]]
+Progress = Callable[..., Iterable[ImageFacts]]
 TRAIN, VAL = 'train', 'val'
 
 
@@ -47,7 +47,7 @@ def check(
     class_names: Sequence[str] = (),
     experiment: Experiment | None = None,
     workers: int = 1,
-    progress: Progress = lambda facts, _: facts,
+    progress: Progress = lambda facts, total: facts,
 ) -> CheckResult:
     """
     Find all problems of datasets that are trained on together.
@@ -56,7 +56,7 @@ def check(
     :param class_names: of the model; empty for those of each dataset.
     :param experiment: whose network and priors to check the boxes against.
     :param workers: processes that read images.
-    :param progress: wraps the iterator over images; gets their number, too.
+    :param progress: wraps the iterator over images, as tqdm does.
     :raises DatasetError: if there is no such folder.
     """
     problems: list[Problem] = []
@@ -76,9 +76,8 @@ def check(
         for path in dict.fromkeys(record.path for _, record in records)
         if isinstance(path, ShardEntry) or index.has(path)
     ]
-    facts = {
-        image.path: image for image in progress(read_all_image_facts(paths, workers), len(paths))
-    }
+    all_facts = progress(read_all_image_facts(paths, workers), total=len(paths))
+    facts = {image.path: image for image in all_facts}
     images = [CheckedImage(split, record, facts.get(record.path)) for split, record in records]
     for image in images:
         problems += check_image(image)

@@ -1,12 +1,10 @@
 """Write the result of a check as text or as JSON."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from mnssd_training.data.problems import Problem, PROBLEM_KINDS, relative_to_root, Severity
+from mnssd_training.data.problems import HINTS, Problem, relative_to_root
 from mnssd_training.inspection.check import CheckResult
-
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
@@ -17,18 +15,18 @@ def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
     :param max_shown: problems of a kind to list; 0 for all.
     """
     lines = [f'{result.num_images} images, {result.num_boxes} boxes']
-    for severity in SEVERITIES:
-        for name, kind in PROBLEM_KINDS.items():
-            problems = [problem for problem in result.problems if problem.kind == name]
-            if kind.severity != severity or not problems:
+    for severity, hints in HINTS.items():
+        for kind, hint in hints.items():
+            problems = [problem for problem in result.problems if problem.kind == kind]
+            if not problems:
                 continue
-            lines += ['', f'{severity}: {name} ({len(problems)})']
+            lines += ['', f'{severity}: {kind} ({len(problems)})']
             shown = problems[: max_shown or None]
             lines += [f'  {_format_problem(problem, root)}' for problem in shown]
             if len(problems) > len(shown):
                 lines.append(f'  and {len(problems) - len(shown)} more')
-            lines.append(f'  -> {kind.hint}')
-    counts = ', '.join(f'{result.count(severity)} {severity}s' for severity in SEVERITIES)
+            lines.append(f'  -> {hint}')
+    counts = ', '.join(f'{result.count(severity)} {severity}s' for severity in HINTS)
     return '\n'.join([*lines, '', counts])
 
 
@@ -45,7 +43,7 @@ def check_json(result: CheckResult) -> dict[str, Any]:
     return {
         'num_images': result.num_images,
         'num_boxes': result.num_boxes,
-        'counts': {severity: result.count(severity) for severity in SEVERITIES},
+        'counts': {severity: result.count(severity) for severity in HINTS},
         'problems': [
             {
                 'severity': problem.severity,

@@ -149,7 +149,7 @@ def category(**keys: Any) -> Change:
         (annotation(bbox={'x': 1}), 'annotation 6: bbox: expected'),
         (annotation(bbox=None), 'annotation 6: bbox: expected .* got nothing'),
         (annotation(bbox=[10**400, 0, 1, 1]), 'annotation 6: bbox'),
-        (annotation(category_id=2), 'annotation 6: there is no category 2; add the class'),
+        (annotation(category_id=2), 'annotation 6: there is no category 2; list the class'),
         (annotation(category_id='3'), "annotation 6: there is no category '3'"),
         (annotation(category_id=[]), r'annotation 6: there is no category \[\]'),
         (annotation(image_id=8), 'annotation 6: there is no image 8; correct the image_id'),

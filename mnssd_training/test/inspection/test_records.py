@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mnssd_training.config import DataConfig, SourceConfig
 from mnssd_training.data import load_image, read_samples, read_splits
 from mnssd_training.data.formats import Format, guess_format, list_splits
-from mnssd_training.data.problems import PROBLEM_KINDS
+from mnssd_training.data.problems import SEVERITIES
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
@@ -35,7 +35,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 def match_detections(root: Path, form: Format) -> None:
     """Scan and check all but the images."""
     found = read_records(SourceConfig(format=form, root=str(root)), ['train', 'val'])
-    assert all(problem.kind in PROBLEM_KINDS for problem in found.problems)
+    assert all(problem.kind in SEVERITIES for problem in found.problems)
     images = [CheckedImage(split, record, None) for split, record in found.images]
     measured = measure_boxes(images, found.class_names)
     for item in measured:
