@@ -25,7 +25,7 @@ def select(
     return [stamp for stamp, seed in frames if selector.select(stamp, scene(seed))], selector
 
 
-def test_no_frames() -> None:
+def test_no_frames_select_nothing() -> None:
     stamps, selector = select([], [], FrameSelection())
     assert stamps == []
     assert (selector.num_seen, selector.num_duplicates) == (0, 0)
@@ -60,7 +60,7 @@ def test_frames_like_selected_ones_are_left_out(bits: int, expected: list[int]) 
     share=st.floats(0, 1),
     gap=st.integers(0, 50 * S),
 )
-def test_validation_is_the_end_and_training_is_before_the_gap(
+def test_validation_is_the_end_and_training_ends_before_the_gap(
     stamps: list[int], share: float, gap: int
 ) -> None:
     splits = split_by_time(stamps, share, gap)

@@ -19,7 +19,7 @@ DEGENERATE = Problem('box degenerate', ROOT / 'b.txt', 'line 1', 'has no area')
 WARNING = Problem('label file missing', ROOT / 'c.txt', '', 'no such file')
 
 
-def test_no_problem_is_accepted_and_gives_no_note() -> None:
+def test_no_problems_give_no_notes() -> None:
     refuse_problems([], ())
     assert describe_skipped([], ROOT) == []
 
