@@ -105,13 +105,10 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         '--val-share',
         type=float,
         default=0.2,
-        help='part for validation, at the end of each bag (default: 0.2)',
+        help='part of each bag for validation (default: 0.2)',
     )
     parser.add_argument(
-        '--gap',
-        type=float,
-        default=5.0,
-        help='seconds left out before that part (default: 5)',
+        '--gap', type=float, default=5.0, help='seconds left out before that (default: 5)'
     )
     parser.add_argument('--bundle', type=Path, help='labels the frames (default: the shipped one)')
     parser.add_argument('--engine', default='auto', help='that runs the model (default: auto)')
