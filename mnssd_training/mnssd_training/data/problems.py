@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from mnssd_training.errors import DatasetError
 
 Severity = Literal['error', 'warning', 'note']
+Report = Callable[[str, str, str], None]  # kind, location and message of a problem
 T = TypeVar('T')
 MAX_EXAMPLES = 3  # of skipped items that a note names
 
@@ -38,6 +39,11 @@ class Problem:
     def severity(self) -> Severity:
         """``error`` stops training or makes it wrong, ``warning`` makes it worse."""
         return SEVERITIES[self.kind]
+
+
+def report_to(problems: list[Problem], file: Path | str) -> Report:
+    """Return a function that adds a problem of a file, by kind, location and message."""
+    return lambda kind, location, message: problems.append(Problem(kind, file, location, message))
 
 
 def try_read(

@@ -25,7 +25,7 @@ from mnssd_training.data.annotations import (
     ParsedSplit,
     read_class_list,
 )
-from mnssd_training.data.problems import Problem, try_read
+from mnssd_training.data.problems import Problem, report_to, try_read
 from mnssd_training.data.text_files import (
     choose_unique_names,
     DirectoryIndex,
@@ -199,6 +199,7 @@ def _list_images(
     """List the images of a split, each once; report missing ones and keep their likely path."""
     images: dict[Path, str] = {}
     for path in lists:
+        report = report_to(problems, path)
         if path.is_dir():
             folder = path / 'images' if (path / 'images').is_dir() else path
             entries = [('', image) for image in list_image_files(folder)]
@@ -214,15 +215,14 @@ def _list_images(
             ]
             expected = 'an image path a line'
         if not entries:
-            message = f'expected {expected}, got none'
-            problems.append(Problem('list unreadable', path, '', message))
+            report('list unreadable', '', f'expected {expected}, got none')
         for location, image in entries:
             if image in images:
                 message = f'{image.name} is the image of {images[image]} too'
-                problems.append(Problem('listed twice', path, location, message))
+                report('listed twice', location, message)
             elif not folders.has(image):
                 message = f'{image.name}: neither at its path nor in {root / "images"}'
-                problems.append(Problem('image missing', path, location, message))
+                report('image missing', location, message)
             images.setdefault(image, location or str(path))
     return list(images)
 
@@ -272,6 +272,7 @@ def _parse_image(
         message = f'no such file, nor {", ".join(map(str, candidates[1:]))}'
         problems.append(Problem('label file missing', path, '', message))
     else:
+        report = report_to(problems, path)
         text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
         for number, line in enumerate((text or '').splitlines(), 1):
             if not line.strip():
@@ -281,12 +282,12 @@ def _parse_image(
                 label, edges = _parse_label(line, num_keypoint_columns)
             except ValueError as error:
                 kind, message = error.args
-                problems.append(Problem(kind, path, location, message))
+                report(kind, location, message)
                 continue
             class_name = class_names[label] if label in range(len(class_names)) else ''
             if not class_name:
                 message = f'class id {label} is not one of 0 to {len(class_names) - 1}'
-                problems.append(Problem('unknown class', path, location, message))
+                report('unknown class', location, message)
             boxes.append(BoxRecord(location, class_name, edges))
     return ImageRecord(name, image, path, None, tuple(boxes), is_normalized=True)
 
