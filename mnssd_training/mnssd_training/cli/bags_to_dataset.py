@@ -13,10 +13,10 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections
 from mnssd_training.bag_import import (
-    FrameSelection,
     FrameSelector,
     image_folder,
     LabelledFrame,
+    MIN_DIFFERENCE,
     split_by_time,
     write_dataset,
 )
@@ -97,7 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         '--min-difference',
         type=int,
-        default=FrameSelection().min_difference,
+        default=MIN_DIFFERENCE,
         metavar='BITS',
         help='of the perceptual hash by which a frame must differ (default: %(default)s of 256)',
     )
@@ -168,9 +168,7 @@ def _import_bag(
     images = tqdm(
         read_bag_images(bag, args.topic), name, total, disable=args.quiet or None, leave=False
     )
-    selector = FrameSelector(
-        FrameSelection(round(args.every * NS), args.frames, args.min_difference)
-    )
+    selector = FrameSelector(round(args.every * NS), args.frames, args.min_difference)
     topic = ''
     frames: dict[str, LabelledFrame] = {}
     for stamp_ns, image, topic in images:
