@@ -72,8 +72,8 @@ def worst_failures(
     :param iou_threshold: that the matches were made with.
     """
     failures: list[Failure] = []
-    for index, (sample, found, match) in enumerate(zip(samples, detections, matches)):
-        failures += _find_failures(index, sample, found, match, iou_threshold)
+    for index, (sample, image_detections, match) in enumerate(zip(samples, detections, matches)):
+        failures += _find_failures(index, sample, image_detections, match, iou_threshold)
 
     def badness(failure: Failure) -> float:
         if failure.type != 'missed':

@@ -75,7 +75,7 @@ def report_page(
         comparison_chart=_comparison_chart(report, other) if other else '',
         curve_chart=plots.svg_data_uri(_curve_charts(report), 2),
         history_chart=plots.svg_data_uri(history) if history else '',
-        images=[_draw_image(one, index) for index in indices for one in reports],
+        images=[_draw_image(each, index) for index in indices for each in reports],
         image_legend=IMAGE_LEGEND,
         failures=_draw_failures(report),
         failure_legend=FAILURE_LEGEND,
@@ -86,13 +86,13 @@ def _curve_charts(report: Report) -> list[plots.Chart]:
     """Plot precision over recall, and F1, precision and recall over the confidence."""
     curves, classes = report.curves, report.curves.classes.values()
     styles = [plots.line_style(index) for index in range(len(classes))]
-    lines = [_recall_line(one, '', *style) for one, style in zip(classes, styles)]
+    lines = [_recall_line(each, '', *style) for each, style in zip(classes, styles)]
     title = 'precision over recall'
     charts = [plots.line_chart(title, 'recall', 'precision', lines, is_step=True)]
     for field, name in (('f1', 'F1'), ('precision', 'precision'), ('recall', 'recall')):
         lines = []
-        for one, style in zip(classes, styles):
-            values = np.array(getattr(one.by_confidence, field), np.float64)  # NaN for None
+        for each, style in zip(classes, styles):
+            values = np.array(getattr(each.by_confidence, field), np.float64)  # NaN for None
             lines.append(plots.Line(curves.confidence, values, '', *style))
         if field == 'f1' and len(lines) > 1:
             best = curves.mean.best
@@ -170,16 +170,20 @@ def _draw_image(report: Report, index: int) -> drawing.Tile:
 
 def _draw_failures(report: Report) -> list[tuple[str, str, list[drawing.Tile]]]:
     """Draw the failures of each type, with its name and meaning."""
-    figures: dict[Failure, drawing.Tile] = {}
+    tiles: dict[Failure, drawing.Tile] = {}
     loaded = -1
     for failure in sorted(report.failures, key=lambda failure: failure.sample):
         index = failure.sample
         if index != loaded:  # each image is read once
             image, loaded = load_image(report.samples[index]), index
         crop = draw_failure(image, report.samples[index], report.detections[index], failure)
-        figures[failure] = drawing.Tile(crop, _failure_caption(report, failure))
+        tiles[failure] = drawing.Tile(crop, _failure_caption(report, failure))
     return [
-        (name, meaning, [figures[one] for one in report.failures if one.type == failure_type])
+        (
+            name,
+            meaning,
+            [tiles[failure] for failure in report.failures if failure.type == failure_type],
+        )
         for failure_type, (name, meaning) in FAILURE_TYPES.items()
     ]
 

@@ -64,8 +64,8 @@ def voc_ap(
         verdict[match.ignored] = NOT_COUNTED
         verdicts.append(verdict)
     verdict = np.concatenate(verdicts)
-    score = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in detections)])
-    label = np.concatenate([np.zeros(0, np.int64), *(one.labels for one in detections)])
+    score = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
+    label = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
     object_labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
     return [
         _score_class(
