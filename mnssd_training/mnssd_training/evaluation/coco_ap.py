@@ -60,14 +60,7 @@ class CocoScores(CocoMetrics):
 def coco_ap(
     samples: Sequence[Sample], detections: Sequence[Detections], class_names: Sequence[str]
 ) -> CocoScores:
-    """
-    Score detections as COCO does.
-
-    Ignore regions are crowds of their class, or of each class.
-
-    :param detections: of each sample.
-    :param class_names: in the order of the labels.
-    """
+    """Score the detections of each sample; ignore regions become crowds."""
     precision, recall = _accumulate(samples, detections, class_names)
     num_objects = _count_by_area(samples, len(class_names))
 

@@ -41,7 +41,6 @@ def confusion_matrix(
     """
     Count detections by the class of their object and their own.
 
-    :param matches: of each sample, see :func:`match_samples`.
     :return: ``(C + 1, C + 1)``; rows are ground truth, columns predictions; the last of both is
         the background: false negatives in the last column, false positives in the last row.
     """

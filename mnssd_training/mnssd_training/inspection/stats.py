@@ -81,12 +81,7 @@ def measure_split(
     input_size: tuple[int, int] | None = None,
     resize: Literal['stretch', 'letterbox'] = 'stretch',
 ) -> SplitStats:
-    """
-    Measure one split.
-
-    :param class_names: in the order of the labels.
-    :param input_size: (height, width) of the network input, pixels; None if there is no network.
-    """
+    """Measure one split, also in a network input of (height, width) if there is one."""
     boxes_per_image = Counter(len(sample.boxes) for sample in samples)
     image_sizes = Counter((sample.size[1], sample.size[0]) for sample in samples)
     labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
