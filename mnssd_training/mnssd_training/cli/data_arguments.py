@@ -8,6 +8,7 @@ from pathlib import Path
 import textwrap
 from typing import Any, get_args
 
+from mnssd_perception.text import did_you_mean
 from mnssd_training.config import (
     DataConfig,
     expand_stored,
@@ -16,7 +17,6 @@ from mnssd_training.config import (
     shipped_experiments,
     SourceConfig,
 )
-from mnssd_training.config.validate import did_you_mean
 from mnssd_training.data import read_samples, read_splits, Sample
 from mnssd_training.data.formats import Format, guess_format, list_splits
 from mnssd_training.errors import ConfigError, DatasetError

@@ -1,29 +1,33 @@
 """Typed experiments, composed from YAML files, the environment and the command line."""
 
-from mnssd_training.config.augmentation import AugmentationConfig
 from mnssd_training.config.compose import (
     compose,
     load_experiment,
     shipped_experiments,
     summarize_experiment,
 )
-from mnssd_training.config.data import DataConfig, SourceConfig
-from mnssd_training.config.experiment import Experiment, ExperimentInfo
+from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.fingerprint import fingerprint
-from mnssd_training.config.loss import LossConfig
-from mnssd_training.config.network import InitialConfig, InputConfig, ModelConfig, PriorsConfig
 from mnssd_training.config.renamed import rename_keys
 from mnssd_training.config.schema import json_schema
-from mnssd_training.config.show import find_origins, format_experiment, format_flow
-from mnssd_training.config.stored import expand_stored, read_stored, to_stored
-from mnssd_training.config.training import (
+from mnssd_training.config.sections import (
+    AugmentationConfig,
     CheckpointConfig,
+    DataConfig,
     EvaluationConfig,
+    InitialConfig,
+    InputConfig,
     LoggingConfig,
+    LossConfig,
+    ModelConfig,
     OptimizerConfig,
+    PriorsConfig,
     SchedulerConfig,
+    SourceConfig,
     TrainingConfig,
 )
+from mnssd_training.config.show import find_origins, format_experiment, format_flow
+from mnssd_training.config.stored import expand_stored, read_stored, to_stored
 from mnssd_training.config.validate import InvalidExperimentError, validate
 
 __all__ = [
@@ -34,7 +38,6 @@ __all__ = [
     'EvaluationConfig',
     'expand_stored',
     'Experiment',
-    'ExperimentInfo',
     'find_origins',
     'fingerprint',
     'format_experiment',

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.config.sections import DataConfig, SourceConfig
 from mnssd_training.data.annotations import BoxRecord, IGNORE_NAMES, ImageRecord, ParsedSplit
 from mnssd_training.data.classes import map_class
 from mnssd_training.data.coco import find_annotation_file

@@ -5,7 +5,7 @@ from dataclasses import is_dataclass
 from typing import Any, get_args
 
 from mnssd_training.config import Experiment, load_experiment, shipped_experiments
-from mnssd_training.config.section import Section
+from mnssd_training.config.sections import Section
 from pydantic import ValidationError
 import pytest
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import Experiment, fingerprint, load_experiment
 from mnssd_training.config.fingerprint import NEUTRAL, relevant_keys
-from mnssd_training.config.section import Section
+from mnssd_training.config.sections import Section
 from mnssd_training.config.validate import all_keys
 import pytest
 

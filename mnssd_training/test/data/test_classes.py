@@ -107,7 +107,7 @@ def test_an_unknown_class_is_refused_if_an_object_is_of_it(make_sample: Make) ->
     ('rename', 'words'),
     [
         ({'Cra': 'x'}, "made_up has no class 'Cra'; did you mean 'Car'"),
-        ({'zzz': 'x'}, "has no class 'zzz'; it has Car, Person"),
+        ({'zzz': 'x'}, "has no class 'zzz'; known are Car, Person"),
     ],
 )
 def test_renaming_a_class_that_is_not_there(rename: dict, words: str) -> None:
