@@ -1,4 +1,4 @@
-"""The commands of training, which ``mnssd`` lists too: ``python -m mnssd_training COMMAND ...``."""
+"""The commands of training, also listed by ``mnssd``: ``python -m mnssd_training COMMAND``."""
 
 from collections.abc import Sequence
 import sys
