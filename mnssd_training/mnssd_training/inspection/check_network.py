@@ -6,7 +6,7 @@ from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import FeatureMap, resize_transform
 from mnssd_training.config import Experiment
 from mnssd_training.data.problems import Problem
-from mnssd_training.inspection.image_boxes import ImageBoxes
+from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN
 from mnssd_training.priors import make_feature_maps
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,11 @@ def check_network(
     images: Sequence[ImageBoxes],
     experiment: Experiment,
     class_names: Sequence[str],
-    train: str,
     root: str,
 ) -> Iterator[Problem]:
-    """
-    Find objects that the network of an experiment can hardly learn.
-
-    :param train: name of the training split.
-    :param root: of the dataset, for the problems.
-    """
+    """Find objects that the network of an experiment can hardly learn."""
     sizes = [_sizes_in_input(image, experiment) for image in images]
-    to_train = [(i, size) for i, size in zip(images, sizes) if i.image.split == train]
+    to_train = [(i, size) for i, size in zip(images, sizes) if i.image.split == TRAIN]
     boxes = np.concatenate([*(size[i.is_object] for i, size in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
     levels = make_feature_maps(

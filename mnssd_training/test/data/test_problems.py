@@ -5,8 +5,8 @@ from pathlib import Path
 from mnssd_training.data.problems import (
     describe_skipped,
     Problem,
-    PROBLEM_KINDS,
     refuse_problems,
+    SEVERITIES,
     SKIPPED_KINDS,
     try_read,
 )
@@ -19,7 +19,7 @@ DEGENERATE = Problem('box degenerate', ROOT / 'b.txt', 'line 1', 'has no area')
 WARNING = Problem('label file missing', ROOT / 'c.txt', '', 'no such file')
 
 
-def test_no_problem_is_accepted_and_gives_no_note() -> None:
+def test_no_problems_give_no_notes() -> None:
     refuse_problems([], ())
     assert describe_skipped([], ROOT) == []
 
@@ -53,7 +53,7 @@ def test_skipped_kinds_are_counted_with_examples() -> None:
 
 def test_only_errors_are_skipped() -> None:
     for kinds in SKIPPED_KINDS.values():
-        assert all(PROBLEM_KINDS[kind].severity == 'error' for kind in kinds)
+        assert all(SEVERITIES[kind] == 'error' for kind in kinds)
 
 
 def test_a_file_that_cannot_be_read_is_a_problem() -> None:
