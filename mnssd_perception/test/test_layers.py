@@ -27,7 +27,7 @@ LAYERS = {
             'ssd',
             'text',
         },
-        'commands': set(),
+        'commands': {'text'},
         'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd', 'text'},

@@ -8,9 +8,8 @@ from pathlib import Path
 import sys
 
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_image
+from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.config import Experiment
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.sources import read_splits

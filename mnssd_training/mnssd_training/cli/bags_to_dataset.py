@@ -20,8 +20,7 @@ from mnssd_training.bag_import import (
     split_by_time,
     write_dataset,
 )
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_image
+from mnssd_training.cli.common import run_verb, write_image
 from mnssd_training.data.bags import list_image_topics, read_bag_images
 from mnssd_training.errors import ConfigError, DatasetError
 import numpy as np

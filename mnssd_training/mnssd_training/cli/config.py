@@ -1,4 +1,4 @@
-"""``config``: experiments shown, checked and described."""
+"""The command ``mnssd config``: show, check and describe experiments."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -7,87 +7,82 @@ from pathlib import Path
 import sys
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.verb import run_verb
+from mnssd_training.cli.common import run_verb, write_file
+from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.config import (
-    compose,
-    draw,
+    find_origins,
     fingerprint,
+    format_experiment,
+    InvalidExperimentError,
     json_schema,
-    origins,
-    problems,
-    purpose,
+    load_experiment,
     shipped_experiments,
-    validate,
+    summarize_experiment,
 )
 from mnssd_training.errors import ConfigError
 from pydantic_core import to_jsonable_python
 
 EPILOG = """\
 examples:
-  mnssd config show                           the experiments that come with mnssd
-  mnssd config show hit_uav training.epochs=3 every key, and who set it
-  mnssd config check my/*.yaml                all that is wrong with some files
+  mnssd config show                           list the shipped experiments
+  mnssd config show hit_uav training.epochs=3 show all keys and who set them
+  mnssd config check my/*.yaml                list all errors in some files
   mnssd config schema --output schema.json    for an editor; first line of an experiment file then:
       # yaml-language-server: $schema=schema.json
 """
 
 
 def _show(args: Namespace) -> None:
-    """Print an experiment whole, with who set each key."""
     if args.experiment is None:
         for name in shipped_experiments():
-            print(f'{name:<14}{purpose(name)}')
+            print(f'{name:<14}{summarize_experiment(name)}')
         return
-    tree = compose(args.experiment, args.overrides)
-    experiment = validate(tree)
+    experiment = read_experiment(args)
     if args.json:
-        shown = {
+        plain = {
             'fingerprint': fingerprint(experiment),
             'experiment': to_jsonable_python(experiment),
-            'origins': origins(experiment, tree),
+            'origins': find_origins(experiment),
         }
-        print(mask_secrets(json.dumps(shown, indent=2)))
-        return
-    text = f'# fingerprint {fingerprint(experiment)}\n{draw(experiment, tree)}'
+        text = json.dumps(plain, indent=2)
+    else:
+        text = f'# fingerprint {fingerprint(experiment)}\n{format_experiment(experiment)}'
     _print(mask_secrets(text.rstrip()))
 
 
 def _check(args: Namespace) -> None:
-    """Print all that is wrong with some files."""
-    num_wrong = 0
+    num_invalid = 0
     for file in args.files:
+        problems: Sequence[str] = ()
         try:
-            found = problems(compose(file))
+            load_experiment(file)
+        except InvalidExperimentError as error:
+            problems = error.problems
         except ConfigError as error:
-            found = [str(error)]
-        num_wrong += bool(found)
-        _print(f'{file}: {"wrong" if found else "fine"}')
-        for problem in found:
+            problems = (str(error),)
+        num_invalid += bool(problems)
+        _print(f'{file}: {"invalid" if problems else "valid"}')
+        for problem in problems:
             _print(f'  {" ".join(problem.split())}')
-    if num_wrong:
-        raise ConfigError(f'{num_wrong} of {len(args.files)} experiments are wrong')
+    if num_invalid:
+        raise ConfigError(f'{num_invalid} of {len(args.files)} experiments are invalid')
 
 
 def _schema(args: Namespace) -> None:
-    """Write the JSON schema of experiment files."""
     text = json.dumps(json_schema(), indent=2)
     if args.output is None:
         print(text)
         return
-    try:
-        args.output.write_text(f'{text}\n')
-    except OSError as error:
-        raise ConfigError(f'{args.output}: {error.strerror or error}') from error
+    write_file(args.output, f'{text}\n')
     print(f'# yaml-language-server: $schema={args.output.resolve()}')
 
 
 def _print(text: str) -> None:
-    """Print a text that may name a file whose name is no text."""
+    """Print a text that may contain a file name that is not valid UTF-8."""
     print(text.encode(errors='backslashreplace').decode())
 
 
-def _parser() -> ArgumentParser:
-    """Describe the command line."""
+def _verb(arguments: Sequence[str] | None) -> None:
     parser = ArgumentParser(
         'mnssd config',
         description='Show, check and describe experiments.',
@@ -95,32 +90,22 @@ def _parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(required=True, metavar='ACTION')
-    show = actions.add_parser('show', help='an experiment, and who set each key')
-    show.add_argument(
-        'experiment', nargs='?', help='a YAML file or a name; none to list the names'
-    )
-    show.add_argument(
-        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
-    )
-    show.add_argument('--json', action='store_true', help='as JSON')
+    show = actions.add_parser('show', help='show an experiment and who set each key')
+    add_experiment(show, is_optional=True)
+    show.add_argument('--json', action='store_true', help='print JSON')
     show.set_defaults(run=_show)
-    check = actions.add_parser('check', help='all that is wrong with some files')
+    check = actions.add_parser('check', help='list all errors in some files')
     check.add_argument('files', nargs='+', metavar='FILE', help='a YAML file or a name')
     check.set_defaults(run=_check)
-    schema = actions.add_parser('schema', help='the JSON schema of experiment files')
-    schema.add_argument('--output', type=Path, help='file to write; none to print')
+    schema = actions.add_parser('schema', help='print the JSON schema of experiment files')
+    schema.add_argument('--output', type=Path, help='file to write (default: print)')
     schema.set_defaults(run=_schema)
-    return parser
-
-
-def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and run."""
-    args = _parser().parse_args(arguments)
+    args = parser.parse_args(arguments)
     args.run(args)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
+    """Run the command."""
     return run_verb(_verb, arguments)
 
 

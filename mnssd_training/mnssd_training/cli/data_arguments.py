@@ -1,132 +1,215 @@
-"""Arguments of the command line to the datasets that they mean."""
+"""Command-line arguments that choose an experiment or datasets."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, Namespace, SUPPRESS
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import os
 from pathlib import Path
 import textwrap
 from typing import Any, get_args
 
-from mnssd_training.config import DataConfig, expand_stored, load_experiment, SourceConfig
-from mnssd_training.data import read_samples, Sample
-from mnssd_training.data.formats import guess_format
-from mnssd_training.errors import ConfigError
+from mnssd_perception.text import did_you_mean
+from mnssd_training.config import (
+    DataConfig,
+    expand_stored,
+    Experiment,
+    load_experiment,
+    shipped_experiments,
+    SourceConfig,
+)
+from mnssd_training.data import read_samples, read_splits, Sample
+from mnssd_training.data.formats import Format, guess_format, list_splits
+from mnssd_training.errors import ConfigError, DatasetError
 
 FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
+ROLES = ('train', 'val')
 
 
-def add_data_arguments(parser: ArgumentParser) -> None:
+@dataclass(frozen=True)
+class DataChoice:
     """
-    Declare where the images come from.
+    Datasets chosen on the command line.
 
-    :param parser: gets ``data``, ``--format``, ``--rename`` and ``--experiment``.
+    :ivar config: the datasets, as the data section of an experiment.
+    :ivar splits: the splits to read; empty for ``train_split`` and ``val_split`` of each dataset.
+    :ivar experiment: that names the datasets; None for a folder or the data of a checkpoint.
     """
+
+    config: DataConfig
+    splits: tuple[str, ...] = ()
+    experiment: Experiment | None = None
+
+    @property
+    def sources(self) -> tuple[SourceConfig, ...]:
+        """All datasets."""
+        return (self.config, *self.config.extra_sources)
+
+
+class _RenamedFlag(Action):
+    """Refuses a former flag; its metavar is the flag that replaces it."""
+
+    def __call__(self, parser: ArgumentParser, *arguments: Any) -> None:
+        parser.error(f'{self.option_strings[0]} is now {self.metavar}')
+
+
+def add_experiment(parser: ArgumentParser, is_optional: bool = False) -> None:
+    """Add ``experiment`` and ``overrides``, for :func:`read_experiment`."""
     parser.add_argument(
-        'data',
-        nargs='?',
-        help='folder of the dataset; without it, the data that a checkpoint was trained on',
+        'experiment',
+        nargs='?' if is_optional else None,
+        help=f'a YAML file, or one of: {", ".join(shipped_experiments())}',
+    )
+    _add_overrides(parser)
+
+
+def read_experiment(args: Namespace) -> Experiment:
+    """Load the experiment of the command line."""
+    return load_experiment(args.experiment, args.overrides)
+
+
+def add_data_arguments(
+    parser: ArgumentParser, has_checkpoint: bool = False, has_split: bool = True
+) -> None:
+    """
+    Add the arguments for :func:`choose_data`; parse them intermixed.
+
+    :param has_checkpoint: the datasets may be those of a checkpoint.
+    :param has_split: add ``--split``.
+    """
+    default = '; default: the data that the checkpoint was trained on' if has_checkpoint else ''
+    parser.add_argument(
+        'source',
+        nargs='?' if has_checkpoint else None,
+        help='folder of a dataset, an experiment file, '
+        f'or one of: {", ".join(shipped_experiments())}{default}',
+    )
+    _add_overrides(parser)
+    parser.add_argument(
+        '--format', choices=FORMATS, help='format of the folder (default: detected)'
     )
     parser.add_argument(
-        '--format', choices=FORMATS, help='of the dataset (default: what its folders look like)'
-    )
-    parser.add_argument(
-        '--rename',
+        '--class-map',
         action='append',
         default=[],
         metavar='A=B',
         help='class A of the dataset is class B of the model; nothing after the = ignores it',
     )
+    parser.set_defaults(split=[])
+    if has_split:
+        parser.add_argument(
+            '--split', action='append', help='a split to read, by name or path; may be repeated'
+        )
+    renamed = {'--rename': '--class-map', '--experiment': 'an argument: MODEL FILE key.path=value'}
+    for flag, new in renamed.items() if has_checkpoint else ():
+        parser.add_argument(
+            flag, action=_RenamedFlag, nargs='*', metavar=new, default=SUPPRESS, help=SUPPRESS
+        )
+
+
+def _add_overrides(parser: ArgumentParser) -> None:
     parser.add_argument(
-        '--experiment',
-        nargs='+',
-        metavar=('FILE', 'key.path=value'),
-        help='take the data section of an experiment instead of a folder',
+        'overrides', nargs='*', metavar='key.path=value', help='changes to the experiment'
     )
 
 
 def choose_data(
-    args: Namespace, stored: Mapping[str, Any], class_names: Sequence[str]
-) -> DataConfig:
+    args: Namespace,
+    stored: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
+    all_splits: bool = False,
+) -> DataChoice:
     """
-    Find out which datasets are meant.
+    Choose the datasets that the arguments name.
 
-    :param args: of the command line, see :func:`add_data_arguments`.
-    :param stored: experiment of the checkpoint as plain data; empty for none.
-    :param class_names: of the model; labels are counted in their order.
-    :return: the data section.
-    :raises ConfigError: if none is named, or two are.
+    :param stored: experiment of a checkpoint as plain data, used if the arguments name none.
+    :param class_names: of the model, in the order of its labels; empty for those of the datasets.
+    :param all_splits: choose all splits of a folder, not only for training and validation.
+    :raises ConfigError: if the arguments name no dataset or contradict each other.
     """
-    if args.data and args.experiment:
-        raise ConfigError('expected a folder or --experiment, got both')
-    if args.experiment:
-        file, *overrides = args.experiment
-        config = load_experiment(file, overrides).data
-    elif args.data:
-        config = DataConfig(format=args.format or _format(args.data), root=args.data)
-    elif 'data' in stored:
-        config = _stored(stored['data'])
-    else:
-        raise ConfigError('expected the folder of a dataset, or --experiment; got neither')
-    changes = {
-        'classes': tuple(class_names),
-        'class_map': config.class_map | _renames(args.rename),
-    }
-    return config.model_copy(update=changes)
+    choice = _choose(args, stored or {}, all_splits)
+    class_map = choice.config.class_map | _parse_class_map(args.class_map)
+    changes: dict[str, Any] = {'class_map': class_map}
+    if class_names:
+        changes['classes'] = tuple(class_names)
+    return replace(choice, config=choice.config.model_copy(update=changes))
 
 
-def read_to_score(
-    config: DataConfig, class_names: Sequence[str], split: str | None = None
-) -> list[Sample]:
+def _choose(args: Namespace, stored: Mapping[str, Any], all_splits: bool) -> DataChoice:
+    splits = tuple(args.split)
+    if args.source is None:
+        if 'data' not in stored:
+            raise ConfigError('expected the folder of a dataset or an experiment, got neither')
+        return DataChoice(_read_stored_data(stored['data']), splits)
+    folder = Path(args.source).expanduser()
+    is_remote = '://' in args.source
+    # pathlib raises for a path that may not be read
+    if not (os.path.isdir(folder) or is_remote or args.format):  # noqa: PTH112
+        if args.source not in shipped_experiments() and not os.path.exists(folder):  # noqa: PTH110
+            raise ConfigError(
+                f'no such folder or experiment {args.source[:200]!r}; '
+                f'{did_you_mean(args.source, shipped_experiments())}'
+            )
+        experiment = load_experiment(args.source, args.overrides)
+        return DataChoice(experiment.data, splits, experiment)
+    if args.overrides:
+        raise ConfigError(
+            f'{args.overrides[0]!r} changes an experiment, but {args.source} is a folder'
+        )
+    if is_remote:
+        return DataChoice(DataConfig(format='shards', root=args.source), splits)
+    data_format: Format = args.format or guess_format(folder)
+    found = splits or tuple(list_splits(folder, data_format))
+    if not found:
+        raise DatasetError(folder, 'has no list of a split; name one with --split')
+    train = 'train' if 'train' in found else ''
+    val = next((split for split in ('val', *found) if split in found and split != train), '')
+    config = DataConfig(format=data_format, root=str(folder), train_split=train, val_split=val)
+    return DataChoice(config, found if all_splits else splits)
+
+
+def read_choice(
+    choice: DataChoice, roles: Sequence[str] = ROLES
+) -> tuple[tuple[str, ...], dict[str, list[Sample]]]:
     """
-    Read the images to score on.
+    Read the chosen datasets.
 
-    With several datasets, names of samples begin with the number of theirs.
+    With several datasets, names of samples begin with the index of theirs, as in training.
 
-    :param config: which datasets.
-    :param class_names: of the model.
-    :param split: list to read in place of the validation lists.
-    :return: the images.
+    :param roles: which of ``train`` and ``val`` to read, where the choice names no splits.
+    :return: class names in the order of their labels; samples by split or role.
     """
-    samples: list[Sample] = []
-    for number, source in enumerate((config, *config.extra_sources)):
-        name = split or source.val_split
-        if not name:
-            continue
-        prefix = f'{number}/' if config.extra_sources else ''
-        samples += [
-            replace(sample, name=prefix + sample.name)
-            for sample in read_samples(source, name, class_names)
-        ]
-    return samples
+    class_names = choice.config.classes or read_splits(choice.config).class_names
+    samples: dict[str, list[Sample]] = {}
+    for index, source in enumerate(choice.sources):
+        prefix = f'{index}/' if choice.config.extra_sources else ''
+        splits = {split: split for split in choice.splits}
+        for split, key in (splits or {getattr(source, f'{r}_split'): r for r in roles}).items():
+            own = read_samples(source, split, class_names) if split else []
+            samples.setdefault(key, []).extend(
+                replace(sample, name=prefix + sample.name) for sample in own
+            )
+    return class_names, samples
 
 
-def _format(root: str) -> Any:
-    """Tell the format of a folder; behind an address there can only be shards."""
-    return 'shards' if '://' in root else guess_format(Path(root))
-
-
-def _renames(pairs: Sequence[str]) -> dict[str, str]:
-    """Read ``A=B``."""
-    renames = {}
+def _parse_class_map(pairs: Sequence[str]) -> dict[str, str]:
+    class_map = {}
     for pair in pairs:
         old, separator, new = pair.partition('=')
         if not (separator and old):
-            raise ConfigError(f'--rename: expected A=B, got {pair!r}')
-        renames[old.strip()] = new.strip()
-    return renames
+            raise ConfigError(f'--class-map: expected A=B, got {pair!r}')
+        class_map[old.strip()] = new.strip()
+    return class_map
 
 
-def _stored(plain: Any) -> DataConfig:
-    """Read the data section of a checkpoint."""
+def _read_stored_data(plain: Any) -> DataConfig:
     try:
         return DataConfig.model_validate(expand_stored({'data': plain}, os.environ)['data'])
     except ConfigError as error:
         raise ConfigError(
-            f'in the checkpoint: {error}; name the dataset or --experiment instead'
+            f'in the checkpoint: {error}; name a dataset or an experiment instead'
         ) from error
     except ValueError as error:
-        words = textwrap.shorten(str(error), 200)
+        reason = textwrap.shorten(str(error), 200)
         raise ConfigError(
-            f'the data section in the checkpoint: {words}; name a folder instead'
+            f'the data section in the checkpoint: {reason}; name a folder instead'
         ) from error

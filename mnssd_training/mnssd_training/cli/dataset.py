@@ -8,9 +8,8 @@ import json
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.data_choice import add_choice, choose, read_choice
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_file, write_image
+from mnssd_training.cli.common import run_verb, write_file, write_image
+from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
 from mnssd_training.inspection.preview import (
@@ -55,7 +54,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         parser.error("'look' is now called 'preview'")
     add_arguments, run = verbs[args.verb]
     verb_parser = ArgumentParser(f'mnssd dataset {args.verb}', description=run.__doc__)
-    add_choice(verb_parser)
+    add_data_arguments(verb_parser)
     add_arguments(verb_parser)
     run(verb_parser.parse_intermixed_args(args.arguments))
 
@@ -75,7 +74,7 @@ def _add_check_arguments(parser: ArgumentParser) -> None:
 
 def _check(args: Namespace) -> None:
     """Find all problems of a dataset; exit with 1 if there is an error."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     result = check(
         choice.sources,
         choice.splits,
@@ -99,7 +98,7 @@ def _add_stats_arguments(parser: ArgumentParser) -> None:
 
 def _stats(args: Namespace) -> None:
     """Count and measure the objects of a dataset."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
     stats = {
@@ -140,7 +139,7 @@ def _add_preview_arguments(parser: ArgumentParser) -> None:
 
 def _preview(args: Namespace) -> None:
     """Draw images of a dataset with their boxes, as they are or as the network sees them."""
-    choice = choose(args)
+    choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     unknown = [name for name in args.classes if name not in class_names]
     if unknown:

@@ -8,10 +8,13 @@ from pathlib import Path
 import sys
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_to_score
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_file
-from mnssd_training.config import DataConfig
+from mnssd_training.cli.common import run_verb, write_file
+from mnssd_training.cli.data_arguments import (
+    add_data_arguments,
+    choose_data,
+    DataChoice,
+    read_choice,
+)
 from mnssd_training.data import Sample
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.evaluation import detect_samples, SCORING
@@ -27,9 +30,9 @@ EPILOG = """\
 examples:
   mnssd evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
   mnssd evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
-  mnssd evaluate network.onnx --experiment hit_uav data.root=DATA/hit_uav
+  mnssd evaluate network.onnx hit_uav data.root=DATA/hit_uav
   mnssd evaluate model-2.0.mnssd DATA/cars --compare model-1.0.mnssd --html report.html
-  mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --rename bus=truck --rename kite=
+  mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --class-map bus=truck --class-map kite=
 """
 
 
@@ -43,9 +46,8 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         'model', help='a checkpoint (.pt, also s3://), an ONNX file or a bundle (.mnssd)'
     )
-    add_data_arguments(parser)
+    add_data_arguments(parser, has_checkpoint=True)
     parser.add_argument('--compare', metavar='MODEL', help='evaluate a second model side by side')
-    parser.add_argument('--split', help='list of images (default: the validation set)')
     parser.add_argument('--limit', type=_positive_int, help='largest number of images')
     parser.add_argument('--engine', default='auto', help='that runs a bundle or an ONNX file')
     parser.add_argument(
@@ -63,7 +65,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument('--json', metavar='FILE', help='write the report there; - prints it')
     parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with images')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
 
     model = open_predictor(args.model, args.engine)
     names = model.spec.class_names
@@ -73,18 +75,20 @@ def _verb(arguments: Sequence[str] | None) -> None:
             f'--compare: expected a model with the classes {", ".join(names)}, '
             f'got {", ".join(other.spec.class_names)}'
         )
-    config = choose_data(args, model.experiment, names)
-    samples = read_to_score(config, names, args.split)
+    choice = choose_data(args, model.experiment, names)
+    samples = [sample for split in read_choice(choice, ('val',))[1].values() for sample in split]
     if args.limit and args.limit < len(samples):
         samples = [samples[i * len(samples) // args.limit] for i in range(args.limit)]
     if not samples:
-        raise DatasetError(config.root, 'there is no image to score on')
+        raise DatasetError(choice.config.root, 'there is no image to score on')
     args.score_threshold = args.score_threshold or model.thresholds.score
     report = _evaluate(args.model, model, samples, args)
     other_report = _evaluate(args.compare, other, samples, args) if other else None
-    facts = _describe(report, model, config, args.split)
+    facts = _describe(report, model, choice)
     if args.html:
-        names_of_both = (Path(mask_secrets(path)).name for path in (args.model, config.root))
+        names_of_both = (
+            Path(mask_secrets(path)).name for path in (args.model, choice.config.root)
+        )
         page = report_page(
             report,
             ' on '.join(names_of_both),
@@ -115,15 +119,14 @@ def _evaluate(path: str, model: Predictor, samples: list[Sample], args: Namespac
     )
 
 
-def _describe(
-    report: Report, model: Predictor, config: DataConfig, split: str | None
-) -> dict[str, str]:
+def _describe(report: Report, model: Predictor, choice: DataChoice) -> dict[str, str]:
     """Describe the model and the data for the report."""
     samples = report.samples
     height, width = model.spec.input_size
     sources = [
-        f'{mask_secrets(source.root)} ({source.format}, {split or source.val_split})'
-        for source in (config, *config.extra_sources)
+        f'{mask_secrets(source.root)} '
+        f'({source.format}, {", ".join(choice.splits) or source.val_split})'
+        for source in choice.sources
     ]
     num_objects = sum(len(sample.boxes) for sample in samples)
     num_regions = sum(len(sample.ignore) for sample in samples)

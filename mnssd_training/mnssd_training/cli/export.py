@@ -7,8 +7,8 @@ from pathlib import Path
 import sys
 
 from mnssd_perception.ssd import Thresholds
+from mnssd_training.cli.common import run_verb
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data
-from mnssd_training.cli.verb import run_verb
 from mnssd_training.data import read_splits
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import bundle_path, package, PackageNotes
@@ -30,7 +30,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument('checkpoint', help='of a training run, such as best.pt; also s3://')
-    add_data_arguments(parser)
+    add_data_arguments(parser, has_checkpoint=True, has_split=False)
     parser.add_argument(
         '--output',
         type=Path,
@@ -59,7 +59,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         help='a text to put in, such as a model card; may be repeated',
     )
     parser.add_argument('--score-threshold', type=float, default=Thresholds().score)
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     checkpoint = load_checkpoint(args.checkpoint)
     if args.input_size:
         checkpoint = replace(checkpoint, spec=resize_spec(checkpoint.spec, args.input_size))
@@ -73,7 +73,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         Thresholds(score=args.score_threshold),
     )
     splits = {'train_split': args.train_split, 'val_split': args.val_split}
-    config = choose_data(args, checkpoint.experiment, checkpoint.spec.class_names)
+    config = choose_data(args, checkpoint.experiment, checkpoint.spec.class_names).config
     config = config.model_copy(update={key: name for key, name in splits.items() if name})
     data = read_splits(config)
     if not data.val:

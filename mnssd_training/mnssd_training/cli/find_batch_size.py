@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 import sys
 
-from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
-from mnssd_training.cli.verb import run_verb
+from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.errors import TrainingError
 from mnssd_training.train.find_batch import measure_batches, Measured, suggest
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_image
+from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.train.find_rate import find_rate
 from mnssd_training.train.plot import plot
 

@@ -16,10 +16,10 @@ import sys
 from typing import NamedTuple
 
 from mnssd_perception.text import mask_secrets
+from mnssd_training.cli.common import run_verb
 from mnssd_training.cli.train import dry_run, run_training
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.config import compose, draw, one_line, validate
-from mnssd_training.config.tree import find, to_plain
+from mnssd_training.config import compose, format_experiment, format_flow, load_experiment
+from mnssd_training.config.yaml_tree import find, to_plain
 
 EPILOG = """\
 examples:
@@ -57,20 +57,20 @@ def _square(text: str) -> str:
 
 def _weights(text: str) -> str:
     """Turn the word for none into none."""
-    return one_line('' if text == 'none' else text)
+    return format_flow('' if text == 'none' else text)
 
 
 def _device(text: str) -> str:
     """Turn a device of torch into a kind of device; an unknown one is the schema's to refuse."""
-    return one_line(DEVICES.get(text, text))
+    return format_flow(DEVICES.get(text, text))
 
 
 FLAGS = {
-    '--data-root': Flag('data.root', one_line, 'folder with images/, labels/ and classes.txt'),
+    '--data-root': Flag('data.root', format_flow, 'folder with images/, labels/ and classes.txt'),
     '--train-split': Flag(
-        'data.train_split', one_line, 'list of image paths, by name in splits/ or as a path'
+        'data.train_split', format_flow, 'list of image paths, by name in splits/ or as a path'
     ),
-    '--val-split': Flag('data.val_split', one_line, 'the same, to score on'),
+    '--val-split': Flag('data.val_split', format_flow, 'the same, to score on'),
     '--image-size': Flag('input.size', _square, 'side of the network input, pixels'),
     '--epochs': Flag('training.epochs', _as_is, 'passes over the training set'),
     '--batch-size': Flag('training.batch_size', _as_is, 'images a step'),
@@ -78,7 +78,7 @@ FLAGS = {
     '--momentum': Flag('optimizer.momentum', _as_is, 'of SGD'),
     '--weight-decay': Flag('optimizer.weight_decay', _as_is, 'on convolution weights'),
     '--workers': Flag('training.workers', _as_is, 'processes that load images'),
-    '--output-dir': Flag('logging.root', one_line, 'folder of all runs'),
+    '--output-dir': Flag('logging.root', format_flow, 'folder of all runs'),
     '--weights-backbone': Flag(
         'initial.backbone_weights', _weights, 'none, imagenet, or a file of weights'
     ),
@@ -104,7 +104,7 @@ def _parser() -> ArgumentParser:
     )
     preset = compose(EXPERIMENT)
     for flag, (key, _, about) in FLAGS.items():
-        default = one_line(to_plain(find(preset, key.split('.'))))
+        default = format_flow(to_plain(find(preset, key.split('.'))))
         parser.add_argument(
             flag, help=f'{about} (default: {default}; sets {key})', metavar='VALUE'
         )
@@ -147,10 +147,9 @@ def _verb(arguments: Sequence[str] | None) -> None:
         if given[_name(flag)] is not None
     ]
     overrides += [override for flag, (override, _) in SWITCHES.items() if given[_name(flag)]]
-    tree = compose(EXPERIMENT, [*overrides, *args.set])
-    experiment = validate(tree)
+    experiment = load_experiment(EXPERIMENT, [*overrides, *args.set])
     if args.print_config:
-        print(mask_secrets(draw(experiment, tree)), end='')
+        print(mask_secrets(format_experiment(experiment)), end='')
     elif args.dry_run:
         dry_run(experiment)
     else:

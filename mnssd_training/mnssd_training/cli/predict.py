@@ -15,9 +15,8 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
 from mnssd_perception.ssd import Detections
+from mnssd_training.cli.common import run_verb, write_image
 from mnssd_training.cli.frames import Frame, FrameStream, open_frames
-from mnssd_training.cli.verb import run_verb
-from mnssd_training.cli.writing import write_image
 from mnssd_training.errors import DatasetError
 from mnssd_training.predictor import open_predictor
 import numpy as np

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.experiment_arguments import add_experiment, read_experiment
-from mnssd_training.cli.verb import run_verb
+from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.config import Experiment, to_stored
 import yaml
 

@@ -1,36 +1,55 @@
 """
-Experiment files, components and the command line to one tree of keys.
+Composition of experiments from YAML files, components, the environment and the command line.
 
-What stands later in this list wins: the defaults of the schema, the bases that ``_base_`` names in
-their order, the components that ``defaults`` names, the sections of the file, its ``overrides``,
-the command line. Dicts are merged key by key and lists are replaced, but a component sets its
-section anew: nothing of the same section in a base shows through. Environment variables are put in
-last.
+Later sources win: the defaults of the schema, the experiments in ``_base_`` in their order, the
+components in ``defaults``, the sections of the file, its ``overrides``, the command line. Mappings
+are merged key by key and lists are replaced, but a component replaces its section: keys of the
+same section in a base have no effect. Environment variables are inserted last.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 import os
 from pathlib import Path
 
-from mnssd_perception.text import sanitize_text
-from mnssd_training.config.environment import expand, fill_in
+from mnssd_perception.text import did_you_mean
+from mnssd_training.config.environment import expand, expand_tree
 from mnssd_training.config.experiment import Experiment
-from mnssd_training.config.section import Section
-from mnssd_training.config.shipped import (
-    COMPONENTS,
-    EXPERIMENTS,
-    label,
-    shipped_components,
-    shipped_experiments,
+from mnssd_training.config.sections import Section
+from mnssd_training.config.validate import format_value, validate
+from mnssd_training.config.yaml_tree import (
+    DEFAULT,
+    from_plain,
+    has_surrogates,
+    MAX_DEPTH,
+    merge,
+    Node,
+    read_yaml,
+    to_plain,
 )
-from mnssd_training.config.suggest import did_you_mean, shown
-from mnssd_training.config.tree import DEFAULT, from_plain, MAX_DEPTH, merge, Node, put, to_plain
-from mnssd_training.config.yaml_text import is_text, read_yaml
 from mnssd_training.errors import ConfigError
 from pydantic_core import to_jsonable_python
 
+EXPERIMENTS = Path(__file__).parent / 'experiments'
+COMPONENTS = Path(__file__).parent / 'components'
 COMMAND_LINE = 'command line'
-MAX_BYTES = 100_000  # of a file; beyond it is no experiment
+MAX_BYTES = 100_000  # of an experiment file
+
+
+def load_experiment(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Experiment:
+    """
+    Load an experiment.
+
+    :param source: a YAML file, or the name of a shipped experiment.
+    :param overrides: ``key.path=value``, the value in YAML; the last one wins.
+    :param environment: for ``${VAR}``; None for the environment of the process.
+    :raises ConfigError: with all problems, naming file, line and key.
+    """
+    return validate(compose(source, overrides, environment))
 
 
 def compose(
@@ -39,157 +58,168 @@ def compose(
     environment: Mapping[str, str] | None = None,
 ) -> Node:
     """
-    Put an experiment together.
+    Compose the keys of an experiment without validation; for arguments see `load_experiment`.
 
-    :param source: a YAML file, or the name of a shipped experiment.
-    :param overrides: ``key.path=value``, the value in YAML; the last one wins.
-    :param environment: of ``${VAR}``; None for that of the process.
-    :return: all its keys, not validated.
     :raises ConfigError: naming file, line and key.
     """
     environment = os.environ if environment is None else environment
-    tree = merge(_defaults_of(Experiment), _read(_experiment(str(source)), environment, ()))
+    path = _find_experiment(str(source), Path(), '')
+    tree = merge(_schema_defaults(Experiment), _load_file(path, environment, ()))
     for override in overrides:
-        tree = _override(tree, override)
-    return fill_in(tree, environment)
+        tree = _apply_override(tree, override)
+    return expand_tree(tree, environment)
 
 
-def _defaults_of(section: type[Section]) -> Node:
-    """List what the schema says where nobody else says anything."""
-    found = {}
+def shipped_experiments() -> tuple[str, ...]:
+    """List the names of the shipped experiments."""
+    return tuple(sorted(path.stem for path in EXPERIMENTS.glob('*.yaml')))
+
+
+def shipped_components() -> tuple[str, ...]:
+    """List the shipped components as ``defaults`` names them: ``optimizer/sgd.yaml``."""
+    return tuple(
+        sorted(path.relative_to(COMPONENTS).as_posix() for path in COMPONENTS.glob('*/*.yaml'))
+    )
+
+
+def summarize_experiment(name: str) -> str:
+    """Return the first sentence of the comment in a shipped experiment."""
+    lines = (EXPERIMENTS / f'{name}.yaml').read_text(encoding='utf-8').splitlines()
+    comment = ' '.join(line[2:] for line in takewhile(lambda line: line.startswith('#'), lines))
+    return f'{comment.partition(". ")[0].rstrip(".")}.'
+
+
+def _schema_defaults(section: type[Section]) -> Node:
+    defaults = {}
     for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            found[name] = _defaults_of(kind)
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            defaults[name] = _schema_defaults(annotation)
         elif not field.is_required():
-            found[name] = from_plain(
-                to_jsonable_python(field.get_default(call_default_factory=True)), DEFAULT
-            )
-    return Node(found, DEFAULT)
+            value = to_jsonable_python(field.get_default(call_default_factory=True))
+            defaults[name] = from_plain(value, DEFAULT)
+    return Node(defaults, DEFAULT)
 
 
-def _override(tree: Node, override: str) -> Node:
-    """Lay one ``key.path=value`` of the command line over a tree."""
-    if not is_text(override):
+def _apply_override(tree: Node, override: str) -> Node:
+    if has_surrogates(override):
         raise ConfigError(f'{COMMAND_LINE}: expected text in UTF-8, got {override[:80]!r}')
     key, equals, text = override.partition('=')
     path = key.split('.')
     if not equals or not all(path) or len(path) > MAX_DEPTH:
         raise ConfigError(f'{COMMAND_LINE}: expected key.path=value, got {override[:80]!r}')
     try:
-        return put(tree, path, read_yaml(text, COMMAND_LINE, lines=False))
+        node = read_yaml(text, COMMAND_LINE, lines=False)
+        for step in reversed(path):
+            node = Node({step: node}, COMMAND_LINE)
+        # The root keeps its file as origin: the file is what lacks a missing key.
+        return Node(merge(tree, node).value, tree.origin)
     except ConfigError as error:
         raise ConfigError(f'{error}, in {override[:80]!r}') from error
 
 
-def _experiment(name: str, folder: Path = Path(), where: str = '') -> Path:
-    """Find the file of an experiment."""
-    if name in shipped_experiments():
-        return EXPERIMENTS / f'{name}.yaml'
-    path = folder / name
-    if not _exists(path):
-        hint = did_you_mean(name, shipped_experiments())
-        raise ConfigError(f'{where}{sanitize_text(str(path))}: no such experiment; {hint}')
-    if path.is_dir():
-        raise ConfigError(f'{where}{path}: Is a directory')
-    return path
+def _find_experiment(name: str, folder: Path, where: str) -> Path:
+    shipped = shipped_experiments()
+    path = EXPERIMENTS / f'{name}.yaml' if name in shipped else folder / name
+    return _find_file((path,), where, 'experiment', name, shipped)
 
 
-def _component(name: str, folder: Path, where: str) -> Path:
-    """Find the file of a component: beside the experiment, or among those that are shipped."""
-    for path in (folder / name, COMPONENTS / name):
-        if _exists(path):
+def _find_file(
+    paths: Iterable[Path], where: str, kind: str, name: str, known: Iterable[str]
+) -> Path:
+    """Return the first of some paths that exists."""
+    for path in paths:
+        try:
             if path.is_dir():
-                raise ConfigError(f'{where}: {path}: Is a directory')
-            return path
-    raise ConfigError(
-        f'{where}: no such component {name!r}; {did_you_mean(name, shipped_components())}'
+                raise ConfigError(f'{where}{path}: is a directory')
+            if path.exists():
+                return path
+        except (OSError, ValueError):  # a name that no file can have
+            continue
+    hint = did_you_mean(name, known)
+    raise ConfigError(f'{where}no such {kind} {name[:200]!r}; {hint}')
+
+
+def _load_file(path: Path, environment: Mapping[str, str], parents: tuple[Path, ...]) -> Node:
+    """
+    Load a file with its bases and components.
+
+    :param environment: for ``${VAR}`` in the names of bases and components.
+    :param parents: the files that led here.
+    """
+    label, resolved = _label(path), path.resolve()
+    if resolved in parents:
+        cycle = (*parents[parents.index(resolved) :], resolved)
+        raise ConfigError(f'{label}: _base_ is circular: {" -> ".join(map(_label, cycle))}')
+    if len(parents) >= MAX_DEPTH:
+        raise ConfigError(f'{label}: expected at most {MAX_DEPTH} nested files')
+    parents = (*parents, resolved)
+    keys = _keys(_read_file(path, label), f'{label}: expected keys at the top level')
+    bases, components, overrides = (
+        keys.pop(key, None) for key in ('_base_', 'defaults', 'overrides')
     )
-
-
-def _exists(path: Path) -> bool:
-    """Look for a file; a name that no file can have is none."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def _read(path: Path, environment: Mapping[str, str], inside: tuple[Path, ...]) -> Node:
-    """
-    Read a file with its bases and components.
-
-    :param path: the file.
-    :param environment: of ``${VAR}`` in the names of bases and components.
-    :param inside: the files that have led here.
-    :return: its keys.
-    """
-    here = path.resolve()
-    if here in inside:
-        chain = ' -> '.join(label(file) for file in (*inside[inside.index(here) :], here))
-        raise ConfigError(f'{label(path)}: _base_ goes round in a circle: {chain}')
-    if len(inside) >= MAX_DEPTH:
-        raise ConfigError(f'{label(path)}: expected at most {MAX_DEPTH} files in each other')
-    own = _keys(_yaml(path), f'{label(path)}: expected keys at the top level')
-    bases, components, last = (own.pop(key, None) for key in ('_base_', 'defaults', 'overrides'))
-    tree = Node({}, label(path))
-    for base, where in _bases(bases, environment):
-        found = _experiment(base, path.parent, f'{where}: ')
-        tree = merge(tree, _read(found, environment, (*inside, here)))
+    tree = Node({}, label)
+    for base in _items(bases):
+        where = f'{base.origin}: _base_'
+        name = _file_name(base, environment, where, 'a file or a list')
+        base_path = _find_experiment(name, path.parent, f'{where}: ')
+        tree = merge(tree, _load_file(base_path, environment, parents))
     sections = _keys(tree, '')
-    for section, name, where in _components(components, environment):
-        found = _component(name, path.parent, where)
-        sections[section] = _read(found, environment, (*inside, here))
-    tree = merge(Node(sections, label(path)), Node(own, label(path)))
-    if last is None:
-        return tree
-    where = f'{last.origin}: overrides: expected sections with their keys'
-    return merge(tree, Node(_keys(last, where), last.origin))
+    if components is not None:
+        where = f'{components.origin}: defaults'
+        for section, node in _keys(components, f'{where}: expected section: file').items():
+            where = f'{node.origin}: defaults.{section}'
+            if section not in Experiment.model_fields:
+                hint = did_you_mean(section, Experiment.model_fields)
+                raise ConfigError(f'{where}: no such section; {hint}')
+            name = _file_name(node, environment, where, 'a file')
+            paths = (path.parent / name, COMPONENTS / name)
+            known = shipped_components()
+            component = _find_file(paths, f'{where}: ', 'component', name, known)
+            sections[section] = _load_file(component, environment, parents)
+    tree = merge(Node(sections, label), Node(keys, label))
+    if overrides is not None:
+        where = f'{overrides.origin}: overrides: expected sections with their keys'
+        tree = merge(tree, Node(_keys(overrides, where), overrides.origin))
+    return tree
 
 
-def _yaml(path: Path) -> Node:
-    """Read one file."""
+def _label(path: Path) -> str:
+    """Name a file for messages; shipped files without the folder of the installation."""
+    for folder in (EXPERIMENTS, COMPONENTS):
+        if folder in path.parents:
+            return path.relative_to(folder).as_posix()
+    return str(path)
+
+
+def _read_file(path: Path, label: str) -> Node:
     try:
         with path.open('rb') as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise ConfigError(f'{label(path)}: expected at most {MAX_BYTES} bytes of YAML')
-        return read_yaml(content.decode(), label(path))
+            raise ConfigError(f'{label}: expected at most {MAX_BYTES} bytes of YAML')
+        return read_yaml(content.decode(), label)
     except UnicodeDecodeError as error:
-        raise ConfigError(f'{label(path)}: not YAML: not text in UTF-8') from error
+        raise ConfigError(f'{label}: not YAML: not text in UTF-8') from error
     except OSError as error:
-        raise ConfigError(f'{label(path)}: {error.strerror or error}') from error
+        raise ConfigError(f'{label}: {error.strerror or error}') from error
 
 
-def _keys(node: Node, wrong: str) -> dict[str, Node]:
-    """Take the keys of a node; one with nothing but comments below it is as good as absent."""
+def _keys(node: Node, message: str) -> dict[str, Node]:
+    """Return the keys of a mapping; a key with only comments below it counts as absent."""
     if not isinstance(node.value, Mapping):
-        raise ConfigError(f'{wrong}, got {shown(to_plain(node))}')
+        raise ConfigError(f'{message}, got {format_value(to_plain(node))}')
     return {key: child for key, child in node.value.items() if child.text != ''}
 
 
-def _bases(node: Node | None, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Go through (name, where) of ``_base_``: one, or a list."""
+def _items(node: Node | None) -> tuple[Node, ...]:
+    """Return the items of a list, or a single value as its only item."""
     if node is None:
-        return
-    for base in node.value if isinstance(node.value, tuple) else (node,):
-        where = f'{base.origin}: _base_'
-        if not isinstance(base.value, str):
-            raise ConfigError(f'{where}: expected a file or a list, got {shown(to_plain(base))}')
-        yield expand(base.value, environment, where)[0], where
+        return ()
+    return node.value if isinstance(node.value, tuple) else (node,)
 
 
-def _components(
-    node: Node | None, environment: Mapping[str, str]
-) -> Iterator[tuple[str, str, str]]:
-    """Go through (section, name, where) of ``defaults``."""
-    if node is None:
-        return
-    for section, child in _keys(node, f'{node.origin}: defaults: expected section: file').items():
-        where = f'{child.origin}: defaults.{section}'
-        if section not in Experiment.model_fields:
-            hint = did_you_mean(section, Experiment.model_fields)
-            raise ConfigError(f'{where}: no such section; {hint}')
-        if not isinstance(child.value, str):
-            raise ConfigError(f'{where}: expected a file, got {shown(to_plain(child))}')
-        yield section, expand(child.value, environment, where)[0], where
+def _file_name(node: Node, environment: Mapping[str, str], where: str, expected: str) -> str:
+    if not isinstance(node.value, str):
+        raise ConfigError(f'{where}: expected {expected}, got {format_value(to_plain(node))}')
+    return expand(node.value, environment, where)[0]

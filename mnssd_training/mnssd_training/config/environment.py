@@ -1,75 +1,74 @@
-"""``${VAR}`` and ``${VAR:-default}`` in values to what the environment holds."""
+"""Environment variables in values: ``${VAR}`` and ``${VAR:-default}``."""
 
 from collections.abc import Mapping
 import re
 
-from mnssd_training.config.tree import Node
-from mnssd_training.config.yaml_text import is_text, to_scalar
+from mnssd_training.config.yaml_tree import dotted, has_surrogates, Node, Path, to_scalar
 from mnssd_training.errors import ConfigError
 
-PATTERN = re.compile(r'\$\$\{|\$\{[^}]*\}?')
-INSIDE = re.compile(r'\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<or_else>:-(?P<default>[^{}]*))?\}')
+REFERENCES = re.compile(r'\$\$\{|\$\{[^}]*\}?')
+REFERENCE = re.compile(
+    r'\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<or_else>:-(?P<default>[^{}]*))?\}'
+)
 
 
 def expand(text: str, environment: Mapping[str, str], where: str) -> tuple[str, tuple[str, ...]]:
     """
-    Put environment variables into a text.
+    Replace the references in a text; ``$${`` stands for ``${``.
 
-    :param text: with any number of ``${VAR}`` or ``${VAR:-default}``; ``$${`` stands for ``${``.
-    :param environment: names to values.
-    :param where: names file and key, for messages.
-    :return: the text, and the names of the variables that are set.
+    :param where: file and key, for messages.
+    :return: the text, and the names of the variables that were used.
     :raises ConfigError: for a variable that is not set and has no default.
     """
     used = []
 
-    def value(found: re.Match[str]) -> str:
-        written = found.group()
-        if written == '$${':
+    def replace(match: re.Match[str]) -> str:
+        if match.group() == '$${':
             return '${'
-        inside = INSIDE.fullmatch(written)
-        if not inside:
+        reference = REFERENCE.fullmatch(match.group())
+        if not reference:
             raise ConfigError(
-                f'{where}: expected ${{VAR}} or ${{VAR:-default}}, got {written!r}; '
+                f'{where}: expected ${{VAR}} or ${{VAR:-default}}, got {match.group()!r}; '
                 'write $${ for a plain ${'
             )
-        name, or_else, default = inside.group('name', 'or_else', 'default')
-        # As in a shell, :- takes its default for an empty variable too.
-        if environment.get(name) or (name in environment and not or_else):
-            if not is_text(environment[name]):
+        name, has_default = reference['name'], reference['or_else']
+        # As in a shell, :- replaces an empty variable too.
+        if environment.get(name) or (name in environment and not has_default):
+            if has_surrogates(environment[name]):
                 raise ConfigError(f'{where}: expected text in UTF-8 in the variable {name}')
             used.append(name)
             return environment[name]
-        if not or_else:
+        if not has_default:
             raise ConfigError(
                 f'{where}: the environment variable {name} is not set; set it, or write '
                 f'${{{name}:-default}}'
             )
-        return str(default)
+        return str(reference['default'])
 
-    return PATTERN.sub(value, text), tuple(used)
+    return REFERENCES.sub(replace, text), tuple(used)
 
 
-def fill_in(node: Node, environment: Mapping[str, str], path: tuple[str, ...] = ()) -> Node:
+def expand_tree(node: Node, environment: Mapping[str, str], path: Path = ()) -> Node:
     """
-    Put environment variables into all texts below a node.
+    Replace the references in all strings of a tree.
 
     :raises ConfigError: naming file, key and variable.
     """
     if isinstance(node.value, Mapping):
-        children = {
-            key: fill_in(child, environment, (*path, key)) for key, child in node.value.items()
-        }
-        return Node(children, node.origin)
-    if isinstance(node.value, tuple):
-        items = (
-            fill_in(child, environment, (*path, str(i))) for i, child in enumerate(node.value)
+        children = node.value.items()
+        return Node(
+            {key: expand_tree(child, environment, (*path, key)) for key, child in children},
+            node.origin,
         )
-        return Node(tuple(items), node.origin)
+    if isinstance(node.value, tuple):
+        items = enumerate(node.value)
+        return Node(
+            tuple(expand_tree(item, environment, (*path, index)) for index, item in items),
+            node.origin,
+        )
     if not isinstance(node.value, str) or '${' not in node.value:
         return node
-    text, used = expand(node.value, environment, f'{node.origin}: {".".join(path)}')
+    text, used = expand(node.value, environment, f'{node.origin}: {dotted(path)}')
     origin = ', '.join([node.origin, *(f'environment {name}' for name in used)])
-    # Also where it was quoted: lists in brackets hold ${VAR} in quotes only. It is text again
-    # where text is wanted.
+    # Quoted references become numbers too, because lists in brackets need the quotes.
     return Node(to_scalar(text), origin, text, node.value)

@@ -1,9 +1,9 @@
 """
-An experiment to twelve hexadecimal digits that stand for all that changes its result.
+Fingerprints of experiments.
 
-Two experiments of one fingerprint train the same network, on whatever machine, by whoever, and
-however their files were written. Where images and weights lie is left out, and so is what is
-kept, logged or scored on the way, and how many processes share the work.
+Two experiments with one fingerprint train the same network, on any machine and however their
+files are written. The fingerprint leaves out the locations of images and weights, what is kept,
+logged or evaluated on the way, and how many processes share the work.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.renamed import FORMER, rename_keys
 from pydantic_core import to_jsonable_python
 
-# The meaning of the hash: another number when the same keys come to mean something else.
+# Increases when the same keys get another meaning.
 VERSION = 1
 
-# What changes nothing of the result but where it is, what is kept of it, and how fast it is there.
+# Keys that do not change the trained weights.
 NEUTRAL = (
     'experiment',
     'data.cache_dir',
@@ -39,38 +39,30 @@ NEUTRAL = (
     'logging',
 )
 
-# Background images were left out of YOLO datasets before there was a key for them, and used in
-# all others.
+# Before these keys existed, background images of YOLO datasets were left out, all others used.
 USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
-
-# A split counts by its name, wherever the list of that name lies.
 SPLITS = ('train_split', 'val_split')
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """
-    Tell experiments apart by their results.
-
-    :param experiment: any.
-    :return: the first 12 hexadecimal digits of a SHA-256.
-    """
-    keys = rename_keys(what_counts(experiment), FORMER)
+    """Return the first 12 hexadecimal digits of a SHA-256 over the keys that change the result."""
+    keys = rename_keys(relevant_keys(experiment), FORMER)
     text = json.dumps({'version': VERSION, **keys}, sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def what_counts(experiment: Experiment) -> dict[str, Any]:
-    """List the keys that change the result, as plain data."""
-    return dict(_counted(to_jsonable_python(experiment), ''))
+def relevant_keys(experiment: Experiment) -> dict[str, Any]:
+    """Return the keys that change the result, as plain data."""
+    return dict(_reduce(to_jsonable_python(experiment), ''))
 
 
 def reduce_location(key: str, text: str) -> str:
     """
-    Reduce the text of a location to the part that changes the result.
+    Reduce a location to the part that changes the result.
 
-    :param key: dotted path of the key, with any numbers of list items.
+    :param key: dotted path of the key.
     :param text: a path, an address or the name of a split.
-    :return: the name of a split, whether and which initial weights are given, else nothing.
+    :return: the name of a split; whether and which initial weights are given; else nothing.
     """
     section, _, name = key.rpartition('.')
     if name in SPLITS:
@@ -81,20 +73,18 @@ def reduce_location(key: str, text: str) -> str:
     return text if (name, text) == ('backbone_weights', 'imagenet') else 'given'
 
 
-def _counted(value: Any, path: str) -> Any:
-    """Leave out what is neutral; -0.0 is 0.0."""
-    if isinstance(value, Mapping):
-        return {
-            key: (
-                reduce_location(inner, child)
-                if key in SPLITS or path == 'initial'
-                else _counted(child, inner)
-            )
-            for key, child in value.items()
-            if (inner := f'{path}.{key}' if path else key) not in NEUTRAL
-            # Only the other value counts, so that older experiments keep their fingerprints.
-            and not (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
-        }
+def _reduce(value: Any, path: str) -> Any:
     if isinstance(value, list):
-        return [_counted(child, f'{path}.*') for child in value]
-    return value + 0.0 if isinstance(value, float) else value
+        return [_reduce(item, f'{path}.*') for item in value]
+    if not isinstance(value, Mapping):
+        return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0
+    reduced = {}
+    for key, child in value.items():
+        inner = f'{path}.{key}' if path else key
+        # Only the other value counts, so that older experiments keep their fingerprints.
+        is_default = inner in USE_BACKGROUND and child == (value['format'] != 'yolo')
+        if inner in NEUTRAL or is_default:
+            continue
+        is_location = key in SPLITS or path == 'initial'
+        reduced[key] = reduce_location(inner, child) if is_location else _reduce(child, inner)
+    return reduced

@@ -1,12 +1,12 @@
-"""The sections to a JSON schema, by which editors complete and check experiment files."""
+"""JSON schema of experiment files, for completion and checks in editors."""
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 import re
 from typing import Any
 
+from mnssd_training.config.compose import shipped_components, shipped_experiments
 from mnssd_training.config.experiment import Experiment
-from mnssd_training.config.shipped import shipped_components, shipped_experiments
 
 VARIABLE = {'type': 'string', 'pattern': r'\$\{', 'description': 'An environment variable.'}
 IVAR = re.compile(r':ivar (\w+): (.*?)(?=\n\s*:|\n\s*\n|\Z)', re.DOTALL)
@@ -14,73 +14,65 @@ IVAR = re.compile(r':ivar (\w+): (.*?)(?=\n\s*:|\n\s*\n|\Z)', re.DOTALL)
 
 def json_schema() -> dict[str, Any]:
     """
-    Describe an experiment file.
+    Return the JSON schema of experiment files, draft 2020-12.
 
-    No key is required, because a base or a component may have it, and ``${VAR}`` may stand for
-    any scalar.
-
-    :return: JSON schema, draft 2020-12.
+    No key is required, because a base or a component may have it, and ``${VAR}`` may replace any
+    scalar.
     """
-    plain = _open(Experiment.model_json_schema())
-    _describe(plain['$defs'])
-    sections = plain['properties']
-    text = {'type': 'string'}
-    files = {'anyOf': [{'enum': list(shipped_experiments())}, text]}
-    sections_alone = {
-        'type': 'object',
-        'additionalProperties': False,
-        'properties': dict(sections),
-    }
-    plain['properties'] = {
+    schema = _relax(Experiment.model_json_schema())
+    _describe_dataclasses(schema['$defs'])
+    sections = schema['properties']
+    experiments = [{'enum': list(shipped_experiments())}, {'type': 'string'}]
+    mapping = {'type': 'object', 'additionalProperties': False}
+    components = {}
+    for section in sections:
+        shipped = [name for name in shipped_components() if name.startswith(f'{section}/')]
+        enum = [{'enum': shipped}] if shipped else []
+        components[section] = {'anyOf': [*enum, {'type': 'string'}]}
+    schema['properties'] = {
         '_base_': {
-            'description': 'What this experiment is like: a file, the name of an experiment that '
-            'comes with mnssd, or a list of them.',
-            'anyOf': [*files['anyOf'], {'type': 'array', 'items': files}],
+            'description': 'The experiments that this one extends: a file, the name of a shipped '
+            'experiment, or a list of them.',
+            'anyOf': [*experiments, {'type': 'array', 'items': {'anyOf': experiments}}],
         },
         'defaults': {
-            'description': 'Sections to the component files that set them anew.',
-            'type': 'object',
-            'additionalProperties': False,
-            'properties': {name: _components(name) for name in sections},
+            'description': 'Component files that replace sections.',
+            **mapping,
+            'properties': components,
         },
         **sections,
-        'overrides': {'description': 'Sections that win over all above.', **sections_alone},
+        'overrides': {
+            'description': 'Sections that override all above.',
+            **mapping,
+            'properties': sections,
+        },
     }
-    return {'$schema': 'https://json-schema.org/draft/2020-12/schema', **plain}
+    return {'$schema': 'https://json-schema.org/draft/2020-12/schema', **schema}
 
 
-def _components(section: str) -> dict[str, Any]:
-    """Describe the name of a component: one that comes with mnssd, or a file."""
-    known = [name for name in shipped_components() if name.startswith(f'{section}/')]
-    return {'anyOf': [*([{'enum': known}] if known else []), {'type': 'string'}]}
-
-
-def _open(schema: Any) -> Any:
-    """Require no key, and allow a variable wherever a number, a word or a truth value stands."""
+def _relax(schema: Any) -> Any:
+    """Require no key, and allow a variable wherever a number, a word or a boolean is."""
     if isinstance(schema, list):
-        return [_open(item) for item in schema]
+        return [_relax(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found = {
-        key: {name: _open(item) for name, item in value.items()}
-        if key in ('properties', '$defs')
-        else value
-        if key in ('default', 'enum')
-        else _open(value)
-        for key, value in schema.items()
-        if key not in ('required', 'title', 'path')
-    }
-    if found.get('type') in ('integer', 'number', 'boolean') or 'enum' in found:
-        about = {key: found.pop(key) for key in ('description', 'default') if key in found}
-        return {**about, 'anyOf': [found, VARIABLE]}
-    return found
+    relaxed: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ('properties', '$defs'):
+            relaxed[key] = {name: _relax(item) for name, item in value.items()}
+        elif key not in ('required', 'title', 'path'):
+            relaxed[key] = value if key in ('default', 'enum') else _relax(value)
+    if relaxed.get('type') in ('integer', 'number', 'boolean') or 'enum' in relaxed:
+        about = {key: relaxed.pop(key) for key in ('description', 'default') if key in relaxed}
+        return {**about, 'anyOf': [relaxed, VARIABLE]}
+    return relaxed
 
 
-def _describe(definitions: dict[str, Any]) -> None:
-    """Give the keys of plain dataclasses the words of their docstrings, in place."""
+def _describe_dataclasses(definitions: dict[str, Any]) -> None:
+    """Copy the descriptions of plain dataclasses from their docstrings, in place."""
     for field in Experiment.model_fields.values():
-        kind = field.annotation
-        if isinstance(kind, type) and is_dataclass(kind):
-            for name, words in IVAR.findall(kind.__doc__ or ''):
-                key = definitions[kind.__name__]['properties'][name]
-                key['description'] = ' '.join(words.split())
+        section = field.annotation
+        if isinstance(section, type) and is_dataclass(section):
+            for name, description in IVAR.findall(section.__doc__ or ''):
+                key = definitions[section.__name__]['properties'][name]
+                key['description'] = ' '.join(description.split())

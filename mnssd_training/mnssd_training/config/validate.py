@@ -1,151 +1,171 @@
-"""A tree of keys to a typed experiment, or to what is wrong with it, each with file and line."""
+"""Validation of a tree of keys, with file, line and a hint for everything that is wrong."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 import json
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from mnssd_perception.text import did_you_mean
 from mnssd_training.config.experiment import Experiment
-from mnssd_training.config.keys import right_key
-from mnssd_training.config.suggest import did_you_mean, shown
-from mnssd_training.config.tree import DEFAULT, find, Node, to_plain
+from mnssd_training.config.renamed import RENAMED
+from mnssd_training.config.sections import Section
+from mnssd_training.config.yaml_tree import DEFAULT, dotted, find, Node, to_plain
 from mnssd_training.errors import ConfigError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-KINDS = {
+# What Pydantic expected, by the type of its error.
+EXPECTED = {
     'bool_type': 'true or false',
     'dataclass_type': 'keys',
     'dict_type': 'keys',
     'finite_number': 'a finite number',
     'float_type': 'a number',
-    'int_type': 'a whole number',
+    'greater_than': 'more than {gt}',
+    'greater_than_equal': 'at least {ge}',
+    'int_type': 'an integer',
+    'less_than': 'less than {lt}',
+    'less_than_equal': 'at most {le}',
+    'literal_error': '{expected}',
     'model_type': 'keys',
+    'string_pattern_mismatch': 'text like {pattern}',
     'string_too_short': 'text',
     'string_type': 'text',
+    'too_long': 'at most {max_length} values',
+    'too_short': 'at least {min_length} values',
     'tuple_type': 'a list',
 }
-LIMITS = {
-    'greater_than': ('more than {}', 'gt'),
-    'greater_than_equal': ('at least {}', 'ge'),
-    'less_than': ('less than {}', 'lt'),
-    'less_than_equal': ('at most {}', 'le'),
-    'literal_error': ('{}', 'expected'),
-    'string_pattern_mismatch': ('text like {}', 'pattern'),
-    'too_long': ('at most {} values', 'max_length'),
-    'too_short': ('at least {} values', 'min_length'),
-}
+
+
+class InvalidExperimentError(ConfigError):
+    """
+    Keys of an experiment are invalid.
+
+    :ivar problems: one sentence for each, naming file, line and key.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__('; '.join(problems))
+        self.problems = tuple(problems)
 
 
 def validate(tree: Node) -> Experiment:
     """
-    Make an experiment of its keys.
+    Convert a tree of keys to an experiment.
 
-    :param tree: all of them.
-    :return: the experiment.
-    :raises ConfigError: with all that is wrong in one line.
+    :raises InvalidExperimentError: with all problems.
     """
-    found = _look(tree)
-    if isinstance(found, Experiment):
-        return found
-    raise ConfigError('; '.join(found))
-
-
-def problems(tree: Node) -> list[str]:
-    """List all that is wrong with the keys of an experiment, a sentence each."""
-    found = _look(tree)
-    return [] if isinstance(found, Experiment) else found
-
-
-def _look(tree: Node) -> Experiment | list[str]:
-    """Validate; what stands unquoted where text is wanted is text, also if it looks otherwise."""
     plain = to_plain(tree)
     try:
-        return _validated(plain, tree)
+        return _to_experiment(plain, tree)
     except ValidationError as error:
+        # An unquoted scalar is text where text is expected, even if it looks like a number.
         for problem in error.errors(include_url=False):
             node = find(tree, problem['loc'])
             is_null = node.value is None and node.text != ''
             if problem['type'] == 'string_type' and node.text is not None and not is_null:
-                plain = _replaced(plain, problem['loc'], node.text)
+                plain = _replace(plain, problem['loc'], node.text)
     try:
-        return _validated(plain, tree)
+        return _to_experiment(plain, tree)
     except ValidationError as error:
-        sentences = [_sentence(problem, tree) for problem in error.errors(include_url=False)]
-        return list(dict.fromkeys(sentences))
+        problems = [_format_problem(problem, tree) for problem in error.errors(include_url=False)]
+        raise InvalidExperimentError(list(dict.fromkeys(problems))) from error
 
 
-def _validated(plain: Any, tree: Node) -> Experiment:
-    """Let Pydantic look; JSON has lists where Python has tuples, and everything else is strict."""
+def _to_experiment(plain: Any, tree: Node) -> Experiment:
+    # Strict JSON: lists are tuples there, and nothing else is converted.
     experiment = Experiment.model_validate_json(json.dumps(plain), strict=True)
-    experiment._references.update(_references(tree, plain, ()))
+    experiment._tree = tree
     return experiment
 
 
-def _references(
-    tree: Node, plain: Any, path: tuple[str | int, ...]
-) -> Iterator[tuple[tuple[str | int, ...], tuple[str, Any]]]:
-    """Go through the texts that environment variables were put into."""
-    if isinstance(tree.value, Mapping):
-        for key, child in tree.value.items():
-            yield from _references(child, plain[key], (*path, key))
-    elif isinstance(tree.value, tuple):
-        for place, child in enumerate(tree.value):
-            yield from _references(child, plain[place], (*path, place))
-    elif tree.reference is not None:
-        yield path, (tree.reference, plain)
-
-
-def _replaced(plain: Any, path: Sequence[str | int], value: str) -> Any:
-    """Copy plain data with one value changed."""
+def _replace(plain: Any, path: Sequence[str | int], value: str) -> Any:
+    """Copy plain data with one value replaced."""
     if not path:
         return value
     copy = plain.copy()
-    copy[path[0]] = _replaced(plain[path[0]], path[1:], value)
+    copy[path[0]] = _replace(plain[path[0]], path[1:], value)
     return copy
 
 
-def _sentence(problem: ErrorDetails, tree: Node) -> str:
-    """Say what is wrong, and where it was set."""
+def _format_problem(problem: ErrorDetails, tree: Node) -> str:
     path, kind = problem['loc'], problem['type']
-    context: Mapping[str, Any] = problem.get('ctx', {})
-    if kind == 'value_error':
-        path, reason = _named(path, str(context['error']), tree)
+    context = problem.get('ctx', {})
+    if kind == 'value_error':  # of a validator, which may begin with a key of its section
+        reason = str(context['error'])
+        key, colon, message = reason.partition(': ')
+        section = find(tree, path).value
+        if colon and isinstance(section, Mapping) and key in section:
+            path, reason = (*path, key), message
     elif kind == 'missing' and isinstance(path[-1], int):
         path, reason = path[:-1], f'expected more than {path[-1]} values'
     else:
-        reason = _reason(kind, problem['input'], context, problem['msg'])
-    key = ' '.join('.'.join(map(str, path)).split())
+        reason = _format_expectation(problem, context)
+    key = ' '.join(dotted(path).split())
     origin = find(tree, path).origin
-    if origin == DEFAULT:  # no default is wrong: something else makes it so
+    if origin == DEFAULT:  # a default is right; another key contradicts it
         origin = tree.origin
     if kind in ('extra_forbidden', 'unexpected_keyword_argument'):
-        return f'{origin}: unknown key {key!r}; {right_key(path)}'
+        return f'{origin}: unknown key {key!r}; {suggest_key(path)}'
     if kind == 'missing' and path == problem['loc']:
         return f'{origin}: missing key {key!r}'
     return f'{origin}: {key}: {reason}'
 
 
-def _named(
-    path: tuple[str | int, ...], reason: str, tree: Node
-) -> tuple[tuple[str | int, ...], str]:
-    """Move a key that a check of a whole section names from its words to the path."""
-    key, colon, rest = reason.partition(': ')
-    section = find(tree, path).value
-    if colon and isinstance(section, Mapping) and key in section:
-        return (*path, key), rest
-    return path, reason
+def _format_expectation(problem: ErrorDetails, context: Mapping[str, Any]) -> str:
+    kind, value = problem['type'], problem['input']
+    if kind not in EXPECTED:
+        return f'{problem["msg"][:1].lower()}{problem["msg"][1:]}, got {format_value(value)}'
+    reason = f'expected {EXPECTED[kind].format_map(context)}, got {format_value(value)}'
+    if kind == 'literal_error' and isinstance(value, str):
+        hint = did_you_mean(value, context['expected'].split("'")[1::2])
+        return f'{reason}; {hint}' if hint.startswith('did') else reason
+    return reason
 
 
-def _reason(kind: str, given: Any, context: Mapping[str, Any], message: str) -> str:
-    """Say what was expected and what is there."""
-    got = f'got {shown(given)}'
-    if kind in KINDS:
-        return f'expected {KINDS[kind]}, {got}'
-    if kind not in LIMITS:
-        return f'{message[:1].lower()}{message[1:]}, {got}'
-    words, limit = LIMITS[kind]
-    expected = f'expected {words.format(context[limit])}, {got}'
-    if kind != 'literal_error' or not isinstance(given, str):
-        return expected
-    hint = did_you_mean(given, str(context['expected']).split("'")[1::2])
-    return f'{expected}; {hint}' if hint.startswith('did') else expected
+def suggest_key(path: Sequence[str | int]) -> str:
+    """
+    Suggest a key for an unknown one.
+
+    :param path: of the unknown key, with list indices.
+    :return: its name now, a similar key of its section, a section that has it, or all keys of the
+        section.
+    """
+    section: Any = Experiment
+    for step in path[:-1]:
+        if isinstance(step, int):
+            section = next(iter(get_args(section)), None)
+        else:
+            section = _fields(section).get(step)
+    prefix = ''.join(f'{step}.' for step in path[:-1])
+    # An item of a list of sections has the keys of the section with the list.
+    name = RENAMED.get(f'{path[0]}.{path[-1]}')
+    if name in _fields(section):
+        return f'it is now {prefix + name!r}'
+    hint = did_you_mean(str(path[-1]), _fields(section), prefix)
+    if hint.startswith('did'):
+        return hint
+    elsewhere = [key for key in all_keys() if key.rpartition('.')[2] == path[-1]]
+    return f'did you mean {elsewhere[0]!r}?' if elsewhere else hint
+
+
+def all_keys(section: Any = Experiment, prefix: str = '') -> Iterator[str]:
+    """Yield the dotted paths of all keys below a section."""
+    for name, annotation in _fields(section).items():
+        yield f'{prefix}{name}'
+        yield from all_keys(annotation, f'{prefix}{name}.')
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """Return the keys of a section with their types; other types have none."""
+    if isinstance(section, type) and issubclass(section, Section):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    if isinstance(section, type) and is_dataclass(section):
+        return get_type_hints(section)
+    return {}
+
+
+def format_value(value: Any) -> str:
+    """Format a plain value as JSON of at most 60 characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -11,7 +11,7 @@ from pathlib import Path
 import struct
 from typing import NamedTuple
 
-from mnssd_training.config.data import SourceConfig
+from mnssd_training.config.sections import SourceConfig
 from mnssd_training.data.problems import (
     describe_skipped,
     MAX_EXAMPLES,

@@ -1,186 +1,95 @@
 """
-Class lists of datasets to one class list.
+The class list of an experiment, and the class names of its datasets.
 
-The list of an experiment is what it says under ``classes``, or the union of what its datasets
-hold. What cannot be meant is refused; what is odd is noted, with HIGH, MEDIUM or LOW before it.
+The list is ``data.classes``, or the union of the classes of the datasets. Contradictions are
+errors; what looks wrong becomes a note that begins with HIGH, MEDIUM or LOW.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-import difflib
 
-from mnssd_training.config.data import SourceConfig
+from mnssd_perception.text import did_you_mean
+from mnssd_training.config.sections import SourceConfig
 from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-OTHERS = '*'  # in ``rename``: all names that it does not name
-HIDDEN = ''  # in ``rename``: an ignore region
+OTHERS = '*'  # in a class map: all names that are not in it
+IGNORED = ''  # in a class map: an ignore region
 
 
-def renamed(name: str, rename: Mapping[str, str], class_names: Sequence[str] = ()) -> str:
+def map_class(name: str, class_map: Mapping[str, str], class_names: Sequence[str] = ()) -> str:
     """
-    Give a class of a dataset its name in the model.
+    Map a class of a dataset to a class of the model.
 
-    :param name: in the dataset.
-    :param rename: dataset names to model names; ``*`` stands for all others.
-    :param class_names: classes that keep their name beside ``*``.
+    :param class_names: classes that ``*`` does not map.
     :return: the name; empty for an ignore region.
     """
-    if name in rename:
-        return rename[name]
-    return name if name in class_names else rename.get(OTHERS, name)
+    if name in class_map:
+        return class_map[name]
+    return name if name in class_names else class_map.get(OTHERS, name)
 
 
 def join_classes(
-    sources: Sequence[tuple[SourceConfig, Sequence[DatasetSplit]]], wanted: Sequence[str] = ()
+    sources: Sequence[tuple[SourceConfig, Sequence[DatasetSplit]]], class_names: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """
-    Make one class list of all datasets.
+    Join the class lists of datasets.
 
-    :param sources: each dataset with what its splits hold.
-    :param wanted: the list, if the experiment gives it.
-    :return: the classes in the order of their labels: as wanted, or those of the first dataset
-        first, each in the order of its own list; names only found in annotations by alphabet.
-    :raises ConfigError: if names differ too little, or if there is no class.
+    :param sources: each dataset with its splits.
+    :param class_names: the list, if the experiment has one.
+    :return: ``class_names``, or the classes of the first dataset, then those of the next, each in
+        the order of its own list; names without a list are sorted.
+    :raises ConfigError: if names differ only in spelling, or there is no class.
     """
-    names: dict[str, None] = dict.fromkeys(wanted)
-    if not wanted:
-        for source, readings in sources:
-            for name in _names(readings):
-                names[renamed(name, source.class_map)] = None
-        names.pop(HIDDEN, None)
-    _check_spelling(names)
-    if not names:
-        raise ConfigError('data: there is no class; expected data.classes, or objects to find')
-    return tuple(names)
-
-
-def relabel(
-    reading: DatasetSplit, source: SourceConfig, class_names: Sequence[str]
-) -> list[Sample]:
-    """
-    Count the labels of a dataset in the joint class list.
-
-    :param reading: the samples, labelled in their own class names.
-    :param source: the dataset they are of.
-    :param class_names: the joint list.
-    :return: the samples; objects of a class that is renamed to nothing are ignore regions.
-    :raises DatasetError: if there is an object of a class that is not in the list.
-    """
-    places = {name: label for label, name in enumerate(class_names)}
-    table = np.full(len(reading.class_names) + 1, ANY_CLASS, np.int64)  # its last is ANY_CLASS
-    unknown = set()
-    for label, own in enumerate(reading.class_names):
-        name = renamed(own, source.class_map, class_names)
-        table[label] = places.get(name, ANY_CLASS)
-        if name != HIDDEN and name not in places:
-            unknown.add(label)
-    if not unknown and (table[:-1] == np.arange(len(table) - 1)).all():
-        return list(reading.samples)
-    return [
-        _relabelled(sample, reading, table, unknown, class_names) for sample in reading.samples
-    ]
-
-
-def check_rename(source: SourceConfig, readings: Sequence[DatasetSplit]) -> None:
-    """
-    Refuse to rename a class that is not there.
-
-    :param source: the dataset.
-    :param readings: what its splits hold.
-    :raises ConfigError: naming the class and the nearest one that is there.
-    """
-    known = _names(readings)
-    for name in source.class_map:
-        if name != OTHERS and name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f'did you mean {near[0]!r}' if near else f'it has {", ".join(known)}'
-            raise ConfigError(f'data.class_map: {source.root} has no class {name!r}; {hint}')
-
-
-def check_ids(source: SourceConfig, readings: Sequence[DatasetSplit]) -> None:
-    """
-    Refuse splits of one dataset that use one number for two classes.
-
-    :param source: the dataset.
-    :param readings: what its splits hold.
-    :raises DatasetError: naming the number and both names.
-    """
-    known: dict[int, str] = {}
-    for reading in readings:
-        for number, name in reading.ids.items():
-            if known.setdefault(number, name) != name:
-                raise DatasetError(
-                    source.root,
-                    f'class id {number} is {known[number]!r} in one split and {name!r} in '
-                    f'another; make them agree',
-                )
-
-
-def balance(
-    train: Iterable[Sample], val: Iterable[Sample], class_names: Sequence[str]
-) -> tuple[str, ...]:
-    """
-    Note classes that one split lacks.
-
-    :param train: the training images; none for no notes.
-    :param val: the validation images; none for no notes.
-    :param class_names: the classes in the order of their labels.
-    :return: a line for each such class.
-    """
-    train, val = list(train), list(val)
-    if not train or not val:
-        return ()
-    notes = []
-    trained, scored = _count(train, len(class_names)), _count(val, len(class_names))
-    for name, learnt, asked in zip(class_names, trained, scored):
-        if asked and not learnt:
-            notes.append(f'HIGH: {name!r} is only in the validation split: it cannot be learnt')
-        elif learnt and not asked:
-            notes.append(f'MEDIUM: {name!r} is only in the training split: it is not scored')
-        elif not learnt:
-            notes.append(f'LOW: {name!r} has no object in either split')
-    return tuple(notes)
-
-
-def _names(readings: Sequence[DatasetSplit]) -> list[str]:
-    """List the classes of a dataset in order."""
-    if all(reading.declared for reading in readings):
-        return list(dict.fromkeys(name for reading in readings for name in reading.class_names))
-    return sorted({name for reading in readings for name in reading.class_names})
-
-
-def _check_spelling(names: Iterable[str]) -> None:
-    """Refuse names that people would take for the same."""
-    seen: dict[str, str] = {}
+    names = dict.fromkeys(class_names)
+    if not class_names:
+        for source, splits in sources:
+            names.update(
+                dict.fromkeys(map_class(name, source.class_map) for name in _names(splits))
+            )
+        names.pop(IGNORED, None)
+    by_spelling: dict[str, str] = {}
     for name in names:
-        plain = ''.join(letter for letter in name.casefold() if letter not in ' \t_-')
-        other = seen.setdefault(plain, name)
+        spelling = ''.join(char for char in name.casefold() if char not in ' \t_-')
+        other = by_spelling.setdefault(spelling, name)
         if other != name:
             raise ConfigError(
                 f'data: classes {other!r} and {name!r} differ only in spelling; '
-                f'make them one by data.class_map'
+                f'join them with data.class_map'
             )
+    if not names:
+        raise ConfigError('data: there is no class; expected data.classes or annotated objects')
+    return tuple(names)
 
 
-def _relabelled(
-    sample: Sample,
-    reading: DatasetSplit,
-    table: NDArray[np.int64],
-    unknown: set[int],
-    class_names: Sequence[str],
-) -> Sample:
-    """Relabel one sample."""
-    bad = unknown.intersection(sample.labels.tolist()) if unknown else ()
-    if bad:
-        raise DatasetError(
-            sample.path,
-            f'has an object of class {reading.class_names[min(bad)]!r}; known are '
-            f'{", ".join(class_names)}; data.class_map can give it another name, or an empty one '
-            f'to ignore it',
-        )
+def relabel(split: DatasetSplit, source: SourceConfig, class_names: Sequence[str]) -> list[Sample]:
+    """
+    Change the labels of a split to indices into the joint class list.
+
+    :return: the samples; objects of a class that is mapped to nothing become ignore regions.
+    :raises DatasetError: for an object of a class that is not in the list.
+    """
+    indices = {name: label for label, name in enumerate(class_names)}
+    mapped = [map_class(name, source.class_map, class_names) for name in split.class_names]
+    unknown = {i for i, name in enumerate(mapped) if name != IGNORED and name not in indices}
+    # ANY_CLASS is -1 and indexes the last item.
+    table = np.array([*(indices.get(name, ANY_CLASS) for name in mapped), ANY_CLASS], np.int64)
+    if not unknown and (table[:-1] == np.arange(len(table) - 1)).all():
+        return list(split.samples)
+    for sample in split.samples if unknown else ():
+        if bad := unknown.intersection(sample.labels.tolist()):
+            raise DatasetError(
+                sample.path,
+                f'has an object of class {split.class_names[min(bad)]!r}; known are '
+                f'{", ".join(class_names)}; data.class_map can give it another name, or an empty '
+                f'one to ignore it',
+            )
+    return [_relabel_sample(sample, table) for sample in split.samples]
+
+
+def _relabel_sample(sample: Sample, table: NDArray[np.int64]) -> Sample:
     labels = table[sample.labels]
     keep = labels != ANY_CLASS
     return Sample(
@@ -194,7 +103,61 @@ def _relabelled(
     )
 
 
-def _count(samples: Iterable[Sample], num_classes: int) -> list[int]:
-    """Count the objects of each class."""
-    labels = [sample.labels for sample in samples]
-    return np.bincount(np.concatenate(labels), minlength=num_classes).tolist()
+def check_class_map(source: SourceConfig, splits: Sequence[DatasetSplit]) -> None:
+    """
+    Check that all classes of a class map exist in the dataset.
+
+    :raises ConfigError: with the most similar class.
+    """
+    known = _names(splits)
+    for name in source.class_map:
+        if name != OTHERS and name not in known:
+            raise ConfigError(
+                f'data.class_map: {source.root} has no class {name!r}; {did_you_mean(name, known)}'
+            )
+
+
+def check_class_ids(source: SourceConfig, splits: Sequence[DatasetSplit]) -> None:
+    """
+    Check that the splits of a dataset agree on the numbers of its classes.
+
+    :raises DatasetError: with the number and both names.
+    """
+    known: dict[int, str] = {}
+    for split in splits:
+        for number, name in split.ids.items():
+            if known.setdefault(number, name) != name:
+                raise DatasetError(
+                    source.root,
+                    f'class id {number} is {known[number]!r} in one split and {name!r} in '
+                    f'another; make them agree',
+                )
+
+
+def note_missing_classes(
+    train: Sequence[Sample], val: Sequence[Sample], class_names: Sequence[str]
+) -> list[str]:
+    """Note the classes that have no object in one of two splits; none if a split is empty."""
+    if not train or not val:
+        return []
+    notes = []
+    counts = (_count_objects(split, len(class_names)) for split in (train, val))
+    for name, num_train, num_val in zip(class_names, *counts):
+        if num_val and not num_train:
+            notes.append(f'HIGH: {name!r} is only in the validation set: it cannot be learned')
+        elif num_train and not num_val:
+            notes.append(f'MEDIUM: {name!r} is only in the training set: it is not evaluated')
+        elif not num_train:
+            notes.append(f'LOW: {name!r} has no object in either split')
+    return notes
+
+
+def _names(splits: Sequence[DatasetSplit]) -> list[str]:
+    """List the classes of a dataset, sorted unless the dataset lists them."""
+    names = list(dict.fromkeys(name for split in splits for name in split.class_names))
+    return names if all(split.declared for split in splits) else sorted(names)
+
+
+def _count_objects(samples: Iterable[Sample], num_classes: int) -> list[int]:
+    labels = np.concatenate([sample.labels for sample in samples])
+    return np.bincount(labels, minlength=num_classes).tolist()

@@ -1,8 +1,7 @@
-"""Samples to shards: tars of images with their annotations, and an index of them."""
+"""Writer of WebDataset shards with an index."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -12,6 +11,7 @@ import tempfile
 import zlib
 
 from mnssd_perception.files import sync_folder
+from mnssd_training.data.remote import sha256_file
 from mnssd_training.data.sample import read_encoded, Sample
 from mnssd_training.data.shards import (
     AnnotationRecord,
@@ -19,23 +19,19 @@ from mnssd_training.data.shards import (
     EntryRecord,
     index_name,
     IndexRecord,
-    shard_name,
     ShardRecord,
 )
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = tarfile.BLOCKSIZE
-
 
 @dataclass(frozen=True)
 class ShardLimit:
     """
-    When a tar is full.
+    Size at which a tar is full.
 
-    :ivar images: images.
-    :ivar size: bytes; the image that reaches it still goes in.
+    :ivar size: bytes; the image that reaches it is the last.
     """
 
     images: int = 10_000
@@ -52,29 +48,28 @@ def write_shards(
     """
     Write one split as shards.
 
-    The same samples give the same bytes. Files appear when all are written, the index last.
+    Images are copied as they are encoded, and the same samples give the same bytes. Files appear
+    when all are written, the index last.
 
-    :param samples: the images, copied as they are encoded.
     :param class_names: in the order of their labels.
-    :param folder: where to; is made if need be.
-    :param split: names the files.
-    :param limit: when a tar is full.
+    :param folder: is created if necessary.
+    :param split: begins the file names.
     :return: the tars and the index.
-    :raises DatasetError: if an image cannot be read, or if such shards are there already.
+    :raises DatasetError: if an image cannot be read, or the folder has shards of this split.
     """
+    index = folder / index_name(split)
     if not samples:
-        raise DatasetError(folder / index_name(split), 'there is no image to write')
+        raise DatasetError(index, 'there is no image to write')
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        there = [folder / index_name(split), *sorted(folder.glob(f'{split}-*.tar'))]
-        there = [path for path in there if path.exists()]
-        if there:
-            raise DatasetError(there[0], 'is there already; choose another folder or remove it')
+        for path in (index, *sorted(folder.glob(f'{split}-*.tar'))):
+            if path.exists():
+                raise DatasetError(path, 'exists already; choose another folder or remove it')
         with tempfile.TemporaryDirectory(dir=folder, prefix='.shards-') as part:
-            made = _write(samples, class_names, Path(part), split, limit)
-            written = [path.rename(folder / path.name) for path in made]
+            written = _write(samples, class_names, Path(part), split, limit)
+            paths = [path.rename(folder / path.name) for path in written]
             sync_folder(folder)
-            return written
+            return paths
     except OSError as error:
         raise DatasetError(folder, f'cannot be written: {error.strerror}') from error
 
@@ -86,55 +81,49 @@ def _write(
     split: str,
     limit: ShardLimit,
 ) -> list[Path]:
-    """Write tars and the index into a folder."""
-    keys = iter(_keys(sample.name for sample in samples))
     shards: list[ShardRecord] = []
     entries: list[EntryRecord] = []
-    paths: list[Path] = []
-    waiting = list(reversed(samples))
-    while waiting:
-        path = folder / shard_name(split, len(shards))
-        with (
-            path.open('wb') as file,
-            tarfile.open(fileobj=file, mode='w', format=tarfile.GNU_FORMAT) as tar,
-        ):
-            count = 0
-            while waiting and count < limit.images and tar.offset < limit.size:
-                sample = waiting.pop()
-                entries.append(_add(tar, next(keys), sample, class_names, len(shards)))
-                count += 1
-        shards.append(ShardRecord(name=path.name, size=path.stat().st_size, sha256=_sha256(path)))
-        paths.append(path)
+    queue = list(zip(samples, _choose_keys(sample.name for sample in samples)))[::-1]
+    while queue:
+        path = folder / f'{split}-{len(shards):06d}.tar'
+        num_before = len(entries)
+        with tarfile.open(path, mode='w', format=tarfile.GNU_FORMAT) as tar:
+            while queue and len(entries) - num_before < limit.images and tar.offset < limit.size:
+                sample, key = queue.pop()
+                entries.append(_add_sample(tar, key, sample, class_names, len(shards)))
+        digest = sha256_file(path)
+        shards.append(ShardRecord(name=path.name, size=path.stat().st_size, sha256=digest))
     index = IndexRecord(
         format='mnssd-shards-1', class_names=list(class_names), shards=shards, samples=entries
     )
-    path = folder / index_name(split)
-    path.write_text(index.model_dump_json() + '\n', encoding='utf-8')
-    return [*paths, path]
+    index_path = folder / index_name(split)
+    index_path.write_text(index.model_dump_json() + '\n', encoding='utf-8')
+    return [*(folder / shard.name for shard in shards), index_path]
 
 
-def _add(
+def _add_sample(
     tar: tarfile.TarFile, key: str, sample: Sample, class_names: Sequence[str], shard: int
 ) -> EntryRecord:
-    """Add an image and its annotation to a tar."""
+    """Add an image and its annotation."""
     content = read_encoded(sample.path)
     if not content:
         raise DatasetError(sample.path, 'the image is empty')
     annotation = AnnotationRecord(
         name=sample.name,
         size=sample.size,
-        boxes=_plain(sample.boxes),
+        boxes=_to_list(sample.boxes),
         labels=sample.labels.tolist(),
-        ignore=_plain(sample.ignore),
+        ignore=_to_list(sample.ignore),
         ignore_labels=sample.ignore_labels.tolist(),
-    )
+    ).model_dump()
     member = f'{key}{Path(sample.path.name).suffix.lower()}'
-    _put(tar, member, content)
-    offset = tar.offset - _padded(len(content))
-    described = {**annotation.model_dump(), 'class_names': list(class_names)}
-    _put(tar, f'{key}.json', json.dumps(described, ensure_ascii=False).encode())
+    _add_file(tar, member, content)
+    num_blocks = -(-len(content) // tarfile.BLOCKSIZE)
+    offset = tar.offset - num_blocks * tarfile.BLOCKSIZE
+    text = json.dumps({**annotation, 'class_names': list(class_names)}, ensure_ascii=False)
+    _add_file(tar, f'{key}.json', text.encode())
     return EntryRecord(
-        **annotation.model_dump(),
+        **annotation,
         shard=shard,
         member=member,
         offset=offset,
@@ -143,31 +132,21 @@ def _add(
     )
 
 
-def _put(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file that has no owner, no date and no surprise."""
+def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file without owner and date."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     info.mode = 0o644
     tar.addfile(info, io.BytesIO(content))
 
 
-def _padded(size: int) -> int:
-    """Round up to whole blocks of a tar."""
-    return (size + BLOCK - 1) // BLOCK * BLOCK
-
-
-def _plain(boxes: NDArray[np.float32]) -> list[Box]:
-    """Turn float32 to the shortest numbers that read back as the same float32."""
+def _to_list(boxes: NDArray[np.float32]) -> list[Box]:
+    """Convert float32 to the shortest numbers that read back as the same float32."""
     return [tuple(float(str(edge)) for edge in box) for box in boxes]  # type: ignore[misc]
 
 
-def _keys(names: Iterable[str]) -> list[str]:
-    """
-    Name members: WebDataset takes what is before the first dot for the sample.
-
-    :param names: of the samples.
-    :return: names without dots, slashes and the like, that differ.
-    """
+def _choose_keys(names: Iterable[str]) -> list[str]:
+    """Make unique names without dots, which end the name of a sample in WebDataset."""
     keys: dict[str, None] = {}
     for name in names:
         key = re.sub(r'[^\w-]', '_', name)
@@ -175,12 +154,3 @@ def _keys(names: Iterable[str]) -> list[str]:
             key += '_'
         keys[key] = None
     return list(keys)
-
-
-def _sha256(path: Path) -> str:
-    """Digest a tar."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,17 +1,17 @@
-"""The ``data`` section of an experiment to its images."""
+"""The training and validation set of an experiment, from one or several datasets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.config.sections import DataConfig, SourceConfig
 from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.classes import (
-    balance,
-    check_ids,
-    check_rename,
+    check_class_ids,
+    check_class_map,
     join_classes,
+    note_missing_classes,
     relabel,
 )
 from mnssd_training.data.formats import read_split
@@ -23,12 +23,10 @@ from mnssd_training.errors import ConfigError, DatasetError
 @dataclass(frozen=True)
 class Splits:
     """
-    The images of an experiment.
+    The training and validation set of an experiment.
 
     :ivar class_names: in the order of their labels.
-    :ivar train: to train on.
-    :ivar val: to score on.
-    :ivar notes: what was skipped and what is odd, a line each, for the user to read.
+    :ivar notes: one line each on what was skipped and what looks wrong, for the user.
     """
 
     class_names: tuple[str, ...]
@@ -39,117 +37,100 @@ class Splits:
 
 def read_splits(config: DataConfig) -> Splits:
     """
-    Read the images of an experiment.
+    Read the training and validation set of an experiment.
 
-    With several datasets, names of samples begin with the number of theirs.
+    With several datasets, names of samples begin with the index of theirs.
 
-    :param config: which datasets.
-    :return: both splits with their joint class list.
     :raises DatasetError: naming the file that is missing or wrong.
-    :raises ConfigError: if class lists do not go together.
+    :raises ConfigError: if class lists contradict each other.
     """
-    read: list[tuple[SourceConfig, list[DatasetSplit], list[DatasetSplit]]] = []
+    sources: list[tuple[SourceConfig, list[DatasetSplit], list[DatasetSplit]]] = []
     for source in (config, *config.extra_sources):
-        splits = (source.train_split, source.val_split)
         train, val = (
-            [_read(source, split, training, config.classes, config.cache_dir)] if split else []
-            for split, training in zip(splits, (True, False))
+            [_read_split(source, split, training, config)] if split else []
+            for split, training in ((source.train_split, True), (source.val_split, False))
         )
-        check_ids(source, train + val)
-        check_rename(source, train + val)
-        read.append((source, train, val))
+        check_class_ids(source, train + val)
+        check_class_map(source, train + val)
+        sources.append((source, train, val))
     class_names = join_classes(
-        [(source, train + val) for source, train, val in read], config.classes
+        [(source, train + val) for source, train, val in sources], config.classes
     )
     samples: tuple[list[Sample], list[Sample]] = ([], [])
     notes: list[str] = []
-    for number, (source, *splits_read) in enumerate(read):
-        prefix = f'{number}/' if config.extra_sources else ''
-        for into, readings in zip(samples, splits_read):
-            for reading in readings:
-                into.extend(_prefixed(relabel(reading, source, class_names), prefix))
-                where = f'{mask_secrets(source.root)}: ' if config.extra_sources else ''
-                notes.extend(where + note for note in reading.notes)
-    train_samples, val_samples = samples
-    notes += balance(train_samples, val_samples, class_names)
-    notes += _leaks(train_samples, val_samples)
-    return Splits(class_names, train_samples, val_samples, tuple(dict.fromkeys(notes)))
+    for index, (source, *splits) in enumerate(sources):
+        for role_samples, role_splits in zip(samples, splits):
+            for split in role_splits:
+                split_samples, split_notes = relabel(split, source, class_names), split.notes
+                if config.extra_sources:
+                    split_samples = [
+                        replace(sample, name=f'{index}/{sample.name}') for sample in split_samples
+                    ]
+                    root = mask_secrets(source.root)
+                    split_notes = tuple(f'{root}: {note}' for note in split_notes)
+                role_samples.extend(split_samples)
+                notes.extend(split_notes)
+    notes += note_missing_classes(*samples, class_names)
+    train_paths, val_paths = ({str(sample.path) for sample in role} for role in samples)
+    if both := train_paths & val_paths:
+        notes.append(f'HIGH: {len(both)} images are in both splits, such as {min(both)}')
+    return Splits(class_names, *samples, tuple(dict.fromkeys(notes)))
 
 
 def read_samples(
     source: SourceConfig, split: str, class_names: Sequence[str] = ()
 ) -> list[Sample]:
     """
-    Read one split of one dataset, to score on.
+    Read one split of one dataset for evaluation.
 
-    :param source: the dataset.
-    :param split: its list of images, by name or as a path.
-    :param class_names: the classes in the order of their labels, as of a model; by default those
-        of the dataset.
-    :return: all images of the split.
+    :param split: by name or as the path of a list.
+    :param class_names: of a model, in the order of its labels; by default those of the dataset.
     :raises DatasetError: naming the file that is missing or wrong.
     """
-    cache = source.cache_dir if isinstance(source, DataConfig) else ''
-    reading = _read(source, split, False, class_names, cache)
-    names = join_classes([(source, [reading])], class_names)
-    return relabel(reading, source, names)
+    cache_dir = source.cache_dir if isinstance(source, DataConfig) else ''
+    config = DataConfig(root=source.root, classes=tuple(class_names), cache_dir=cache_dir)
+    dataset = _read_split(source, split, False, config)
+    return relabel(dataset, source, join_classes([(source, [dataset])], class_names))
 
 
-def _read(
-    source: SourceConfig, split: str, training: bool, classes: Sequence[str], cache: str
+def _read_split(
+    source: SourceConfig, split: str, training: bool, config: DataConfig
 ) -> DatasetSplit:
-    """Read one split by the reader of its format."""
-    if source.format != 'shards' and not is_remote(source.root):
-        _check_folder(source.root)
-    elif source.format != 'shards':
+    if source.format != 'shards':
+        _check_root(source.root)
+    dataset = read_split(source, split, training, config.classes, config.cache_dir)
+    return _select_background(dataset, source) if training else dataset
+
+
+def _check_root(root: str) -> None:
+    if is_remote(root):
         raise ConfigError(
-            f'data.root: only shards can be read at {source.root}; make them by the verb shard'
+            f'data.root: only shards can be read at {root}; write them with mnssd shard'
         )
-    dataset = read_split(source, split, training, classes, cache)
-    return _background(dataset, source) if training else dataset
+    path = Path(root).expanduser()
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        is_folder = False
+    if not is_folder:
+        raise DatasetError(path, 'no such folder; set data.root to that of the dataset')
 
 
-def _background(reading: DatasetSplit, source: SourceConfig) -> DatasetSplit:
-    """Keep images without objects to train on, or leave them out, whatever the format."""
-    shown = [sample for sample in reading.samples if len(sample.boxes)]
-    num = len(reading.samples) - len(shown)
+def _select_background(split: DatasetSplit, source: SourceConfig) -> DatasetSplit:
+    """Keep or leave out the images without objects."""
+    annotated = [sample for sample in split.samples if len(sample.boxes)]
+    num = len(split.samples) - len(annotated)
     if not num:
-        return reading
+        return split
     if source.use_background:
         note = (
-            f'{num} of {len(reading.samples)} images to train on show no object: they are '
+            f'{num} of {len(split.samples)} training images have no object: they are '
             f'background; data.use_background=false leaves them out'
         )
-        return replace(reading, notes=(*reading.notes, note))
-    if not shown:
+        return replace(split, notes=(*split.notes, note))
+    if not annotated:
         raise DatasetError(
             source.root, 'expected an image with an object, got none, and use_background is false'
         )
     note = f'left out {num} images without objects from training'
-    return replace(reading, samples=shown, notes=(*reading.notes, note))
-
-
-def _check_folder(root: str) -> None:
-    """Refuse a root that is not there."""
-    path = Path(root).expanduser()
-    try:
-        there = path.is_dir()
-    except (OSError, ValueError):  # a name that no folder can have
-        there = False
-    if not there:
-        raise DatasetError(path, 'no such folder; set data.root to that of the dataset')
-
-
-def _prefixed(samples: Iterable[Sample], prefix: str) -> list[Sample]:
-    """Make names of samples differ between datasets."""
-    if not prefix:
-        return list(samples)
-    return [replace(sample, name=prefix + sample.name) for sample in samples]
-
-
-def _leaks(train: Sequence[Sample], val: Sequence[Sample]) -> list[str]:
-    """Note images that are in both splits."""
-    both = {str(sample.path) for sample in train} & {str(sample.path) for sample in val}
-    if not both:
-        return []
-    return [f'HIGH: {len(both)} images are in both splits, such as {min(both)}']
+    return replace(split, samples=annotated, notes=(*split.notes, note))

@@ -16,8 +16,7 @@ import math
 from pathlib import Path
 import re
 
-from mnssd_training.config.tree import Node
-from mnssd_training.config.yaml_text import read_yaml
+from mnssd_training.config.yaml_tree import Node, read_yaml
 from mnssd_training.data.annotations import (
     BoxRecord,
     Edges,

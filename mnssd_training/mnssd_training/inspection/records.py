@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.config.sections import DataConfig, SourceConfig
 from mnssd_training.data.annotations import BoxRecord, IGNORE_NAMES, ImageRecord, ParsedSplit
-from mnssd_training.data.classes import renamed
+from mnssd_training.data.classes import map_class
 from mnssd_training.data.coco import find_annotation_file
 from mnssd_training.data.formats import list_splits, parse_split
 from mnssd_training.data.problems import Problem
@@ -50,7 +50,7 @@ def read_records(
     listed_names = _join_class_names(parsed.values(), problems)
     problems += find_orphan_files(source, root, parsed.values())
     known = tuple(class_names) or tuple(
-        dict.fromkeys(filter(None, (renamed(name, source.class_map) for name in listed_names)))
+        dict.fromkeys(filter(None, (map_class(name, source.class_map) for name in listed_names)))
     )
     images = []
     for split, content in parsed.items():
@@ -83,7 +83,7 @@ def _rename_box(box: BoxRecord, rename: Mapping[str, str], known: Sequence[str])
     """Give a box the name of its class in the model; one without becomes an ignore region."""
     if not box.class_name:
         return box
-    name = renamed(box.class_name, rename, known)
+    name = map_class(box.class_name, rename, known)
     is_hidden = not name or (name not in known and name.lower() in IGNORE_NAMES)
     return box._replace(class_name=name, is_ignored=box.is_ignored or is_hidden)
 

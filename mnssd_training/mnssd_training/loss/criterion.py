@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.config.loss import LossConfig
+from mnssd_training.config.sections import LossConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss.classification import focal_loss, softmax_loss
 from mnssd_training.loss.localization import iou_loss, offset_loss

@@ -7,7 +7,7 @@ import warnings
 
 from lightning_fabric import Fabric
 from mnssd_training.config import Experiment, read_stored, to_stored
-from mnssd_training.config.fingerprint import what_counts
+from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import check_grids, MobileNetSsd
 from mnssd_training.priors import resize_spec
@@ -110,13 +110,13 @@ class State:
     def _check(self, checkpoint: Checkpoint, name: object) -> None:
         """Refuse a checkpoint of another experiment."""
         try:
-            before = what_counts(read_stored(checkpoint.experiment))
+            before = relevant_keys(read_stored(checkpoint.experiment))
         except ValidationError as error:
             words = textwrap.shorten(str(error), 200)
             raise CheckpointError(
                 f'{name}: its experiment is none of this version of mnssd: {words}'
             ) from error
-        differences = _differences(before, what_counts(self.experiment))
+        differences = _differences(before, relevant_keys(self.experiment))
         if differences:
             raise CheckpointError(
                 f'{name}: belongs to another experiment: {"; ".join(differences)}; '

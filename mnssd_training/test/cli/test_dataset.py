@@ -45,7 +45,7 @@ def test_check_of_a_clean_folder_succeeds(hit_uav: Path, capsys: Capture) -> Non
 
 
 def test_check_of_a_path_that_is_too_long_is_refused(capsys: Capture) -> None:
-    assert 'no such experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
+    assert 'no such folder or experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
 
 
 def test_check_fails_for_an_error_and_writes_json(

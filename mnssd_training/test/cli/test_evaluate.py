@@ -63,7 +63,7 @@ def test_printed_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> Non
 def test_data_of_an_experiment(
     checkpoint: Path, bundle: Path, hit_uav: Path, capsys: Capture
 ) -> None:
-    of_experiment = ['--experiment', 'smoke', f'data.root={hit_uav}', 'data.val_split=train']
+    of_experiment = ['smoke', f'data.root={hit_uav}', 'data.val_split=train']
     found = scores(capsys, bundle, *of_experiment)
     assert found['scores']['num_objects']['Car'] == 10
     assert '4, with 17 objects' in found['measured_on']['images']
@@ -77,7 +77,7 @@ def test_several_datasets(bundle: Path, hit_uav: Path, tmp_path: Path, capsys: C
         f'experiment: {{id: both}}\ndata:\n  root: {hit_uav}\n'
         f'  extra_sources: [{{root: {hit_uav}, val_split: train}}]\n'
     )
-    found = scores(capsys, bundle, '--experiment', file)
+    found = scores(capsys, bundle, file)
     assert sum(found['scores']['num_objects'].values()) == 17 + 17
     assert {failure['image'][:2] for failure in found['failures']} == {'0/', '1/'}
 
@@ -154,9 +154,9 @@ def test_classes_are_renamed(
     for path in (*(other / 'Annotations').iterdir(), other / 'classes.txt'):
         path.write_text(path.read_text().replace('>Car<', '>Tank<').replace('Car\n', 'Tank\n'))
     assert "of class 'Tank'; known are Person, Car" in fails(evaluate.main, checkpoint, other)
-    found = scores(capsys, checkpoint, other, '--rename', 'Tank=Car')
+    found = scores(capsys, checkpoint, other, '--class-map', 'Tank=Car')
     assert found['scores']['num_objects']['Car'] == 9
-    hidden = scores(capsys, checkpoint, other, '--rename', 'Tank=')
+    hidden = scores(capsys, checkpoint, other, '--class-map', 'Tank=')
     assert hidden['scores']['num_objects']['Car'] == 0
 
 
@@ -187,19 +187,30 @@ def test_invalid_models(
     )
 
 
+@pytest.mark.parametrize(
+    ('flag', 'new'),
+    [('--rename', '--class-map'), ('--experiment', 'an argument: MODEL FILE key.path=value')],
+)
+def test_former_flags_are_refused(flag: str, new: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as left:
+        evaluate.main(['best.pt', flag, 'a=b'])
+    assert left.value.code == 2
+    assert f'{flag} is now {new}' in capsys.readouterr().err
+
+
 def test_invalid_data(
     checkpoint: Path, bundle: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     def error(*arguments: object) -> str:
         return fails(evaluate.main, *arguments)
 
-    assert 'no such folder' in error(checkpoint, tmp_path / 'gone')
+    assert 'no such folder or experiment' in error(checkpoint, tmp_path / 'gone')
     assert 'cannot tell its format' in error(checkpoint, tmp_path)
-    assert 'no such f' in error(checkpoint, tmp_path, '--format', 'voc')
+    assert 'has no list of a split' in error(checkpoint, tmp_path, '--format', 'voc')
     assert 'test' in error(checkpoint, hit_uav, '--split', 'test')
-    assert 'expected the folder of a dataset, or --experiment' in error(bundle)
-    assert 'got both' in error(bundle, hit_uav, '--experiment', 'smoke')
-    assert '--rename: expected A=B' in error(bundle, hit_uav, '--rename', 'Car')
+    assert 'expected the folder of a dataset or an experiment' in error(bundle)
+    assert 'changes an experiment, but' in error(bundle, hit_uav, 'training.epochs=3')
+    assert '--class-map: expected A=B' in error(bundle, hit_uav, '--class-map', 'Car')
     (tmp_path / 'file').write_text('')
     page = tmp_path / 'file' / 'report.html'
     assert 'cannot be written' in error(bundle, hit_uav, '--limit', '1', '--html', page)

@@ -99,7 +99,7 @@ def test_all_flags_of_the_script_are_there(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
-        (['--epochs', 'many'], 'training.epochs: expected a whole number, got "many"'),
+        (['--epochs', 'many'], 'training.epochs: expected an integer, got "many"'),
         (['--image-size', '0'], 'input.size.0: expected more than 0, got 0'),
         (['--lr', '['], 'not YAML'),
         (['--device', 'tpu'], "training.accelerator: expected 'auto', 'cpu' or 'gpu', got"),

@@ -85,7 +85,7 @@ def test_a_password_is_left_nowhere(
     assert train.main([*arguments, '--print-config']) == 0
     step = str(next((run / 'checkpoints').glob('step-*.pt')))
     names = ['--name', 'tiny', '--version', '1', '--output', str(out)]
-    named = ['--experiment', *arguments[:-2]]
+    named = arguments[:-2]
     assert export.main([step, *names, *named]) == 0
     report = ['--json', str(out / 'report.json'), '--html', str(out / 'report.html')]
     assert evaluate.main([step, '--quiet', *report, *named]) == 0
@@ -101,7 +101,7 @@ def test_a_password_is_left_nowhere(
         *(train.main([*arguments, text, '--dry-run']) for text in wrong),
     ]
     monkeypatch.delenv('TOKEN')
-    errors.append(evaluate.main([step, '--quiet', '--experiment', 'smoke', *data]))
+    errors.append(evaluate.main([step, '--quiet', 'smoke', *data]))
     assert errors == [1] * 5
     shown = ''.join(capfd.readouterr())
     assert 'data.root: the environment variable TOKEN is not set' in shown

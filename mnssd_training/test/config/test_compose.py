@@ -1,11 +1,11 @@
-"""Experiments put together from files, components, the environment and the command line."""
+"""Composition of experiments from files, components, the environment and the command line."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from mnssd_training.config import Experiment, load_experiment
 from mnssd_training.config.compose import compose
-from mnssd_training.config.tree import find
+from mnssd_training.config.yaml_tree import find
 from mnssd_training.errors import ConfigError
 import pytest
 
@@ -27,7 +27,7 @@ def write(tmp_path: Path) -> Write:
     return write_file
 
 
-def test_a_file_with_the_least_is_all_defaults(write: Write) -> None:
+def test_minimal_file_uses_defaults(write: Write) -> None:
     experiment = load_experiment(write(LEAST))
     assert experiment.experiment.id == 'own'
     assert experiment.data.root == 'here'
@@ -35,7 +35,7 @@ def test_a_file_with_the_least_is_all_defaults(write: Write) -> None:
     assert experiment == plain
 
 
-def test_the_order_in_which_keys_win(write: Write) -> None:
+def test_precedence_of_keys(write: Write) -> None:
     write('{epochs: 2, seed: 2, workers: 2, batch_size: 2}', 'training.yaml')
     write(
         LEAST + 'training: {epochs: 1, seed: 1, workers: 1, batch_size: 1, nodes: 9}', 'base.yaml'
@@ -62,31 +62,31 @@ def test_bases_are_merged_in_order_and_depth_first(write: Write) -> None:
     assert experiment.input.size == (1, 1)
 
 
-def test_one_base_may_be_named_twice(write: Write) -> None:
+def test_base_may_be_repeated(write: Write) -> None:
     write(LEAST, 'a.yaml')
     write('_base_: a.yaml\ninput: {size: [9, 9]}\n', 'b.yaml')
     assert load_experiment(write('_base_: [b.yaml, a.yaml]\n')).input.size == (9, 9)
 
 
-def test_a_shipped_experiment_is_a_base(write: Write) -> None:
+def test_shipped_experiment_as_base(write: Write) -> None:
     experiment = load_experiment(write('_base_: smoke\nexperiment: {id: mine}\n'))
     assert experiment.experiment.id == 'mine'
     assert experiment.model.pyramid_channels == 48
 
 
-def test_a_component_of_the_folder_comes_before_a_shipped_one(write: Write) -> None:
+def test_local_component_overrides_shipped_one(write: Write) -> None:
     path = write(LEAST + 'defaults: {optimizer: optimizer/sgd.yaml}\n')
     assert load_experiment(path).optimizer.momentum == 0.9
     write('{name: sgd, momentum: 0.5}', 'optimizer/sgd.yaml')
     assert load_experiment(path).optimizer.momentum == 0.5
 
 
-def test_what_holds_only_comments_is_absent(write: Write) -> None:
+def test_section_with_only_comments_is_absent(write: Write) -> None:
     content = '_base_:\ndefaults:\noverrides:\naugmentation:\n  # iou_crop: 0.0\n' + LEAST
     assert load_experiment(write(content)) == load_experiment(write(LEAST))
 
 
-def test_variables(write: Write) -> None:
+def test_environment_variables_are_inserted(write: Write) -> None:
     path = write(
         LEAST.replace('here', '${ROOT}') + 'training: {epochs: "${EPOCHS:-3}"}\n'
         '_base_: ${BASE:-smoke}\ninput: {size: ["${SIDE:-64}", 96]}\n'
@@ -128,11 +128,11 @@ def test_every_key_knows_its_origin(write: Write) -> None:
         (b'_base_: {a: b}', 'own.yaml:1: _base_: expected a file or a list, got {"a": "b"}'),
         (b'_base_: [[a]]', '_base_: expected a file or a list, got ["a"]'),
         (b'_base_: gone.yaml', 'own.yaml:1: _base_: '),
-        (b'_base_: smok', "smok: no such experiment; did you mean 'smoke'?"),
+        (b'_base_: smok', "no such experiment 'smok'; did you mean 'smoke'?"),
         (b'_base_: "\\0"', 'no such experiment'),
         (b'_base_: ${GONE}', 'own.yaml:1: _base_: the environment variable GONE is not set'),
-        (b'_base_: own.yaml', '_base_ goes round in a circle: '),
-        (b'_base_: .', 'Is a directory'),
+        (b'_base_: own.yaml', '_base_ is circular: '),
+        (b'_base_: .', 'is a directory'),
         (b'defaults: a', 'own.yaml:1: defaults: expected section: file, got "a"'),
         (b'defaults: {optimiser: a}', "no such section; did you mean 'optimizer'?"),
         (b'defaults: {optimizer: [a]}', 'defaults.optimizer: expected a file, got ["a"]'),
@@ -141,7 +141,7 @@ def test_every_key_knows_its_origin(write: Write) -> None:
             "own.yaml:2: defaults.optimizer: no such component 'optimizer/adam.yaml'; "
             "did you mean 'optimizer/adamw.yaml'?",
         ),
-        (b'defaults: {training: own.yaml}', 'goes round in a circle'),
+        (b'defaults: {training: own.yaml}', 'is circular'),
         (b'overrides: [a]', 'own.yaml:1: overrides: expected sections with their keys, got ["a"]'),
     ],
     ids=[
@@ -151,37 +151,37 @@ def test_every_key_knows_its_origin(write: Write) -> None:
         'component itself', 'overrides list',
     ],
 )  # fmt: skip
-def test_wrong_files_are_named(write: Write, content: bytes, words: str) -> None:
+def test_invalid_files_are_refused(write: Write, content: bytes, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_experiment(write(content), (), {})
     assert words in str(caught.value)
     assert '\n' not in str(caught.value)
 
 
-def test_a_circle_of_bases_is_drawn(write: Write) -> None:
+def test_circular_bases_are_refused(write: Write) -> None:
     write('_base_: c.yaml', 'b.yaml')
     write('_base_: a.yaml', 'c.yaml')
     path = write('_base_: b.yaml', 'a.yaml')
     a, b, c = (str(path.parent / f'{name}.yaml') for name in 'abc')
     with pytest.raises(ConfigError) as caught:
         load_experiment(path)
-    assert f'goes round in a circle: {a} -> {b} -> {c} -> {a}' in str(caught.value)
+    assert f'is circular: {a} -> {b} -> {c} -> {a}' in str(caught.value)
 
 
-def test_a_long_row_of_bases(write: Write) -> None:
+def test_number_of_nested_bases_is_limited(write: Write) -> None:
     write(LEAST, '0.yaml')
     for number in range(1, 30):
         write(f'_base_: {number - 1}.yaml', f'{number}.yaml')
     assert load_experiment(write('_base_: 15.yaml')).data.root == 'here'
-    with pytest.raises(ConfigError, match='expected at most 20 files in each other'):
+    with pytest.raises(ConfigError, match='expected at most 20 nested files'):
         load_experiment(write('_base_: 29.yaml'))
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='Is a directory'):
+def test_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='is a directory'):
         load_experiment(tmp_path)
     for name in ('nowhere', 'smoke.yml', 'a\0b', 'x' * 5000, ''):
         with pytest.raises(ConfigError):
             load_experiment(name)
-    with pytest.raises(ConfigError, match="hit_uaf: no such experiment; did you mean 'hit_uav'?"):
+    with pytest.raises(ConfigError, match="no such experiment 'hit_uaf'; did you mean 'hit_uav'?"):
         load_experiment('hit_uaf')

@@ -1,4 +1,4 @@
-"""Experiments drawn: every key, who set it, and YAML that loads again."""
+"""Formatted experiments: all keys, who set them, and YAML that loads again."""
 
 from pathlib import Path
 from typing import Any
@@ -6,23 +6,19 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import (
-    compose,
-    draw,
+    find_origins,
+    format_experiment,
+    format_flow,
     load_experiment,
-    one_line,
-    origins,
     shipped_experiments,
-    validate,
 )
-from mnssd_training.config.environment import fill_in
-from mnssd_training.config.tree import to_plain
-from mnssd_training.config.yaml_text import read_yaml
+from mnssd_training.config.environment import expand_tree
+from mnssd_training.config.yaml_tree import read_yaml, to_plain
 import pytest
 
 
-def drawn(source: str | Path, *overrides: str, **environment: str) -> str:
-    tree = compose(source, overrides, environment)
-    return draw(validate(tree), tree)
+def formatted(source: str | Path, *overrides: str, **environment: str) -> str:
+    return format_experiment(load_experiment(source, overrides, environment))
 
 
 def origin_in(text: str, row: str) -> str:
@@ -32,13 +28,13 @@ def origin_in(text: str, row: str) -> str:
 
 
 @pytest.mark.parametrize('name', shipped_experiments())
-def test_what_is_drawn_loads_as_the_same(name: str, tmp_path: Path) -> None:
+def test_formatted_experiment_loads_as_the_same(name: str, tmp_path: Path) -> None:
     path = tmp_path / 'again.yaml'
-    path.write_text(drawn(name))
+    path.write_text(formatted(name))
     assert load_experiment(path) == load_experiment(name, (), {})
 
 
-def test_odd_values_load_as_the_same(tmp_path: Path) -> None:
+def test_unusual_values_load_as_the_same(tmp_path: Path) -> None:
     overrides = [
         'data.classes=["no", "7", "a: b", "# x", "é\\t\\x07", "😀", "null", "~", "-", "a,b"]',
         'data.class_map={"7": "", "a b": "null", "${": "$${x}"}',
@@ -48,20 +44,20 @@ def test_odd_values_load_as_the_same(tmp_path: Path) -> None:
         'initial.checkpoint=s3://bucket/key=1/c.pt',
     ]
     path = tmp_path / 'again.yaml'
-    path.write_text(drawn('smoke', *overrides), encoding='utf-8')
+    path.write_text(formatted('smoke', *overrides), encoding='utf-8')
     again, before = load_experiment(path), load_experiment('smoke', overrides)
     assert again == before
     assert before.data.class_map['${'] == '${x}'
 
 
-def test_who_set_a_key_stands_beside_it(tmp_path: Path) -> None:
+def test_origin_stands_beside_each_key(tmp_path: Path) -> None:
     path = tmp_path / 'own.yaml'
     path.write_text(
         '_base_: smoke\ndata:\n  root: ${ROOT}\n  extra_sources:\n    - root: b\n'
         '      format: yolo\n'
         'defaults:\n  optimizer: optimizer/sgd.yaml\n'
     )
-    text = drawn(path, 'training.epochs=4', 'input.size.1=96', ROOT='/data')
+    text = formatted(path, 'training.epochs=4', 'input.size.1=96', ROOT='/data')
     assert origin_in(text, 'root: /data') == f'{path}:3, environment ROOT'
     assert origin_in(text, '- format: yolo') == f'{path}:6'
     assert origin_in(text, 'root: b') == f'{path}:5'
@@ -72,9 +68,8 @@ def test_who_set_a_key_stands_beside_it(tmp_path: Path) -> None:
     assert origin_in(text, 'seed: 1337') == 'default'
 
 
-def test_origins_of_all_values(tmp_path: Path) -> None:
-    tree = compose('smoke', ['data.extra_sources=[{root: b}]'])
-    found = origins(validate(tree), tree)
+def test_origins_of_all_values() -> None:
+    found = find_origins(load_experiment('smoke', ['data.extra_sources=[{root: b}]']))
     assert found['training.epochs'].startswith('smoke.yaml:')
     assert found['data.extra_sources.0.root'] == 'command line'
     assert found['data.extra_sources.0.format'] == 'default'
@@ -97,8 +92,8 @@ plain = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(plain)
-def test_one_line_reads_as_the_value(value: Any) -> None:
-    text = one_line(value)
+def test_flow_style_loads_as_the_value(value: Any) -> None:
+    text = format_flow(value)
     assert '\n' not in text
-    found = to_plain(fill_in(read_yaml(text, 'file'), {}))
+    found = to_plain(expand_tree(read_yaml(text, 'file'), {}))
     assert found == value

@@ -283,7 +283,7 @@ def test_background_is_trained_on_in_all_formats(
     kept = read_splits(config)
     assert sorted(len(sample.boxes) > 0 for sample in kept.train) == [False, True, True, True]
     assert any(
-        note.startswith('1 of 4 images to train on show no object: they are background; data.use')
+        note.startswith('1 of 4 training images have no object: they are background; data.use')
         for note in kept.notes
     )
     left = read_splits(config.model_copy(update={'use_background': False}))
