@@ -14,18 +14,18 @@ class FrameSelector:
     Select frames of one recording, in the order in which they were recorded.
 
     :param min_interval_ns: shortest time between two selected frames, nanoseconds.
-    :param every: select one of so many frames.
+    :param stride: select every Nth frame.
     :param min_difference: bits of 256 by which the perceptual hash of a frame must differ from
         those of all selected before; 0 selects repetitions, too.
     """
 
     def __init__(
-        self, min_interval_ns: int = 0, every: int = 1, min_difference: int = MIN_DIFFERENCE
+        self, min_interval_ns: int = 0, stride: int = 1, min_difference: int = MIN_DIFFERENCE
     ) -> None:
         self.num_seen = 0
         self.num_duplicates = 0  # frames that looked like a selected one
         self._min_interval_ns = min_interval_ns
-        self._every = every
+        self._stride = stride
         self._min_difference = min_difference
         self._last_ns: int | None = None
         self._hashes: list[NDArray[np.bool_]] = []
@@ -33,7 +33,7 @@ class FrameSelector:
     def select(self, stamp_ns: int, image: NDArray[np.uint8]) -> bool:
         """Return whether to use the next frame, ``(H, W, 3)`` uint8 RGB."""
         index, self.num_seen = self.num_seen, self.num_seen + 1
-        if index % self._every:
+        if index % self._stride:
             return False
         # A clock that was set back starts again.
         if self._last_ns is not None and 0 <= stamp_ns - self._last_ns < self._min_interval_ns:
@@ -49,18 +49,18 @@ class FrameSelector:
         return True
 
 
-def split_by_time(stamps_ns: Sequence[int], val_share: float, gap_ns: int) -> list[str]:
+def split_by_time(stamps_ns: Sequence[int], val_fraction: float, gap_ns: int) -> list[str]:
     """
     Put the end of a recording into the validation split.
 
     Consecutive frames show nearly the same, so that a random split would score what was memorised.
 
-    :param val_share: part of the frames that is for validation, in [0, 1].
+    :param val_fraction: part of the frames that is for validation, in [0, 1].
     :param gap_ns: training frames nearer to the first validation frame are in neither split.
     :return: ``train``, ``val`` or nothing, for each frame.
     """
     order = np.argsort(stamps_ns, kind='stable')
-    num_val = round(len(order) * val_share)
+    num_val = round(len(order) * val_fraction)
     splits = ['train'] * len(order)
     for index in order[len(order) - num_val :]:
         splits[index] = 'val'

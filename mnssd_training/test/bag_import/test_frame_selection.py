@@ -45,7 +45,7 @@ def test_a_clock_that_is_set_back_starts_again() -> None:
 
 
 def test_every_nth_frame_is_selected() -> None:
-    assert select(range(7), range(7), every=3)[0] == [0, 3, 6]
+    assert select(range(7), range(7), stride=3)[0] == [0, 3, 6]
 
 
 @pytest.mark.parametrize(('bits', 'expected'), [(12, [0, 2]), (0, [0, 1, 2, 3])])
