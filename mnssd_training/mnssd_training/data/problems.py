@@ -6,9 +6,11 @@ it skips and counts some kinds (:data:`SKIPPED_KINDS`) and refuses the dataset f
 errors.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+import textwrap
 from typing import Literal, TypeVar
 
 from mnssd_training.errors import DatasetError
@@ -17,6 +19,8 @@ Severity = Literal['error', 'warning', 'note']
 Report = Callable[[str, str, str], None]  # kind, location and message of a problem
 T = TypeVar('T')
 MAX_EXAMPLES = 3  # of skipped items that a note names
+MAX_PER_FILE = 10_000  # problems of a kind: a file of 8 MB could hold millions
+MAX_NAMES = 300  # characters of a class list in a message
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,15 @@ class Problem:
 
 
 def report_to(problems: list[Problem], file: Path | str) -> Report:
-    """Return a function that adds a problem of a file, by kind, location and message."""
-    return lambda kind, location, message: problems.append(Problem(kind, file, location, message))
+    """Return a function that adds a problem of a file, up to a limit for each kind."""
+    counts: Counter[str] = Counter()
+
+    def report(kind: str, location: str, message: str) -> None:
+        counts[kind] += 1
+        if counts[kind] <= MAX_PER_FILE:
+            problems.append(Problem(kind, file, location, message))
+
+    return report
 
 
 def try_read(
@@ -56,6 +67,16 @@ def try_read(
         file = error.path if isinstance(error.path, Path) else str(error.path)
         problems.append(Problem(kind, file, '', str(error).removeprefix(f'{file}: ')))
         return None
+
+
+def unknown_class(
+    file: Path | str, location: str, class_name: str, class_names: Sequence[str]
+) -> Problem:
+    """Make the problem of an object whose class is not one of those of the dataset or model."""
+    known = textwrap.shorten(', '.join(class_names), MAX_NAMES, placeholder=' ...')
+    return Problem(
+        'unknown class', file, location, f'is of class {class_name!r}; known are {known}'
+    )
 
 
 def refuse_problems(problems: Sequence[Problem], skipped_kinds: Collection[str]) -> None:
