@@ -1,15 +1,16 @@
 """
-Commands of the command line, listed without importing them.
+Commands of ``mnssd``, listed without importing them.
 
-``mnssd VERB ...`` knows the commands of this package and those that other distributions list under
-the entry point group ``mnssd.commands``, so that a drone without training has the same ``mnssd``.
+Other distributions add commands by the entry point group ``mnssd.commands``, so ``mnssd`` exists
+on a drone without training too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module, metadata
 import sys
+
+from mnssd_perception.text import did_you_mean
 
 ENTRY_POINT_GROUP = 'mnssd.commands'
 
@@ -17,11 +18,9 @@ ENTRY_POINT_GROUP = 'mnssd.commands'
 @dataclass(frozen=True)
 class Command:
     """
-    A command and where it is found.
+    A command of the command line.
 
-    :ivar name: the word that chooses it.
     :ivar group: heading in the help.
-    :ivar summary: one line for the help.
     :ivar module: has ``main(arguments) -> exit code``; imported only to run the command.
     """
 
@@ -32,8 +31,8 @@ class Command:
 
 
 def installed_commands() -> tuple[Command, ...]:
-    """Collect the commands of all installed distributions."""
-    # In the order of their names: that of sys.path differs from workspace to workspace.
+    """List the commands that other distributions add."""
+    # Sorted, because the order of sys.path differs between workspaces.
     points = sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
     return tuple(command for point in points for command in point.load())
 
@@ -44,9 +43,8 @@ def run_command(
     """
     Run the command that the first argument names.
 
-    :param program: name of the program, for its help.
-    :param commands: to choose from.
-    :param arguments: of the command line; None for those of the process.
+    :param program: its name in the help.
+    :param arguments: None for those of the process.
     :return: the exit code; 2 if there is no such command.
     """
     name, *rest = (list(sys.argv[1:]) if arguments is None else list(arguments)) or ['--help']
@@ -56,9 +54,7 @@ def run_command(
     if name in ('-h', '--help'):
         print(_help_text(program, commands))
         return 0
-    close = get_close_matches(name, modules, n=1)
-    hint = f'did you mean {close[0]!r}?' if close else f'known are {", ".join(modules)}'
-    print(f'error: no command {name!r}; {hint}', file=sys.stderr)
+    print(f'error: no command {name!r}; {did_you_mean(name, modules)}', file=sys.stderr)
     return 2
 
 

@@ -1,5 +1,7 @@
 """Make text from outside safe to show in terminals, logs and diagnostics."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import partial
 import re
 
@@ -83,3 +85,13 @@ def sanitize_text(text: object, max_chars: int = 200) -> str:
         for char in start
     )
     return escaped if len(escaped) <= max_chars else f'{escaped[: max_chars - 3]}...'
+
+
+def did_you_mean(word: str, known: Iterable[str], prefix: str = '') -> str:
+    """Suggest the most similar known word, after a prefix; list all words if none is similar."""
+    words = list(known)
+    lower = {other.lower(): other for other in words}
+    close = get_close_matches(word.lower(), lower, n=1)
+    if close:
+        return f'did you mean {prefix + lower[close[0]]!r}?'
+    return f'known are {", ".join(words)}' if words else 'there are none'

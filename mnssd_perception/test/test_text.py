@@ -1,6 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from mnssd_perception.text import mask_secrets, sanitize_text
+from mnssd_perception.text import did_you_mean, mask_secrets, sanitize_text
 import pytest
 
 PASSWORDS = st.text(st.characters(), min_size=1).filter(
@@ -84,3 +84,15 @@ def test_any_password_of_an_address_is_masked(password, path):
 def test_masking_takes_linear_time(piece):
     """A quadratic pattern would need hours for a megabyte: the test would never end."""
     mask_secrets(piece * (1_000_000 // len(piece)))
+
+
+@pytest.mark.parametrize(
+    ('word', 'known', 'expected'),
+    [
+        ('x', [], 'there are none'),
+        ('Brid', ['car', 'bird'], "did you mean 'animal.bird'?"),
+        ('zebra', ['car', 'bird'], 'known are car, bird'),
+    ],
+)
+def test_similar_word_is_suggested(word, known, expected):
+    assert did_you_mean(word, known, 'animal.') == expected

@@ -1,4 +1,4 @@
-"""``python -m mnssd_training COMMAND ...``: the commands of training, also known to ``mnssd``."""
+"""The commands of training, also listed by ``mnssd``: ``python -m mnssd_training COMMAND``."""
 
 from collections.abc import Sequence
 import sys
@@ -10,21 +10,21 @@ _GROUPS = {
         'config': 'show, check and describe experiments',
     },
     'data': {
-        'dataset': 'check a dataset, count it, look at it',
-        'anchors': 'find priors that suit the boxes of a dataset',
-        'bags-to-dataset': 'turn frames of a ROS 2 bag into images with first labels',
+        'dataset': 'check a dataset, print its statistics, preview its images',
+        'anchors': 'find priors that fit the boxes of a dataset',
+        'bags-to-dataset': 'convert frames of a ROS 2 bag to images with first labels',
         'shard': 'write a dataset as shards that stream from a disk or a bucket',
     },
     'training': {
         'train': 'train an experiment',
         'finetune': 'train on a folder of YOLO labels, with familiar flags',
-        'find-lr': 'find the learning rate that suits an experiment',
-        'find-batch-size': 'find the largest batch that fits',
+        'find-lr': 'find the learning rate for an experiment',
+        'find-batch-size': 'find the largest batch that fits in memory',
     },
     'models': {
-        'evaluate': 'score a checkpoint, an ONNX file or a bundle; compare two',
+        'evaluate': 'evaluate a checkpoint, an ONNX file or a bundle; compare two',
         'predict': 'detect objects in images, videos or a camera',
-        'export': 'turn a checkpoint into a bundle that flies',
+        'export': 'export a checkpoint to a bundle',
     },
 }
 COMMANDS = tuple(
@@ -35,7 +35,7 @@ COMMANDS = tuple(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that is named first."""
+    """Run the command that the first argument names."""
     return run_command('python -m mnssd_training', COMMANDS, arguments)
 
 

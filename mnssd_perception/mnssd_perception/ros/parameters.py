@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, field, fields, replace
-from difflib import get_close_matches
 import math
 from typing import Any, Generic, TypeVar
 
 from mnssd_perception.errors import MnssdError, SettingsError
-from mnssd_perception.text import sanitize_text
+from mnssd_perception.text import did_you_mean, sanitize_text
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -152,12 +151,7 @@ def _check_names(node: Node, names: Iterable[str], known: set[str]) -> None:
     for name in names:
         if name in known or name.startswith(QOS_OVERRIDES) or node.has_parameter(name):
             continue
-        similar = get_close_matches(name, sorted(known), n=1)
-        hint = (
-            f'did you mean {similar[0]!r}?'
-            if similar
-            else f'available: {", ".join(sorted(known))}'
-        )
+        hint = did_you_mean(name, sorted(known))
         raise SettingsError(f"unknown parameter '{sanitize_text(name)}'; {hint}")
 
 

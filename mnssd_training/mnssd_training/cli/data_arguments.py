@@ -8,6 +8,7 @@ from pathlib import Path
 import textwrap
 from typing import Any, get_args
 
+from mnssd_perception.text import did_you_mean
 from mnssd_training.config import (
     DataConfig,
     expand_stored,
@@ -16,7 +17,6 @@ from mnssd_training.config import (
     shipped_experiments,
     SourceConfig,
 )
-from mnssd_training.config.validate import did_you_mean
 from mnssd_training.data import read_samples, read_splits, Sample
 from mnssd_training.data.formats import Format, guess_format, list_splits
 from mnssd_training.errors import ConfigError, DatasetError
@@ -45,10 +45,11 @@ class DataChoice:
         return (self.config, *self.config.extra_sources)
 
 
-class _RenamedFlag(Action):
+class RenamedFlag(Action):
     """Refuses a former flag; its metavar is the flag that replaces it."""
 
     def __call__(self, parser: ArgumentParser, *arguments: Any) -> None:
+        """End with an error that names the new flag."""
         parser.error(f'{self.option_strings[0]} is now {self.metavar}')
 
 
@@ -102,7 +103,7 @@ def add_data_arguments(
     renamed = {'--rename': '--class-map', '--experiment': 'an argument: MODEL FILE key.path=value'}
     for flag, new in renamed.items() if has_checkpoint else ():
         parser.add_argument(
-            flag, action=_RenamedFlag, nargs='*', metavar=new, default=SUPPRESS, help=SUPPRESS
+            flag, action=RenamedFlag, nargs='*', metavar=new, default=SUPPRESS, help=SUPPRESS
         )
 
 

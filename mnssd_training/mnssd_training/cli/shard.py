@@ -1,4 +1,4 @@
-"""``shard``: the images of an experiment to WebDataset shards."""
+"""The command ``mnssd shard``: write the images of an experiment as WebDataset shards."""
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -19,14 +19,13 @@ examples:
   mnssd train hit_uav data.format=shards data.root=shards/hit_uav
   mnssd train hit_uav data.format=shards data.root=s3://bucket/hit_uav data.cache_dir=/tmp/shards
 
-The folder holds train-000000.tar ..., train.index.json and the same for val. Copy it to any place
-that fsspec reads, such as S3 or a web server that sends byte ranges.
+The folder gets train-000000.tar and so on, train.index.json, and the same for val. Copy it to any
+storage that fsspec supports, such as S3 or a web server with range requests.
 """
 UNITS = {'KB': 1 << 10, 'MB': 1 << 20, 'GB': 1 << 30}
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse, read and write."""
     parser = ArgumentParser(
         'mnssd shard',
         description='Write the images of an experiment as WebDataset shards.',
@@ -38,10 +37,10 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument(
         '--shard-size',
         default='512MB',
-        help='when a tar is full: a number of images, or bytes with KB, MB or GB (default: 512MB)',
+        help='size of a tar: a number of images, or bytes with KB, MB or GB (default: 512MB)',
     )
     args = parser.parse_intermixed_args(arguments)
-    limit = _limit(args.shard_size)
+    limit = _parse_limit(args.shard_size)
     splits = read_splits(read_experiment(args).data)
     for note in splits.notes:
         print(f'note: {note}', file=sys.stderr)
@@ -49,11 +48,10 @@ def _verb(arguments: Sequence[str] | None) -> None:
         if samples:
             paths = write_shards(samples, splits.class_names, args.output, split, limit)
             print(f'{split}: {len(samples)} images in {len(paths) - 1} shards')
-    print(f'shards: {args.output}; read them by data.format=shards data.root={args.output}')
+    print(f'shards: {args.output}; read them with data.format=shards data.root={args.output}')
 
 
-def _limit(text: str) -> ShardLimit:
-    """Read when a tar is full."""
+def _parse_limit(text: str) -> ShardLimit:
     match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', text.strip(), re.IGNORECASE)
     if not match:
         raise ConfigError(
@@ -66,7 +64,7 @@ def _limit(text: str) -> ShardLimit:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
+    """Run the command."""
     return run_verb(_verb, arguments)
 
 

@@ -1,50 +1,45 @@
 """Typed experiments, composed from YAML files, the environment and the command line."""
 
-from mnssd_training.config.augmentation import AugmentationConfig
 from mnssd_training.config.compose import (
     compose,
     load_experiment,
     shipped_experiments,
     summarize_experiment,
 )
-from mnssd_training.config.data import DataConfig, SourceConfig
-from mnssd_training.config.experiment import Experiment, ExperimentInfo
+from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.fingerprint import fingerprint
-from mnssd_training.config.loss import LossConfig
-from mnssd_training.config.network import InitialConfig, InputConfig, ModelConfig, PriorsConfig
 from mnssd_training.config.renamed import rename_keys
 from mnssd_training.config.schema import json_schema
-from mnssd_training.config.show import find_origins, format_experiment, format_flow
-from mnssd_training.config.stored import expand_stored, read_stored, to_stored
-from mnssd_training.config.training import (
-    CheckpointConfig,
-    EvaluationConfig,
-    LoggingConfig,
+from mnssd_training.config.sections import (
+    AugmentationConfig,
+    DataConfig,
+    InputConfig,
+    LossConfig,
+    ModelConfig,
     OptimizerConfig,
+    PriorsConfig,
     SchedulerConfig,
+    SourceConfig,
     TrainingConfig,
 )
+from mnssd_training.config.show import find_origins, format_experiment, format_flow
+from mnssd_training.config.stored import expand_stored, read_stored, to_stored
 from mnssd_training.config.validate import InvalidExperimentError, validate
 
 __all__ = [
     'AugmentationConfig',
-    'CheckpointConfig',
     'compose',
     'DataConfig',
-    'EvaluationConfig',
     'expand_stored',
     'Experiment',
-    'ExperimentInfo',
     'find_origins',
     'fingerprint',
     'format_experiment',
     'format_flow',
-    'InitialConfig',
     'InputConfig',
     'InvalidExperimentError',
     'json_schema',
     'load_experiment',
-    'LoggingConfig',
     'LossConfig',
     'ModelConfig',
     'OptimizerConfig',

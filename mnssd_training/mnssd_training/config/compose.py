@@ -12,10 +12,11 @@ from itertools import takewhile
 import os
 from pathlib import Path
 
+from mnssd_perception.text import did_you_mean
 from mnssd_training.config.environment import expand, expand_tree
 from mnssd_training.config.experiment import Experiment
-from mnssd_training.config.section import Section
-from mnssd_training.config.validate import did_you_mean, format_value, validate
+from mnssd_training.config.sections import Section
+from mnssd_training.config.validate import format_value, validate
 from mnssd_training.config.yaml_tree import (
     DEFAULT,
     from_plain,

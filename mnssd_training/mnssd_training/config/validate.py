@@ -1,14 +1,14 @@
 """Validation of a tree of keys, with file, line and a hint for everything that is wrong."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
-from difflib import get_close_matches
 import json
 from typing import Any, get_args, get_type_hints
 
+from mnssd_perception.text import did_you_mean
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.renamed import RENAMED
-from mnssd_training.config.section import Section
+from mnssd_training.config.sections import Section
 from mnssd_training.config.yaml_tree import DEFAULT, dotted, find, Node, to_plain
 from mnssd_training.errors import ConfigError
 from pydantic import ValidationError
@@ -163,16 +163,6 @@ def _fields(section: Any) -> dict[str, Any]:
     if isinstance(section, type) and is_dataclass(section):
         return get_type_hints(section)
     return {}
-
-
-def did_you_mean(word: str, known: Iterable[str], prefix: str = '') -> str:
-    """Suggest the known word that is closest, else list all."""
-    words = list(known)
-    lower = {other.lower(): other for other in words}
-    close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    if close:
-        return f'did you mean {prefix + lower[close[0]]!r}?'
-    return f'known are {", ".join(words)}' if words else 'there are none'
 
 
 def format_value(value: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import struct
 from typing import NamedTuple
 
-from mnssd_training.config.data import SourceConfig
+from mnssd_training.config.sections import SourceConfig
 from mnssd_training.data.problems import (
     describe_skipped,
     MAX_EXAMPLES,
@@ -19,6 +19,7 @@ from mnssd_training.data.problems import (
     refuse_problems,
     SKIPPED_KINDS,
     try_read,
+    unknown_class,
 )
 from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sample import ANY_CLASS, read_header_size, Sample
@@ -255,8 +256,9 @@ def _build_samples(
                 assert problem is not None
                 problems.append(problem)
             elif label is None:
-                message = f'is of class {box.class_name!r}; known are {", ".join(class_names)}'
-                problems.append(Problem('unknown class', record.annotation, box.location, message))
+                problems.append(
+                    unknown_class(record.annotation, box.location, box.class_name, class_names)
+                )
             else:
                 builder.add(clipped, label, box.is_ignored)
         samples.append(Sample(record.name, record.path, size, *builder.arrays()))

@@ -6,9 +6,9 @@ errors; what looks wrong becomes a note that begins with HIGH, MEDIUM or LOW.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-import difflib
 
-from mnssd_training.config.data import SourceConfig
+from mnssd_perception.text import did_you_mean
+from mnssd_training.config.sections import SourceConfig
 from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
@@ -112,9 +112,9 @@ def check_class_map(source: SourceConfig, splits: Sequence[DatasetSplit]) -> Non
     known = _names(splits)
     for name in source.class_map:
         if name != OTHERS and name not in known:
-            close = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f'did you mean {close[0]!r}' if close else f'it has {", ".join(known)}'
-            raise ConfigError(f'data.class_map: {source.root} has no class {name!r}; {hint}')
+            raise ConfigError(
+                f'data.class_map: {source.root} has no class {name!r}; {did_you_mean(name, known)}'
+            )
 
 
 def check_class_ids(source: SourceConfig, splits: Sequence[DatasetSplit]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.data.annotations import BoxRecord, Edges, ImageRecord, ParsedSplit
-from mnssd_training.data.problems import Problem, try_read
+from mnssd_training.data.problems import Problem, Report, report_to, try_read
 from mnssd_training.data.text_files import choose_unique_names, DirectoryIndex, read_text
 from mnssd_training.errors import DatasetError
 
@@ -49,13 +49,14 @@ def parse_coco(root: Path, split: str) -> ParsedSplit:
         path = _json_candidates(root, split)[0]
         problems.append(Problem('list unreadable', path, '', 'no such file'))
         return ParsedSplit(path, problems=problems)
-    content = try_read('annotation unreadable', problems, _read_json, path, problems)
+    report = report_to(problems, path)
+    content = try_read('annotation unreadable', problems, _read_json, path, report)
     if content is None:
         return ParsedSplit(path, problems=problems)
-    categories = _parse_categories(path, content, problems)
-    images, image_ids = _parse_images(path, content, problems)
-    boxes = _parse_annotations(path, content, categories, images, image_ids, problems)
-    files = _find_images(root, path, split, images, problems)
+    categories = _parse_categories(content, report)
+    images, image_ids = _parse_images(content, report)
+    boxes = _parse_annotations(content, categories, images, image_ids, report)
+    files = _find_images(root, path, split, images, report)
     names = choose_unique_names(
         [Path(image['file_name']).with_suffix('').as_posix() for image in images.values()],
         [image['file_name'] for image in images.values()],
@@ -89,13 +90,14 @@ def find_annotation_file(root: Path, split: str) -> Path | None:
     return None
 
 
-def _read_json(path: Path, problems: list[Problem]) -> Record:
+def _read_json(path: Path, report: Report) -> Record:
     """Read a JSON object; NaN and infinities, which JSON does not have, are a problem."""
+    constants: set[str] = set()
 
     def parse_constant(text: str) -> float:
-        if not any(problem.kind == 'not finite' for problem in problems):
-            message = f'not JSON: {text} is not a number'
-            problems.append(Problem('not finite', path, '', message))
+        if text not in constants:
+            report('not finite', '', f'not JSON: {text} is not a number')
+        constants.add(text)
         return float(text)
 
     try:
@@ -110,13 +112,12 @@ def _read_json(path: Path, problems: list[Problem]) -> Record:
 
 
 def _iterate_records(
-    path: Path, content: Record, key: str, problems: list[Problem]
+    content: Record, key: str, report: Report
 ) -> Iterator[tuple[int, Record, str]]:
     """Yield id, record and location of each record with an id of its own."""
     records = content.get(key)
     if not isinstance(records, list):
-        message = f'expected a list, got {_shorten(records)}'
-        problems.append(Problem('annotation unreadable', path, key, message))
+        report('annotation unreadable', key, f'expected a list, got {_shorten(records)}')
         return
     ids: set[int] = set()
     for index, record in enumerate(records):
@@ -126,54 +127,45 @@ def _iterate_records(
             message = f'id: expected a whole number, got {_shorten(number)}'
             if not is_object:
                 message = f'expected an object, got {_shorten(record)}'
-            problems.append(Problem('bad value', path, f'{key}[{index}]', message))
+            report('bad value', f'{key}[{index}]', message)
             continue
         location = f'{ITEMS[key]} {number}'
         if number in ids:
-            problems.append(Problem('id twice', path, location, 'an earlier one has this id'))
+            report('id twice', location, 'an earlier one has this id')
             continue
         ids.add(number)
         yield number, record, location
 
 
-def _parse_categories(path: Path, content: Record, problems: list[Problem]) -> dict[int, str]:
+def _parse_categories(content: Record, report: Report) -> dict[int, str]:
     """Parse the class names by their ids, in the order of the ids."""
     names: dict[int, str] = {}
-    num_problems = len(problems)
-    for number, record, location in _iterate_records(path, content, 'categories', problems):
+    for number, record, location in _iterate_records(content, 'categories', report):
         name = record.get('name')
         if not isinstance(name, str) or not name.strip():
-            message = f'name: expected a text, got {_shorten(name)}'
-            problems.append(Problem('class list wrong', path, location, message))
+            report('class list wrong', location, f'name: expected a text, got {_shorten(name)}')
         elif name.strip() in names.values():
-            message = f'name: {name!r} has another id too'
-            problems.append(Problem('class list wrong', path, location, message))
+            report('class list wrong', location, f'name: {name!r} has another id too')
         else:
             names[number] = name.strip()
-    if not names and len(problems) == num_problems:
-        message = 'expected at least one, got none'
-        problems.append(Problem('class list wrong', path, 'categories', message))
+    if content.get('categories') == []:
+        report('class list wrong', 'categories', 'expected at least one, got none')
     return dict(sorted(names.items()))
 
 
-def _parse_images(
-    path: Path, content: Record, problems: list[Problem]
-) -> tuple[dict[int, Record], set[int]]:
+def _parse_images(content: Record, report: Report) -> tuple[dict[int, Record], set[int]]:
     """Return the usable images by their ids, and the ids of all."""
     images: dict[int, Record] = {}
     image_ids: set[int] = set()
     ids: dict[str, int] = {}
-    num_problems = len(problems)
-    for number, record, location in _iterate_records(path, content, 'images', problems):
+    for number, record, location in _iterate_records(content, 'images', report):
         image_ids.add(number)
         name = record.get('file_name')
         if not isinstance(name, str) or not name.strip():
-            message = f'file_name: expected a text, got {_shorten(name)}'
-            problems.append(Problem('bad value', path, location, message))
+            report('bad value', location, f'file_name: expected a text, got {_shorten(name)}')
             continue
         if name in ids:
-            message = f'{name} is the file of image {ids[name]} too'
-            problems.append(Problem('listed twice', path, location, message))
+            report('listed twice', location, f'{name} is the file of image {ids[name]} too')
             continue
         for side in ('width', 'height'):
             if not _is_side(record.get(side)):
@@ -181,12 +173,11 @@ def _parse_images(
                     f'{side}: expected a whole number of 1 to {MAX_IMAGE_SIDE}, '
                     f'got {_shorten(record.get(side))}'
                 )
-                problems.append(Problem('bad value', path, location, message))
+                report('bad value', location, message)
         ids[name] = number
         images[number] = record
-    if not images and len(problems) == num_problems:
-        message = 'expected at least one, got none'
-        problems.append(Problem('list unreadable', path, 'images', message))
+    if content.get('images') == []:
+        report('list unreadable', 'images', 'expected at least one, got none')
     return images, image_ids
 
 
@@ -201,31 +192,29 @@ def _parse_size(image: Record) -> tuple[int, int] | None:
 
 
 def _parse_annotations(
-    path: Path,
     content: Record,
     categories: Mapping[int, str],
     images: Mapping[int, Record],
     image_ids: set[int],
-    problems: list[Problem],
+    report: Report,
 ) -> dict[int, list[BoxRecord]]:
     """Parse the boxes by image id."""
     boxes: dict[int, list[BoxRecord]] = {number: [] for number in images}
-    for _, record, location in _iterate_records(path, content, 'annotations', problems):
+    for _, record, location in _iterate_records(content, 'annotations', report):
         image = record.get('image_id')
         if type(image) is not int or image not in image_ids:
-            message = f'there is no image {_shorten(image)}'
-            problems.append(Problem('unknown image', path, location, message))
+            report('unknown image', location, f'there is no image {_shorten(image)}')
             continue
         category = record.get('category_id')
         name = categories.get(category, '') if type(category) is int else ''
         if not name:
-            message = f'there is no category {_shorten(category)}'
-            problems.append(Problem('unknown class', path, location, message))
+            report('unknown class', location, f'there is no category {_shorten(category)}')
         for key in ('iscrowd', 'ignore'):
             if record.get(key, 0) not in (0, 1):
-                message = f'{key}: expected 0 or 1, got {_shorten(record[key])}'
-                problems.append(Problem('bad value', path, location, message))
-        edges = _parse_box(path, record.get('bbox'), location, problems)
+                report(
+                    'bad value', location, f'{key}: expected 0 or 1, got {_shorten(record[key])}'
+                )
+        edges = _parse_box(record.get('bbox'), location, report)
         if edges is not None and image in boxes:
             of_image = f'{location} of {images[image]["file_name"]}'
             is_ignored = bool(record.get('iscrowd', 0) or record.get('ignore', 0))
@@ -233,7 +222,7 @@ def _parse_annotations(
     return boxes
 
 
-def _parse_box(path: Path, box: Any, location: str, problems: list[Problem]) -> Edges | None:
+def _parse_box(box: Any, location: str, report: Report) -> Edges | None:
     kind = 'bad value'
     if type(box) is list and len(box) == 4 and NUMBERS.issuperset(map(type, box)):
         left, top, width, height = box
@@ -241,13 +230,12 @@ def _parse_box(path: Path, box: Any, location: str, problems: list[Problem]) -> 
             return left, top, left + width, top + height
         if any(isinstance(value, float) and not math.isfinite(value) for value in box):
             kind = 'not finite'
-    message = f'bbox: expected [x, y, width, height] in pixels, got {_shorten(box)}'
-    problems.append(Problem(kind, path, location, message))
+    report(kind, location, f'bbox: expected [x, y, width, height] in pixels, got {_shorten(box)}')
     return None
 
 
 def _find_images(
-    root: Path, path: Path, split: str, images: Mapping[int, Record], problems: list[Problem]
+    root: Path, path: Path, split: str, images: Mapping[int, Record], report: Report
 ) -> dict[int, Path]:
     """Find the files of all images; a missing one gets the likeliest path."""
     split = Path(split).stem.removeprefix('instances_')
@@ -262,7 +250,7 @@ def _find_images(
         if file is None:
             message = f'{image["file_name"]}: no such file; looked in '
             message += ', '.join(map(str, folders))
-            problems.append(Problem('image missing', path, f'image {number}', message))
+            report('image missing', f'image {number}', message)
     return files
 
 

@@ -9,7 +9,7 @@ the image, passed through the table so far.
 from dataclasses import dataclass
 
 import cv2
-from mnssd_training.config.augmentation import AugmentationConfig
+from mnssd_training.config.sections import AugmentationConfig
 import numpy as np
 from numpy.typing import NDArray
 

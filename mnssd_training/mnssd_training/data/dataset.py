@@ -6,7 +6,7 @@ import hashlib
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
-from mnssd_training.config.augmentation import AugmentationConfig
+from mnssd_training.config.sections import AugmentationConfig
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
 from mnssd_training.priors import resize_spec

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from mnssd_training.config.data import SourceConfig
+from mnssd_training.config.sections import SourceConfig
 from mnssd_training.data.annotations import (
     BoxRecord,
     build_split,

@@ -6,30 +6,21 @@ it skips and counts some kinds (:data:`SKIPPED_KINDS`) and refuses the dataset f
 errors.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+import textwrap
 from typing import Literal, TypeVar
 
 from mnssd_training.errors import DatasetError
 
 Severity = Literal['error', 'warning', 'note']
+Report = Callable[[str, str, str], None]  # kind, location and message of a problem
 T = TypeVar('T')
 MAX_EXAMPLES = 3  # of skipped items that a note names
-
-
-@dataclass(frozen=True)
-class ProblemKind:
-    """
-    What problems of one kind have in common.
-
-    :ivar severity: ``error`` stops training or makes it wrong, ``warning`` makes it worse, and a
-        ``note`` is worth knowing.
-    :ivar hint: what to do about it.
-    """
-
-    severity: Severity
-    hint: str
+MAX_PER_FILE = 10_000  # problems of a kind: a file of 8 MB could hold millions
+MAX_NAMES = 300  # characters of a class list in a message
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,7 @@ class Problem:
     """
     One problem of a dataset.
 
-    :ivar kind: a key of :data:`PROBLEM_KINDS`.
+    :ivar kind: a key of :data:`HINTS`.
     :ivar file: the file with the problem, or the root of the dataset.
     :ivar location: line, object, annotation or class; empty for the file as a whole.
     :ivar message: what was expected, and what was received.
@@ -50,8 +41,20 @@ class Problem:
 
     @property
     def severity(self) -> Severity:
-        """How bad it is."""
-        return PROBLEM_KINDS[self.kind].severity
+        """``error`` stops training or makes it wrong, ``warning`` makes it worse."""
+        return SEVERITIES[self.kind]
+
+
+def report_to(problems: list[Problem], file: Path | str) -> Report:
+    """Return a function that adds a problem of a file, up to a limit for each kind."""
+    counts: Counter[str] = Counter()
+
+    def report(kind: str, location: str, message: str) -> None:
+        counts[kind] += 1
+        if counts[kind] <= MAX_PER_FILE:
+            problems.append(Problem(kind, file, location, message))
+
+    return report
 
 
 def try_read(
@@ -64,6 +67,16 @@ def try_read(
         file = error.path if isinstance(error.path, Path) else str(error.path)
         problems.append(Problem(kind, file, '', str(error).removeprefix(f'{file}: ')))
         return None
+
+
+def unknown_class(
+    file: Path | str, location: str, class_name: str, class_names: Sequence[str]
+) -> Problem:
+    """Make the problem of an object whose class is not one of those of the dataset or model."""
+    known = textwrap.shorten(', '.join(class_names), MAX_NAMES, placeholder=' ...')
+    return Problem(
+        'unknown class', file, location, f'is of class {class_name!r}; known are {known}'
+    )
 
 
 def refuse_problems(problems: Sequence[Problem], skipped_kinds: Collection[str]) -> None:
@@ -79,8 +92,8 @@ def refuse_problems(problems: Sequence[Problem], skipped_kinds: Collection[str])
         num = sum(problem.kind == first.kind for problem in errors)
         location = f'{first.location}: ' if first.location else ''
         counted = f' ({num} problems like this)' if num > 1 else ''
-        hint = PROBLEM_KINDS[first.kind].hint
-        raise DatasetError(first.file, f'{location}{first.message}{counted}; {hint}')
+        reason = f'{location}{first.message}{counted}; {HINTS["error"][first.kind]}'
+        raise DatasetError(first.file, reason)
 
 
 def describe_skipped(problems: Sequence[Problem], root: Path) -> list[str]:
@@ -116,86 +129,63 @@ SKIPPED_KINDS: Mapping[str, frozenset[str]] = {
     'visdrone': frozenset({'box degenerate', 'box off image'}),
 }  # fmt: skip
 
-PROBLEM_KINDS: dict[str, ProblemKind] = {
-    # --- files ---
-    'list unreadable': ProblemKind(
-        'error',
-        'set data.train_split and data.val_split to the names or paths of lists that exist',
-    ),
-    'listed twice': ProblemKind('error', 'keep one of the two'),
-    'class list wrong': ProblemKind('error', 'list each class name once, one a line'),
-    'image missing': ProblemKind('error', 'restore the image or take it off the list'),
-    'image unreadable': ProblemKind('error', 'fetch the image again or leave it out'),
-    'annotation missing': ProblemKind('error', 'annotate the image or take it off the list'),
-    'annotation unreadable': ProblemKind('error', 'fetch or export the annotation again'),
-    'label file missing': ProblemKind(
-        'warning', 'annotate the image, or write an empty file: it is trained on as background'
-    ),
-    'image without annotation': ProblemKind('warning', 'annotate the image or remove it'),
-    'annotation without image': ProblemKind('warning', 'fetch the image or remove the annotation'),
-    'in no split': ProblemKind('note', 'add the name to a list to use the image'),
-    # --- content of annotations ---
-    'bad value': ProblemKind('error', 'correct the line or the object, or remove it'),
-    'not finite': ProblemKind('error', 'draw the box again or remove it'),
-    'id twice': ProblemKind('error', 'give each image and each annotation its own id'),
-    'unknown image': ProblemKind('error', 'correct the image_id or remove the annotation'),
-    'unknown class': ProblemKind(
-        'error',
-        'add the class to the list, or give it another name by data.class_map, an empty one to '
-        'ignore it',
-    ),
-    'size differs': ProblemKind(
-        'error', 'annotate the image as it is; it may have been resized or rotated since'
-    ),
-    'training refuses': ProblemKind('error', 'correct what the message names'),
-    # --- boxes ---
-    'box off image': ProblemKind('error', 'remove the box'),
-    'box outside': ProblemKind(
-        'warning', 'boxes are clipped to the image; check that it fits the object'
-    ),
-    'box degenerate': ProblemKind('error', 'draw the box again or remove it'),
-    'box inverted': ProblemKind('error', 'swap its corners, or draw the box again'),
-    'box tiny': ProblemKind('warning', 'remove it, or make it an ignore region'),
-    'box covers all': ProblemKind('warning', 'check whether it labels the image as a whole'),
-    'box twice': ProblemKind('warning', 'remove one of the two'),
-    'two classes': ProblemKind('warning', 'decide what the object is and remove the other box'),
-    'box hidden': ProblemKind('note', 'remove the box or make the ignore region smaller'),
-    'size unusual': ProblemKind(
-        'warning', 'look at the object with mnssd dataset preview; it may be mislabelled'
-    ),
-    'shape unusual': ProblemKind(
-        'warning', 'look at the object with mnssd dataset preview; it may be mislabelled'
-    ),
-    'most boxes without prior': ProblemKind(
-        'error',
-        'enlarge input.size, add a finer stride to priors.strides, or fit priors to these '
-        'boxes: mnssd anchors EXPERIMENT prints a section to paste',
-    ),
-    'box small for network': ProblemKind(
-        'note', 'use a larger input, or tiles, or leave such boxes out'
-    ),
-    'box without prior': ProblemKind('note', 'fit priors to these boxes; see mnssd anchors'),
-    # --- images ---
-    'orientation set': ProblemKind('note', 'nothing: mnssd rotates it; other tools may not'),
-    'not 8 bit': ProblemKind('warning', 'reduce it to 8 bit the way the camera of the drone does'),
-    'grey among colour': ProblemKind('warning', 'check that these images belong to this dataset'),
-    'colour among grey': ProblemKind('warning', 'check that these images belong to this dataset'),
-    'grey stored as colour': ProblemKind('note', 'nothing; a grey file would be smaller'),
-    # --- splits ---
-    'in two splits': ProblemKind('error', 'take the name off one of the lists'),
-    'same image in two splits': ProblemKind('error', 'keep it in one split, or scores are wrong'),
-    'like image in two splits': ProblemKind(
-        'warning', 'split by flight, place or time, so that scores hold for new places'
-    ),
-    'same image twice': ProblemKind('warning', 'keep one of them'),
-    'like images': ProblemKind('note', 'nothing; video frames add less than their number'),
-    # --- classes ---
-    'class unused': ProblemKind('note', 'leave the class out of a mean over classes'),
-    'class only in val': ProblemKind('warning', 'find images of it for training'),
-    'class not in val': ProblemKind('warning', 'find images of it for validation'),
-    'class rare': ProblemKind('warning', 'find more of them, or rename the class into another'),
-    'classes unbalanced': ProblemKind(
-        'note', 'see loss.class_weights, and look at scores by class'
-    ),
-    'images without boxes': ProblemKind('note', 'good as background, if nothing is there'),
+# What to do about each kind of problem, by severity.
+HINTS: Mapping[Severity, Mapping[str, str]] = {
+    'error': {
+        'list unreadable': 'set data.train_split and data.val_split to lists that exist',
+        'listed twice': 'keep one of the two',
+        'class list wrong': 'list each class name once, one a line',
+        'image missing': 'restore the image or take it off the list',
+        'image unreadable': 'fetch the image again or leave it out',
+        'annotation missing': 'annotate the image or take it off the list',
+        'annotation unreadable': 'fetch or export the annotation again',
+        'bad value': 'correct the line or the object, or remove it',
+        'not finite': 'draw the box again or remove it',
+        'id twice': 'give each image and each annotation its own id',
+        'unknown image': 'correct the image_id or remove the annotation',
+        'unknown class': 'list the class, or rename it by data.class_map, to nothing to ignore it',
+        'size differs': 'annotate the image as it is; it may have been resized or rotated since',
+        'training refuses': 'correct what the message names',
+        'box off image': 'remove the box',
+        'box degenerate': 'draw the box again or remove it',
+        'box inverted': 'swap its corners, or draw the box again',
+        'most boxes without prior': 'enlarge input.size, add a finer stride to priors.strides, or '
+        'fit priors to these boxes: mnssd anchors EXPERIMENT prints a section to paste',
+        'in two splits': 'take the name off one of the lists',
+        'same image in two splits': 'keep it in one split, or scores are wrong',
+    },
+    'warning': {
+        'label file missing': 'annotate the image, or write an empty file for a background image',
+        'image without annotation': 'annotate the image or remove it',
+        'annotation without image': 'fetch the image or remove the annotation',
+        'box outside': 'boxes are clipped to the image; check that it fits the object',
+        'box tiny': 'remove it, or make it an ignore region',
+        'box covers all': 'check whether it labels the image as a whole',
+        'box twice': 'remove one of the two',
+        'two classes': 'decide what the object is and remove the other box',
+        'size unusual': 'look at it with mnssd dataset preview; it may be mislabelled',
+        'shape unusual': 'look at it with mnssd dataset preview; it may be mislabelled',
+        'not 8 bit': 'reduce it to 8 bit the way the camera of the drone does',
+        'grey among colour': 'check that these images belong to this dataset',
+        'colour among grey': 'check that these images belong to this dataset',
+        'like image in two splits': 'split by flight, place or time, so that scores hold for new '
+        'places',
+        'same image twice': 'keep one of them',
+        'class only in val': 'find images of it for training',
+        'class not in val': 'find images of it for validation',
+        'class rare': 'find more of them, or rename the class into another',
+    },
+    'note': {
+        'in no split': 'add the name to a list to use the image',
+        'box hidden': 'remove the box or make the ignore region smaller',
+        'box small for network': 'use a larger input, or tiles, or leave such boxes out',
+        'box without prior': 'fit priors to these boxes; see mnssd anchors',
+        'orientation set': 'nothing: mnssd rotates it; other tools may not',
+        'grey stored as colour': 'nothing; a grey file would be smaller',
+        'like images': 'nothing; video frames add less than their number',
+        'class unused': 'leave the class out of a mean over classes',
+        'classes unbalanced': 'see loss.class_weights, and look at scores by class',
+        'images without boxes': 'good as background, if nothing is there',
+    },
 }
+SEVERITIES = {kind: severity for severity, hints in HINTS.items() for kind in hints}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.config.sections import DataConfig, SourceConfig
 from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.classes import (
     check_class_ids,

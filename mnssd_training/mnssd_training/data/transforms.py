@@ -13,7 +13,7 @@ from itertools import product
 import cv2
 from mnssd_perception.ssd import ModelSpec, resize_transform
 from mnssd_perception.ssd.resize import PADDING
-from mnssd_training.config.augmentation import AugmentationConfig
+from mnssd_training.config.sections import AugmentationConfig
 from mnssd_training.data.color_jitter import apply_color_jitter, sample_color_jitter
 from mnssd_training.data.random_crops import iou_crop, large_scale_jitter, zoom_out
 from mnssd_training.data.resized_crop import (

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from mnssd_training.data.annotations import BoxRecord, ImageRecord, ParsedSplit
-from mnssd_training.data.problems import Problem, try_read
+from mnssd_training.data.problems import Problem, Report, report_to, try_read
 from mnssd_training.data.text_files import IMAGE_SUFFIXES, MAX_ANNOTATION, read_text
 
 VISDRONE_CLASSES = (
@@ -96,15 +96,16 @@ def _list_files(
 
 def _parse_annotation(path: Path, problems: list[Problem]) -> tuple[BoxRecord, ...]:
     text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
+    report = report_to(problems, path)
     boxes = [
-        _parse_line(path, line.strip(), f'line {number}', problems)
+        _parse_line(line.strip(), f'line {number}', report)
         for number, line in enumerate((text or '').splitlines(), 1)
         if line.strip()
     ]
     return tuple(box for box in boxes if box)
 
 
-def _parse_line(path: Path, line: str, location: str, problems: list[Problem]) -> BoxRecord | None:
+def _parse_line(line: str, location: str, report: Report) -> BoxRecord | None:
     fields = line.rstrip(',').split(',')  # some files end lines with a comma
     try:
         values = [float(field) for field in fields]
@@ -112,15 +113,17 @@ def _parse_line(path: Path, line: str, location: str, problems: list[Problem]) -
         values = []
     if len(values) != COLUMNS or not all(map(math.isfinite, values)):
         kind = 'not finite' if len(values) == COLUMNS else 'bad value'
-        message = f'expected {COLUMNS} numbers with commas between, got {line[:80]!r}'
-        problems.append(Problem(kind, path, location, message))
+        report(
+            kind, location, f'expected {COLUMNS} numbers with commas between, got {line[:80]!r}'
+        )
         return None
     left, top, width, height, score, category = values[:6]
     edges = (left, top, left + width, top + height)
     if category in (IGNORED, OTHERS):
         return BoxRecord(location, '', edges, is_ignored=True)
     if category not in range(OTHERS):
-        message = f'expected a category of 0 to {OTHERS}, got {category:g}'
-        problems.append(Problem('unknown class', path, location, message))
+        report(
+            'unknown class', location, f'expected a category of 0 to {OTHERS}, got {category:g}'
+        )
         return BoxRecord(location, '', edges)
     return BoxRecord(location, VISDRONE_CLASSES[int(category) - 1], edges, score == 0)

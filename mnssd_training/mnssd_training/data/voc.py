@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.data.annotations import BoxRecord, ImageRecord, ParsedSplit, read_class_list
-from mnssd_training.data.problems import Problem, try_read
+from mnssd_training.data.problems import Problem, Report, report_to, try_read
 from mnssd_training.data.text_files import (
     DirectoryIndex,
     IMAGE_SUFFIXES,
@@ -55,18 +55,19 @@ def parse_voc(root: Path, split: str, use_difficult: bool = False) -> ParsedSpli
 
 def read_names(path: Path, problems: list[Problem]) -> list[str]:
     """Read the list of a split, each name once."""
+    report = report_to(problems, path)
     text = try_read('list unreadable', problems, read_text, path)
     lines: dict[str, int] = {}
     for number, line in enumerate((text or '').splitlines(), 1):
         name = line.split()[0] if line.strip() else ''
         if name in lines:
-            message = f'{name!r} is listed on line {lines[name]} too'
-            problems.append(Problem('listed twice', path, f'line {number}', message))
+            report(
+                'listed twice', f'line {number}', f'{name!r} is listed on line {lines[name]} too'
+            )
         elif name:
             lines[name] = number
     if text is not None and not lines:
-        message = 'expected a name a line, got an empty list'
-        problems.append(Problem('list unreadable', path, '', message))
+        report('list unreadable', '', 'expected a name a line, got an empty list')
     return list(lines)
 
 
@@ -79,9 +80,10 @@ def _parse_image(
     tree = try_read(kind, problems, read_xml, path)
     if tree is None:
         return ImageRecord(name, image, path, None, ())
-    size = _parse_size(path, tree, problems)
+    report = report_to(problems, path)
+    size = _parse_size(tree, report)
     boxes = [
-        _parse_object(path, element, f'object {index}', use_difficult, problems)
+        _parse_object(element, f'object {index}', use_difficult, report)
         for index, element in enumerate(tree.iter('object'))
     ]
     return ImageRecord(name, image, path, size, tuple(box for box in boxes if box))
@@ -98,46 +100,37 @@ def _find_image(folder: Path, name: str, folders: DirectoryIndex, problems: list
     return image
 
 
-def _parse_size(
-    path: Path, tree: ElementTree.Element, problems: list[Problem]
-) -> tuple[int, int] | None:
+def _parse_size(tree: ElementTree.Element, report: Report) -> tuple[int, int] | None:
     height, width = (
-        _parse_number(path, tree, f'size/{side}', '', problems) for side in ('height', 'width')
+        _parse_number(tree, f'size/{side}', '', report) for side in ('height', 'width')
     )
     if height is None or width is None:
         return None
     if not all(side.is_integer() and 1 <= side <= MAX_IMAGE_SIDE for side in (height, width)):
         message = f'expected sides of 1 to {MAX_IMAGE_SIDE} whole pixels, got {width} x {height}'
-        problems.append(Problem('bad value', path, 'size', message))
+        report('bad value', 'size', message)
         return None
     return int(height), int(width)
 
 
 def _parse_object(
-    path: Path,
-    element: ElementTree.Element,
-    location: str,
-    use_difficult: bool,
-    problems: list[Problem],
+    element: ElementTree.Element, location: str, use_difficult: bool, report: Report
 ) -> BoxRecord | None:
     name = (element.findtext('name') or '').strip()
     if not name:
-        problems.append(Problem('bad value', path, location, 'expected a name, got nothing'))
+        report('bad value', location, 'expected a name, got nothing')
         return None
     difficult = (element.findtext('difficult') or '0').strip()
     if difficult not in ('0', '1'):
-        message = f'expected difficult 0 or 1, got {difficult!r}'
-        problems.append(Problem('bad value', path, location, message))
-    x1, y1, x2, y2 = (
-        _parse_number(path, element, f'bndbox/{edge}', location, problems) for edge in EDGES
-    )
+        report('bad value', location, f'expected difficult 0 or 1, got {difficult!r}')
+    x1, y1, x2, y2 = (_parse_number(element, f'bndbox/{edge}', location, report) for edge in EDGES)
     if x1 is None or y1 is None or x2 is None or y2 is None:
         return None
     return BoxRecord(location, name, (x1, y1, x2, y2), difficult == '1' and not use_difficult)
 
 
 def _parse_number(
-    path: Path, element: ElementTree.Element, tag: str, location: str, problems: list[Problem]
+    element: ElementTree.Element, tag: str, location: str, report: Report
 ) -> float | None:
     """Parse the finite number in a tag; None with a problem if there is none."""
     text = element.findtext(tag)
@@ -150,6 +143,5 @@ def _parse_number(
     except ValueError:
         pass
     shown = 'nothing' if text is None else repr(text.strip()[:60])
-    message = f'{tag}: expected a number, got {shown}'
-    problems.append(Problem(kind, path, location, message))
+    report(kind, location, f'{tag}: expected a number, got {shown}')
     return None

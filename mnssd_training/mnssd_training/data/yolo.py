@@ -24,7 +24,7 @@ from mnssd_training.data.annotations import (
     ParsedSplit,
     read_class_list,
 )
-from mnssd_training.data.problems import Problem, try_read
+from mnssd_training.data.problems import Problem, report_to, try_read
 from mnssd_training.data.text_files import (
     choose_unique_names,
     DirectoryIndex,
@@ -198,6 +198,7 @@ def _list_images(
     """List the images of a split, each once; report missing ones and keep their likely path."""
     images: dict[Path, str] = {}
     for path in lists:
+        report = report_to(problems, path)
         if path.is_dir():
             folder = path / 'images' if (path / 'images').is_dir() else path
             entries = [('', image) for image in list_image_files(folder)]
@@ -213,15 +214,14 @@ def _list_images(
             ]
             expected = 'an image path a line'
         if not entries:
-            message = f'expected {expected}, got none'
-            problems.append(Problem('list unreadable', path, '', message))
+            report('list unreadable', '', f'expected {expected}, got none')
         for location, image in entries:
             if image in images:
                 message = f'{image.name} is the image of {images[image]} too'
-                problems.append(Problem('listed twice', path, location, message))
+                report('listed twice', location, message)
             elif not folders.has(image):
                 message = f'{image.name}: neither at its path nor in {root / "images"}'
-                problems.append(Problem('image missing', path, location, message))
+                report('image missing', location, message)
             images.setdefault(image, location or str(path))
     return list(images)
 
@@ -271,6 +271,7 @@ def _parse_image(
         message = f'no such file, nor {", ".join(map(str, candidates[1:]))}'
         problems.append(Problem('label file missing', path, '', message))
     else:
+        report = report_to(problems, path)
         text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
         for number, line in enumerate((text or '').splitlines(), 1):
             if not line.strip():
@@ -279,13 +280,13 @@ def _parse_image(
             try:
                 label, edges = _parse_label(line, num_keypoint_columns)
             except ValueError as error:
-                kind = 'not finite' if _has_infinite_number(line) else 'bad value'
-                problems.append(Problem(kind, path, location, str(error)))
+                kind, message = error.args
+                report(kind, location, message)
                 continue
             class_name = class_names[label] if label in range(len(class_names)) else ''
             if not class_name:
                 message = f'class id {label} is not one of 0 to {len(class_names) - 1}'
-                problems.append(Problem('unknown class', path, location, message))
+                report('unknown class', location, message)
             boxes.append(BoxRecord(location, class_name, edges))
     return ImageRecord(name, image, path, None, tuple(boxes), is_normalized=True)
 
@@ -318,7 +319,7 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
 
     :param line: ``class x y width height``, with a confidence or without, or with keypoints, which
         are not read; or without those ``class x1 y1 x2 y2 x3 y3 ...``, the corners of a polygon.
-    :raises ValueError: saying what was expected.
+    :raises ValueError: with kind and message of the problem.
     """
     fields, shown = line.split(), repr(line.strip()[:MAX_CHARS])
     alternative = 'the corners of a polygon'
@@ -330,28 +331,23 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
     is_box = len(fields) in (*BOX_COLUMNS, 5 + num_keypoint_columns)
     is_polygon = not (is_box or num_keypoint_columns) and len(fields) % 2 == 1 and len(fields) > 5
     if not (is_box or is_polygon):
-        raise ValueError(expected)
+        raise ValueError('bad value', expected)
     try:
         label, *values = map(float, fields if is_polygon else fields[:5])
     except ValueError:
-        raise ValueError(expected) from None
-    if not (label.is_integer() and all(map(math.isfinite, values))):
-        raise ValueError(expected)
+        raise ValueError('bad value', expected) from None
+    if not all(map(math.isfinite, (label, *values))):
+        raise ValueError('not finite', expected)
+    if not label.is_integer():
+        raise ValueError('bad value', expected)
     if is_polygon:
         if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
             raise ValueError(
+                'bad value',
                 f'expected the corners of a polygon as parts of the image, 0 to 1, got {shown}; '
-                f'if these are keypoints, write their kpt_shape in data.yaml'
+                f'if these are keypoints, write their kpt_shape in data.yaml',
             )
         xs, ys = values[::2], values[1::2]
         return int(label), (min(xs), min(ys), max(xs), max(ys))
     x, y, width, height = values
     return int(label), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-
-
-def _has_infinite_number(line: str) -> bool:
-    """Return whether a line holds NaN or an infinity."""
-    try:
-        return not all(map(math.isfinite, map(float, line.split())))
-    except ValueError:
-        return False

@@ -60,14 +60,7 @@ class CocoScores(CocoMetrics):
 def coco_ap(
     samples: Sequence[Sample], detections: Sequence[Detections], class_names: Sequence[str]
 ) -> CocoScores:
-    """
-    Score detections as COCO does.
-
-    Ignore regions are crowds of their class, or of each class.
-
-    :param detections: of each sample.
-    :param class_names: in the order of the labels.
-    """
+    """Score the detections of each sample; ignore regions become crowds."""
     precision, recall = _accumulate(samples, detections, class_names)
     num_objects = _count_by_area(samples, len(class_names))
 
@@ -129,7 +122,7 @@ def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> d
         boxes = [(box, label, 0) for box, label in zip(sample.boxes, sample.labels)]
         for region, label in zip(sample.ignore, sample.ignore_labels):
             hidden = range(len(class_names)) if label == ANY_CLASS else [label]
-            boxes += [(region, one, 1) for one in hidden]
+            boxes += [(region, hidden_label, 1) for hidden_label in hidden]
         for box, label, is_crowd in boxes:
             x1, y1, x2, y2 = map(float, box)
             annotation = {
@@ -158,9 +151,11 @@ def coco_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
             'bbox': [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
             'score': float(score),
         }
-        for image_id, found in enumerate(detections, start=1)
+        for image_id, image_detections in enumerate(detections, start=1)
         for (x1, y1, x2, y2), score, label in zip(
-            found.boxes.astype(np.float64), found.scores, found.labels
+            image_detections.boxes.astype(np.float64),
+            image_detections.scores,
+            image_detections.labels,
         )
     ]
 

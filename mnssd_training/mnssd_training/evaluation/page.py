@@ -3,23 +3,10 @@
 from collections.abc import Sequence
 
 from mnssd_training.data.sample import load_image
+from mnssd_training.evaluation import text
 from mnssd_training.evaluation.curves import ClassCurves
-from mnssd_training.evaluation.failures import (
-    DETECTION,
-    draw_failure,
-    Failure,
-    FAILURE_TYPES,
-    GROUND_TRUTH,
-    OTHER_OBJECTS,
-)
+from mnssd_training.evaluation.failures import draw_failure, Failure, FAILURE_TYPES, LEGEND
 from mnssd_training.evaluation.report import choose_differing_images, Report
-from mnssd_training.evaluation.text import (
-    best_f1_table,
-    class_table,
-    comparison_table,
-    size_table,
-    speed_table,
-)
 from mnssd_training.metrics_file import EpochMetrics
 from mnssd_training.reporting import drawing, page, plots
 import numpy as np
@@ -33,11 +20,6 @@ IMAGE_LEGEND = {
     'wrong class': (86, 180, 233),
     'false positive': (255, 150, 0),
     'missed': (240, 90, 200),
-}
-FAILURE_LEGEND = {
-    'ground truth': GROUND_TRUTH,
-    'detection': DETECTION,
-    'other objects': OTHER_OBJECTS,
 }
 
 
@@ -66,19 +48,19 @@ def report_page(
         facts=facts,
         report=report,
         other=other,
-        class_table=class_table(report),
-        size_table=size_table(report.scores.coco),
-        best_f1_table=best_f1_table(report),
+        class_table=text.class_table(report),
+        size_table=text.size_table(report.scores.coco),
+        best_f1_table=text.best_f1_table(report),
         line_styles=[plots.line_style(index) for index in range(len(report.curves.classes))],
-        speed_table=speed_table(report.speed) if report.speed else None,
-        comparison_table=comparison_table(report, other) if other else None,
+        speed_table=text.speed_table(report.speed) if report.speed else None,
+        comparison_table=text.comparison_table(report, other) if other else None,
         comparison_chart=_comparison_chart(report, other) if other else '',
         curve_chart=plots.svg_data_uri(_curve_charts(report), 2),
         history_chart=plots.svg_data_uri(history) if history else '',
-        images=[_draw_image(one, index) for index in indices for one in reports],
+        images=[_draw_image(each, index) for index in indices for each in reports],
         image_legend=IMAGE_LEGEND,
         failures=_draw_failures(report),
-        failure_legend=FAILURE_LEGEND,
+        failure_legend=LEGEND,
     )
 
 
@@ -86,13 +68,13 @@ def _curve_charts(report: Report) -> list[plots.Chart]:
     """Plot precision over recall, and F1, precision and recall over the confidence."""
     curves, classes = report.curves, report.curves.classes.values()
     styles = [plots.line_style(index) for index in range(len(classes))]
-    lines = [_recall_line(one, '', *style) for one, style in zip(classes, styles)]
+    lines = [_recall_line(each, '', *style) for each, style in zip(classes, styles)]
     title = 'precision over recall'
     charts = [plots.line_chart(title, 'recall', 'precision', lines, is_step=True)]
     for field, name in (('f1', 'F1'), ('precision', 'precision'), ('recall', 'recall')):
         lines = []
-        for one, style in zip(classes, styles):
-            values = np.array(getattr(one.by_confidence, field), np.float64)  # NaN for None
+        for each, style in zip(classes, styles):
+            values = np.array(getattr(each.by_confidence, field), np.float64)  # NaN for None
             lines.append(plots.Line(curves.confidence, values, '', *style))
         if field == 'f1' and len(lines) > 1:
             best = curves.mean.best
@@ -170,16 +152,20 @@ def _draw_image(report: Report, index: int) -> drawing.Tile:
 
 def _draw_failures(report: Report) -> list[tuple[str, str, list[drawing.Tile]]]:
     """Draw the failures of each type, with its name and meaning."""
-    figures: dict[Failure, drawing.Tile] = {}
+    tiles: dict[Failure, drawing.Tile] = {}
     loaded = -1
     for failure in sorted(report.failures, key=lambda failure: failure.sample):
         index = failure.sample
         if index != loaded:  # each image is read once
             image, loaded = load_image(report.samples[index]), index
         crop = draw_failure(image, report.samples[index], report.detections[index], failure)
-        figures[failure] = drawing.Tile(crop, _failure_caption(report, failure))
+        tiles[failure] = drawing.Tile(crop, _failure_caption(report, failure))
     return [
-        (name, meaning, [figures[one] for one in report.failures if one.type == failure_type])
+        (
+            name,
+            meaning,
+            [tiles[failure] for failure in report.failures if failure.type == failure_type],
+        )
         for failure_type, (name, meaning) in FAILURE_TYPES.items()
     ]
 

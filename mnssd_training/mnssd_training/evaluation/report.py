@@ -117,12 +117,7 @@ def choose_differing_images(report: Report, other: Report, num: int = 6) -> list
 def report_to_json(
     report: Report, measured_on: dict[str, str] | None = None, other: Report | None = None
 ) -> dict[str, Any]:
-    """
-    Write a report as plain data.
-
-    :param measured_on: facts about the model and the data.
-    :param other: of another model on the same images.
-    """
+    """Write a report, and that of another model to compare, as plain data."""
     plain: dict[str, Any] = {
         'model': report.model,
         **({'measured_on': measured_on} if measured_on is not None else {}),

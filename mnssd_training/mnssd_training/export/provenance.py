@@ -12,7 +12,7 @@ from typing import Any, get_args
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, read_stored, rename_keys
 from mnssd_training.config.fingerprint import fingerprint
-from mnssd_training.config.section import Section
+from mnssd_training.config.sections import Section
 from mnssd_training.data.sample import Sample
 import torch
 

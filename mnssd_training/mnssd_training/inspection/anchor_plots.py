@@ -64,12 +64,7 @@ def plot_sizes(
 
 
 def draw_matched_priors(sample: Sample, spec: ModelSpec, width: int) -> drawing.Tile:
-    """
-    Draw the objects of an image, white, each with the prior that fits it best.
-
-    :param width: of the tile, pixels.
-    :raises DatasetError: if the image cannot be read.
-    """
+    """Draw the objects of an image, white, each with the prior that fits it best."""
     plan = resize_transform(sample.size, spec.input_size, spec.resize)
     canvas, zoom = drawing.resize_to_width(resize_frame(load_image(sample), plan), width)
     boxes, _ = boxes_in_network([sample], spec)

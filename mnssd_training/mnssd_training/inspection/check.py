@@ -2,25 +2,31 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, SourceConfig
-from mnssd_training.data.problems import Problem, Severity
+from mnssd_training.data.problems import HINTS, Problem, relative_to_root, Severity
 from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sources import read_samples
 from mnssd_training.data.text_files import DirectoryIndex
-from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
-from mnssd_training.inspection.check_classes import check_classes, check_empty
+from mnssd_training.inspection.check_boxes import (
+    check_boxes,
+    check_classes,
+    check_empty,
+    check_pairs,
+    check_unusual,
+)
 from mnssd_training.inspection.check_images import check_colours, check_image, check_splits
 from mnssd_training.inspection.check_network import check_network
-from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes
+from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes, TRAIN, VAL
 from mnssd_training.inspection.image_facts import ImageFacts, read_all_image_facts
 from mnssd_training.inspection.near_duplicates import check_duplicates
 from mnssd_training.inspection.records import read_records
 
-Progress = Callable[[Iterator[ImageFacts], int], Iterable[ImageFacts]]
-TRAIN, VAL = 'train', 'val'
+Progress = Callable[..., Iterable[ImageFacts]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def check(
     class_names: Sequence[str] = (),
     experiment: Experiment | None = None,
     workers: int = 1,
-    progress: Progress = lambda facts, _: facts,
+    progress: Progress = lambda facts, total: facts,
 ) -> CheckResult:
     """
     Find all problems of datasets that are trained on together.
@@ -56,12 +62,12 @@ def check(
     :param class_names: of the model; empty for those of each dataset.
     :param experiment: whose network and priors to check the boxes against.
     :param workers: processes that read images.
-    :param progress: wraps the iterator over images; gets their number, too.
+    :param progress: wraps the iterator over images, as tqdm does.
     :raises DatasetError: if there is no such folder.
     """
     problems: list[Problem] = []
     records = []
-    names: dict[str, None] = dict.fromkeys(class_names)
+    listed: dict[str, None] = dict.fromkeys(class_names)
     for source in sources:
         # The lists used for training and validation count as train and val, whatever their names.
         roles = {} if splits else {source.train_split: TRAIN, source.val_split: VAL}
@@ -69,29 +75,29 @@ def check(
         problems += dataset.problems
         records += [(roles.get(split, split), record) for split, record in dataset.images]
         if not class_names:
-            names |= dict.fromkeys(dataset.class_names)
+            listed |= dict.fromkeys(dataset.class_names)
+    names = list(listed)
     index = DirectoryIndex()
     paths = [
         path
         for path in dict.fromkeys(record.path for _, record in records)
         if isinstance(path, ShardEntry) or index.has(path)
     ]
-    facts = {
-        image.path: image for image in progress(read_all_image_facts(paths, workers), len(paths))
-    }
+    all_facts = progress(read_all_image_facts(paths, workers), total=len(paths))
+    facts = {image.path: image for image in all_facts}
     images = [CheckedImage(split, record, facts.get(record.path)) for split, record in records]
     for image in images:
         problems += check_image(image)
     problems += [*check_colours(images), *check_splits(images), *check_duplicates(images)]
-    measured = measure_boxes(images, list(names))
+    measured = measure_boxes(images, names)
     for boxes in measured:
-        problems += [*check_boxes(boxes), *check_pairs(boxes, list(names))]
-    problems += check_unusual(measured, list(names))
+        problems += [*check_boxes(boxes), *check_pairs(boxes, names)]
+    problems += check_unusual(measured, names)
     root = mask_secrets(', '.join(source.root for source in sources))
-    problems += check_classes(measured, list(names), TRAIN, VAL, root)
+    problems += check_classes(measured, names, root)
     problems += check_empty(measured, root)
     if experiment is not None:
-        problems += check_network(measured, experiment, list(names), TRAIN, root)
+        problems += check_network(measured, experiment, names, root)
     if all(problem.severity != 'error' for problem in problems):
         problems += _check_training(sources, splits, class_names)
     num_boxes = sum(len(record.boxes) for _, record in records)
@@ -114,3 +120,53 @@ def _check_training(
                 file = str(getattr(error, 'path', source.root))
                 message = str(error).removeprefix(f'{file}: ')
                 yield Problem('training refuses', file, split, message)
+
+
+def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
+    """
+    List problems by kind, worst first.
+
+    :param root: files below it are named from there.
+    :param max_shown: problems of a kind to list; 0 for all.
+    """
+    lines = [f'{result.num_images} images, {result.num_boxes} boxes']
+    for severity, hints in HINTS.items():
+        for kind, hint in hints.items():
+            problems = [problem for problem in result.problems if problem.kind == kind]
+            if not problems:
+                continue
+            lines += ['', f'{severity}: {kind} ({len(problems)})']
+            shown = problems[: max_shown or None]
+            lines += [f'  {_format_problem(problem, root)}' for problem in shown]
+            if len(problems) > len(shown):
+                lines.append(f'  and {len(problems) - len(shown)} more')
+            lines.append(f'  -> {hint}')
+    counts = ', '.join(f'{result.count(severity)} {severity}s' for severity in HINTS)
+    return '\n'.join([*lines, '', counts])
+
+
+def _format_problem(problem: Problem, root: Path) -> str:
+    file = 'the dataset'
+    if Path(problem.file) != root:
+        file = relative_to_root(problem.file, root)
+    location = f', {problem.location}' if problem.location else ''
+    return ' '.join(f'{file}{location}: {problem.message}'.split())
+
+
+def check_json(result: CheckResult) -> dict[str, Any]:
+    """Return the result of a check as plain data."""
+    return {
+        'num_images': result.num_images,
+        'num_boxes': result.num_boxes,
+        'counts': {severity: result.count(severity) for severity in HINTS},
+        'problems': [
+            {
+                'severity': problem.severity,
+                'kind': problem.kind,
+                'file': str(problem.file),
+                'location': problem.location,
+                'message': problem.message,
+            }
+            for problem in result.problems
+        ],
+    }

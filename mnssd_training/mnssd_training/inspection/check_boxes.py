@@ -1,11 +1,12 @@
-"""Check the boxes of single images, and those of a class beside each other."""
+"""Check the boxes of images, and those of each class."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_training.data.annotations import find_box_problem
 from mnssd_training.data.problems import Problem
-from mnssd_training.inspection.image_boxes import ImageBoxes
+from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN, VAL
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ HIDDEN = 0.9  # part of an object inside an ignore region
 MIN_OBJECTS = 30  # of a class, that show what is usual
 UNUSUAL = 6.0  # robust standard deviations
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
+RARE = 50  # boxes to train on; a class with fewer is hardly learned
+UNBALANCED = 30.0  # most frequent class over least frequent
 
 
 def check_boxes(image: ImageBoxes) -> Iterator[Problem]:
@@ -99,3 +102,43 @@ def _robust_score(values: NDArray[np.float64]) -> NDArray[np.float64]:
     distance = values - np.median(values)
     spread = MAD_TO_SIGMA * float(np.median(np.abs(distance)))
     return distance / max(spread, 1e-3)
+
+
+def check_classes(
+    images: Sequence[ImageBoxes], class_names: Sequence[str], root: str
+) -> Iterator[Problem]:
+    """Find classes that cannot be learned or cannot be scored."""
+    counts: dict[str, Counter[str]] = {}
+    for image in images:
+        counter = counts.setdefault(image.image.split, Counter())
+        counter.update(class_names[label] for label in image.labels[image.is_object])
+    in_train, in_val = counts.get(TRAIN, Counter()), counts.get(VAL, Counter())
+    has_both = TRAIN in counts and VAL in counts
+    in_any = sum(counts.values(), Counter())
+    for name in class_names:
+        if not in_any[name]:
+            yield Problem('class unused', root, name, 'no box of it in any split')
+            continue
+        if has_both and not in_train[name] and in_val[name]:
+            message = f'{in_val[name]} boxes in {VAL}, none in {TRAIN}'
+            yield Problem('class only in val', root, name, message)
+        elif TRAIN in counts and 0 < in_train[name] < RARE:
+            yield Problem('class rare', root, name, f'{in_train[name]} boxes in {TRAIN}')
+        if has_both and in_train[name] and not in_val[name]:
+            message = f'{in_train[name]} boxes in {TRAIN}, none in {VAL}'
+            yield Problem('class not in val', root, name, message)
+    used = [(number, name) for name, number in in_train.items() if number]
+    if used and max(used)[0] >= UNBALANCED * min(used)[0]:
+        (fewest, rare), (most, frequent) = min(used), max(used)
+        message = f'{most} of {frequent} and {fewest} of {rare} in {TRAIN}'
+        yield Problem('classes unbalanced', root, '', message)
+
+
+def check_empty(images: Sequence[ImageBoxes], root: str) -> Iterator[Problem]:
+    """Count the images of each split that show nothing."""
+    totals = Counter(image.image.split for image in images)
+    empty = Counter(image.image.split for image in images if not len(image.edges))
+    for split, number in empty.items():
+        share = 100 * number / totals[split]
+        message = f'{number} of {totals[split]} images ({share:.0f} %)'
+        yield Problem('images without boxes', root, split, message)

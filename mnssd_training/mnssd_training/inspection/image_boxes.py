@@ -9,6 +9,8 @@ from mnssd_training.inspection.image_facts import ImageFacts
 import numpy as np
 from numpy.typing import NDArray
 
+TRAIN, VAL = 'train', 'val'  # lists used for training and validation, whatever their names
+
 
 @dataclass(frozen=True)
 class CheckedImage:

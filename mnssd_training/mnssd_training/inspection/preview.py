@@ -20,12 +20,7 @@ WHITE = (255, 255, 255)
 def choose_indices(
     samples: Sequence[Sample], num: int, labels: Sequence[int], generator: np.random.Generator
 ) -> list[int]:
-    """
-    Choose samples at random, in ascending order.
-
-    :param num: at most.
-    :param labels: a sample must show one of these classes; empty for any sample.
-    """
+    """Choose at most ``num`` samples that show one of the classes ``labels``, or any if empty."""
     candidates = [
         index
         for index, sample in enumerate(samples)
@@ -36,12 +31,7 @@ def choose_indices(
 
 
 def draw_sample(sample: Sample, width: int) -> drawing.Tile:
-    """
-    Draw an image with its boxes and ignore regions.
-
-    :param width: of the tile, pixels.
-    :raises DatasetError: if the image cannot be read.
-    """
+    """Draw an image with its boxes and ignore regions, ``width`` pixels wide."""
     canvas, scale = drawing.resize_to_width(load_image(sample), width)
     drawing.draw_ignore_regions(canvas, sample.ignore * scale)
     drawing.draw_boxes(canvas, sample.boxes * scale, [class_colour(int(x)) for x in sample.labels])
@@ -86,7 +76,6 @@ def draw_network_sample(
     the centres of priors that the loss ignores.
 
     :param matched: draw priors.
-    :param width: of the tile, pixels.
     """
     canvas, zoom = drawing.resize_to_width(sample.image, width)
     scale = np.array(sample.image.shape[1::-1] * 2, np.float64) * zoom

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.config.sections import DataConfig, SourceConfig
 from mnssd_training.data.annotations import BoxRecord, IGNORE_NAMES, ImageRecord, ParsedSplit
 from mnssd_training.data.classes import map_class
 from mnssd_training.data.coco import find_annotation_file
 from mnssd_training.data.formats import list_splits, parse_split
-from mnssd_training.data.problems import Problem
+from mnssd_training.data.problems import Problem, unknown_class
 from mnssd_training.data.text_files import list_image_files
 from mnssd_training.data.voc import LISTS as VOC_LISTS
 from mnssd_training.data.voc import read_names
@@ -91,8 +91,7 @@ def _rename_box(box: BoxRecord, rename: Mapping[str, str], known: Sequence[str])
 def _find_unknown_classes(image: ImageRecord, known: Sequence[str]) -> Iterator[Problem]:
     for box in image.boxes:
         if box.class_name and box.class_name not in known and not box.is_ignored:
-            message = f'is of class {box.class_name!r}; known are {", ".join(known)}'
-            yield Problem('unknown class', image.annotation, box.location, message)
+            yield unknown_class(image.annotation, box.location, box.class_name, known)
 
 
 def find_orphan_files(

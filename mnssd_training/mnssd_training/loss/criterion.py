@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.config.loss import LossConfig
+from mnssd_training.config.sections import LossConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss.classification import focal_loss, softmax_loss
 from mnssd_training.loss.localization import iou_loss, offset_loss

@@ -5,7 +5,7 @@ from math import log2
 import textwrap
 
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.config.network import ModelConfig
+from mnssd_training.config.sections import ModelConfig
 from mnssd_training.errors import ConfigError
 from mnssd_training.model.backbone import Backbone
 from mnssd_training.model.heads import PredictionHead, SharedPredictionHead

@@ -87,8 +87,7 @@ def line_chart(
     """
     Draw lines over one another.
 
-    :param x_range: of the axis; None for that of the values.
-    :param y_range: of the axis; None for that of the values.
+    :param x_range: of the axis, as ``y_range``; None for that of the values.
     :param scales: of the x and the y axis.
     :param is_step: y is constant to the left of each x, as on the envelope of a curve.
     """
@@ -173,12 +172,7 @@ def bar_chart(
 
 
 def heat_map(title: str, counts: Sequence[Sequence[int]], aspect: float = 1.25) -> Chart:
-    """
-    Draw counts of objects over the width and height of an image.
-
-    :param counts: rows from the top.
-    :param aspect: width over height of the image.
-    """
+    """Draw counts, rows from the top, over an image with ``aspect`` width over height."""
 
     def draw(axes: 'Axes') -> None:
         shades = axes.imshow(

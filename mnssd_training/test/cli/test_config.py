@@ -1,4 +1,4 @@
-"""``config``: what it prints, and how it fails."""
+"""The command ``mnssd config``."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 Capture = pytest.CaptureFixture[str]
 
 
-def test_show_lists_the_experiments_with_their_purpose(capsys: Capture) -> None:
+def test_show_lists_experiments_with_a_summary(capsys: Capture) -> None:
     assert main(['show']) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(shipped_experiments())
@@ -36,7 +36,7 @@ def test_show_as_json(capsys: Capture) -> None:
     assert shown['origins']['training.epochs'] == 'command line'
 
 
-def test_show_of_what_is_wrong(capsys: Capture) -> None:
+def test_show_of_an_invalid_experiment(capsys: Capture) -> None:
     assert main(['show', 'smoke', 'training.epoch=7']) == 1
     out, err = capsys.readouterr()
     assert out == ''
@@ -45,7 +45,7 @@ def test_show_of_what_is_wrong(capsys: Capture) -> None:
     )
 
 
-def test_check_tells_all_that_is_wrong(tmp_path: Path, capsys: Capture) -> None:
+def test_check_reports_all_problems(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / 'own.yaml'
     path.write_text('_base_: smoke\ntraining:\n  epochs: 0\n  sead: 1\n')
     assert main(['check', 'smoke', str(path), str(tmp_path), 'gone.yaml']) == 1
@@ -63,14 +63,14 @@ def test_check_tells_all_that_is_wrong(tmp_path: Path, capsys: Capture) -> None:
     assert err == 'error: 3 of 4 experiments are invalid\n'
 
 
-def test_check_of_what_is_fine(capsys: Capture) -> None:
+def test_check_of_valid_experiments(capsys: Capture) -> None:
     assert main(['check', *shipped_experiments()]) == 0
     out, err = capsys.readouterr()
     assert out.count(': valid\n') == len(shipped_experiments())
     assert err == ''
 
 
-def test_a_name_that_is_no_text(capsys: Capture) -> None:
+def test_file_name_that_is_not_utf8(capsys: Capture) -> None:
     assert main(['check', 'a\udcff.yaml']) == 1
     assert 'a\\udcff.yaml: invalid' in capsys.readouterr().out
 
@@ -84,7 +84,7 @@ def test_schema(tmp_path: Path, capsys: Capture) -> None:
     assert json.loads(path.read_text()) == json_schema()
 
 
-def test_schema_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
+def test_schema_write_error(tmp_path: Path, capsys: Capture) -> None:
     assert main(['schema', '--output', str(tmp_path)]) == 1
     assert capsys.readouterr().err == f'error: {tmp_path}: cannot be written: Is a directory\n'
 

@@ -1,4 +1,4 @@
-"""The verb ``shard``: what it writes and what it refuses."""
+"""The command ``mnssd shard``."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 
-def test_a_data_set_to_shards_and_back(
+def test_shards_round_trip(
     hit_uav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ['smoke', f'data.root={hit_uav}', '--output', str(tmp_path / 'out')]
@@ -29,7 +29,7 @@ def test_a_data_set_to_shards_and_back(
 
 
 @pytest.mark.parametrize('size', ['', '0', '-1', '1.5MB', '10TB', 'many', '9' * 20])
-def test_sizes_that_are_none(
+def test_invalid_shard_sizes_are_refused(
     hit_uav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str
 ) -> None:
     arguments = ['smoke', f'data.root={hit_uav}', '--output', str(tmp_path / 'out')]
@@ -40,7 +40,7 @@ def test_sizes_that_are_none(
     assert not (tmp_path / 'out').exists()
 
 
-def test_sizes_in_bytes(hit_uav: Path, tmp_path: Path) -> None:
+def test_shard_size_in_bytes(hit_uav: Path, tmp_path: Path) -> None:
     arguments = ['smoke', f'data.root={hit_uav}', '--output', str(tmp_path / 'out')]
     assert shard.main([*arguments, '--shard-size', '1kb']) == 0
     assert len(list((tmp_path / 'out').glob('train-*.tar'))) == 4

@@ -1,4 +1,4 @@
-"""Experiments put together from files, components, the environment and the command line."""
+"""Composition of experiments from files, components, the environment and the command line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def write(tmp_path: Path) -> Write:
     return write_file
 
 
-def test_a_file_with_the_least_is_all_defaults(write: Write) -> None:
+def test_minimal_file_uses_defaults(write: Write) -> None:
     experiment = load_experiment(write(LEAST))
     assert experiment.experiment.id == 'own'
     assert experiment.data.root == 'here'
@@ -35,7 +35,7 @@ def test_a_file_with_the_least_is_all_defaults(write: Write) -> None:
     assert experiment == plain
 
 
-def test_the_order_in_which_keys_win(write: Write) -> None:
+def test_precedence_of_keys(write: Write) -> None:
     write('{epochs: 2, seed: 2, workers: 2, batch_size: 2}', 'training.yaml')
     write(
         LEAST + 'training: {epochs: 1, seed: 1, workers: 1, batch_size: 1, nodes: 9}', 'base.yaml'
@@ -62,31 +62,31 @@ def test_bases_are_merged_in_order_and_depth_first(write: Write) -> None:
     assert experiment.input.size == (1, 1)
 
 
-def test_one_base_may_be_named_twice(write: Write) -> None:
+def test_base_may_be_repeated(write: Write) -> None:
     write(LEAST, 'a.yaml')
     write('_base_: a.yaml\ninput: {size: [9, 9]}\n', 'b.yaml')
     assert load_experiment(write('_base_: [b.yaml, a.yaml]\n')).input.size == (9, 9)
 
 
-def test_a_shipped_experiment_is_a_base(write: Write) -> None:
+def test_shipped_experiment_as_base(write: Write) -> None:
     experiment = load_experiment(write('_base_: smoke\nexperiment: {id: mine}\n'))
     assert experiment.experiment.id == 'mine'
     assert experiment.model.pyramid_channels == 48
 
 
-def test_a_component_of_the_folder_comes_before_a_shipped_one(write: Write) -> None:
+def test_local_component_overrides_shipped_one(write: Write) -> None:
     path = write(LEAST + 'defaults: {optimizer: optimizer/sgd.yaml}\n')
     assert load_experiment(path).optimizer.momentum == 0.9
     write('{name: sgd, momentum: 0.5}', 'optimizer/sgd.yaml')
     assert load_experiment(path).optimizer.momentum == 0.5
 
 
-def test_what_holds_only_comments_is_absent(write: Write) -> None:
+def test_section_with_only_comments_is_absent(write: Write) -> None:
     content = '_base_:\ndefaults:\noverrides:\naugmentation:\n  # iou_crop: 0.0\n' + LEAST
     assert load_experiment(write(content)) == load_experiment(write(LEAST))
 
 
-def test_variables(write: Write) -> None:
+def test_environment_variables_are_inserted(write: Write) -> None:
     path = write(
         LEAST.replace('here', '${ROOT}') + 'training: {epochs: "${EPOCHS:-3}"}\n'
         '_base_: ${BASE:-smoke}\ninput: {size: ["${SIDE:-64}", 96]}\n'
@@ -151,14 +151,14 @@ def test_every_key_knows_its_origin(write: Write) -> None:
         'component itself', 'overrides list',
     ],
 )  # fmt: skip
-def test_wrong_files_are_named(write: Write, content: bytes, words: str) -> None:
+def test_invalid_files_are_refused(write: Write, content: bytes, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_experiment(write(content), (), {})
     assert words in str(caught.value)
     assert '\n' not in str(caught.value)
 
 
-def test_a_circle_of_bases_is_drawn(write: Write) -> None:
+def test_circular_bases_are_refused(write: Write) -> None:
     write('_base_: c.yaml', 'b.yaml')
     write('_base_: a.yaml', 'c.yaml')
     path = write('_base_: b.yaml', 'a.yaml')
@@ -168,7 +168,7 @@ def test_a_circle_of_bases_is_drawn(write: Write) -> None:
     assert f'is circular: {a} -> {b} -> {c} -> {a}' in str(caught.value)
 
 
-def test_a_long_row_of_bases(write: Write) -> None:
+def test_number_of_nested_bases_is_limited(write: Write) -> None:
     write(LEAST, '0.yaml')
     for number in range(1, 30):
         write(f'_base_: {number - 1}.yaml', f'{number}.yaml')
@@ -177,7 +177,7 @@ def test_a_long_row_of_bases(write: Write) -> None:
         load_experiment(write('_base_: 29.yaml'))
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='is a directory'):
         load_experiment(tmp_path)
     for name in ('nowhere', 'smoke.yml', 'a\0b', 'x' * 5000, ''):

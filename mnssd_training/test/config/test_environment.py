@@ -1,4 +1,4 @@
-"""Environment variables in values: put in, by default, or missed by name."""
+"""Environment variables in values."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ def test_expand(text: str, expected: str, used: tuple[str, ...]) -> None:
         ('${BYTES}', 'expected text in UTF-8 in the variable BYTES'),
     ],
 )
-def test_variables_that_are_none(text: str, words: str) -> None:
+def test_invalid_references_are_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         expand(text, ENVIRONMENT, 'here')
     assert words in str(caught.value)
@@ -60,11 +60,11 @@ def test_any_text_is_expanded_or_refused(text: str) -> None:
 
 
 @given(st.text('${}:-AB', max_size=12))
-def test_two_dollars_stand_for_one(text: str) -> None:
+def test_two_dollars_escape_a_reference(text: str) -> None:
     assert expand(text.replace('${', '$${'), {}, 'here')[0] == text
 
 
-def test_values_keep_their_kind_and_tell_their_variable() -> None:
+def test_expanded_values_keep_type_and_origin() -> None:
     text = 'a: ${NUM}\nb: x${NUM}\nc: [1, "${NUM}"]\nd: 5\ne: ${GONE:-0.5}\n'
     tree = expand_tree(read_yaml(text, 'own.yaml'), ENVIRONMENT)
     assert to_plain(tree) == {'a': 3, 'b': 'x3', 'c': [1, 3], 'd': 5, 'e': 0.5}
@@ -74,7 +74,7 @@ def test_values_keep_their_kind_and_tell_their_variable() -> None:
     assert find(tree, ('e',)).origin == 'own.yaml:5'
 
 
-def test_a_missing_variable_is_named_with_file_and_key() -> None:
+def test_missing_variable_is_reported_with_file_and_key() -> None:
     with pytest.raises(ConfigError) as caught:
         expand_tree(
             read_yaml('data:\n  extra_sources:\n    - root: ${GONE}\n', 'own.yaml'), ENVIRONMENT

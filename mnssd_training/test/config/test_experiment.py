@@ -1,11 +1,11 @@
-"""Experiments as values: whole, frozen, described, and the same after a trip through JSON."""
+"""Experiments as values: typed, frozen and described."""
 
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, get_args
 
 from mnssd_training.config import Experiment, load_experiment, shipped_experiments
-from mnssd_training.config.section import Section
+from mnssd_training.config.sections import Section
 from pydantic import ValidationError
 import pytest
 
@@ -21,7 +21,7 @@ def sections(kind: Any = Experiment) -> Iterator[type[Section]]:
 
 
 @pytest.mark.parametrize('name', shipped_experiments())
-def test_an_experiment_travels_as_json(name: str) -> None:
+def test_json_round_trip(name: str) -> None:
     experiment = load_experiment(name)
     assert experiment.experiment.id == name
     assert Experiment.model_validate_json(experiment.model_dump_json(), strict=True) == experiment
@@ -49,7 +49,7 @@ def test_an_experiment_cannot_be_changed() -> None:
         experiment.data = experiment.data
 
 
-def test_only_name_and_photographs_have_no_default() -> None:
+def test_only_id_and_root_are_required() -> None:
     required = [
         f'{section.__name__}.{name}'
         for section in dict.fromkeys(sections())
@@ -62,12 +62,12 @@ def test_only_name_and_photographs_have_no_default() -> None:
     ]  # fmt: skip
 
 
-def test_thresholds_of_matching_are_those_of_the_drone() -> None:
+def test_matching_config_is_shared_with_perception() -> None:
     assert is_dataclass(load_experiment('smoke').matching)
 
 
 @pytest.mark.parametrize('name', ['', '-a', 'a b', 'a/b', '..', 'é', 'a\n'])
-def test_an_id_is_the_name_of_a_folder(name: str) -> None:
+def test_id_is_a_valid_folder_name(name: str) -> None:
     plain = load_experiment('smoke').model_dump(mode='json')
     plain['experiment']['id'] = name
     with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Fingerprints: the same for the same result, another for another."""
+"""Fingerprints: equal for equal results, different for different ones."""
 
 from collections.abc import Iterator
 import json
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import Experiment, fingerprint, load_experiment
 from mnssd_training.config.fingerprint import NEUTRAL, relevant_keys
-from mnssd_training.config.section import Section
+from mnssd_training.config.sections import Section
 from mnssd_training.config.validate import all_keys
 import pytest
 
@@ -36,7 +36,7 @@ def path_keys(kind: Any = Experiment, where: str = '') -> Iterator[str]:
             yield from path_keys(inner, f'{where}{name}.*.')
 
 
-def test_it_is_twelve_hexadecimal_digits() -> None:
+def test_fingerprint_is_twelve_hexadecimal_digits() -> None:
     assert len(of()) == 12
     assert set(of()) <= set('0123456789abcdef')
 
@@ -56,7 +56,7 @@ def test_it_is_twelve_hexadecimal_digits() -> None:
         'loss.localization_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
     ],
 )  # fmt: skip
-def test_what_changes_nothing(override: str) -> None:
+def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
     assert of(override) == of()
 
 
@@ -78,22 +78,22 @@ def test_what_changes_nothing(override: str) -> None:
         'initial.checkpoint=a.pt',
     ],
 )  # fmt: skip
-def test_what_changes_the_result(override: str) -> None:
+def test_other_keys_change_the_fingerprint(override: str) -> None:
     assert of(override) != of()
 
 
-def test_weights_count_by_whether_they_are_there() -> None:
+def test_location_of_weights_does_not_count() -> None:
     given_ones = of('initial.backbone_weights=/here/a.pth', 'initial.checkpoint=a.pt')
     assert given_ones == of('initial.backbone_weights=b.pth', 'initial.checkpoint=s3://b/c.pt')
     assert given_ones != of('initial.backbone_weights=imagenet', 'initial.checkpoint=a.pt')
 
 
-def test_where_several_data_sets_lie_is_left_out() -> None:
+def test_roots_of_extra_sources_do_not_count() -> None:
     assert of('data.extra_sources=[{root: a}]') == of('data.extra_sources=[{root: b}]')
     assert of('data.extra_sources=[{root: a}]') != of('data.extra_sources=[{root: a}, {root: a}]')
 
 
-def test_only_images_of_yolo_without_objects_were_left_out_by_older_versions() -> None:
+def test_background_images_count_as_in_older_versions() -> None:
     def counted(*overrides: str) -> dict[str, Any]:
         return dict(relevant_keys(load_experiment('smoke', overrides, {}))['data'])
 
@@ -108,19 +108,19 @@ def test_only_images_of_yolo_without_objects_were_left_out_by_older_versions() -
     assert 'use_background' not in counted(*yolo, 'data.use_background=false')
 
 
-def test_every_path_is_left_out() -> None:
+def test_paths_do_not_count() -> None:
     assert {'data.root', 'data.extra_sources.*.root', 'logging.root'} <= set(path_keys())
     for key in path_keys():
         assert key in NEUTRAL or key.partition('.')[0] in NEUTRAL or key.startswith('initial.')
 
 
-def test_every_key_that_is_left_out_is_a_key() -> None:
+def test_neutral_keys_exist() -> None:
     assert {key for key in NEUTRAL if '*' not in key} <= set(all_keys())
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
-def test_however_it_is_written(random: Any, with_defaults: bool) -> None:
+def test_order_of_keys_does_not_count(random: Any, with_defaults: bool) -> None:
     """Whole or with the defaults left out, in any order of keys, as JSON: one fingerprint."""
     experiment = load_experiment('hit_uav')
     plain = experiment.model_dump(mode='json', exclude_defaults=not with_defaults)
@@ -135,7 +135,7 @@ def test_however_it_is_written(random: Any, with_defaults: bool) -> None:
 
 
 @pytest.mark.parametrize('with_defaults', [False, True])
-def test_a_file_of_its_own_json(tmp_path: Path, with_defaults: bool) -> None:
+def test_json_dump_loads_as_the_same_experiment(tmp_path: Path, with_defaults: bool) -> None:
     experiment = load_experiment('original', ['training.seed=5'], {})
     path = tmp_path / 'config.json'
     path.write_text(experiment.model_dump_json(exclude_defaults=not with_defaults))
@@ -143,11 +143,11 @@ def test_a_file_of_its_own_json(tmp_path: Path, with_defaults: bool) -> None:
     assert of(source=path) == fingerprint(experiment)
 
 
-def test_minus_zero_is_zero() -> None:
+def test_minus_zero_equals_zero() -> None:
     assert of('loss.smooth_l1_beta=-0.0') == of('loss.smooth_l1_beta=0')
 
 
-def test_it_is_the_same_in_another_process() -> None:
+def test_fingerprint_is_reproducible_in_another_process() -> None:
     script = (
         'from mnssd_training.config import fingerprint, load_experiment\n'
         'print(fingerprint(load_experiment("smoke")))'
@@ -161,7 +161,7 @@ def test_it_is_the_same_in_another_process() -> None:
     assert told.strip() == of()
 
 
-def test_no_path_is_in_what_is_hashed() -> None:
+def test_hashed_text_has_no_paths() -> None:
     experiment = load_experiment(
         'smoke',
         ['data.root=/secret', 'data.cache_dir=/secret', 'logging.root=/secret',

@@ -1,4 +1,4 @@
-"""Damaged experiment files: each loads or is refused in one line that names it."""
+"""Mutated experiment files load, or are refused in one line that names the file."""
 
 from pathlib import Path
 import random
@@ -49,7 +49,7 @@ def damaged(text: str, draw: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize('name', shipped_experiments())
-def test_damaged_files(name: str, tmp_path: Path) -> None:
+def test_mutated_files_load_or_are_refused(name: str, tmp_path: Path) -> None:
     text = (EXPERIMENTS / f'{name}.yaml').read_text()
     path = tmp_path / 'own.yaml'
     refused = 0
@@ -65,7 +65,7 @@ def test_damaged_files(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_damaged_overrides(seed: int) -> None:
+def test_mutated_overrides_load_or_are_refused(seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(20):
         override = damaged('training.epochs=3', draw).decode(errors='surrogateescape')

@@ -1,4 +1,4 @@
-"""The experiments that come with mnssd: what they stand for, pinned."""
+"""The shipped experiments and components."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,14 +31,14 @@ FINGERPRINTS = {
 }
 
 
-def test_fingerprints() -> None:
+def test_fingerprints_of_shipped_experiments() -> None:
     assert {name: fingerprint(load_experiment(name)) for name in shipped_experiments()} == (
         FINGERPRINTS
     )
 
 
 @pytest.mark.parametrize('name', shipped_experiments())
-def test_the_first_line_says_what_it_is(name: str) -> None:
+def test_first_line_is_a_comment(name: str) -> None:
     assert (EXPERIMENTS / f'{name}.yaml').read_text().startswith('# ')
 
 
@@ -54,7 +54,7 @@ def test_every_component_is_used() -> None:
 
 
 @pytest.mark.parametrize('name', shipped_components())
-def test_a_component_is_of_its_folder(name: str, tmp_path: Path) -> None:
+def test_component_belongs_to_its_section(name: str, tmp_path: Path) -> None:
     section = Path(name).parent.name
     path = tmp_path / 'own.yaml'
     path.write_text(f'_base_: smoke\ndefaults: {{{section}: {name}}}\n')
@@ -127,7 +127,7 @@ def test_the_published_recipe_of_ssdlite() -> None:
     assert experiment.evaluation.monitor == 'ap'
 
 
-def test_what_aerial_is_for() -> None:
+def test_aerial_recipe() -> None:
     experiment = load_experiment('aerial')
     assert experiment.priors.layout == 'clustered'
     assert experiment.priors.strides[0] == 8
@@ -135,7 +135,7 @@ def test_what_aerial_is_for() -> None:
     assert experiment.training.multi_scale != (1.0, 1.0)
 
 
-def test_they_are_installed_with_the_package() -> None:
+def test_yaml_files_are_installed_with_the_package() -> None:
     """What setup.py declares is what the code looks for."""
     root = Path(__file__).parents[2]
     script = (

@@ -1,4 +1,4 @@
-"""The JSON schema: what editors accept is what is accepted."""
+"""The JSON schema accepts and refuses what the configuration does."""
 
 from collections.abc import Callable
 import json
@@ -28,22 +28,22 @@ def fits() -> Fits:
     return fits_schema
 
 
-def test_it_is_json() -> None:
+def test_schema_is_json() -> None:
     assert json.loads(json.dumps(json_schema())) == json_schema()
 
 
-def test_nothing_is_required(fits: Fits) -> None:
+def test_no_key_is_required(fits: Fits) -> None:
     assert fits({})
 
 
 @pytest.mark.parametrize('name', shipped_experiments())
-def test_shipped_experiments_fit(fits: Fits, name: str) -> None:
+def test_shipped_experiments_are_valid(fits: Fits, name: str) -> None:
     text = (EXPERIMENTS / f'{name}.yaml').read_text()
     assert fits(to_plain(read_yaml(text, name)))
 
 
 @pytest.mark.parametrize('name', shipped_components())
-def test_shipped_components_fit_their_section(fits: Fits, name: str) -> None:
+def test_shipped_components_are_valid(fits: Fits, name: str) -> None:
     plain = to_plain(read_yaml((COMPONENTS / name).read_text(), name))
     assert fits({name.partition('/')[0]: plain})
 
@@ -60,7 +60,7 @@ def test_shipped_components_fit_their_section(fits: Fits, name: str) -> None:
         {'matching': {'positive_iou': 0.5}},
     ],
 )
-def test_what_fits(fits: Fits, plain: Any) -> None:
+def test_valid_experiments_pass(fits: Fits, plain: Any) -> None:
     assert fits(plain)
 
 
@@ -80,7 +80,7 @@ def test_what_fits(fits: Fits, plain: Any) -> None:
         {'_base_': 3},
     ],
 )
-def test_what_does_not(fits: Fits, plain: Any) -> None:
+def test_invalid_experiments_fail(fits: Fits, plain: Any) -> None:
     assert not fits(plain)
 
 
@@ -90,5 +90,5 @@ def test_every_key_is_described() -> None:
             assert schema.get('description'), f'{name}.{key}'
 
 
-def test_it_has_every_section() -> None:
+def test_schema_has_all_sections() -> None:
     assert set(Experiment.model_fields) < set(json_schema()['properties'])

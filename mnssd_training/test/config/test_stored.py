@@ -1,4 +1,4 @@
-"""What is stored of an experiment: references for what came from the environment."""
+"""Stored experiments: references instead of secrets, former key names."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def load(tmp_path: Path, text: str, *overrides: str) -> Experiment:
     return load_experiment(path, overrides, ENVIRONMENT)
 
 
-def test_without_variables_everything_is_stored_as_it_is() -> None:
+def test_values_without_references_are_stored_unchanged() -> None:
     experiment = load_experiment('smoke', ['data.root=/data'])
     assert to_stored(experiment) == experiment.model_dump(mode='json')
 
@@ -42,7 +42,7 @@ def test_without_variables_everything_is_stored_as_it_is() -> None:
         '${PIN}',
     ],
 )
-def test_a_location_is_stored_as_it_was_written(tmp_path: Path, root: str) -> None:
+def test_location_keeps_its_reference(tmp_path: Path, root: str) -> None:
     experiment = load(
         tmp_path,
         f"data: {{root: '{root}', extra_sources: [{{root: '{root}'}}]}}\n"
@@ -74,7 +74,9 @@ def test_a_location_is_stored_as_it_was_written(tmp_path: Path, root: str) -> No
         ('training.accelerator', 'cpu', '${V}'),
     ],
 )
-def test_stored_experiment_counts_as_the_original(key: str, value: str, reference: str) -> None:
+def test_stored_experiment_has_the_fingerprint_of_the_original(
+    key: str, value: str, reference: str
+) -> None:
     experiment = load_experiment('smoke', [f'{key}={reference}'], {'V': value})
     literal = load_experiment('smoke', [f'{key}="{value}"'], {})
     assert experiment == literal
@@ -98,7 +100,7 @@ def test_yolo_experiment_of_an_older_version_left_background_out() -> None:
     assert read_stored(stored).data.use_background
 
 
-def test_what_changes_the_result_is_stored_by_value(tmp_path: Path) -> None:
+def test_relevant_keys_are_stored_by_value(tmp_path: Path) -> None:
     text = 'data: {root: a, classes: ["c${NUM}"]}\ntraining: {epochs: "${NUM}", workers: "${NUM}"}'
     experiment = load(tmp_path, text)
     stored = to_stored(experiment)
@@ -107,7 +109,7 @@ def test_what_changes_the_result_is_stored_by_value(tmp_path: Path) -> None:
     assert Experiment.model_validate(stored) == experiment
 
 
-def test_a_literal_password_is_masked(tmp_path: Path) -> None:
+def test_literal_password_is_masked(tmp_path: Path) -> None:
     experiment = load(tmp_path, 'data: {root: "https://me:hush@host/a?sig=hush"}')
     assert experiment.data.root == 'https://me:hush@host/a?sig=hush'
     assert to_stored(experiment)['data']['root'] == 'https://me:***@host/a?sig=***'
@@ -125,7 +127,7 @@ def test_a_literal_password_is_masked(tmp_path: Path) -> None:
         ('https://h/d?token=${T:-hush}', 'https://h/d?token=${T}'),
     ],
 )
-def test_a_literal_password_beside_references_is_masked(text: str, masked: str) -> None:
+def test_literal_password_beside_references_is_masked(text: str, masked: str) -> None:
     environment = dict.fromkeys(('DATA', 'DIR', 'PW', 'T', 'WHO'), 'x')
     keys = ('data.root', 'data.train_split', 'data.val_split', 'initial.checkpoint')
     overrides = [f"{key}='{text}'" for key in keys]
@@ -136,13 +138,13 @@ def test_a_literal_password_beside_references_is_masked(text: str, masked: str) 
     assert fingerprint(read_stored(stored)) == fingerprint(experiment)
 
 
-def test_a_value_that_was_changed_since_is_stored_as_it_is(tmp_path: Path) -> None:
+def test_changed_value_is_stored_unchanged(tmp_path: Path) -> None:
     experiment = load(tmp_path, 'data: {root: "/a/${TOKEN}"}')
     data = experiment.data.model_copy(update={'root': '/else'})
     assert to_stored(experiment.model_copy(update={'data': data}))['data']['root'] == '/else'
 
 
-def test_a_missing_variable_is_named(tmp_path: Path) -> None:
+def test_missing_variable_is_reported(tmp_path: Path) -> None:
     stored = to_stored(load(tmp_path, 'data: {root: "/a/${TOKEN}"}'))
     with pytest.raises(
         ConfigError, match=r'data\.root: the environment variable TOKEN is not set'
@@ -163,7 +165,7 @@ def test_a_missing_variable_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_no_variable_is_put_into_an_address(key: str, source: dict[str, object]) -> None:
+def test_variable_in_an_address_is_refused(key: str, source: dict[str, object]) -> None:
     environment = {**ENVIRONMENT, 'ADDRESS': 'https://host.invalid'}
     with pytest.raises(
         ConfigError, match=rf'data\.{key}: expected an address without environment variables, got '
@@ -173,12 +175,12 @@ def test_no_variable_is_put_into_an_address(key: str, source: dict[str, object])
     assert 'hunter2' not in str(caught.value)
 
 
-def test_a_variable_may_choose_the_cache_of_an_address() -> None:
+def test_variable_in_cache_dir_is_expanded() -> None:
     stored = {'data': {'root': 'https://host.invalid/a', 'cache_dir': '/tmp/${PIN}'}}
     assert expand_stored(stored, ENVIRONMENT)['data']['cache_dir'] == '/tmp/1234'
 
 
-def test_a_plain_dollar_survives(tmp_path: Path) -> None:
+def test_escaped_reference_round_trip(tmp_path: Path) -> None:
     data = load(tmp_path, 'data: {root: a}').data.model_copy(update={'root': '/a/${B}'})
     stored = to_stored(load(tmp_path, 'data: {root: a}').model_copy(update={'data': data}))
     assert expand_stored(stored, {})['data']['root'] == '/a/${B}'
@@ -208,7 +210,7 @@ def test_former_key_names_of_a_stored_experiment_are_read() -> None:
     assert data['cache_dir'] == '/tmp/shards'
 
 
-def test_every_former_key_name_stands_for_a_key() -> None:
+def test_former_key_names_map_to_existing_keys() -> None:
     keys = set(all_keys())
     for former, name in RENAMED.items():
         assert former not in keys

@@ -48,7 +48,7 @@ def test_overrides(override: str, read: Callable[[Experiment], bool]) -> None:
     assert read(load_experiment('smoke', [override]))
 
 
-def test_the_last_override_wins_and_nothing_is_remembered() -> None:
+def test_last_override_wins() -> None:
     changed = load_experiment('smoke', ['training.epochs=3', 'training.epochs=4'])
     assert changed.training.epochs == 4
     assert load_experiment('smoke').training.epochs == 1

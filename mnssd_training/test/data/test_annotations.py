@@ -27,7 +27,7 @@ def test_no_boxes() -> None:
     assert labels.dtype == ignore_labels.dtype == np.int64
 
 
-def test_ignore_regions_are_kept_apart() -> None:
+def test_ignore_regions_are_separate_from_objects() -> None:
     regions = AnnotationBuilder(640, 512)
     regions.add((0, 0, 1, 1), 2)
     regions.add((0, 0, 2, 2), 2, ignore=True)
@@ -38,7 +38,7 @@ def test_ignore_regions_are_kept_apart() -> None:
 
 
 @given(box=st.tuples(EDGE, EDGE, EDGE, EDGE))
-def test_a_cut_box_is_inside_and_has_an_area(box: tuple[float, ...]) -> None:
+def test_clipped_box_is_inside_the_image_and_has_area(box: tuple[float, ...]) -> None:
     regions = AnnotationBuilder(640, 512)
     cut = regions.clip(box)
     if cut is None:
@@ -49,7 +49,7 @@ def test_a_cut_box_is_inside_and_has_an_area(box: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize('text', [b'\xef\xbb\xbfa\r\n b c \r\n\r\n', b'a\nb c'])
-def test_class_lists(tmp_path: Path, text: bytes) -> None:
+def test_class_list_is_read_with_bom_and_crlf(tmp_path: Path, text: bytes) -> None:
     (tmp_path / 'classes.txt').write_bytes(text)
     problems: list[Problem] = []
     assert read_class_list(tmp_path / 'classes.txt', problems) == ('a', 'b c')
@@ -70,7 +70,7 @@ def test_class_lists(tmp_path: Path, text: bytes) -> None:
         ((-9, -9, -1, 5), 'box off image'),
     ],
 )
-def test_a_box_without_area_in_the_image_is_a_problem(
+def test_box_without_area_in_the_image_is_a_problem(
     edges: tuple[float, float, float, float], kind: str | None
 ) -> None:
     box = BoxRecord('line 1', 'Car', edges)

@@ -1,4 +1,4 @@
-"""Class lists: joined, map_class, refused and noted."""
+"""Class lists: joined, mapped and checked."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,34 +29,34 @@ def listed(*names: str, samples: Any = (), **keys: Any) -> DatasetSplit:
     return DatasetSplit(names, list(samples), **keys)
 
 
-def test_no_class_at_all() -> None:
+def test_no_class_is_refused() -> None:
     with pytest.raises(ConfigError, match=r'there is no class; expected data\.classes'):
         join_classes([(source(), [listed()])])
     with pytest.raises(ConfigError, match='there is no class'):
         join_classes([(source(a=''), [listed('a')])])
 
 
-def test_the_list_of_one_data_set_keeps_its_order() -> None:
+def test_class_list_of_one_dataset_keeps_its_order() -> None:
     assert join_classes([(source(), [listed('b', 'a'), listed('b', 'a', 'c')])]) == ('b', 'a', 'c')
 
 
-def test_names_that_were_only_found_are_sorted_over_all_splits() -> None:
+def test_names_without_a_list_are_sorted() -> None:
     splits = [listed('b', declared=False), listed('a', 'c', declared=False)]
     assert join_classes([(source(), splits)]) == ('a', 'b', 'c')
 
 
-def test_the_union_of_several_data_sets_with_renaming() -> None:
+def test_union_of_datasets_with_a_class_map() -> None:
     one = (source(people='person', misc=''), [listed('people', 'car', 'misc')])
     two = (source(auto='car'), [listed('boat', 'auto', 'person')])
     assert join_classes([one, two]) == ('person', 'car', 'boat')
 
 
-def test_the_list_of_the_experiment_wins() -> None:
+def test_class_list_of_the_experiment_wins() -> None:
     assert join_classes([(source(), [listed('b', 'a')])], ('a', 'c')) == ('a', 'c')
 
 
 @pytest.mark.parametrize('other', ['car', 'CAR', 'C ar', 'c_ar', 'Ca-r'])
-def test_names_that_differ_only_in_spelling(other: str) -> None:
+def test_names_that_differ_only_in_spelling_are_refused(other: str) -> None:
     with pytest.raises(ConfigError, match=f"classes 'Car' and '{other}' differ only in spelling"):
         join_classes([(source(), [listed('Car')]), (source(), [listed(other)])])
 
@@ -76,7 +76,7 @@ def test_map_class(name: str, rename: dict, classes: tuple, expected: str) -> No
     assert map_class(name, rename, classes) == expected
 
 
-def test_labels_count_in_the_joint_list(make_sample: Make) -> None:
+def test_relabel_uses_the_joint_class_list(make_sample: Make) -> None:
     sample = make_sample(
         [(0, 0, 1, 1), (0, 0, 2, 2), (0, 0, 3, 3)],
         [0, 1, 2],
@@ -93,7 +93,7 @@ def test_labels_count_in_the_joint_list(make_sample: Make) -> None:
     assert empty.boxes.shape == empty.ignore.shape == (0, 4)
 
 
-def test_an_unknown_class_is_refused_if_an_object_is_of_it(make_sample: Make) -> None:
+def test_object_of_an_unknown_class_is_refused(make_sample: Make) -> None:
     seen = listed('car', 'tank', samples=[make_sample([BOX], [1])])
     with pytest.raises(DatasetError, match=r"an object of class 'tank'; known are car; data\.cla"):
         relabel(seen, source(), ('car',))
@@ -107,26 +107,26 @@ def test_an_unknown_class_is_refused_if_an_object_is_of_it(make_sample: Make) ->
     ('rename', 'words'),
     [
         ({'Cra': 'x'}, "made_up has no class 'Cra'; did you mean 'Car'"),
-        ({'zzz': 'x'}, "has no class 'zzz'; it has Car, Person"),
+        ({'zzz': 'x'}, "has no class 'zzz'; known are Car, Person"),
     ],
 )
-def test_renaming_a_class_that_is_not_there(rename: dict, words: str) -> None:
+def test_class_map_with_an_unknown_class_is_refused(rename: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_class_map(source(**rename), [listed('Car'), listed('Person')])
 
 
-def test_renaming_a_class_of_either_split_is_right() -> None:
+def test_class_map_may_name_classes_of_either_split() -> None:
     check_class_map(source(Car='a', Person='b', **{'*': ''}), [listed('Car'), listed('Person')])
 
 
-def test_one_id_with_two_names() -> None:
+def test_class_id_with_two_names_is_refused() -> None:
     check_class_ids(source(), [])
     check_class_ids(source(), [listed(ids={1: 'a'}), listed(ids={1: 'a', 2: 'b'})])
     with pytest.raises(DatasetError, match="class id 1 is 'a' in one split and 'b' in another"):
         check_class_ids(source(), [listed(ids={1: 'a'}), listed(ids={1: 'b'})])
 
 
-def test_classes_that_one_split_lacks(make_sample: Make) -> None:
+def test_classes_missing_from_a_split_are_noted(make_sample: Make) -> None:
     train, val = [make_sample([BOX, BOX], [0, 1])], [make_sample([BOX, BOX], [0, 2])]
     assert note_missing_classes([], val, ('a',)) == note_missing_classes(train, [], ('a',)) == []
     assert note_missing_classes(train, val, ('a', 'b', 'c', 'd')) == [

@@ -4,11 +4,14 @@ from pathlib import Path
 
 from mnssd_training.data.problems import (
     describe_skipped,
+    MAX_PER_FILE,
     Problem,
-    PROBLEM_KINDS,
     refuse_problems,
+    report_to,
+    SEVERITIES,
     SKIPPED_KINDS,
     try_read,
+    unknown_class,
 )
 from mnssd_training.errors import DatasetError
 import pytest
@@ -19,7 +22,7 @@ DEGENERATE = Problem('box degenerate', ROOT / 'b.txt', 'line 1', 'has no area')
 WARNING = Problem('label file missing', ROOT / 'c.txt', '', 'no such file')
 
 
-def test_no_problem_is_accepted_and_gives_no_note() -> None:
+def test_no_problems_give_no_notes() -> None:
     refuse_problems([], ())
     assert describe_skipped([], ROOT) == []
 
@@ -53,7 +56,7 @@ def test_skipped_kinds_are_counted_with_examples() -> None:
 
 def test_only_errors_are_skipped() -> None:
     for kinds in SKIPPED_KINDS.values():
-        assert all(PROBLEM_KINDS[kind].severity == 'error' for kind in kinds)
+        assert all(SEVERITIES[kind] == 'error' for kind in kinds)
 
 
 def test_a_file_that_cannot_be_read_is_a_problem() -> None:
@@ -63,3 +66,20 @@ def test_a_file_that_cannot_be_read_is_a_problem() -> None:
     problems: list[Problem] = []
     assert try_read('list unreadable', problems, read) is None
     assert problems == [Problem('list unreadable', ROOT / 'a.txt', '', 'no such file')]
+
+
+def test_problems_of_a_kind_are_limited_for_each_file() -> None:
+    problems: list[Problem] = []
+    report = report_to(problems, ROOT / 'a.txt')
+    for number in range(MAX_PER_FILE + 5):
+        report('bad value', f'line {number}', 'is bad')
+    report('not finite', 'line 1', 'is infinite')
+    assert len(problems) == MAX_PER_FILE + 1
+    assert problems[-1] == Problem('not finite', ROOT / 'a.txt', 'line 1', 'is infinite')
+
+
+def test_a_long_class_list_is_shortened() -> None:
+    names = [f'class_{number}' for number in range(1000)]
+    message = unknown_class(ROOT / 'a.txt', 'object 1', 'Tank', names).message
+    assert message.startswith("is of class 'Tank'; known are class_0, class_1, ")
+    assert len(message) < 400

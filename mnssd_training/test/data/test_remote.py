@@ -1,4 +1,4 @@
-"""Shards on a web server and in memory, streamed and kept."""
+"""Shards on a web server and in memory, streamed and cached."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -101,7 +101,7 @@ def same(one: Sample, other: Sample) -> None:
     np.testing.assert_array_equal(load_image(one), load_image(other))
 
 
-def test_an_empty_range(tmp_path: Path) -> None:
+def test_empty_byte_range(tmp_path: Path) -> None:
     (tmp_path / 'file').write_bytes(b'abc')
     assert read_url(str(tmp_path / 'file'), 1, 1) == b''
     assert read_url(f'file://{tmp_path}/file', 1, 9) == b'bc'
@@ -117,18 +117,18 @@ def test_is_remote(url: str, answer: bool) -> None:
 
 
 @pytest.mark.parametrize('name', ['nowhere', 'nul\0', 'x' * 5000, '.'])
-def test_files_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+def test_unreadable_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match='no such file|cannot be read'):
         read_url(f'{tmp_path}/{name}')
 
 
-def test_in_memory(shards: Path, val_samples: list[Sample]) -> None:
+def test_memory_filesystem(shards: Path, val_samples: list[Sample]) -> None:
     fsspec.filesystem('memory').put(f'{shards}/', '/mnssd_test/', recursive=True)
     for one, other in zip(read_shards('memory://mnssd_test', 'val').samples, val_samples):
         same(one, other)
 
 
-def test_streaming_reads_only_what_it_needs(web: Web, val_samples: list[Sample]) -> None:
+def test_streaming_requests_only_byte_ranges(web: Web, val_samples: list[Sample]) -> None:
     samples = read_shards(web.url, 'val').samples
     assert web.handler.requests == ['/val.index.json']
     for one, other in zip(reversed(samples), reversed(val_samples)):
@@ -141,7 +141,7 @@ def test_streaming_reads_only_what_it_needs(web: Web, val_samples: list[Sample])
     ]
 
 
-def test_both_splits_through_the_data_section(web: Web, hit_uav: Path) -> None:
+def test_read_splits_from_a_server(web: Web, hit_uav: Path) -> None:
     streamed = read_splits(DataConfig(root=web.url, format='shards'))
     local = read_splits(DataConfig(root=str(hit_uav)))
     assert streamed.class_names == local.class_names
@@ -150,7 +150,7 @@ def test_both_splits_through_the_data_section(web: Web, hit_uav: Path) -> None:
 
 
 @pytest.mark.parametrize('kept', [False, True], ids=['streamed', 'kept'])
-def test_workers_read_after_their_parent_did(web: Web, tmp_path: Path, kept: bool) -> None:
+def test_forked_workers_can_read(web: Web, tmp_path: Path, kept: bool) -> None:
     samples = read_shards(web.url, 'val', str(tmp_path / 'cache') if kept else '').samples
     load_image(samples[0])
     with multiprocessing.get_context('fork').Pool(2) as pool:
@@ -159,7 +159,7 @@ def test_workers_read_after_their_parent_did(web: Web, tmp_path: Path, kept: boo
         np.testing.assert_array_equal(image, load_image(sample))
 
 
-def test_a_cache_fetches_each_shard_once(
+def test_cache_downloads_each_shard_once(
     web: Web, val_samples: list[Sample], tmp_path: Path
 ) -> None:
     cache = tmp_path / 'a' / 'cache'
@@ -174,7 +174,7 @@ def test_a_cache_fetches_each_shard_once(
     assert not list(cache.glob('.fetch-*'))
 
 
-def test_a_shard_that_arrives_wrong_is_not_kept(web: Web, tmp_path: Path) -> None:
+def test_corrupt_download_is_not_cached(web: Web, tmp_path: Path) -> None:
     samples = read_shards(web.url, 'val', str(tmp_path / 'cache')).samples
     tar = web.folder / 'val-000000.tar'
     content = tar.read_bytes()
@@ -189,14 +189,14 @@ def test_a_shard_that_arrives_wrong_is_not_kept(web: Web, tmp_path: Path) -> Non
     assert load_image(samples[0]).shape == (512, 640, 3)
 
 
-def test_a_cache_that_cannot_be_written(web: Web, tmp_path: Path) -> None:
+def test_unwritable_cache_is_reported(web: Web, tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     samples = read_shards(web.url, 'val', str(tmp_path / 'file')).samples
     with pytest.raises(DatasetError, match='file: cannot keep shards: File exists'):
         load_image(samples[0])
 
 
-def test_a_short_failure_is_tried_again(web: Web) -> None:
+def test_transient_error_is_retried(web: Web) -> None:
     web.handler.failures += [503, 500]
     assert len(read_shards(web.url, 'val').samples) == 4
     assert len(web.handler.requests) == 3
@@ -206,7 +206,7 @@ def test_a_short_failure_is_tried_again(web: Web) -> None:
     assert len(web.handler.requests) == 6
 
 
-def test_what_is_not_there_is_not_tried_again(web: Web) -> None:
+def test_missing_file_is_not_retried(web: Web) -> None:
     with pytest.raises(DatasetError, match=r'test\.index\.json: no such file'):
         read_shards(web.url, 'test')
     assert len(web.handler.requests) == 2  # for its size and for its content
@@ -216,7 +216,7 @@ def test_what_is_not_there_is_not_tried_again(web: Web) -> None:
         load_image(samples[0])
 
 
-def test_a_shard_that_is_cut_on_the_server(web: Web) -> None:
+def test_truncated_shard_is_reported(web: Web) -> None:
     samples = read_shards(web.url, 'val').samples
     entry = entry_of(samples[1])
     tar = web.folder / 'val-000000.tar'
@@ -225,7 +225,7 @@ def test_a_shard_that_is_cut_on_the_server(web: Web) -> None:
         load_image(samples[1])
 
 
-def test_a_tar_that_grew_is_not_fetched(web: Web, tmp_path: Path) -> None:
+def test_oversized_shard_is_not_downloaded(web: Web, tmp_path: Path) -> None:
     samples = read_shards(web.url, 'val', str(tmp_path / 'cache')).samples
     tar = web.folder / 'val-000000.tar'
     tar.write_bytes(tar.read_bytes() + b'\0')
@@ -234,7 +234,9 @@ def test_a_tar_that_grew_is_not_fetched(web: Web, tmp_path: Path) -> None:
     assert not any('.tar' in request for request in web.handler.requests)
 
 
-def test_a_server_without_ranges(web: Web, tmp_path: Path, val_samples: list[Sample]) -> None:
+def test_server_without_range_requests_is_reported(
+    web: Web, tmp_path: Path, val_samples: list[Sample]
+) -> None:
     web.handler.ranges = False
     with pytest.raises(
         DatasetError, match=r'sends the whole file .*; set data\.cache_dir to a folder'
@@ -243,7 +245,7 @@ def test_a_server_without_ranges(web: Web, tmp_path: Path, val_samples: list[Sam
     same(read_shards(web.url, 'val', str(tmp_path / 'cache')).samples[0], val_samples[0])
 
 
-def test_a_server_that_is_not_there(web: Web) -> None:
+def test_unreachable_server_is_reported(web: Web) -> None:
     web.close()
     with pytest.raises(DatasetError, match=r'val\.index\.json: cannot be read: \w*Connect'):
         read_shards(web.url, 'val')
@@ -253,7 +255,7 @@ def test_a_server_that_is_not_there(web: Web) -> None:
     ('url', 'words'),
     [('nothing://x/y', 'cannot be read: .*nothing'), ('http://', 'cannot be read')],
 )
-def test_addresses_that_mean_nothing(
+def test_invalid_addresses_are_refused(
     url: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, 'FIRST_WAIT', 0.01)
@@ -261,7 +263,7 @@ def test_addresses_that_mean_nothing(
         read_url(url)
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise ImportError('Install s3fs to access S3')
 
@@ -271,7 +273,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read_entry(entry)
 
 
-def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     s3fs = pytest.importorskip('s3fs')
     monkeypatch.setattr(remote, 'FIRST_WAIT', 0.01)
     for key in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN', 'AWS_PROFILE'):

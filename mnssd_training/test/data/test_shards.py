@@ -1,4 +1,4 @@
-"""Shards written and read again, by us and by the WebDataset library."""
+"""Shards written by mnssd, read by mnssd and by the WebDataset library."""
 
 from collections.abc import Callable
 import json
@@ -33,13 +33,13 @@ def change_index(folder: Path, change: Callable[[dict[str, Any]], None]) -> None
     path.write_text(json.dumps(plain))
 
 
-def test_nothing_to_write(tmp_path: Path) -> None:
+def test_empty_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r'val\.index\.json: there is no image to write'):
         write_shards([], CLASSES, tmp_path, 'val', TWO)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_read_is_what_was_written(folder: Path, val_samples: list[Sample]) -> None:
+def test_round_trip(folder: Path, val_samples: list[Sample]) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         'val-000000.tar',
         'val-000001.tar',
@@ -59,7 +59,7 @@ def test_what_is_read_is_what_was_written(folder: Path, val_samples: list[Sample
     assert [sample.path for sample in again] == [sample.path for sample in reading.samples]
 
 
-def test_webdataset_reads_them(folder: Path, val_samples: list[Sample]) -> None:
+def test_tars_are_valid_webdataset(folder: Path, val_samples: list[Sample]) -> None:
     webdataset = pytest.importorskip('webdataset')
     urls = [str(path) for path in sorted(folder.glob('*.tar'))]
     read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
@@ -73,16 +73,14 @@ def test_webdataset_reads_them(folder: Path, val_samples: list[Sample]) -> None:
         assert described['class_names'] == list(CLASSES)
 
 
-def test_the_same_samples_give_the_same_bytes(
-    tmp_path: Path, val_samples: list[Sample], folder: Path
-) -> None:
+def test_output_is_reproducible(tmp_path: Path, val_samples: list[Sample], folder: Path) -> None:
     paths = write_shards(val_samples, CLASSES, tmp_path / 'again', 'val', TWO)
     assert [path.read_bytes() for path in paths] == [
         (folder / path.name).read_bytes() for path in paths
     ]
 
 
-def test_fractions_are_kept_to_the_bit(
+def test_fractions_are_stored_exactly(
     tmp_path: Path, make_sample: Callable[..., Sample], val_samples: list[Sample]
 ) -> None:
     boxes = np.random.default_rng(3).uniform(0, 500, (50, 4)).astype(np.float32)
@@ -100,12 +98,14 @@ def test_fractions_are_kept_to_the_bit(
      (ShardLimit(size=1), 4), (ShardLimit(size=30_000), 4)],
     ids=['one image', 'three images', 'default', 'one byte', 'an image'],
 )  # fmt: skip
-def test_limits(tmp_path: Path, val_samples: list[Sample], limit: ShardLimit, shards: int) -> None:
+def test_shard_limits(
+    tmp_path: Path, val_samples: list[Sample], limit: ShardLimit, shards: int
+) -> None:
     assert len(write_shards(val_samples, CLASSES, tmp_path, 'val', limit)) == shards + 1
     assert len(read_shards(str(tmp_path), 'val').samples) == len(val_samples)
 
 
-def test_names_that_webdataset_would_cut(
+def test_keys_have_no_dots_and_are_unique(
     tmp_path: Path, make_sample: Callable[..., Sample], val_samples: list[Sample]
 ) -> None:
     names = ['a.b/c', 'a_b_c', '../ä', 'x' * 300]
@@ -120,7 +120,9 @@ def test_names_that_webdataset_would_cut(
 
 
 @pytest.mark.parametrize('name', ['val.index.json', 'val-000007.tar'])
-def test_nothing_is_written_over(tmp_path: Path, val_samples: list[Sample], name: str) -> None:
+def test_existing_shards_are_not_overwritten(
+    tmp_path: Path, val_samples: list[Sample], name: str
+) -> None:
     (tmp_path / name).write_text('precious')
     with pytest.raises(DatasetError, match='exists already; choose another folder'):
         write_shards(val_samples, CLASSES, tmp_path, 'val', TWO)
@@ -129,7 +131,7 @@ def test_nothing_is_written_over(tmp_path: Path, val_samples: list[Sample], name
 
 
 @pytest.mark.parametrize('content', [None, b''])
-def test_a_photograph_that_cannot_be_read_leaves_nothing(
+def test_unreadable_image_leaves_no_files(
     tmp_path: Path, make_sample: Callable[..., Sample], val_samples: list[Sample], content: Any
 ) -> None:
     bad = tmp_path / 'bad.jpg'
@@ -140,7 +142,7 @@ def test_a_photograph_that_cannot_be_read_leaves_nothing(
     assert list((tmp_path / 'out').iterdir()) == []
 
 
-def test_shards_of_shards(folder: Path, tmp_path: Path) -> None:
+def test_shards_can_be_sharded_again(folder: Path, tmp_path: Path) -> None:
     samples = read_shards(str(folder), 'val').samples
     write_shards(samples, CLASSES, tmp_path / 'again', 'val', TWO)
     assert (tmp_path / 'again' / 'val-000001.tar').read_bytes() == (
@@ -190,7 +192,7 @@ def shard(**keys: Any) -> Callable[[dict[str, Any]], None]:
         (shard(name='/etc/passwd'), 'expected the name of a file beside the index'),
     ],
 )  # fmt: skip
-def test_a_wrong_index_is_named(
+def test_invalid_index_is_refused(
     folder: Path, change: Callable[[dict[str, Any]], None], words: str
 ) -> None:
     change_index(folder, change)
@@ -200,13 +202,13 @@ def test_a_wrong_index_is_named(
 
 
 @pytest.mark.parametrize('content', [b'', b'{', b'\xff\xfe', b'[]', b'[' * 100_000])
-def test_what_is_no_index(folder: Path, content: bytes) -> None:
+def test_other_content_is_refused(folder: Path, content: bytes) -> None:
     (folder / 'val.index.json').write_bytes(content)
     with pytest.raises(DatasetError, match='not an index of shards'):
         read_shards(str(folder), 'val')
 
 
-def test_missing_files(folder: Path) -> None:
+def test_missing_files_are_reported(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r'test\.index\.json: no such file'):
         read_shards(str(folder), 'test')
     first = read_shards(str(folder), 'val').samples[0]
@@ -215,7 +217,7 @@ def test_missing_files(folder: Path) -> None:
         load_image(first)
 
 
-def test_a_shard_that_was_cut_or_changed(folder: Path) -> None:
+def test_truncated_and_changed_shards_are_refused(folder: Path) -> None:
     tar = folder / 'val-000000.tar'
     first, second = read_shards(str(folder), 'val').samples[:2]
     content = bytearray(tar.read_bytes())
@@ -228,14 +230,14 @@ def test_a_shard_that_was_cut_or_changed(folder: Path) -> None:
     assert str(caught.value.path) == f'{tar}:{second.name}.jpg'
 
 
-def test_a_huge_index_is_refused_before_it_is_read(folder: Path) -> None:
+def test_huge_index_is_refused_before_it_is_read(folder: Path) -> None:
     with (folder / 'val.index.json').open('wb') as file:
         file.truncate(1 << 40)  # bytes that are not on the disk
     with pytest.raises(DatasetError, match=r'val\.index\.json: expected at most 536870912 bytes'):
         read_shards(str(folder), 'val')
 
 
-def test_what_is_announced_is_not_allocated(folder: Path) -> None:
+def test_announced_length_is_not_allocated(folder: Path) -> None:
     def change(index: dict[str, Any]) -> None:
         index['shards'][0].update(size=1 << 49)
         index['samples'][0].update(length=512 << 20)

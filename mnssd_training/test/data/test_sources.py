@@ -1,4 +1,4 @@
-"""The data section of an experiment, on small and on whole datasets."""
+"""The data section of an experiment, with small and with real datasets."""
 
 import json
 from pathlib import Path
@@ -45,12 +45,12 @@ def objects(splits: Splits) -> list[list[int]]:
     ]
 
 
-def test_no_split_at_all(hit_uav: Path) -> None:
+def test_no_split(hit_uav: Path) -> None:
     nothing = config(hit_uav, train_split='', val_split='', classes=('Car',))
     assert read_splits(nothing) == Splits(('Car',), [], [], ())
 
 
-def test_one_data_set(hit_uav: Path) -> None:
+def test_one_dataset(hit_uav: Path) -> None:
     splits = read_splits(config(hit_uav))
     assert splits.class_names == ('Person', 'Car', 'Bicycle', 'OtherVehicle')
     assert [len(splits.train), len(splits.val)] == [4, 4]
@@ -58,7 +58,7 @@ def test_one_data_set(hit_uav: Path) -> None:
     assert splits.notes == read_splits(config(hit_uav)).notes
 
 
-def test_several_data_sets_with_a_joint_list(hit_uav: Path, coco: Path) -> None:
+def test_several_datasets_with_a_joint_class_list(hit_uav: Path, coco: Path) -> None:
     sea = SourceConfig(root=str(coco), format='coco', val_split='', class_map={'person': 'Person'})
     alone = read_splits(config(hit_uav))
     splits = read_splits(config(hit_uav, extra_sources=(sea,)))
@@ -112,9 +112,7 @@ def test_voc_without_a_class_list(hit_uav: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('other', ['Person', ''])
-def test_a_name_beyond_the_class_list_can_be_renamed(
-    hit_uav: Path, tmp_path: Path, other: str
-) -> None:
+def test_class_beyond_the_list_can_be_mapped(hit_uav: Path, tmp_path: Path, other: str) -> None:
     root = Path(shutil.copytree(hit_uav, tmp_path / 'voc'))
     for path in (root / 'Annotations').iterdir():
         path.write_text(path.read_text().replace('<name>Person<', '<name>Rider<'))
@@ -131,7 +129,7 @@ def test_a_name_beyond_the_class_list_can_be_renamed(
     assert objects(cars) == [[count[1]] for count in before]
 
 
-def test_one_split_by_the_classes_of_a_model(hit_uav: Path) -> None:
+def test_read_samples_with_the_classes_of_a_model(hit_uav: Path) -> None:
     source = SourceConfig(root=str(hit_uav))
     classes = ('Bicycle', 'OtherVehicle', 'Person', 'Car')
     for one, other in zip(read_samples(source, 'val', classes), read_samples(source, 'val')):
@@ -141,12 +139,12 @@ def test_one_split_by_the_classes_of_a_model(hit_uav: Path) -> None:
         np.testing.assert_array_equal(load_image(one), load_image(other))
 
 
-def test_photographs_of_both_splits_are_noted(hit_uav: Path) -> None:
+def test_images_in_both_splits_are_noted(hit_uav: Path) -> None:
     notes = read_splits(config(hit_uav, val_split='train')).notes
     assert any(note.startswith('HIGH: 4 images are in both splits') for note in notes)
 
 
-def test_wrong_sections(hit_uav: Path, tmp_path: Path) -> None:
+def test_invalid_data_sections_are_refused(hit_uav: Path, tmp_path: Path) -> None:
     for root in ('nowhere', 'nul\0', 'x' * 5000):
         with pytest.raises(DatasetError, match=r'no such folder; set data\.root'):
             read_splits(config(tmp_path / root))
@@ -162,7 +160,7 @@ def test_wrong_sections(hit_uav: Path, tmp_path: Path) -> None:
 # --- whole datasets: the counts of their READMEs ---------------------------------------------
 
 
-def test_the_whole_thermal_set(shared: Path) -> None:
+def test_hit_uav_dataset(shared: Path) -> None:
     splits = read_splits(config(shared / 'data' / 'hit_uav', use_difficult=True))
     assert [len(splits.train), len(splits.val)] == [766, 224]
     assert objects(splits) == [[3981, 1851, 1585, 33], [539, 685, 189, 5]]
@@ -172,7 +170,7 @@ def test_the_whole_thermal_set(shared: Path) -> None:
     ] == [13, 1]
 
 
-def test_the_whole_set_of_cars(shared: Path) -> None:
+def test_aerial_cars_dataset(shared: Path) -> None:
     root = shared / 'data' / 'aerial_cars'
     splits = read_splits(config(root, format='yolo', strict_labels=True))
     assert splits.class_names == ('car', 'truck', 'bus', 'minibus', 'cyclist')
@@ -184,7 +182,7 @@ def test_the_whole_set_of_cars(shared: Path) -> None:
     assert all(load_image(sample).size for sample in (splits.train[0], test[0]))
 
 
-def test_the_whole_set_at_sea(shared: Path) -> None:
+def test_sea_drones_dataset(shared: Path) -> None:
     splits = read_splits(config(shared / 'data' / 'sea_drones', format='coco', strict_labels=True))
     assert [len(splits.train), len(splits.val)] == [53, 17]
     assert objects(splits) == [[37, 77, 6, 2, 8], [31, 12, 3, 3, 3]]
@@ -192,7 +190,7 @@ def test_the_whole_set_at_sea(shared: Path) -> None:
     assert load_image(splits.val[0]).shape[:2] == splits.val[0].size
 
 
-def test_all_three_together(shared: Path) -> None:
+def test_all_datasets_together(shared: Path) -> None:
     data = shared / 'data'
     more = (
         SourceConfig(root=str(data / 'aerial_cars'), format='yolo', class_map={'car': 'Car'}),

@@ -14,7 +14,7 @@ from mnssd_training.errors import DatasetError
 import pytest
 
 
-def test_folders_are_listed_once(tmp_path: Path) -> None:
+def test_directory_index_lists_each_folder_once(tmp_path: Path) -> None:
     folders = DirectoryIndex()
     (tmp_path / 'a').touch()
     assert folders.has(tmp_path / 'a')
@@ -43,7 +43,7 @@ def test_the_first_list_without_repeated_names_is_chosen(
 # --- limits ----------------------------------------------------------------------------------
 
 
-def test_text_is_read_up_to_a_limit(tmp_path: Path) -> None:
+def test_text_above_the_size_limit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'a.txt'
     path.write_bytes(b'')
     assert read_text(path, 0) == ''
@@ -61,7 +61,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
         read_text(path)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_named_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / 'a.txt')
     with pytest.raises(DatasetError, match='not a file'):
         read_text(tmp_path / 'a.txt')
@@ -88,12 +88,12 @@ LAUGHS = (
     ],
     ids=['laughs', 'external', 'open', 'tags', 'unknown', 'empty', 'null', 'long'],
 )
-def test_xml_that_grows_is_refused(tmp_path: Path, text: str) -> None:
+def test_xml_bombs_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / 'a.xml').write_text(text)
     with pytest.raises(DatasetError, match=r'a\.xml: (not XML|expected at most)'):
         read_xml(tmp_path / 'a.xml')
 
 
-def test_deep_xml_is_read(tmp_path: Path) -> None:
+def test_deeply_nested_xml_is_parsed(tmp_path: Path) -> None:
     (tmp_path / 'a.xml').write_text('<a>' * 200_000 + '</a>' * 200_000)
     assert read_xml(tmp_path / 'a.xml').tag == 'a'

@@ -44,14 +44,16 @@ def read(root: Path, text: str = '', strict: bool = False) -> DatasetSplit:
 
 
 def test_no_objects(root: Path) -> None:
-    reading = read(root)
-    assert reading.class_names == VISDRONE_CLASSES
-    assert [sample.name for sample in reading.samples] == list(NAMES)
-    assert all(sample.boxes.shape == sample.ignore.shape == (0, 4) for sample in reading.samples)
-    assert all(sample.size == (512, 640) for sample in reading.samples)
+    dataset_split = read(root)
+    assert dataset_split.class_names == VISDRONE_CLASSES
+    assert [sample.name for sample in dataset_split.samples] == list(NAMES)
+    assert all(
+        sample.boxes.shape == sample.ignore.shape == (0, 4) for sample in dataset_split.samples
+    )
+    assert all(sample.size == (512, 640) for sample in dataset_split.samples)
 
 
-def test_objects_and_what_is_not_counted(root: Path) -> None:
+def test_ignored_categories_and_score_zero_become_ignore_regions(root: Path) -> None:
     sample = read(
         root,
         '10,20,30,40,1,4,0,0\n'  # a car
@@ -67,18 +69,18 @@ def test_objects_and_what_is_not_counted(root: Path) -> None:
 
 
 @pytest.mark.parametrize('split', ['val', 'VisDrone2019-DET-val', '{root}/VisDrone2019-DET-val'])
-def test_names_of_splits(root: Path, split: str) -> None:
+def test_split_is_found_by_name_or_path(root: Path, split: str) -> None:
     source = source_of(root)
     assert len(read_split(source, split.format(root=root)).samples) == 2
     (root / 'VisDrone2019-DET-val').rename(root / 'val')
     assert len(read_split(source, 'val').samples) == 2
 
 
-def test_boxes_are_cut_and_those_without_area_counted(root: Path) -> None:
+def test_boxes_are_clipped_and_degenerate_ones_skipped(root: Path) -> None:
     text = '630,500,100,100,1,4,0,0\n5,5,0,9,1,4,0,0\n'
-    reading = read(root, text)
-    assert reading.samples[0].boxes.tolist() == [[630, 500, 640, 512]]
-    assert reading.notes == (
+    dataset_split = read(root, text)
+    assert dataset_split.samples[0].boxes.tolist() == [[630, 500, 640, 512]]
+    assert dataset_split.notes == (
         f'skipped 1 x box degenerate: VisDrone2019-DET-val/annotations/{NAMES[0]}.txt: line 2: '
         f'expected a box inside 640 x 512 pixels, got (5, 5, 5, 14)',
     )
@@ -87,7 +89,7 @@ def test_boxes_are_cut_and_those_without_area_counted(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('line', 'words'),
+    ('line', 'reason'),
     [
         ('1,2,3,4,1,4,0', 'line 2: expected 8 numbers with commas between'),
         ('1 2 3 4 1 4 0 0', 'line 2: expected 8 numbers'),
@@ -101,13 +103,13 @@ def test_boxes_are_cut_and_those_without_area_counted(root: Path) -> None:
         ('\0', 'line 2: expected 8 numbers'),
     ],
 )
-def test_rubbish_is_named_with_file_and_line(root: Path, line: str, words: str) -> None:
-    with pytest.raises(DatasetError, match=words) as caught:
+def test_invalid_line_is_refused_with_file_and_line(root: Path, line: str, reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason) as caught:
         read(root, f'1,2,3,4,1,4,0,0\r\n{line}\r\n')
     assert caught.value.path == annotation_of(root)
 
 
-def test_missing_parts_are_named(root: Path) -> None:
+def test_missing_files_are_refused_with_their_names(root: Path) -> None:
     annotation_of(root).unlink()
     source = source_of(root)
     with pytest.raises(DatasetError, match=r'06519\.txt: no such file; annotate the image'):
@@ -122,7 +124,7 @@ def test_missing_parts_are_named(root: Path) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text('0123456789.-,einfx \n', max_size=60))
-def test_any_annotation_is_read_or_refused(
+def test_any_annotation_is_parsed_or_refused(
     text: str, tmp_path_factory: pytest.TempPathFactory, hit_uav: Path
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / 'visdrone_fuzz'

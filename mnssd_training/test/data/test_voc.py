@@ -1,4 +1,4 @@
-"""PASCAL VOC folders, good ones and every kind of rubbish."""
+"""PASCAL VOC folders, valid and invalid."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -70,14 +70,14 @@ def read(tmp_path: Path) -> Callable[..., Sample]:
 
 @pytest.fixture
 def folder(tmp_path: Path, hit_uav: Path) -> Path:
-    """A copy of the real images, to be spoilt."""
+    """A copy of the real images, to be corrupted."""
     return Path(shutil.copytree(hit_uav, tmp_path / 'hit_uav'))
 
 
 # --- what is right ---------------------------------------------------------------------------
 
 
-def test_real_photographs_are_read_as_annotated(hit_uav: Path) -> None:
+def test_real_images_are_read_as_annotated(hit_uav: Path) -> None:
     samples = {
         sample.name: sample for split in ('train', 'val') for sample in read_list(hit_uav, split)
     }
@@ -94,7 +94,7 @@ def test_real_photographs_are_read_as_annotated(hit_uav: Path) -> None:
         assert sample.labels.shape == (len(sample.boxes),)
 
 
-def test_literal_boxes_of_a_real_photograph(hit_uav: Path) -> None:
+def test_boxes_of_a_real_image(hit_uav: Path) -> None:
     sample = next(s for s in read_list(hit_uav, 'val') if s.name == '1_60_50_0_00299')
     assert sample.boxes[0].tolist() == [178, 103, 198, 130]  # as written: nothing is subtracted
     assert sample.labels.tolist() == [0] * 5
@@ -102,14 +102,14 @@ def test_literal_boxes_of_a_real_photograph(hit_uav: Path) -> None:
     assert sample.ignore_labels.tolist() == [ANY_CLASS, 0]  # DontCare, and a difficult Person
 
 
-def test_the_order_is_that_of_the_list_and_an_empty_photograph_is_kept(hit_uav: Path) -> None:
+def test_samples_have_list_order_and_images_without_objects_are_kept(hit_uav: Path) -> None:
     listed = (hit_uav / 'ImageSets' / 'Main' / 'val.txt').read_text().split()
     samples = read_list(hit_uav, 'val')
     assert [sample.name for sample in samples] == listed
     assert [len(sample.boxes) + len(sample.ignore) for sample in samples].count(0) == 1
 
 
-def test_an_empty_annotation(read: Callable[..., Sample]) -> None:
+def test_annotation_without_objects(read: Callable[..., Sample]) -> None:
     sample = read(annotation())
     assert sample.boxes.shape == sample.ignore.shape == (0, 4)
     assert sample.labels.shape == sample.ignore_labels.shape == (0,)
@@ -118,29 +118,31 @@ def test_an_empty_annotation(read: Callable[..., Sample]) -> None:
 @pytest.mark.parametrize(
     'box', [(0, 0, 640, 512), (0, 0, 1, 1), (639, 511, 640, 512), (10.25, 20.5, 30.75, 40.125)]
 )
-def test_edges_are_taken_as_written(read: Callable[..., Sample], box: tuple) -> None:
+def test_coordinates_are_used_as_written(read: Callable[..., Sample], box: tuple) -> None:
     assert read(annotation(an_object(box=box))).boxes[0].tolist() == list(box)
 
 
-def test_a_box_that_sticks_out_is_cut(read: Callable[..., Sample]) -> None:
+def test_box_over_the_edge_is_clipped(read: Callable[..., Sample]) -> None:
     sample = read(annotation(an_object(box=(-5, -7, 641, 9999))))
     assert sample.boxes[0].tolist() == [0, 0, 640, 512]
 
 
 @pytest.mark.parametrize('name', ['DontCare', 'dontcare', 'ignored regions', 'Misc', 'ignore'])
-def test_ignore_names_hide_every_class(read: Callable[..., Sample], name: str) -> None:
+def test_ignore_names_become_ignore_regions_of_every_class(
+    read: Callable[..., Sample], name: str
+) -> None:
     sample = read(annotation(an_object(name)))
     assert len(sample.boxes) == 0
     assert sample.ignore.tolist() == [[10, 20, 30, 40]]
     assert sample.ignore_labels.tolist() == [ANY_CLASS]
 
 
-def test_an_ignore_name_that_is_a_class_is_a_class(read: Callable[..., Sample]) -> None:
+def test_listed_ignore_name_is_a_class(read: Callable[..., Sample]) -> None:
     sample = read(annotation(an_object('Misc')), ('Misc',))
     assert (len(sample.boxes), len(sample.ignore)) == (1, 0)
 
 
-def test_a_difficult_object_hides_its_class(read: Callable[..., Sample]) -> None:
+def test_difficult_object_becomes_ignore_region_of_its_class(read: Callable[..., Sample]) -> None:
     sample = read(annotation(an_object('Car', difficult=1) + an_object('Person')))
     assert sample.labels.tolist() == [0]
     assert sample.ignore_labels.tolist() == [1]
@@ -158,13 +160,15 @@ def test_a_difficult_object_hides_its_class(read: Callable[..., Sample]) -> None
     ],
     ids=['BOM', 'CRLF', 'blanks', 'no difficult', 'unknown tag', 'declaration'],
 )
-def test_harmless_variants(read: Callable[..., Sample], change: Callable[[str], bytes]) -> None:
+def test_format_variants_are_accepted(
+    read: Callable[..., Sample], change: Callable[[str], bytes]
+) -> None:
     sample = read(change(annotation(an_object())))
     assert sample.boxes.tolist() == [[10, 20, 30, 40]]
     assert sample.labels.tolist() == [1]
 
 
-def test_a_list_with_bom_crlf_and_a_second_column(folder: Path) -> None:
+def test_list_with_bom_crlf_and_second_column_is_read(folder: Path) -> None:
     path = folder / 'ImageSets' / 'Main' / 'train.txt'
     names = path.read_text().split()
     path.write_bytes(b'\xef\xbb\xbf' + ''.join(f'{name}  1\r\n' for name in names).encode())
@@ -175,7 +179,7 @@ def test_a_list_with_bom_crlf_and_a_second_column(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('content', 'words'),
+    ('content', 'reason'),
     [
         ('', 'not XML'),
         ('not xml at all', 'not XML'),
@@ -215,10 +219,10 @@ def test_a_list_with_bom_crlf_and_a_second_column(folder: Path) -> None:
         (annotation(an_object() + an_object(box=(9, 9, 1, 1))), 'object 1: expected a box'),
     ],
 )
-def test_rubbish_is_named_with_file_and_object(
-    read: Callable[..., Sample], tmp_path: Path, content: str | bytes, words: str
+def test_invalid_annotation_is_refused_with_file_and_object(
+    read: Callable[..., Sample], tmp_path: Path, content: str | bytes, reason: str
 ) -> None:
-    with pytest.raises(DatasetError, match=words) as caught:
+    with pytest.raises(DatasetError, match=reason) as caught:
         read(content)
     assert caught.value.path == tmp_path / 'Annotations' / 'image.xml'
     assert str(caught.value).startswith(f'{caught.value.path}: ')
@@ -232,31 +236,31 @@ def test_entity_expansion_is_refused(read: Callable[..., Sample]) -> None:
         read(bomb)
 
 
-def spoil_list(folder: Path, text: str) -> None:
+def corrupt_list(folder: Path, text: str) -> None:
     (folder / 'ImageSets' / 'Main' / 'train.txt').write_text(text)
 
 
 @pytest.mark.parametrize('text', ['', '\n \n'])
-def test_an_empty_list(folder: Path, text: str) -> None:
-    spoil_list(folder, text)
+def test_empty_list_is_refused(folder: Path, text: str) -> None:
+    corrupt_list(folder, text)
     with pytest.raises(DatasetError, match=r'train\.txt: expected a name a line'):
         read_list(folder, 'train')
 
 
-def test_a_name_that_is_listed_twice(folder: Path) -> None:
-    spoil_list(folder, '0_60_70_0_06611\n0_60_50_0_06519\n0_60_70_0_06611\n')
+def test_name_listed_twice_is_refused(folder: Path) -> None:
+    corrupt_list(folder, '0_60_70_0_06611\n0_60_50_0_06519\n0_60_70_0_06611\n')
     with pytest.raises(DatasetError, match="line 3: '0_60_70_0_06611' is listed on line 1 too"):
         read_list(folder, 'train')
 
 
 @pytest.mark.parametrize('name', ['nobody', 'nul\0', 'x' * 5000, '../../..', 'a/b/c', '\ud7ff'])
-def test_a_name_without_files(folder: Path, name: str) -> None:
-    spoil_list(folder, name)
+def test_name_without_files_is_refused(folder: Path, name: str) -> None:
+    corrupt_list(folder, name)
     with pytest.raises(DatasetError):
         read_list(folder, 'train')
 
 
-def test_missing_parts_are_named(folder: Path) -> None:
+def test_missing_files_are_refused_with_their_names(folder: Path) -> None:
     with pytest.raises(DatasetError, match=r'test\.txt: no such file'):
         read_list(folder, 'test')
     (folder / 'JPEGImages' / '0_60_70_0_06611.jpg').unlink()
@@ -270,11 +274,11 @@ def test_missing_parts_are_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize('text', ['', '\n', 'Car\nPerson\nCar\n', 'Car\n\nPerson\n'])
-def test_a_wrong_class_list(tmp_path: Path, text: str) -> None:
+def test_invalid_class_list_is_refused(tmp_path: Path, text: str) -> None:
     write_folder(tmp_path).write_text(annotation())
     (tmp_path / 'classes.txt').write_text(text)
-    words = r'classes\.txt: (line [23]: )?expected class names that differ'
-    with pytest.raises(DatasetError, match=words):
+    reason = r'classes\.txt: (line [23]: )?expected class names that differ'
+    with pytest.raises(DatasetError, match=reason):
         read_list(tmp_path, 'train')
 
 
@@ -294,7 +298,7 @@ def jpeg(side: int = 16) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ('content', 'words'),
+    ('content', 'reason'),
     [
         (None, 'cannot read the image: No such file'),
         (b'', 'not an image'),
@@ -307,26 +311,26 @@ def jpeg(side: int = 16) -> bytes:
     ],
     ids=['missing', 'empty', 'zeros', 'header', 'huge', 'cut', 'cut early', 'other size'],
 )
-def test_an_image_that_cannot_be_used(
-    make_sample: Callable[..., Sample], tmp_path: Path, content: bytes | None, words: str
+def test_unusable_image_is_refused(
+    make_sample: Callable[..., Sample], tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     path = tmp_path / 'image.jpg'
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DatasetError, match=words) as caught:
+    with pytest.raises(DatasetError, match=reason) as caught:
         load_image(make_sample(size=(16, 16), path=path))
     assert caught.value.path == path
 
 
 @pytest.mark.parametrize('name', ['nul\0.jpg', 'x' * 5000, '.'])
-def test_a_name_that_no_image_has(
+def test_path_that_no_image_has_is_refused(
     make_sample: Callable[..., Sample], tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(DatasetError, match='cannot read the image'):
         load_image(make_sample(path=tmp_path / name))
 
 
-def test_images_are_rgb_whatever_the_file(
+def test_grey_and_colour_files_decode_to_rgb(
     make_sample: Callable[..., Sample], tmp_path: Path
 ) -> None:
     red = np.zeros((4, 6, 3), np.uint8)
@@ -360,7 +364,7 @@ GOOD = annotation(an_object() + an_object('DontCare') + an_object('Person', (1, 
 
 
 @st.composite
-def spoilt(draw: st.DrawFn) -> bytes:
+def corrupted(draw: st.DrawFn) -> bytes:
     """A good annotation with some bytes replaced, dropped or repeated."""
     content = bytearray(GOOD.encode())
     for _ in range(draw(st.integers(1, 6))):
@@ -393,7 +397,7 @@ def check_sample_or_error(content: bytes, path: Path) -> None:
 @given(
     content=st.one_of(
         st.binary(max_size=300),
-        spoilt(),
+        corrupted(),
         st.builds(
             lambda objects, width, height: annotation(''.join(objects), width, height).encode(
                 'utf-8', 'replace'
@@ -404,7 +408,7 @@ def check_sample_or_error(content: bytes, path: Path) -> None:
         ),
     )
 )
-def test_any_annotation_is_a_valid_sample_or_an_error(
+def test_any_annotation_gives_a_valid_sample_or_an_error(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     check_sample_or_error(content, write_folder(tmp_path_factory.getbasetemp() / 'voc_fuzz'))

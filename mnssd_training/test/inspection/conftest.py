@@ -123,7 +123,7 @@ def small_sets(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture
 def copy_of(small_sets: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Copy the dataset of a format, to spoil it."""
+    """Copy the dataset of a format, to corrupt it."""
 
     def copy(form: str) -> Path:
         return Path(shutil.copytree(small_sets[form], tmp_path / form))

@@ -1,4 +1,4 @@
-"""Faults that were put into copies of a clean dataset, found again."""
+"""Problems seeded into copies of a clean dataset are found."""
 
 from collections.abc import Callable, Sequence
 import json
@@ -35,7 +35,7 @@ def found(root: Path, kind: str) -> list[Problem]:
     return [problem for problem in run(root).problems if problem.kind == kind]
 
 
-# --- ways to spoil ---------------------------------------------------------------------------
+# --- ways to corrupt ---------------------------------------------------------------------------
 
 
 def image(root: Path, split: str = 'train', index: int = 0) -> Path:
@@ -163,7 +163,7 @@ def like_image(root: Path, split: str) -> None:
     cv2.imwrite(str(target), pixels * 0.9, [cv2.IMWRITE_JPEG_QUALITY, 60])
 
 
-def spoil_annotation(root: Path) -> None:
+def corrupt_annotation(root: Path) -> None:
     annotation(root).write_bytes(annotation(root).read_bytes()[:40] + b'\xff\xfe')
 
 
@@ -251,8 +251,8 @@ def remove(*paths: Path) -> None:
 
 NAMED = ('voc', 'yolo', 'coco')  # formats with lists, or what is like one
 
-# Kind of fault, formats that can have it, and how to put it in.
-FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
+# Kind of name, formats that can have it, and how to put it in.
+SEEDED: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
     'missing image': ('image missing', NAMED, lambda root: remove(image(root))),
     'cut image': ('image unreadable', FORMATS, cut_image),
     'cut image with preview': ('image unreadable', FORMATS, cut_image_with_preview),
@@ -288,7 +288,7 @@ FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
     'missing label file': (
         'label file missing', ('yolo',), lambda root: remove(annotation(root))
     ),
-    'spoilt annotation': ('annotation unreadable', FORMATS, spoil_annotation),
+    'corrupted annotation': ('annotation unreadable', FORMATS, corrupt_annotation),
     'bad value': ('bad value', FORMATS, bad_value),
     'nan': ('not finite', FORMATS, lambda root: add_box(root, ('nan', 1, 20, 20))),
     'unknown class': (
@@ -345,7 +345,7 @@ def clean(small_sets: dict[str, Path]) -> dict[str, CheckResult]:
 
 
 @pytest.mark.parametrize('form', FORMATS)
-def test_a_clean_data_set(clean: dict[str, CheckResult], form: str) -> None:
+def test_clean_dataset_has_no_errors(clean: dict[str, CheckResult], form: str) -> None:
     checked = clean[form]
     num_boxes = 38 if form == 'voc' else 34  # 4 ignore regions
     assert (checked.num_images, checked.num_boxes) == (8, num_boxes)
@@ -354,16 +354,16 @@ def test_a_clean_data_set(clean: dict[str, CheckResult], form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('fault', 'form'),
-    [(fault, form) for fault, (_, forms, _) in FAULTS.items() for form in forms],
+    ('name', 'form'),
+    [(name, form) for name, (_, forms, _) in SEEDED.items() for form in forms],
 )
-def test_a_seeded_fault_is_found(
-    clean: dict[str, CheckResult], copy_of: CopyOf, fault: str, form: str
+def test_seeded_problem_is_found(
+    clean: dict[str, CheckResult], copy_of: CopyOf, name: str, form: str
 ) -> None:
-    kind, _, spoil = FAULTS[fault]
+    kind, _, corrupt = SEEDED[name]
     before = [(f.kind, f.location, f.message) for f in clean[form].problems]
     root = copy_of(form)
-    spoil(root)
+    corrupt(root)
     new = [f for f in run(root).problems if (f.kind, f.location, f.message) not in before]
     named = [problem for problem in new if problem.kind == kind]
     assert named, new

@@ -32,7 +32,7 @@ def kinds(checked: CheckResult) -> set[str]:
     return {problem.kind for problem in checked.problems if problem.severity == 'error'}
 
 
-def test_whole_shards(shards: Path) -> None:
+def test_valid_shards_have_no_errors(shards: Path) -> None:
     assert guess_format(shards) == 'shards'
     assert list_splits(shards, 'shards') == ['train', 'val']
     checked = run(shards)
@@ -40,7 +40,7 @@ def test_whole_shards(shards: Path) -> None:
     assert kinds(checked) == set()
 
 
-def test_shards_whose_bytes_were_changed(shards: Path) -> None:
+def test_changed_bytes_of_a_shard_are_found(shards: Path) -> None:
     tar = next(shards.glob('train-*.tar'))
     content = bytearray(tar.read_bytes())
     content[2000] ^= 255
@@ -48,18 +48,18 @@ def test_shards_whose_bytes_were_changed(shards: Path) -> None:
     assert kinds(run(shards)) == {'image unreadable'}
 
 
-def test_no_image_that_can_be_read(shards: Path) -> None:
+def test_missing_shards_are_found(shards: Path) -> None:
     for tar in shards.glob('*.tar'):
         tar.unlink()
     assert kinds(run(shards)) == {'image unreadable'}
 
 
-def test_shards_without_an_index(shards: Path) -> None:
+def test_missing_index_is_found(shards: Path) -> None:
     (shards / index_name('val')).unlink()
     assert kinds(run(shards)) == {'list unreadable'}
 
 
-def test_an_index_with_a_fault(shards: Path) -> None:
+def test_invalid_index_is_found(shards: Path) -> None:
     path = shards / index_name('val')
     content = json.loads(path.read_text())
     content['samples'][0]['boxes'] = [[9, 9, 4, 4]]
@@ -67,7 +67,7 @@ def test_an_index_with_a_fault(shards: Path) -> None:
     assert kinds(run(shards)) == {'list unreadable'}
 
 
-def test_two_data_sets_that_share_photographs(
+def test_images_shared_by_two_datasets_are_found(
     small_sets: dict[str, Path], copy_of: Callable[[str], Path]
 ) -> None:
     """What one trains on, the other scores on."""
@@ -82,7 +82,7 @@ def test_two_data_sets_that_share_photographs(
     assert len(leaks) == 8
 
 
-def test_classes_are_renamed_before_they_are_looked_at(small_sets: dict[str, Path]) -> None:
+def test_classes_are_renamed_before_they_are_checked(small_sets: dict[str, Path]) -> None:
     rename = {'Bicycle': '', 'OtherVehicle': 'Car'}
     source = SourceConfig(root=str(small_sets['voc']), class_map=rename)
     problems = check([source], class_names=('Person', 'Car')).problems

@@ -25,7 +25,7 @@ def test_no_images() -> None:
     assert list(find_near_duplicates(np.zeros((0, 256), np.bool_))) == []
 
 
-def test_a_grey_image(images: list[Path]) -> None:
+def test_facts_of_a_grey_image(images: list[Path]) -> None:
     image = read_image_facts(images[0])
     assert image.error == ''
     assert image.size == (512, 640)
@@ -38,7 +38,9 @@ def test_a_grey_image(images: list[Path]) -> None:
     assert len(image.digest) == 64
 
 
-def test_processes_make_no_difference(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_reading_gives_the_same_facts(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr('mnssd_training.inspection.image_facts.MIN_PARALLEL', 2)
     one, two = (list(read_all_image_facts(images[:3], workers)) for workers in (1, 2))
     assert [x.digest for x in one] == [x.digest for x in two]
@@ -46,7 +48,7 @@ def test_processes_make_no_difference(images: list[Path], monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize('content', [b'', b'\xff\xd8', b'no image', None])
-def test_what_is_no_image(tmp_path: Path, content: bytes | None) -> None:
+def test_file_that_is_no_image_has_an_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / 'image.jpg'
     if content is not None:
         path.write_bytes(content)
@@ -58,7 +60,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> int:
     return int((perceptual_hash(one) != perceptual_hash(other)).sum())
 
 
-def test_a_changed_image_looks_alike_and_others_do_not(images: list[Path]) -> None:
+def test_perceptual_hash_is_stable_under_small_changes_only(images: list[Path]) -> None:
     images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in images]
     for image in images:
         smaller = cv2.resize(image, (213, 171), interpolation=cv2.INTER_AREA)
@@ -79,7 +81,7 @@ def test_a_changed_image_looks_alike_and_others_do_not(images: list[Path]) -> No
     num=st.integers(0, 12),
     limit=st.integers(0, 40),
 )
-def test_near_pairs_are_those_of_all_pairs(seed: int, num: int, limit: int) -> None:
+def test_near_duplicates_equal_brute_force(seed: int, num: int, limit: int) -> None:
     generator = np.random.default_rng(seed)
     hashes = generator.random((num, 32)) < 0.5
     hashes[num // 2 :] = hashes[: num - num // 2] ^ (generator.random(32) < 0.1)

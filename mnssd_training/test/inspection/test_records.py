@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mnssd_training.config import DataConfig, SourceConfig
 from mnssd_training.data import load_image, read_samples, read_splits
 from mnssd_training.data.formats import Format, guess_format, list_splits
-from mnssd_training.data.problems import PROBLEM_KINDS
+from mnssd_training.data.problems import SEVERITIES
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
@@ -35,7 +35,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 def match_detections(root: Path, form: Format) -> None:
     """Scan and check all but the images."""
     found = read_records(SourceConfig(format=form, root=str(root)), ['train', 'val'])
-    assert all(problem.kind in PROBLEM_KINDS for problem in found.problems)
+    assert all(problem.kind in SEVERITIES for problem in found.problems)
     images = [CheckedImage(split, record, None) for split, record in found.images]
     measured = measure_boxes(images, found.class_names)
     for item in measured:
@@ -47,7 +47,7 @@ def match_detections(root: Path, form: Format) -> None:
 
 @pytest.fixture(scope='module')
 def roots(small_sets: dict[Format, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies that a test spoils and repairs."""
+    """Copies that a test corrupts and restores."""
     folder = tmp_path_factory.mktemp('fuzz')
     for form, root in small_sets.items():
         shutil.copytree(root, folder / form)
@@ -57,7 +57,9 @@ def roots(small_sets: dict[Format, Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize('form', FILES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_mutated_bytes(roots: Path, form: Format, data: st.DataObject) -> None:
+def test_mutated_annotation_bytes_are_parsed_or_reported(
+    roots: Path, form: Format, data: st.DataObject
+) -> None:
     path = roots / form / FILES[form]
     whole = path.read_bytes()
     content = bytearray(whole)
@@ -73,7 +75,7 @@ def test_mutated_bytes(roots: Path, form: Format, data: st.DataObject) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_mutated_json(roots: Path, data: st.DataObject) -> None:
+def test_mutated_coco_json_is_parsed_or_reported(roots: Path, data: st.DataObject) -> None:
     path = roots / 'coco' / FILES['coco']
     whole = path.read_text()
     content = json.loads(whole)
@@ -99,7 +101,9 @@ def test_mutated_json(roots: Path, data: st.DataObject) -> None:
         path.write_text(whole)
 
 
-def test_formats_are_told_apart(small_sets: dict[Format, Path], tmp_path: Path) -> None:
+def test_format_is_guessed_from_the_folders(
+    small_sets: dict[Format, Path], tmp_path: Path
+) -> None:
     for form, root in small_sets.items():
         assert guess_format(root) == form
         assert list_splits(root, form) == ['train', 'val']
@@ -110,14 +114,14 @@ def test_formats_are_told_apart(small_sets: dict[Format, Path], tmp_path: Path) 
 
 
 @pytest.mark.parametrize('form', FILES)
-def test_a_split_that_is_not_there(small_sets: dict[Format, Path], form: Format) -> None:
+def test_missing_split_is_reported(small_sets: dict[Format, Path], form: Format) -> None:
     found = read_records(SourceConfig(format=form, root=str(small_sets[form])), ['nowhere'])
     assert found.images == ()
     assert 'list unreadable' in {problem.kind for problem in found.problems}
 
 
 @pytest.mark.parametrize('form', ['yolo', 'coco', 'voc'])
-def test_equal_names_in_two_splits_are_told_apart(tmp_path: Path, form: Format) -> None:
+def test_equal_file_names_in_two_splits_are_distinguished(tmp_path: Path, form: Format) -> None:
     """The image of each entry is the one that training reads, and none is missing."""
     for split, side in (('train', 8), ('val', 16)):
         folder = tmp_path / {'voc': 'JPEGImages', 'yolo': 'images', 'coco': ''}[form] / split
@@ -193,11 +197,11 @@ def test_pose_labels_are_read_as_in_training(tmp_path: Path) -> None:
         return boxes, [(problem.kind, problem.message) for problem in found.problems]
 
     assert scanned('kpt_shape: [2, 3]') == ([(0.25, 0.25, 0.75, 0.75)], [])
-    boxes, ((kind, words),) = scanned('')
+    boxes, ((kind, reason),) = scanned('')
     assert (boxes, kind) == ([], 'bad value')
-    assert 'kpt_shape' in words
-    _, ((kind, words), _) = scanned('kpt_shape: 2')
-    assert (kind, words) == (
+    assert 'kpt_shape' in reason
+    _, ((kind, reason), _) = scanned('kpt_shape: 2')
+    assert (kind, reason) == (
         'annotation unreadable', 'kpt_shape: expected [number of keypoints, 2 or 3]'
     )  # fmt: skip
 
@@ -228,9 +232,7 @@ def test_coco_files_are_found_as_in_training(tmp_path: Path, place: str, val: st
 
 @pytest.mark.parametrize('val', ['val', 'valid', 'validation'])
 @pytest.mark.parametrize('place', ['images/{}', 'splits/{}.txt'])
-def test_the_validation_split_of_yolo_has_other_names(
-    tmp_path: Path, place: str, val: str
-) -> None:
+def test_yolo_validation_split_has_alternative_names(tmp_path: Path, place: str, val: str) -> None:
     for split in ('train', val):
         (tmp_path / 'images' / split).mkdir(parents=True)
         path = tmp_path / 'images' / split / f'{split}.png'
@@ -290,7 +292,9 @@ def test_background_is_trained_on_in_all_formats(
     assert [sample.name for sample in left.val] == [sample.name for sample in kept.val]
 
 
-def test_nothing_but_background(small_sets: dict[str, Path], tmp_path: Path) -> None:
+def test_training_split_of_background_only_is_refused(
+    small_sets: dict[str, Path], tmp_path: Path
+) -> None:
     root = Path(shutil.copytree(small_sets['visdrone'], tmp_path / 'set'))
     for path in (root / 'VisDrone2019-DET-train' / 'annotations').iterdir():
         path.write_text('')

@@ -1,4 +1,4 @@
-"""Keys of the network that mean nothing, alone or together."""
+"""Values that a section refuses, alone or in combination."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ import pytest
         ({'pyramid': 'plain', 'shared_head': True}, 'shared_head: expected with pyramid'),
     ],
 )
-def test_a_network_of_nothing(change: dict[str, Any], words: str) -> None:
+def test_invalid_model_config_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         ModelConfig(**change)
 
@@ -46,7 +46,7 @@ def test_a_network_of_nothing(change: dict[str, Any], words: str) -> None:
         ((8,), (10**9,), 'priors_per_cell'),
     ],
 )
-def test_levels_of_nothing(
+def test_invalid_priors_config_is_refused(
     strides: tuple[int, ...], priors_per_cell: tuple[int, ...], words: str
 ) -> None:
     with pytest.raises(ValidationError, match=words):

@@ -1,0 +1,398 @@
+"""The sections of an experiment and their keys, each with type, default, range and description."""
+
+from itertools import pairwise
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+# Upper bounds catch typing errors, which would only exhaust the memory.
+Channels = Annotated[int, Field(ge=1, le=8192)]
+Count = Annotated[int, Field(ge=1, le=100)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+InnerFraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Size = tuple[PositiveInt, PositiveInt]
+
+
+class Section(BaseModel):
+    """
+    A group of keys of an experiment.
+
+    Unknown keys are errors. The docstring below a field is its description in the JSON schema.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra='forbid', use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class ExperimentInfo(Section):
+    """Name and description of the experiment."""
+
+    id: str = Field(pattern=r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')
+    """Begins the name of the run folder, before the fingerprint."""
+    name: str = ''
+    """Free text."""
+    description: str = ''
+    """Free text."""
+    author: str = ''
+    """Free text."""
+    tags: tuple[str, ...] = ()
+    """Free text."""
+
+
+class SourceConfig(Section):
+    """One annotated dataset."""
+
+    format: Literal['voc', 'coco', 'yolo', 'visdrone', 'shards'] = 'voc'
+    """Format of the dataset."""
+    root: str = Field(min_length=1, json_schema_extra={'path': True})
+    """Folder of the dataset; for shards also an address, ``s3://`` or ``https://``."""
+    train_split: str = 'train'
+    """Image list of the training set, by name or as a path; empty for none."""
+    val_split: str = 'val'
+    """Image list of the validation set, by name or as a path; empty for none."""
+    class_map: dict[str, str] = Field(default_factory=dict)
+    """Maps class names of the dataset to those of the model. An empty name makes ignore regions;
+    ``*`` stands for all names that are neither here nor in ``classes``."""
+    strict_labels: bool = False
+    """Refuse what is otherwise skipped and counted: class ids beyond the class list and malformed
+    lines (yolo), boxes without area (yolo, coco, visdrone)."""
+    use_difficult: bool = False
+    """Use objects marked difficult as objects, not as ignore regions (voc)."""
+    use_background: bool = True
+    """Train on images without objects too. In yolo these have an empty label file or none."""
+
+
+class DataConfig(SourceConfig):
+    """The images of an experiment: one dataset, or several with a joint class list."""
+
+    classes: tuple[str, ...] = ()
+    """Class names in the order of their labels; empty to use those of the datasets."""
+    extra_sources: tuple[SourceConfig, ...] = ()
+    """Further datasets, used together with this one for training and validation."""
+    cache_dir: str = Field(default='', json_schema_extra={'path': True})
+    """Folder that caches remote shards; empty to stream them in each epoch."""
+
+    @field_validator('classes')
+    @classmethod
+    def _check_classes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or not all(name.strip() == name != '' for name in names):
+            raise ValueError(f'expected names that differ, without blanks around, got {names}')
+        return names
+
+
+class InputConfig(Section):
+    """Input of the network."""
+
+    size: Size = (300, 300)
+    """(height, width), pixels."""
+    resize: Literal['stretch', 'letterbox'] = 'stretch'
+    """How images are resized to ``size``."""
+    train_size: Size | None = None
+    """(height, width) of the network input in training, pixels: crops at the scale of ``size``,
+    which cost less; null for ``size``."""
+
+
+class PriorsConfig(Section):
+    """Prior boxes (anchors)."""
+
+    layout: Literal['clustered', 'original', 'finetune', 'ssdlite'] = 'clustered'
+    """``clustered`` computes sizes from the training boxes; the others are published layouts."""
+    strides: tuple[PositiveInt, ...] = (8, 16, 32, 64)
+    """Stride of each feature map, for ``clustered``."""
+    priors_per_cell: tuple[Count, ...] = (5, 4, 3, 3)
+    """Priors per cell of each feature map, for ``clustered``."""
+    variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
+    """(centre, size) divisors of the box coding."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'PriorsConfig':
+        if not self.strides or len(self.strides) != len(self.priors_per_cell):
+            raise ValueError(
+                f'priors_per_cell: expected a number for each of the strides {self.strides}, '
+                f'got {self.priors_per_cell}'
+            )
+        if any(low >= high for low, high in pairwise(self.strides)):
+            raise ValueError(f'strides: expected each larger than the last, got {self.strides}')
+        return self
+
+
+class ModelConfig(Section):
+    """Architecture of the network, besides its input, classes and priors."""
+
+    backbone: str = 'mobilenet_v2'
+    """``mobilenet_v2``, or ``timm/NAME`` for a backbone of timm with feature maps."""
+    width_mult: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Width multiplier of ``mobilenet_v2``."""
+    feature_location: Literal['expansion', 'block'] = 'expansion'
+    """Layer of ``mobilenet_v2`` that gives a feature map: the expansion of the next block with
+    stride 2, or the output of a block."""
+    pyramid: Literal['fpn', 'lateral', 'plain'] = 'fpn'
+    """``fpn`` adds coarse features to fine ones; ``lateral`` only brings them to the same number
+    of channels; ``plain`` uses them unchanged and adds levels as in ``extra_layers``."""
+    pyramid_channels: Channels = 128
+    """Channels of the feature maps of ``fpn`` and ``lateral``."""
+    extra_channels: tuple[Channels, ...] = (512, 256, 256)
+    """Channels of the levels beyond the backbone, for ``pyramid: plain``."""
+    extra_layers: Literal['plain', 'squeezed', 'depthwise'] = 'squeezed'
+    """Layers that make each of these levels from the one before: a 3 x 3 convolution, a 1 x 1 and
+    a 3 x 3 convolution, or the depthwise variant of the latter (SSDLite)."""
+    head: Literal['depthwise', 'ssdlite', 'plain'] = 'depthwise'
+    """Predicts by a 1 x 1 convolution after a depthwise separable one, by a 1 x 1 convolution
+    after a depthwise one, or by a 3 x 3 convolution."""
+    head_channels: Annotated[int, Field(ge=0, le=8192)] = 0
+    """Channels of an additional 3 x 3 convolution in ``head: plain``; 0 for none."""
+    shared_head: bool = False
+    """Share the weights of the head between levels; needs the same number of priors per cell."""
+    frozen_blocks: NonNegativeInt = 0
+    """Number of blocks of the backbone, from the first, that are not trained."""
+    frozen_norm: bool = False
+    """Freeze statistics and weights of the backbone's normalization layers."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'ModelConfig':
+        is_mobilenet = self.backbone == 'mobilenet_v2'
+        if not is_mobilenet and not re.fullmatch(r'timm/\S+', self.backbone):
+            raise ValueError(
+                f'backbone: expected mobilenet_v2 or timm/NAME, got {self.backbone!r}'
+            )
+        if not is_mobilenet and (self.width_mult != 1 or self.feature_location != 'expansion'):
+            raise ValueError(
+                'width_mult, feature_location: expected with backbone mobilenet_v2 only'
+            )
+        if self.head_channels and self.head != 'plain':
+            raise ValueError('head_channels: expected with head plain only')
+        if self.shared_head and self.pyramid == 'plain':
+            raise ValueError('shared_head: expected with pyramid fpn or lateral, got plain')
+        return self
+
+
+class InitialConfig(Section):
+    """Initial weights."""
+
+    backbone_weights: str = Field(default='', json_schema_extra={'path': True})
+    """``imagenet`` for the weights that torchvision or timm downloads, the path of a state dict,
+    or empty for random weights."""
+    checkpoint: str = Field(default='', json_schema_extra={'path': True})
+    """Checkpoint to fine-tune, a path or ``s3://``, or the path of a bundle, such as the shipped
+    one; empty for none. Layers of other shapes start with random weights."""
+
+
+class AugmentationConfig(Section):
+    """Data augmentation; the random numbers of a sample depend on run, epoch and sample only."""
+
+    zoom_out: Probability = 0.5
+    """Probability of placing the image on a larger canvas."""
+    zoom_out_max_scale: Annotated[float, Field(ge=1)] = 4.0
+    """Largest side of that canvas, in sides of the image."""
+    iou_crop: Probability = 0.8
+    """Probability of an IoU crop (Liu et al., SSD, section 2.2)."""
+    iou_crop_min_scale: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Smallest side of a crop, in sides of the image."""
+    iou_crop_min_ious: tuple[NonNegativeFloat, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+    """A crop needs this IoU with some object, drawn from this list; 1 or more means no crop."""
+    large_scale_jitter: Probability = 0.0
+    """Probability of large-scale jitter with a fixed crop, instead of zoom-out and IoU crop."""
+    large_scale_jitter_range: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0)
+    """Smallest and largest scale of the jitter; 1 is the scale at inference."""
+    large_scale_jitter_max_aspect: Annotated[float, Field(ge=1)] = 1.0
+    """Largest change of the aspect ratio in the jitter."""
+    mosaic: Probability = 0.0
+    """Probability of four images in one (Bochkovskiy et al., YOLOv4, 2020)."""
+    mixup: Probability = 0.0
+    """Probability of blending with another image (Zhang et al., mixup, ICLR 2018)."""
+    horizontal_flip: Probability = 0.5
+    """Probability."""
+    vertical_flip: Probability = 0.0
+    """Probability; 0.5 suits a camera that looks down."""
+    brightness: Probability = 0.125
+    """Largest relative change."""
+    contrast: Probability = 0.5
+    """Largest relative change."""
+    saturation: Probability = 0.5
+    """Largest relative change; 0 for grey cameras."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """Largest shift, in turns; 0 for grey cameras."""
+    invert: Probability = 0.0
+    """Probability of inverting the image: in thermal images objects are warmer than the ground by
+    night and cooler by day."""
+    equalize: Probability = 0.0
+    """Probability of equalizing the histogram."""
+    min_box_size: Annotated[float, Field(ge=0)] = 1.0
+    """A box with a side below this becomes an ignore region, pixels of the network input."""
+    min_visibility: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """An object of which a smaller part remains visible becomes an ignore region."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'AugmentationConfig':
+        low, high = self.large_scale_jitter_range
+        if low > high:
+            raise ValueError(
+                f'large_scale_jitter_range: expected (smallest, largest), got ({low}, {high})'
+            )
+        return self
+
+
+class LossConfig(Section):
+    """Loss function."""
+
+    classification: Literal['softmax', 'focal'] = 'softmax'
+    """``softmax`` with hard negative mining, or sigmoid ``focal`` over all priors."""
+    localization: Literal['smooth_l1', 'l1', 'giou', 'diou', 'ciou'] = 'smooth_l1'
+    """On offsets (``smooth_l1``, ``l1``) or on decoded boxes."""
+    neg_pos_ratio: NonNegativeFloat = 3.0
+    """Hard negatives per positive of an image."""
+    min_negatives: NonNegativeInt = 16
+    """Smallest number of hard negatives of an image, also without positives."""
+    focal_alpha: InnerFraction = 0.25
+    """Weight of positives; negatives have 1 - alpha (Lin et al., ICCV 2017)."""
+    focal_gamma: NonNegativeFloat = 2.0
+    """Focusing parameter, which reduces the weight of easy priors."""
+    label_smoothing: Fraction = 0.0
+    """Part of the target that is spread over all classes."""
+    class_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Weights of the positives of classes; 1 for classes that are not named."""
+    localization_weight: NonNegativeFloat = 1.0
+    """Weight of the localization loss; the classification loss has 1."""
+    smooth_l1_beta: NonNegativeFloat = 1.0
+    """Offset at which smooth L1 changes from quadratic to linear."""
+
+
+class OptimizerConfig(Section):
+    """Optimizer."""
+
+    name: Literal['adamw', 'sgd'] = 'adamw'
+    """Algorithm."""
+    learning_rate: PositiveFloat = 1e-3
+    """Learning rate after the warm-up."""
+    weight_decay: NonNegativeFloat = 0.02
+    """Weight decay of convolutions; biases and normalization have none."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Betas of AdamW."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov momentum of SGD."""
+    backbone_lr_factor: NonNegativeFloat = 0.3
+    """Factor of the learning rate of a pretrained backbone."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Further factor for each block of the backbone, from the last to the first."""
+    clip_grad_norm: NonNegativeFloat = 10.0
+    """Largest norm of the gradient; 0 for no limit."""
+
+
+class SchedulerConfig(Section):
+    """Learning rate schedule."""
+
+    name: Literal['cosine', 'step', 'multistep', 'onecycle', 'constant'] = 'cosine'
+    """Schedule after the warm-up."""
+    warmup_steps: NonNegativeInt = 200
+    """Steps of linear warm-up; fewer in a run that is shorter."""
+    final_lr_factor: NonNegativeFloat = 0.01
+    """Factor of the learning rate at the end of ``cosine`` and ``onecycle``."""
+    step_epochs: PositiveInt = 20
+    """Epochs between two drops, for ``step``."""
+    milestones: tuple[InnerFraction, ...] = (0.9, 0.95)
+    """Fractions of the run at which the rate drops, for ``multistep``."""
+    gamma: InnerFraction = 0.1
+    """Factor of a drop, for ``step`` and ``multistep``."""
+    pct_start: InnerFraction = 0.3
+    """Fraction of the run in which the rate rises, for ``onecycle``, which has no warm-up."""
+
+
+class TrainingConfig(Section):
+    """Training loop, precision and devices."""
+
+    epochs: PositiveInt = 50
+    """Passes over the training set."""
+    batch_size: PositiveInt = 16
+    """Images per step, on all devices together."""
+    grad_accum_steps: PositiveInt = 1
+    """Parts into which each batch is split to save memory; their gradients are accumulated."""
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'
+    """Precision of convolutions; weights and losses are float32."""
+    ema_decay: Fraction = 0.999
+    """Decay of the averaged weights, which are evaluated and exported; 0 for no average."""
+    ema_warmup: PositiveInt = 10
+    """The decay rises as (1 + n) / (ema_warmup + n) in step n, up to ``ema_decay``."""
+    multi_scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Smallest and largest input of a batch, in sides of the training input, drawn per batch."""
+    progressive_resizing: tuple[tuple[Fraction, PositiveFloat], ...] = ()
+    """(fraction of the run, input from then on in sides of the training input), in rising order.
+    Inputs other than the training input itself are multiples of 32 pixels."""
+    early_stopping_patience: NonNegativeInt = 0
+    """Evaluations without improvement that end the run; 0 for no early stopping."""
+    gradient_checkpointing: bool = False
+    """Recompute the activations of the backbone to save memory."""
+    compile: bool = False
+    """Use ``torch.compile``."""
+    channels_last: bool = True
+    """Use the channels-last memory format."""
+    deterministic: bool = False
+    """Use deterministic algorithms only; slower on a GPU."""
+    seed: NonNegativeInt = 1337
+    """Seed of all random numbers."""
+    workers: NonNegativeInt = 2
+    """Worker processes that load images, per device."""
+    accelerator: Literal['auto', 'cpu', 'gpu'] = 'auto'
+    """``auto`` uses GPUs where available."""
+    devices: NonNegativeInt = 0
+    """Devices per machine; 0 for all GPUs or one CPU process."""
+    nodes: PositiveInt = 1
+    """Number of machines."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'TrainingConfig':
+        if self.multi_scale[0] > self.multi_scale[1]:
+            raise ValueError(f'multi_scale: expected (smallest, largest), got {self.multi_scale}')
+        starts = [start for start, _ in self.progressive_resizing]
+        if starts != sorted(set(starts)):
+            raise ValueError(f'progressive_resizing: expected rising fractions, got {starts}')
+        return self
+
+
+class EvaluationConfig(Section):
+    """Evaluation during training."""
+
+    every_epochs: PositiveInt = 5
+    """Epochs between evaluations; the last epoch is always evaluated."""
+    monitor: Literal['map50', 'ap'] = 'map50'
+    """Metric that selects ``best.pt`` and stops a run early: mean VOC AP@0.5 or COCO AP."""
+
+
+class CheckpointConfig(Section):
+    """Checkpoints."""
+
+    every_steps: NonNegativeInt = 0
+    """Steps between checkpoints within an epoch; 0 for the end of the epoch only."""
+    keep_last: PositiveInt = 2
+    """Number of newest checkpoints to keep, besides the best."""
+
+
+class LoggingConfig(Section):
+    """Loggers, besides ``metrics.jsonl``."""
+
+    root: str = Field(default='runs', json_schema_extra={'path': True})
+    """Folder of all runs."""
+    every_steps: PositiveInt = 50
+    """Steps between log entries."""
+    tensorboard: bool = True
+    """Write TensorBoard events."""
+    images: NonNegativeInt = 4
+    """Validation images with detections in TensorBoard at each evaluation."""
+    mlflow: str = ''
+    """Tracking URI of an MLflow server or folder; empty for none. Needs mlflow."""
+    wandb: str = ''
+    """Project of Weights & Biases; empty for none. Needs wandb."""
