@@ -125,9 +125,8 @@ def convert(msg: ImageMessage) -> NDArray[np.uint8]:
     The data are not copied where they are RGB already. Grey of 16 bits, as thermal cameras send
     it, is stretched to 8 bits image by image, see :func:`mnssd_perception.thermal.to_8bit`.
 
-    :param msg: in one of :data:`ENCODINGS`.
     :return: ``(H, W, 3)`` uint8 RGB, possibly read-only.
-    :raises ImageError: if the encoding is not supported or the message is malformed.
+    :raises ImageError: see :func:`image_view`.
     """
     view = image_view(msg)
     try:

@@ -5,6 +5,9 @@ Every file reader of both packages decodes here, so that what is trained and sco
 drone sees. Pillow reads headers, because OpenCV has no way to ask for the size before it
 allocates; OpenCV decodes pixels, which is faster. The EXIF orientation is applied here, since
 OpenCV below 4.11 applies it to JPEG and TIFF only, and later versions to PNG and WebP as well.
+
+All functions raise :class:`ImageFileError` if a file cannot be read, is damaged, or is not an
+image of 8 or 16 bits a channel and of at most ``MAX_PIXELS``.
 """
 
 from collections.abc import Mapping
@@ -60,21 +63,12 @@ class ImageHeader:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """
-    Read an image file, upright.
-
-    :return: ``(H, W, 3)`` uint8 RGB.
-    :raises ImageFileError: as :func:`decode_image` does, and if the file cannot be read.
-    """
+    """Read an image file, upright: ``(H, W, 3)`` uint8 RGB."""
     return decode_image(read_encoded(path), str(path))
 
 
 def read_encoded(path: Path) -> bytes:
-    """
-    Read the bytes of an image file.
-
-    :raises ImageFileError: if they cannot be read, or are more than any image has.
-    """
+    """Read the bytes of an image file, if they are no more than any image has."""
     try:
         if (num_bytes := path.stat().st_size) > MAX_BYTES:
             raise ImageFileError(path, f'expected at most {MAX_BYTES} bytes, got {num_bytes}')
@@ -96,18 +90,12 @@ def decode_image(
     :param name: of the file, for messages.
     :param size: expected (width, height); another one is refused before decoding.
     :return: ``(H, W, 3)`` uint8 RGB.
-    :raises ImageFileError: if it is not a whole image of 8 or 16 bits a channel and of at most
-        :data:`mnssd_perception.encodings.MAX_PIXELS`.
     """
     return array_to_rgb(drop_extras(decode_pixels(encoded, name, size)))
 
 
 def decode_stored(encoded: bytes, name: str) -> NDArray:
-    """
-    Decode an image file into what a camera would send, upright, see :func:`drop_extras`.
-
-    :raises ImageFileError: as for :func:`decode_image`.
-    """
+    """Decode an image file into what a camera would send, upright, see :func:`drop_extras`."""
     return drop_extras(decode_pixels(encoded, name))
 
 
@@ -116,7 +104,6 @@ def decode_pixels(encoded: bytes, name: str, size: tuple[int, int] | None = None
     Decode an image file with all channels and bits, upright; parameters as :func:`decode_image`.
 
     :return: ``(H, W)`` grey, or ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA; uint8 or uint16.
-    :raises ImageFileError: as for :func:`decode_image`.
     """
     header, scan_offset = _read_header(BytesIO(encoded), name)
     if size is not None and header.size != tuple(size):
@@ -164,12 +151,7 @@ def drop_extras(image: NDArray) -> NDArray:
 
 
 def read_image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]:
-    """
-    Read the size of an upright image from its header, see :func:`read_image_header`.
-
-    :return: (width, height), pixels.
-    :raises ImageFileError: if it is not an image that :func:`decode_image` may read.
-    """
+    """Read the (width, height) of an upright image, see :func:`read_image_header`."""
     return read_image_header(source, name).size
 
 
@@ -179,7 +161,6 @@ def read_image_header(source: Path | bytes, name: str | None = None) -> ImageHea
 
     :param source: path or content of the file.
     :param name: of the file, for messages; None for the path.
-    :raises ImageFileError: if it is not an image that :func:`decode_image` may read.
     """
     if isinstance(source, bytes):
         return _read_header(BytesIO(source), name or 'image')[0]

@@ -42,6 +42,11 @@ class MatchResult:
     false_negatives: NDArray[np.int64]
     ignored: NDArray[np.int64]
 
+    @property
+    def num_errors(self) -> int:
+        """Count what is neither a true positive nor ignored."""
+        return len(self.misclassified) + len(self.false_positives) + len(self.false_negatives)
+
 
 def match_detections(
     detections: Detections,

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
+        'bundle': {'errors', 'files', 'serialization', 'ssd'},
         'cli': {
             'bundle',
             'detector',
@@ -67,7 +67,7 @@ LAYERS = {
             'matching',
             'ssd',
         },
-        'ssd': {'errors', 'serialization'},
+        'ssd': {'errors'},
         'text': set(),
         'thermal': set(),
     },

@@ -173,3 +173,14 @@ def test_random_scenes_are_partitioned(rule: Rule) -> None:
         assert (ious[pairs[:, 0], pairs[:, 1]] >= 0.5).all()
         same = labels[result.true_positives[:, 0]] == labels[10:25][result.true_positives[:, 1]]
         assert same.all()
+
+
+def test_ignore_regions_need_labels() -> None:
+    detections = Detections(as_boxes([A]), np.ones(1, np.float32), np.zeros(1, np.int64))
+    no_objects = as_boxes([]), np.zeros(0, np.int64)
+    assert match_detections(detections, *no_objects, as_boxes([A])).ignored.tolist() == []
+    assert match_detections(detections, *no_objects).false_positives.tolist() == [0]
+
+
+def test_any_class_is_the_label_of_stored_samples() -> None:
+    assert ANY_CLASS == -1

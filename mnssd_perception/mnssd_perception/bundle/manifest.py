@@ -84,7 +84,6 @@ class Provenance:
     :ivar licence: of the data.
     :ivar attribution: the credit that the licence asks for.
     :ivar git_commit: of the training code.
-    :ivar experiment: as plain data.
     """
 
     dataset: str = ''
@@ -144,12 +143,9 @@ class Manifest:
     The manifest of a bundle.
 
     :ivar schema: version of this layout.
-    :ivar name: of the model.
-    :ivar version: of the model.
-    :ivar num_priors: in training.
-    :ivar prior_digest: of the priors in training.
+    :ivar name: of the model, as is the version.
+    :ivar num_priors: in training, as is their digest.
     :ivar files: every file of the bundle but the manifest.
-    :ivar artefacts: networks, for one engine each.
     :ivar thresholds: the defaults of the model.
     :ivar golden: images for the self-test.
     """

@@ -2,7 +2,8 @@
 Generate prior boxes, and lay out the feature maps of well-known detectors.
 
 Priors (default boxes, anchors) lie level after level, row by row, cell by cell, size by size. Liu
-et al., SSD: Single Shot MultiBox Detector, ECCV 2016, section 2.2.
+et al., SSD: Single Shot MultiBox Detector, ECCV 2016, section 2.2. Input sizes are (height, width)
+in pixels.
 """
 
 from functools import lru_cache
@@ -59,7 +60,6 @@ def scale_sizes(
     """
     Compute prior sizes from (scale, aspect ratio) pairs.
 
-    :param input_size: (height, width), pixels.
     :param pairs: scale as a fraction of the input, ratio as width over height.
     :return: (width, height) of each, pixels.
     """
@@ -74,8 +74,6 @@ def original_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]
     Linear scales 0.20 to 0.95 over strides 8 to 224; every aspect ratio is crossed with the scale
     of the level and with the geometric mean of it and the next. 13502 priors at 300 x 300, 7280
     at 224 x 224.
-
-    :param input_size: (height, width), pixels.
     """
     scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
     few, many = (1.0, 2.0, 1 / 2), (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
@@ -96,8 +94,6 @@ def finetune_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]
 
     Scales 0.10 to 0.95; a level has its scale, the geometric mean with the next, and each ratio
     with its inverse; cells divide the input evenly. 9602 priors at 320 x 320.
-
-    :param input_size: (height, width), pixels.
     """
     two, three = (2.0,), (2.0, 3.0)
     return _even_levels(
@@ -114,8 +110,6 @@ def ssdlite_feature_maps(input_size: tuple[int, int]) -> tuple[FeatureMap, ...]:
 
     Scales 0.20 to 0.95 over strides from 16 on, six priors a cell, as ``DefaultBoxGenerator``
     does. 3234 priors at 320 x 320.
-
-    :param input_size: (height, width), pixels.
     """
     scales = (0.20, 0.35, 0.50, 0.65, 0.80, 0.95, 1.0)
     return _even_levels(input_size, 16, scales, ((2.0, 3.0),) * 6)

@@ -19,7 +19,7 @@ PADDING = 114
 @dataclass(frozen=True)
 class ResizeTransform:
     """
-    How an image lies in the network input.
+    How an image lies in the network input; it transforms ``(N, 4)`` xyxy boxes.
 
     :ivar input_size: (height, width) of the network input, pixels.
     :ivar content_size: (height, width) that the image covers there.
@@ -33,23 +33,13 @@ class ResizeTransform:
     source_size: tuple[int, int]
 
     def to_source(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """
-        Transform boxes from the network input to the image.
-
-        :param boxes: ``(N, 4)`` xyxy, fractions of the network input.
-        :return: ``(N, 4)`` float32 xyxy, pixels of the image, clipped to it.
-        """
+        """Transform fractions of the network input to pixels of the image, clipped to it."""
         scale, shift = self._scale_and_shift()
         size = np.array(self.source_size[::-1] * 2, np.float32)
         return np.clip((boxes - shift) / scale, 0, size)
 
     def to_input(self, boxes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """
-        Transform boxes from the image to the network input.
-
-        :param boxes: ``(N, 4)`` xyxy, pixels of the image.
-        :return: ``(N, 4)`` float32 xyxy, fractions of the network input.
-        """
+        """Transform pixels of the image to fractions of the network input."""
         scale, shift = self._scale_and_shift()
         return (boxes * scale + shift).astype(np.float32)
 
@@ -69,10 +59,8 @@ def resize_transform(
     mode: Literal['stretch', 'letterbox'],
 ) -> ResizeTransform:
     """
-    Plan how to resize an image to the size of the network input.
+    Plan how to resize an image of a (height, width) to that of the network input.
 
-    :param source_size: (height, width) of the image.
-    :param input_size: (height, width) of the network input.
     :param mode: ``stretch`` fills the input, ``letterbox`` keeps the aspect and pads.
     """
     if mode == 'stretch':
@@ -83,13 +71,7 @@ def resize_transform(
 
 
 def fit_size(size: tuple[int, int], limits: tuple[int, int]) -> tuple[int, int]:
-    """
-    Scale a size to the largest one of its aspect within limits.
-
-    :param size: (height, width).
-    :param limits: (height, width).
-    :return: (height, width), from 1 to the limits.
-    """
+    """Scale a (height, width) to the largest one of its aspect within limits, at least 1."""
     scale = min(limit / side for limit, side in zip(limits, size))
     height, width = (min(limit, max(1, round(side * scale))) for side, limit in zip(size, limits))
     return height, width
@@ -135,7 +117,7 @@ def resize_image(
 
     :param image: ``(H, W, 3)`` uint8.
     :param size: (height, width) of the result.
-    :param out: is written and returned, if given.
+    :param out: see :func:`resize_frame`.
     """
     while (half := _halve(image.shape, size)) != image.shape[:2]:
         is_exact = all(after in (before, before / 2) for before, after in zip(image.shape, half))

@@ -8,10 +8,9 @@ checked against its digest.
 
 from dataclasses import dataclass
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from mnssd_perception.errors import SpecError
-from mnssd_perception.serialization import from_plain, to_plain
 
 MAX_SIDE = 8192  # pixels; beyond it is a mistake, not a network input
 MAX_PIXELS = 2**24  # of a network input: 50 MB, and as much again inside the engine
@@ -57,9 +56,7 @@ def feature_map(
     """
     Lay out the level that a convolutional stack of a stride computes from an input.
 
-    :param input_size: (height, width), pixels.
     :param stride: distance of cell centres, pixels; the grid is rounded up.
-    :param sizes: (width, height) of each prior of a cell, pixels.
     """
     rows, columns = (-(-side // stride) for side in input_size)
     return FeatureMap((rows, columns), (float(stride), float(stride)), sizes)
@@ -138,16 +135,3 @@ class ModelSpec:
     def num_priors(self) -> int:
         """Number of priors of all levels."""
         return sum(level.num_priors for level in self.feature_maps)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
-        return to_plain(self)
-
-    @classmethod
-    def from_dict(cls, plain: Any) -> 'ModelSpec':
-        """
-        Convert from plain data.
-
-        :raises SpecError: naming the key that is missing, unknown or of the wrong type.
-        """
-        return from_plain(cls, plain, SpecError)

@@ -2,7 +2,7 @@
 
 from dataclasses import FrozenInstanceError
 
-from mnssd_perception.ssd import Detections
+from mnssd_perception.ssd import Detections, RawHeads
 import numpy as np
 import pytest
 
@@ -33,3 +33,9 @@ def test_arrays_of_different_lengths_are_refused(boxes, labels):
 def test_frozen():
     with pytest.raises(FrozenInstanceError):
         Detections.empty().scores = np.zeros(0)
+
+
+def test_raw_heads_are_frozen():
+    heads = RawHeads(np.zeros((2, 3), np.float32), offsets=np.zeros((2, 4), np.float32))
+    with pytest.raises(FrozenInstanceError):
+        heads.logits = heads.offsets

@@ -3,6 +3,7 @@
 import json
 
 from mnssd_perception.errors import SpecError
+from mnssd_perception.serialization import from_plain, to_plain
 from mnssd_perception.ssd import feature_map, FeatureMap, ModelSpec, Normalisation
 import pytest
 
@@ -101,14 +102,14 @@ def test_invalid_specifications_are_refused(changes, message):
 
 def test_json_round_trip():
     made = spec(resize='letterbox', variances=(0.1, 0.25))
-    assert ModelSpec.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert from_plain(ModelSpec, json.loads(json.dumps(to_plain(made))), SpecError) == made
 
 
 def test_defaults_need_not_be_written():
-    plain = spec().to_dict()
+    plain = to_plain(spec())
     for key in ('resize', 'normalisation', 'variances'):
         del plain[key]
-    assert ModelSpec.from_dict(plain) == spec()
+    assert from_plain(ModelSpec, plain, SpecError) == spec()
 
 
 @pytest.mark.parametrize(
@@ -136,13 +137,13 @@ def test_defaults_need_not_be_written():
     ],
 )
 def test_errors_name_the_key(change, message):
-    plain = spec().to_dict()
+    plain = to_plain(spec())
     change(plain)
     with pytest.raises(SpecError, match=message):
-        ModelSpec.from_dict(plain)
+        from_plain(ModelSpec, plain, SpecError)
 
 
 @pytest.mark.parametrize('plain', [None, [], 'spec', 7, {}])
 def test_other_data_are_refused_as_a_specification(plain):
     with pytest.raises(SpecError):
-        ModelSpec.from_dict(plain)
+        from_plain(ModelSpec, plain, SpecError)

@@ -35,6 +35,15 @@ def test_values_out_of_range_are_refused(values, name):
         Thresholds(**values)
 
 
+def test_the_ends_of_the_ranges_are_accepted():
+    assert Thresholds(1e-9, 0, 1).max_detections == 1
+    assert Thresholds(1 - 1e-9, 1, 2000).max_detections == 2000
+
+
+def test_defaults():
+    assert Thresholds() == Thresholds(score=0.35, iou=0.5, max_detections=100)
+
+
 def test_numpy_numbers_are_accepted():
     Thresholds(np.float32(0.5), np.float64(0.5), np.int64(3))
 

@@ -33,7 +33,8 @@ from mnssd_training.inspection.anchors import (
 from mnssd_training.inspection.preview import choose_indices
 from mnssd_training.inspection.stats import SIZE_LIMITS
 from mnssd_training.priors import make_spec, PUBLISHED_LAYOUTS
-from mnssd_training.reporting import contact_sheet
+from mnssd_training.reporting import drawing
+from mnssd_training.reporting.tables import format_table
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,14 +94,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
         _write_images(args, spec, splits.train, sizes, labels)
 
 
-def _print_table(title: str, column: str, rows: Fits, notes: Sequence[str] = ()) -> None:
-    """Print fits, each with a note behind it if there are any."""
-    ious = ''.join(f'{f"IoU {iou:g}":>9}' for iou in RECALL_IOUS)
-    print(f'\n{title}\n{column:<28}{"boxes":>8}{"mean IoU":>10}{ious}')
-    for index, (name, fit) in enumerate(rows):
-        recall = ''.join(f'{100 * share:>8.1f}%' for share in fit.recall)
-        note = notes[index] if notes else ''
-        print(f'{name:<28}{fit.num_boxes:>8}{fit.mean_iou:>10.3f}{recall}{note}')
+def _print_table(title: str, column: str, rows: Fits) -> None:
+    head = [column, 'boxes', 'mean IoU', *(f'IoU {iou:g}' for iou in RECALL_IOUS)]
+    cells = [
+        [name, fit.num_boxes, f'{fit.mean_iou:.3f}', *(f'{100 * r:.1f}%' for r in fit.recall)]
+        for name, fit in rows
+    ]
+    print(f'\n{title}\n{format_table([head, *cells])}')
 
 
 def _print_layouts(
@@ -113,14 +113,14 @@ def _print_layouts(
     specs = {f'this experiment ({experiment.priors.layout})': spec}
     for name, make_feature_maps in PUBLISHED_LAYOUTS.items():
         specs[name] = replace(spec, feature_maps=make_feature_maps(spec.input_size))
-    centred, on_grid, notes = [], [], []
+    centred, on_grid = [], []
     for name, layout in specs.items():
         ious = best_centred_iou(sizes, prior_sizes(layout.feature_maps))
         centred.append((name, summarize_fit(ious)))
-        on_grid.append((name, summarize_fit(match_grid(boxes, layout).iou)))
-        notes.append(f'{layout.num_priors:>9} priors')
+        on_grid_name = f'{name}, {layout.num_priors} priors'
+        on_grid.append((on_grid_name, summarize_fit(match_grid(boxes, layout).iou)))
     _print_table('Layouts of priors, at the best position:', 'layout', centred)
-    _print_table('Layouts of priors, on their grid:', 'layout', on_grid, notes)
+    _print_table('Layouts of priors, on their grid:', 'layout', on_grid)
 
 
 def _print_details(spec: ModelSpec, boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
@@ -157,8 +157,8 @@ def _write_images(
     chosen = choose_indices(samples, args.num, range(spec.num_classes), generator)
     images = {
         'sizes.png': plot_sizes(sizes, labels, spec.class_names, spec.feature_maps),
-        'cells.png': contact_sheet(draw_level_priors(spec, 420), 3, levels),
-        'images.png': contact_sheet(
+        'cells.png': drawing.contact_sheet(draw_level_priors(spec, 420), 3, levels),
+        'images.png': drawing.contact_sheet(
             [draw_matched_priors(samples[index], spec, 560) for index in chosen], 3, levels
         ),
     }

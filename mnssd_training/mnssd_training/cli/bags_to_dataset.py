@@ -1,6 +1,6 @@
 """``bags-to-dataset``: make a dataset of frames of ROS 2 bags, with first labels."""
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, SUPPRESS
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,14 +13,15 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections
 from mnssd_training.bag_import import (
-    FrameSelection,
     FrameSelector,
     image_folder,
     LabelledFrame,
+    MIN_DIFFERENCE,
     split_by_time,
     write_dataset,
 )
 from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.data_arguments import RenamedFlag
 from mnssd_training.data.bags import list_image_topics, read_bag_images
 from mnssd_training.errors import ConfigError, DatasetError
 import numpy as np
@@ -29,13 +30,16 @@ from tqdm import tqdm
 
 EPILOG = """\
 examples:
-  mnssd bags-to-dataset flight_1 flight_2 --output DATA/new --every 2
-  mnssd bags-to-dataset flight.mcap --output DATA/new --format yolo --frames 30 --no-prelabel
+  mnssd bags-to-dataset flight_1 flight_2 --output DATA/new --min-interval 2
+  mnssd bags-to-dataset flight.mcap --output DATA/new --format yolo --frame-stride 30 --no-prelabel
 
 Labels made by a model are a first version: correct them before training on them.
 """
 NS = 10**9
 JPEG_QUALITY = 95
+FORMER_FLAGS = {
+    '--every': '--min-interval', '--frames': '--frame-stride', '--val-share': '--val-fraction',
+}  # fmt: skip
 Label = Callable[[NDArray[np.uint8]], Detections]
 
 
@@ -59,10 +63,10 @@ def _verb(arguments: Sequence[str] | None) -> None:
         'bags': bags,
         'labels': model,
         'choice': {
-            'every_s': args.every,
-            'frames': args.frames,
+            'every_s': args.min_interval,
+            'frames': args.frame_stride,
             'min_difference': args.min_difference,
-            'val_share': args.val_share,
+            'val_share': args.val_fraction,
             'gap_s': args.gap,
         },
     }
@@ -88,20 +92,20 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument('--format', choices=('voc', 'coco', 'yolo'), default='voc')
     parser.add_argument('--topic', help='of the images (default: the only one)')
     parser.add_argument(
-        '--every', type=float, default=1.0, help='minimum seconds between two frames (default: 1)'
+        '--min-interval', type=float, default=1.0, help='seconds between two frames (default: 1)'
     )
     parser.add_argument(
-        '--frames', type=int, default=1, help='use one of so many frames (default: 1)'
+        '--frame-stride', type=int, default=1, help='use every Nth frame (default: 1)'
     )
     parser.add_argument(
         '--min-difference',
         type=int,
-        default=FrameSelection().min_difference,
+        default=MIN_DIFFERENCE,
         metavar='BITS',
         help='of the perceptual hash by which a frame must differ (default: %(default)s of 256)',
     )
     parser.add_argument(
-        '--val-share',
+        '--val-fraction',
         type=float,
         default=0.2,
         help='part of each bag for validation (default: 0.2)',
@@ -116,12 +120,14 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument('--score-threshold', type=float, help="default: the bundle's")
     parser.add_argument('--png', action='store_true', help='write PNG, not JPEG of quality 95')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    for former, flag in FORMER_FLAGS.items():
+        parser.add_argument(former, action=RenamedFlag, metavar=flag, help=SUPPRESS)
     args = parser.parse_args(arguments)
     for name, is_valid, expected in (
-        ('every', 0 <= args.every < 1e6, 'seconds from 0 on'),
-        ('frames', args.frames >= 1, 'at least 1'),
+        ('min-interval', 0 <= args.min_interval < 1e6, 'seconds from 0 on'),
+        ('frame-stride', args.frame_stride >= 1, 'at least 1'),
         ('min-difference', args.min_difference >= 0, 'at least 0'),
-        ('val-share', 0 <= args.val_share <= 1, '0 to 1'),
+        ('val-fraction', 0 <= args.val_fraction <= 1, '0 to 1'),
         ('gap', 0 <= args.gap < 1e6, 'seconds from 0 on'),
     ):
         if not is_valid:
@@ -167,9 +173,7 @@ def _import_bag(
     images = tqdm(
         read_bag_images(bag, args.topic), name, total, disable=args.quiet or None, leave=False
     )
-    selector = FrameSelector(
-        FrameSelection(round(args.every * NS), args.frames, args.min_difference)
-    )
+    selector = FrameSelector(round(args.min_interval * NS), args.frame_stride, args.min_difference)
     topic = ''
     frames: dict[str, LabelledFrame] = {}
     for stamp_ns, image, topic in images:
@@ -185,7 +189,7 @@ def _import_bag(
             stem, suffix, '', size, label(image), str(bag), topic, stamp_ns
         )
     stamps = [frame.stamp_ns for frame in frames.values()]
-    splits = split_by_time(stamps, args.val_share, round(args.gap * NS))
+    splits = split_by_time(stamps, args.val_fraction, round(args.gap * NS))
     kept = []
     for frame, split in zip(frames.values(), splits):
         if split:

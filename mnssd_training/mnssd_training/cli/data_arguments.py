@@ -45,10 +45,11 @@ class DataChoice:
         return (self.config, *self.config.extra_sources)
 
 
-class _RenamedFlag(Action):
+class RenamedFlag(Action):
     """Refuses a former flag; its metavar is the flag that replaces it."""
 
     def __call__(self, parser: ArgumentParser, *arguments: Any) -> None:
+        """End with an error that names the new flag."""
         parser.error(f'{self.option_strings[0]} is now {self.metavar}')
 
 
@@ -102,7 +103,7 @@ def add_data_arguments(
     renamed = {'--rename': '--class-map', '--experiment': 'an argument: MODEL FILE key.path=value'}
     for flag, new in renamed.items() if has_checkpoint else ():
         parser.add_argument(
-            flag, action=_RenamedFlag, nargs='*', metavar=new, default=SUPPRESS, help=SUPPRESS
+            flag, action=RenamedFlag, nargs='*', metavar=new, default=SUPPRESS, help=SUPPRESS
         )
 
 

@@ -20,7 +20,8 @@ from mnssd_training.inspection.preview import (
 )
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.priors import make_spec
-from mnssd_training.reporting import class_legend, contact_sheet, render_page
+from mnssd_training.reporting.drawing import class_legend, contact_sheet
+from mnssd_training.reporting.page import render_page
 import numpy as np
 from tqdm import tqdm
 

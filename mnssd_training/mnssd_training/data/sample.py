@@ -50,19 +50,18 @@ def load_image(sample: Sample) -> NDArray[np.uint8]:
     :raises DatasetError: if the file is missing, not an image, or not of the annotated size.
     """
     height, width = sample.size
-    return _decode(sample.path, (width, height))
+    return read_image(sample.path, (width, height))
 
 
-def read_image(path: Path | ShardEntry) -> NDArray[np.uint8]:
+def read_image(
+    path: Path | ShardEntry, size_wh: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """
     Read an image as ``(H, W, 3)`` uint8 RGB.
 
+    :param size_wh: expected (width, height), pixels; another one is refused before decoding.
     :raises DatasetError: if the file is missing, cut short or not an image.
     """
-    return _decode(path, None)
-
-
-def _decode(path: Path | ShardEntry, size_wh: tuple[int, int] | None) -> NDArray[np.uint8]:
     try:
         return decode_image(read_encoded(path), str(path), size_wh)
     except ImageFileError as error:

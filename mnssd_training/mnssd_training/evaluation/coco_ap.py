@@ -60,35 +60,29 @@ class CocoScores(CocoMetrics):
 def coco_ap(
     samples: Sequence[Sample], detections: Sequence[Detections], class_names: Sequence[str]
 ) -> CocoScores:
-    """
-    Score detections as COCO does.
-
-    Ignore regions are crowds of their class, or of each class.
-
-    :param detections: of each sample.
-    :param class_names: in the order of the labels.
-    """
+    """Score the detections of each sample; ignore regions become crowds."""
     precision, recall = _accumulate(samples, detections, class_names)
     num_objects = _count_by_area(samples, len(class_names))
 
-    def metrics(classes: slice) -> dict[str, Any]:
+    def metrics(classes: slice) -> list[Any]:
+        """Compute the fields of ``CocoMetrics``, in their order."""
         class_precision, class_recall = precision[:, :, classes, :, -1], recall[:, classes]
-        sizes, numbers = list(enumerate(AREAS))[1:], enumerate(MAX_DETECTIONS)
-        return {
-            'ap': _mean(class_precision[..., 0]),
-            'ap50': _mean(class_precision[AP50, ..., 0]),
-            'ap75': _mean(class_precision[AP75, ..., 0]),
-            **{f'ap_{size}': _mean(class_precision[..., i]) for i, size in sizes},
-            **{f'ar_{num}': _mean(class_recall[:, :, 0, i]) for i, num in numbers},
-            **{f'ar_{size}': _mean(class_recall[:, :, i, -1]) for i, size in sizes},
-            **{f'num_{size}': int(num_objects[classes, i].sum()) for i, size in sizes},
-        }
+        sizes = range(1, len(AREAS))
+        return [
+            _mean(class_precision[..., 0]),
+            _mean(class_precision[AP50, ..., 0]),
+            _mean(class_precision[AP75, ..., 0]),
+            *(_mean(class_precision[..., size]) for size in sizes),
+            *(_mean(class_recall[:, :, 0, num]) for num in range(len(MAX_DETECTIONS))),
+            *(_mean(class_recall[:, :, size, -1]) for size in sizes),
+            *(int(num_objects[classes, size].sum()) for size in sizes),
+        ]
 
     by_class = {
-        name: CocoMetrics(**metrics(slice(index, index + 1)))
+        name: CocoMetrics(*metrics(slice(index, index + 1)))
         for index, name in enumerate(class_names)
     }
-    return CocoScores(**metrics(slice(None)), classes=by_class)
+    return CocoScores(**vars(CocoMetrics(*metrics(slice(None)))), classes=by_class)
 
 
 def _accumulate(
@@ -124,26 +118,22 @@ def _accumulate(
 def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str, Any]:
     """Write annotations as ``instances.json``; ids of images and categories begin at 1."""
     annotations: list[dict[str, Any]] = []
-
-    def add(image_id: int, label: int, box: NDArray[np.float32], is_crowd: bool) -> None:
-        x1, y1, x2, y2 = (float(edge) for edge in box)
-        annotations.append(
-            {
+    for image_id, sample in enumerate(samples, start=1):
+        boxes = [(box, label, 0) for box, label in zip(sample.boxes, sample.labels)]
+        for region, label in zip(sample.ignore, sample.ignore_labels):
+            hidden = range(len(class_names)) if label == ANY_CLASS else [label]
+            boxes += [(region, hidden_label, 1) for hidden_label in hidden]
+        for box, label, is_crowd in boxes:
+            x1, y1, x2, y2 = map(float, box)
+            annotation = {
                 'id': len(annotations) + 1,
                 'image_id': image_id,
-                'category_id': label + 1,
+                'category_id': int(label) + 1,
                 'bbox': [x1, y1, x2 - x1, y2 - y1],
                 'area': (x2 - x1) * (y2 - y1),
-                'iscrowd': int(is_crowd),
+                'iscrowd': is_crowd,
             }
-        )
-
-    for image_id, sample in enumerate(samples, start=1):
-        for box, label in zip(sample.boxes, sample.labels):
-            add(image_id, int(label), box, False)
-        for box, label in zip(sample.ignore, sample.ignore_labels):
-            for hidden in range(len(class_names)) if label == ANY_CLASS else [int(label)]:
-                add(image_id, hidden, box, True)
+            annotations.append(annotation)
     return {
         'info': {},
         'images': [{'id': number} for number in range(1, len(samples) + 1)],
@@ -161,9 +151,11 @@ def coco_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
             'bbox': [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
             'score': float(score),
         }
-        for image_id, found in enumerate(detections, start=1)
+        for image_id, image_detections in enumerate(detections, start=1)
         for (x1, y1, x2, y2), score, label in zip(
-            found.boxes.astype(np.float64), found.scores, found.labels
+            image_detections.boxes.astype(np.float64),
+            image_detections.scores,
+            image_detections.labels,
         )
     ]
 

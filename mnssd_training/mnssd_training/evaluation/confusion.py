@@ -1,8 +1,8 @@
-"""Confusion matrix of detections at a score threshold."""
+"""Match the detections of samples, and count them in a confusion matrix."""
 
 from collections.abc import Sequence
 
-from mnssd_perception.matching import match_detections, MatchResult
+from mnssd_perception.matching import match_detections, MatchResult, Rule
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 def match_samples(
     samples: Sequence[Sample],
     detections: Sequence[Detections],
-    score_threshold: float,
+    score_threshold: float = 0.0,
     iou_threshold: float = 0.5,
+    rule: Rule = 'any_class',
 ) -> list[MatchResult]:
-    """Match the detections of each sample, those of the wrong class after the others."""
+    """Match the detections of each sample to its objects, see :func:`match_detections`."""
     return [
         match_detections(
             image_detections,
@@ -23,7 +24,7 @@ def match_samples(
             sample.labels,
             sample.ignore,
             sample.ignore_labels,
-            rule='any_class',
+            rule=rule,
             iou_threshold=iou_threshold,
             score_threshold=score_threshold,
         )
@@ -40,7 +41,6 @@ def confusion_matrix(
     """
     Count detections by the class of their object and their own.
 
-    :param matches: of each sample, see :func:`match_samples`.
     :return: ``(C + 1, C + 1)``; rows are ground truth, columns predictions; the last of both is
         the background: false negatives in the last column, false positives in the last row.
     """

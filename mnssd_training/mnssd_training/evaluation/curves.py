@@ -64,11 +64,7 @@ class MeanF1:
 
 @dataclass(frozen=True)
 class Curves:
-    """
-    The curves of all classes that have objects.
-
-    :ivar confidence: score thresholds ``(100,)`` of all curves over it.
-    """
+    """The curves of all classes that have objects; ``confidence`` holds the score thresholds."""
 
     confidence: list[float]
     classes: dict[str, ClassCurves]
@@ -81,13 +77,7 @@ def compute_curves(
     class_names: Sequence[str],
     iou_threshold: float = 0.5,
 ) -> Curves:
-    """
-    Compute the curves of each class that has objects, by VOC's matching.
-
-    :param detections: of each sample.
-    :param class_names: in the order of the labels.
-    :param iou_threshold: smallest IoU of a true positive.
-    """
+    """Compute the curves of each class that has objects, by VOC's matching."""
     results = voc_ap(samples, detections, len(class_names), iou_threshold)
     classes = {
         name: _class_curves(result)

@@ -21,11 +21,9 @@ def detect_samples(
     batch_size: int = BATCH_SIZE,
 ) -> list[Detections]:
     """
-    Detect the objects in the images of samples.
+    Detect the objects in the image of each sample, ``batch_size`` images at once.
 
     :param progress: is called with the number of images done since the last call.
-    :param batch_size: images that the network gets at once.
-    :return: the detections of each sample.
     """
     detections: list[Detections] = []
     for start in range(0, len(samples), batch_size):

@@ -9,7 +9,7 @@ from mnssd_perception.matching import MatchResult
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.reporting import draw_boxes
+from mnssd_training.reporting import drawing
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +31,7 @@ MAX_PER_IMAGE = 2  # failures of one type, so that a single bad image does not f
 # People with any colour vision tell these apart (after Okabe and Ito, Color Universal Design,
 # 2008); RGB.
 GROUND_TRUTH, DETECTION, OTHER_OBJECTS = (0, 190, 140), (255, 150, 0), (170, 170, 170)
+LEGEND = {'ground truth': GROUND_TRUTH, 'detection': DETECTION, 'other objects': OTHER_OBJECTS}
 CROP_SIDE = 224  # pixels of a drawn failure
 MARGIN = 1.0  # around the boxes, relative to their sides
 MIN_WINDOW = 48  # pixels of the image; a smaller window shows nothing but its pixels
@@ -72,8 +73,8 @@ def worst_failures(
     :param iou_threshold: that the matches were made with.
     """
     failures: list[Failure] = []
-    for index, (sample, found, match) in enumerate(zip(samples, detections, matches)):
-        failures += _find_failures(index, sample, found, match, iou_threshold)
+    for index, (sample, image_detections, match) in enumerate(zip(samples, detections, matches)):
+        failures += _find_failures(index, sample, image_detections, match, iou_threshold)
 
     def badness(failure: Failure) -> float:
         if failure.type != 'missed':
@@ -144,7 +145,7 @@ def draw_failure(
     left, top, side = _choose_window(subjects)
     crop = _crop(image, left, top, side)
     boxes_in_window = np.array([*boxes, *subjects]) - (left, top, left, top)
-    draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
+    drawing.draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
     return crop
 
 

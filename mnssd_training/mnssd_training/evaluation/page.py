@@ -1,40 +1,15 @@
 """Lay a report out as one self-contained HTML page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mnssd_training.data.sample import load_image
+from mnssd_training.evaluation import text
 from mnssd_training.evaluation.curves import ClassCurves
-from mnssd_training.evaluation.failures import (
-    DETECTION,
-    draw_failure,
-    Failure,
-    FAILURE_TYPES,
-    GROUND_TRUTH,
-    OTHER_OBJECTS,
-)
+from mnssd_training.evaluation.failures import draw_failure, Failure, FAILURE_TYPES, LEGEND
 from mnssd_training.evaluation.report import choose_differing_images, Report
-from mnssd_training.evaluation.text import (
-    best_f1_table,
-    class_table,
-    comparison_table,
-    size_table,
-    speed_table,
-)
 from mnssd_training.metrics_file import EpochMetrics
-from mnssd_training.reporting import (
-    Chart,
-    COLOURS,
-    draw_boxes,
-    Line,
-    line_chart,
-    line_style,
-    render_page,
-    resize_to_width,
-    svg_data_uri,
-)
+from mnssd_training.reporting import drawing, page, plots
 import numpy as np
-from numpy.typing import NDArray
 
 IMAGE_WIDTH = 640  # pixels, at most
 FEW_POINTS = 30  # that are marked on a line
@@ -46,19 +21,6 @@ IMAGE_LEGEND = {
     'false positive': (255, 150, 0),
     'missed': (240, 90, 200),
 }
-FAILURE_LEGEND = {
-    'ground truth': GROUND_TRUTH,
-    'detection': DETECTION,
-    'other objects': OTHER_OBJECTS,
-}
-
-
-@dataclass(frozen=True)
-class Figure:
-    """An image of the page and its caption."""
-
-    image: NDArray[np.uint8]
-    caption: str
 
 
 def report_page(
@@ -80,47 +42,46 @@ def report_page(
     indices = choose_differing_images(report, other) if other else report.worst_images
     reports = (report, other) if other else (report,)
     history = _history_charts(epochs)
-    return render_page(
+    return page.render_page(
         'evaluation',
         title=title,
         facts=facts,
         report=report,
         other=other,
-        class_table=class_table(report),
-        size_table=size_table(report.scores.coco),
-        best_f1_table=best_f1_table(report),
-        line_styles=[line_style(index) for index in range(len(report.curves.classes))],
-        speed_table=speed_table(report.speed) if report.speed else None,
-        comparison_table=comparison_table(report, other) if other else None,
+        class_table=text.class_table(report),
+        size_table=text.size_table(report.scores.coco),
+        best_f1_table=text.best_f1_table(report),
+        line_styles=[plots.line_style(index) for index in range(len(report.curves.classes))],
+        speed_table=text.speed_table(report.speed) if report.speed else None,
+        comparison_table=text.comparison_table(report, other) if other else None,
         comparison_chart=_comparison_chart(report, other) if other else '',
-        curve_chart=svg_data_uri(_curve_charts(report), 2),
-        history_chart=svg_data_uri(history) if history else '',
-        images=[_draw_image(one, index) for index in indices for one in reports],
+        curve_chart=plots.svg_data_uri(_curve_charts(report), 2),
+        history_chart=plots.svg_data_uri(history) if history else '',
+        images=[_draw_image(each, index) for index in indices for each in reports],
         image_legend=IMAGE_LEGEND,
         failures=_draw_failures(report),
-        failure_legend=FAILURE_LEGEND,
+        failure_legend=LEGEND,
     )
 
 
-def _curve_charts(report: Report) -> list[Chart]:
+def _curve_charts(report: Report) -> list[plots.Chart]:
     """Plot precision over recall, and F1, precision and recall over the confidence."""
-    curves = report.curves
-    styles = [line_style(index) for index in range(len(curves.classes))]
-    lines = [_recall_line(one, '', *style) for one, style in zip(curves.classes.values(), styles)]
-    charts = [line_chart('precision over recall', 'recall', 'precision', lines, is_step=True)]
+    curves, classes = report.curves, report.curves.classes.values()
+    styles = [plots.line_style(index) for index in range(len(classes))]
+    lines = [_recall_line(each, '', *style) for each, style in zip(classes, styles)]
+    title = 'precision over recall'
+    charts = [plots.line_chart(title, 'recall', 'precision', lines, is_step=True)]
     for field, name in (('f1', 'F1'), ('precision', 'precision'), ('recall', 'recall')):
         lines = []
-        for one, style in zip(curves.classes.values(), styles):
-            values = np.array(getattr(one.by_confidence, field), np.float64)  # NaN for None
-            lines.append(Line(curves.confidence, values, '', *style))
+        for each, style in zip(classes, styles):
+            values = np.array(getattr(each.by_confidence, field), np.float64)  # NaN for None
+            lines.append(plots.Line(curves.confidence, values, '', *style))
         if field == 'f1' and len(lines) > 1:
             best = curves.mean.best
-            highlight = (best.score, best.f1) if best else None
-            mean = curves.mean.f1
-            lines.append(
-                Line(curves.confidence, mean, 'mean', COLOURS[7], width=2.6, highlight=highlight)
-            )
-        charts.append(line_chart(f'{name} over confidence', 'score threshold', name, lines))
+            point = (best.score, best.f1) if best else None
+            x, y = curves.confidence, curves.mean.f1
+            lines.append(plots.Line(x, y, 'mean', plots.GREY, width=2.6, highlight=point))
+        charts.append(plots.line_chart(f'{name} over confidence', 'score threshold', name, lines))
     return charts
 
 
@@ -129,24 +90,24 @@ def _comparison_chart(report: Report, other: Report) -> str:
     charts = []
     for name, curves in report.curves.classes.items():
         lines = [
-            _recall_line(curves, 'A', *line_style(0)),
-            _recall_line(other.curves.classes[name], 'B', *line_style(1)),
+            _recall_line(curves, 'A', *plots.line_style(0)),
+            _recall_line(other.curves.classes[name], 'B', *plots.line_style(1)),
         ]
-        charts.append(line_chart(name, 'recall', 'precision', lines, is_step=True))
-    return svg_data_uri(charts) if charts else ''
+        charts.append(plots.line_chart(name, 'recall', 'precision', lines, is_step=True))
+    return plots.svg_data_uri(charts) if charts else ''
 
 
-def _recall_line(curves: ClassCurves, name: str, colour: str, dash: str) -> Line:
+def _recall_line(curves: ClassCurves, name: str, colour: str, dash: str) -> plots.Line:
     """Begin an envelope at recall 0, let it fall where it ends, and mark the best F1."""
     x, y = curves.recall, curves.precision
     if x:
         x, y = [0.0, *x, x[-1]], [y[0], *y, 0.0]
     best = curves.best
     highlight = (best.recall, best.precision) if best else None
-    return Line(x, y, name, colour, dash, highlight=highlight)
+    return plots.Line(x, y, name, colour, dash, highlight=highlight)
 
 
-def _history_charts(epochs: Sequence[EpochMetrics]) -> list[Chart]:
+def _history_charts(epochs: Sequence[EpochMetrics]) -> list[plots.Chart]:
     """Plot losses, score and learning rate over the steps of training, where there are any."""
     charts = []
     for title, y_label, fields in (
@@ -164,46 +125,47 @@ def _history_charts(epochs: Sequence[EpochMetrics]) -> list[Chart]:
             if points := [(step, value) for step, value in values if value is not None]:
                 marker = '.' if len(points) < FEW_POINTS else ''
                 x, y = zip(*points)
-                lines.append(Line(x, y, name, *line_style(index), marker=marker))
+                lines.append(plots.Line(x, y, name, *plots.line_style(index), marker=marker))
         if lines:
-            charts.append(line_chart(title, 'step', y_label, lines, x_range=None, y_range=None))
+            chart = plots.line_chart(title, 'step', y_label, lines, x_range=None, y_range=None)
+            charts.append(chart)
     return charts
 
 
-def _draw_image(report: Report, index: int) -> Figure:
+def _draw_image(report: Report, index: int) -> drawing.Tile:
     """Draw the detections and the missed objects of an image, by their verdict."""
     sample, detections = report.samples[index], report.detections[index]
-    match, errors = report.matches[index], report.images[index]
-    image = load_image(sample)
-    image, scale = resize_to_width(image, min(IMAGE_WIDTH, image.shape[1]))
-    for boxes, colour in zip(
-        (
-            detections.boxes[match.true_positives[:, 1]],
-            detections.boxes[match.misclassified[:, 1]],
-            detections.boxes[match.false_positives],
-            sample.boxes[match.false_negatives],
-        ),
-        IMAGE_LEGEND.values(),
-    ):
+    match = report.matches[index]
+    image, scale = drawing.resize_to_width(load_image(sample), min(IMAGE_WIDTH, sample.size[1]))
+    groups = (
+        detections.boxes[match.true_positives[:, 1]],
+        detections.boxes[match.misclassified[:, 1]],
+        detections.boxes[match.false_positives],
+        sample.boxes[match.false_negatives],
+    )
+    for boxes, colour in zip(groups, IMAGE_LEGEND.values()):
         # Two pixels, since the page may show the image smaller.
-        draw_boxes(image, boxes * scale, [colour] * len(boxes), line_width=2)
-    counts = (errors.correct, errors.confused, errors.wrong, errors.missed)
-    caption = ', '.join(f'{count} {name}' for count, name in zip(counts, IMAGE_LEGEND))
-    return Figure(image, f'{sample.name}: {caption}')
+        drawing.draw_boxes(image, boxes * scale, [colour] * len(boxes), line_width=2)
+    caption = ', '.join(f'{len(boxes)} {name}' for boxes, name in zip(groups, IMAGE_LEGEND))
+    return drawing.Tile(image, f'{sample.name}: {caption}')
 
 
-def _draw_failures(report: Report) -> list[tuple[str, str, list[Figure]]]:
+def _draw_failures(report: Report) -> list[tuple[str, str, list[drawing.Tile]]]:
     """Draw the failures of each type, with its name and meaning."""
-    figures: dict[Failure, Figure] = {}
+    tiles: dict[Failure, drawing.Tile] = {}
     loaded = -1
     for failure in sorted(report.failures, key=lambda failure: failure.sample):
         index = failure.sample
         if index != loaded:  # each image is read once
             image, loaded = load_image(report.samples[index]), index
         crop = draw_failure(image, report.samples[index], report.detections[index], failure)
-        figures[failure] = Figure(crop, _failure_caption(report, failure))
+        tiles[failure] = drawing.Tile(crop, _failure_caption(report, failure))
     return [
-        (name, meaning, [figures[one] for one in report.failures if one.type == failure_type])
+        (
+            name,
+            meaning,
+            [tiles[failure] for failure in report.failures if failure.type == failure_type],
+        )
         for failure_type, (name, meaning) in FAILURE_TYPES.items()
     ]
 

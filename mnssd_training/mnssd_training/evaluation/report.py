@@ -36,28 +36,11 @@ class ConfusionMatrix:
 
 
 @dataclass(frozen=True)
-class ImageErrors:
-    """True positives, misclassified objects, false positives and false negatives of an image."""
-
-    image: str
-    correct: int
-    confused: int
-    wrong: int
-    missed: int
-
-    @property
-    def num_errors(self) -> int:
-        """Count everything but the true positives."""
-        return self.confused + self.wrong + self.missed
-
-
-@dataclass(frozen=True)
 class Report:
     """
     The evaluation of the detections of one model.
 
     :ivar model: file that was evaluated.
-    :ivar images: errors in each image.
     :ivar worst_images: indices of the images with the most errors, worst first.
     :ivar failures: the worst of each type.
     :ivar matches: of each image, at the score threshold of the confusion matrix.
@@ -67,7 +50,6 @@ class Report:
     scores: Scores
     curves: Curves
     confusion: ConfusionMatrix
-    images: list[ImageErrors]
     worst_images: list[int]
     failures: list[Failure]
     speed: Speed | None
@@ -102,17 +84,7 @@ def make_report(
     matrix = confusion_matrix(samples, detections, matches, len(class_names))
     normalised = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     worst = worst_failures(samples, detections, matches, num_failures, IOU)
-    images = [
-        ImageErrors(
-            sample.name,
-            len(match.true_positives),
-            len(match.misclassified),
-            len(match.false_positives),
-            len(match.false_negatives),
-        )
-        for sample, match in zip(samples, matches)
-    ]
-    worst_first = sorted(range(len(images)), key=lambda index: -images[index].num_errors)
+    worst_first = sorted(range(len(matches)), key=lambda index: -matches[index].num_errors)
     return Report(
         model,
         evaluate_detections(samples, detections, class_names, ious),
@@ -124,8 +96,7 @@ def make_report(
             matrix.tolist(),
             normalised.round(4).tolist(),
         ),
-        images,
-        [index for index in worst_first[:num_images] if images[index].num_errors],
+        [index for index in worst_first[:num_images] if matches[index].num_errors],
         [failure for failures in worst.values() for failure in failures],
         speed,
         samples,
@@ -137,8 +108,8 @@ def make_report(
 def choose_differing_images(report: Report, other: Report, num: int = 6) -> list[int]:
     """Choose the images in which two models differ most by their number of errors."""
     differences = [
-        abs(image.num_errors - other_image.num_errors)
-        for image, other_image in zip(report.images, other.images)
+        abs(match.num_errors - other_match.num_errors)
+        for match, other_match in zip(report.matches, other.matches)
     ]
     return sorted(range(len(differences)), key=lambda index: -differences[index])[:num]
 
@@ -146,27 +117,31 @@ def choose_differing_images(report: Report, other: Report, num: int = 6) -> list
 def report_to_json(
     report: Report, measured_on: dict[str, str] | None = None, other: Report | None = None
 ) -> dict[str, Any]:
-    """
-    Write a report as plain data.
-
-    :param measured_on: facts about the model and the data.
-    :param other: of another model on the same images.
-    """
+    """Write a report, and that of another model to compare, as plain data."""
     plain: dict[str, Any] = {
         'model': report.model,
-        'measured_on': measured_on,
+        **({'measured_on': measured_on} if measured_on is not None else {}),
         'scores': scores_to_json(report.scores),
         'curves': to_plain(report.curves),
         'confusion': to_plain(report.confusion),
-        'images': [to_plain(report.images[index]) for index in report.worst_images],
+        'images': [_image_to_json(report, index) for index in report.worst_images],
         'failures': [_failure_to_json(report, failure) for failure in report.failures],
         'speed': to_plain(report.speed),
     }
-    if measured_on is None:
-        del plain['measured_on']
     if other:
         plain['compared_with'] = report_to_json(other)
     return plain
+
+
+def _image_to_json(report: Report, index: int) -> dict[str, Any]:
+    match = report.matches[index]
+    return {
+        'image': report.samples[index].name,
+        'correct': len(match.true_positives),
+        'confused': len(match.misclassified),
+        'wrong': len(match.false_positives),
+        'missed': len(match.false_negatives),
+    }
 
 
 def _failure_to_json(report: Report, failure: Failure) -> dict[str, Any]:

@@ -51,13 +51,7 @@ def evaluate_detections(
     class_names: Sequence[str],
     ious: Sequence[float] = (0.5,),
 ) -> Scores:
-    """
-    Score detections.
-
-    :param detections: of each sample.
-    :param class_names: in the order of the labels.
-    :param ious: IoU thresholds of VOC's AP besides 0.5.
-    """
+    """Score the detections of each sample, by VOC at IoU 0.5 and the IoU thresholds ``ious``."""
     voc = {}
     num_objects = {}
     for iou in sorted({0.5, *ious}):

@@ -1,13 +1,13 @@
 """Format a report as tables for a terminal."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from mnssd_training.evaluation.coco_ap import CocoMetrics, CocoScores
 from mnssd_training.evaluation.curves import BestF1
-from mnssd_training.evaluation.report import ConfusionMatrix, Report
+from mnssd_training.evaluation.report import Report
 from mnssd_training.evaluation.scores import VocMetrics
 from mnssd_training.evaluation.speed import Speed
-from mnssd_training.reporting import format_score
+from mnssd_training.reporting.tables import format_score, format_table
 
 # Column title -> field of CocoMetrics.
 COCO_COLUMNS = {
@@ -29,7 +29,7 @@ def report_text(report: Report, other: Report | None = None) -> str:
     :param other: of another model on the same images, to compare.
     """
     voc = report.scores.voc
-    tables = [class_table(report), size_table(report.scores.coco)]
+    tables: list[list[list[Any]]] = [class_table(report), size_table(report.scores.coco)]
     if len(voc) > 1:
         tables.append(
             [['IoU', 'VOC AP', '11 points']]
@@ -38,8 +38,11 @@ def report_text(report: Report, other: Report | None = None) -> str:
                 for iou, row in voc.items()
             ]
         )
-    tables += [best_f1_table(report), _confusion_table(report.confusion)]
-    parts = list(map(_align, tables))
+    confusion = report.confusion
+    title = f'ground truth \\ predicted, from a score of {confusion.score_threshold:g}'
+    rows = [[name, *counts] for name, counts in zip(confusion.names, confusion.matrix)]
+    tables += [best_f1_table(report), [[title, *confusion.names], *rows]]
+    parts = list(map(format_table, tables))
     num_detections = ', '.join(
         f'{format_score(getattr(report.scores.coco, f"ar_{num}"))} with {num}'
         for num in (1, 10, 100)
@@ -47,12 +50,13 @@ def report_text(report: Report, other: Report | None = None) -> str:
     parts[1] += f'\nrecall by detections of a class in an image: {num_detections}'
     if report.speed:
         parts.append(
-            f'{_align(speed_table(report.speed))}\nmeasured on {report.speed.num_images} images, '
-            f'one at a time, {report.speed.engine_on}; {report.speed.machine}'
+            f'{format_table(speed_table(report.speed))}\n'
+            f'measured on {report.speed.num_images} images, one at a time, '
+            f'{report.speed.engine_on}; {report.speed.machine}'
         )
     if other:
         parts.append(
-            f'{_align(comparison_table(report, other))}\nA: {report.model}\nB: {other.model}'
+            f'{format_table(comparison_table(report, other))}\nA: {report.model}\nB: {other.model}'
         )
     return '\n\n'.join(parts)
 
@@ -81,7 +85,14 @@ def size_table(coco: CocoScores) -> list[list[str]]:
     rows = [['size', 'objects', 'COCO AP', 'COCO AR']]
     for size, limits in SIZES.items():
         num, ap, ar = (getattr(coco, f'{name}_{size}') for name in ('num', 'ap', 'ar'))
-        rows.append([f'{size} ({limits} pixels)', str(num), format_score(ap), format_score(ar)])
+        rows.append(
+            [
+                f'{size} ({limits} pixels)',
+                str(num),
+                format_score(ap),
+                format_score(ar),
+            ]
+        )
     return rows
 
 
@@ -125,20 +136,3 @@ def comparison_table(report: Report, other: Report) -> list[list[str]]:
     means = (a.voc['0.5'].all_points, b.voc['0.5'].all_points)
     add('mean', means, (a.coco.ap, b.coco.ap))
     return rows
-
-
-def _confusion_table(confusion: ConfusionMatrix) -> list[list[str]]:
-    title = f'ground truth \\ predicted, from a score of {confusion.score_threshold:g}'
-    rows = [[name, *map(str, counts)] for name, counts in zip(confusion.names, confusion.matrix)]
-    return [[title, *confusion.names], *rows]
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Align columns, names on the left and numbers on the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return '\n'.join(
-        '  '.join(
-            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))]
-        )
-        for row in rows
-    )

@@ -1,38 +1,38 @@
 """
-Detections and annotations to average precision, as PASCAL VOC defines it.
+Average precision as PASCAL VOC defines it.
 
 Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.2: detections
-of a class are taken best first over all images; each belongs to the object it overlaps most,
-and is right if that object is free and the IoU reaches the threshold.
+of a class are ranked by score over all images; each belongs to the object with the highest IoU,
+and is a true positive if that object is free and the IoU reaches the threshold.
 
-COCO lets a detection take the next best object instead where the best is taken, so its numbers
-differ in a crowd. Two habits of VOC's devkit are left behind: edges are continuous (it adds a
-pixel to each side), and what is difficult is an ignore region as for COCO (it asks for the IoU).
+COCO lets a detection match the next best object if the best is taken, so its numbers differ in a
+crowd. Two habits of VOC's devkit are not copied: edges are continuous (it adds a pixel to each
+side), and difficult objects are ignore regions as in COCO (it asks for the IoU).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mnssd_perception.matching import match_detections
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
+from mnssd_training.evaluation.confusion import match_samples
 import numpy as np
 from numpy.typing import NDArray
 
 Interpolation = Literal['all', '11', '101']
+FALSE_POSITIVE, TRUE_POSITIVE, NOT_COUNTED = 0, 1, 2  # verdicts
 
 
 @dataclass(frozen=True)
 class ClassResult:
     """
-    The score of one class.
+    The result of one class.
 
-    :ivar ap: average precision in [0, 1]; NaN if there is no object.
-    :ivar num_objects: objects that count.
-    :ivar recall: ``(D,)`` after each counted detection, best first.
-    :ivar precision: ``(D,)``.
-    :ivar scores: ``(D,)`` float32, of these detections.
+    :ivar ap: in [0, 1]; NaN without objects.
+    :ivar recall: ``(D,)`` after each counted detection, highest score first.
+    :ivar precision: ``(D,)`` likewise.
+    :ivar scores: ``(D,)`` of these detections.
     """
 
     ap: float
@@ -52,32 +52,20 @@ def voc_ap(
     """
     Compute the average precision of each class.
 
-    A detection without an object that an ignore region hides is not counted, see
-    :func:`mnssd_perception.matching.match_detections`.
-
     :param detections: of each sample.
     :param iou_threshold: smallest IoU of a true positive.
     :param interpolation: ``all`` (VOC since 2010), ``11`` (VOC 2007) or ``101`` points (COCO).
     """
-    scores, labels, verdicts = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)], []
-    for sample, image_detections in zip(samples, detections):
-        matches = match_detections(
-            image_detections,
-            sample.boxes,
-            sample.labels,
-            sample.ignore,
-            sample.ignore_labels,
-            rule='voc',
-            iou_threshold=iou_threshold,
-        )
+    verdicts = [np.zeros(0, np.int8)]
+    matches = match_samples(samples, detections, 0.0, iou_threshold, 'voc')
+    for image_detections, match in zip(detections, matches):
         verdict = np.full(len(image_detections), FALSE_POSITIVE, np.int8)
-        verdict[matches.true_positives[:, 1]] = TRUE_POSITIVE
-        verdict[matches.ignored] = NOT_COUNTED
-        scores.append(image_detections.scores)
-        labels.append(image_detections.labels)
+        verdict[match.true_positives[:, 1]] = TRUE_POSITIVE
+        verdict[match.ignored] = NOT_COUNTED
         verdicts.append(verdict)
-    score, label = np.concatenate(scores), np.concatenate(labels)
-    verdict = np.concatenate([np.zeros(0, np.int8), *verdicts])
+    verdict = np.concatenate(verdicts)
+    score = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
+    label = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
     object_labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
     return [
         _score_class(
@@ -88,9 +76,6 @@ def voc_ap(
         )
         for index in range(num_classes)
     ]
-
-
-FALSE_POSITIVE, TRUE_POSITIVE, NOT_COUNTED = 0, 1, 2
 
 
 def _score_class(
@@ -112,14 +97,7 @@ def _score_class(
 def average_precision(
     recall: NDArray[np.float64], precision: NDArray[np.float64], interpolation: Interpolation
 ) -> float:
-    """
-    Measure the area under a precision-recall curve.
-
-    :param recall: ``(D,)`` rising.
-    :param precision: ``(D,)``.
-    :param interpolation: how the area is measured.
-    :return: in [0, 1].
-    """
+    """Compute the area, in [0, 1], under a precision-recall curve with ``(D,)`` rising recall."""
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if interpolation == 'all':
         steps = np.diff(recall, prepend=0.0)

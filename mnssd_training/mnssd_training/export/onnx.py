@@ -6,6 +6,7 @@ import tempfile
 import warnings
 
 from mnssd_perception.errors import SpecError
+from mnssd_perception.serialization import from_plain, to_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
@@ -69,7 +70,7 @@ def export_onnx(model: MobileNetSsd) -> bytes:
     if written != OPSET:
         raise ExportError(f'expected ONNX opset {OPSET}, the exporter wrote {written}')
     del network.metadata_props[:], network.graph.metadata_props[:]
-    metadata = {'spec': model.spec.to_dict(), 'prior_digest': prior_digest(model.spec)}
+    metadata = {'spec': to_plain(model.spec), 'prior_digest': prior_digest(model.spec)}
     network.metadata_props.add(key=SPEC_KEY, value=json.dumps(metadata, sort_keys=True))
     for node in network.graph.node:  # traces of the exporting machine: files and line numbers
         del node.metadata_props[:]
@@ -98,7 +99,7 @@ def read_spec(path: Path, network: bytes) -> ModelSpec:
         )
     try:
         metadata = json.loads(texts[0])
-        spec = ModelSpec.from_dict(metadata['spec'])
+        spec = from_plain(ModelSpec, metadata['spec'], SpecError)
         digest = metadata['prior_digest']
     except (KeyError, RecursionError, SpecError, TypeError, ValueError) as error:
         raise ExportError(f'{path}: its metadata {SPEC_KEY!r} is damaged: {error}') from error

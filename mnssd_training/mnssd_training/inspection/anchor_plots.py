@@ -12,15 +12,7 @@ from mnssd_perception.ssd import (
 )
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.inspection.anchors import boxes_in_network, match_grid
-from mnssd_training.reporting import (
-    chart_image,
-    draw_boxes,
-    Line,
-    line_chart,
-    line_style,
-    resize_to_width,
-    Tile,
-)
+from mnssd_training.reporting import drawing, plots
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,12 +44,14 @@ def plot_sizes(
     for label, name in enumerate(class_names):
         x, y = sizes[labels == label].T
         if len(x):
-            lines.append(Line(x, y, name, line_style(label)[0], 'none', '.'))
+            lines.append(plots.Line(x, y, name, plots.line_style(label)[0], 'none', '.'))
     for index, level in enumerate(levels):
         marker = LEVEL_MARKERS[index % len(LEVEL_MARKERS)]
         x, y = np.array(level.sizes).T
-        lines.append(Line(x, y, f'priors of stride {level.stride[0]:g}', 'black', 'none', marker))
-    chart = line_chart(
+        lines.append(
+            plots.Line(x, y, f'priors of stride {level.stride[0]:g}', 'black', 'none', marker)
+        )
+    chart = plots.line_chart(
         'sizes of boxes and priors',
         'width, pixels of the network input',
         'height, pixels of the network input',
@@ -66,29 +60,24 @@ def plot_sizes(
         y_range=None,
         scales=('log', 'log'),
     )
-    return chart_image(chart, 900, 900)
+    return plots.chart_image(chart, 900, 900)
 
 
-def draw_matched_priors(sample: Sample, spec: ModelSpec, width: int) -> Tile:
-    """
-    Draw the objects of an image, white, each with the prior that fits it best.
-
-    :param width: of the tile, pixels.
-    :raises DatasetError: if the image cannot be read.
-    """
+def draw_matched_priors(sample: Sample, spec: ModelSpec, width: int) -> drawing.Tile:
+    """Draw the objects of an image, white, each with the prior that fits it best."""
     plan = resize_transform(sample.size, spec.input_size, spec.resize)
-    canvas, zoom = resize_to_width(resize_frame(load_image(sample), plan), width)
+    canvas, zoom = drawing.resize_to_width(resize_frame(load_image(sample), plan), width)
     boxes, _ = boxes_in_network([sample], spec)
     match = match_grid(boxes, spec)
     scale = np.array(spec.input_size[::-1] * 2, np.float64) * zoom
     priors = box_ops.cxcywh_to_xyxy(generate_priors(spec)[match.prior]) * scale
-    draw_boxes(canvas, priors, [level_colour(int(level)) for level in match.level])
-    draw_boxes(canvas, boxes * zoom, [WHITE] * len(boxes), rim=False)
+    drawing.draw_boxes(canvas, priors, [level_colour(int(level)) for level in match.level])
+    drawing.draw_boxes(canvas, boxes * zoom, [WHITE] * len(boxes), rim=False)
     mean = f'mean IoU {match.iou.mean():.2f}' if len(boxes) else 'no object'
-    return Tile(canvas, f'{sample.name}  {len(boxes)} objects, {mean}')
+    return drawing.Tile(canvas, f'{sample.name}  {len(boxes)} objects, {mean}')
 
 
-def draw_level_priors(spec: ModelSpec, width: int) -> list[Tile]:
+def draw_level_priors(spec: ModelSpec, width: int) -> list[drawing.Tile]:
     """Draw for each level the grid and the priors of one cell in the middle of the input."""
     tiles = []
     input_height, input_width = spec.input_size
@@ -104,9 +93,9 @@ def draw_level_priors(spec: ModelSpec, width: int) -> list[Tile]:
         centre = np.array([columns[level.shape[1] // 2], rows[level.shape[0] // 2]])
         half = np.array(level.sizes) * zoom / 2
         boxes = np.concatenate((centre - half, centre + half), axis=1)
-        draw_boxes(canvas, boxes, [level_colour(index)] * len(boxes))
+        drawing.draw_boxes(canvas, boxes, [level_colour(index)] * len(boxes))
         caption = (
             f'stride {level.stride[1]:g}: {len(level.sizes)} per cell, {level.num_priors} priors'
         )
-        tiles.append(Tile(canvas, caption))
+        tiles.append(drawing.Tile(canvas, caption))
     return tiles

@@ -59,9 +59,8 @@ def boxes_in_network(
         for sample in samples
     ]
     labels = [sample.labels for sample in samples]
-    return np.concatenate([*boxes, np.zeros((0, 4))]), np.concatenate(
-        [*labels, np.zeros(0, np.int64)]
-    )
+    no_labels = np.zeros(0, np.int64)
+    return np.concatenate([*boxes, np.zeros((0, 4))]), np.concatenate([*labels, no_labels])
 
 
 def summarize_fit(ious: NDArray[np.float64]) -> AnchorFit:
@@ -78,9 +77,7 @@ def best_centred_iou(
     """
     Compare boxes with priors of the same centre, which is the best that any grid can do.
 
-    :param sizes: ``(N, 2)`` (width, height) of boxes.
-    :param prior_sizes: ``(K, 2)`` in the same unit.
-    :return: ``(N,)`` IoU of each box with its best prior.
+    :return: ``(N,)`` IoU of each of the sizes ``(N, 2)`` with the best of ``(K, 2)`` priors.
     """
     ious = box_ops.box_iou(
         np.concatenate((-sizes, sizes), axis=1),

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import FeatureMap, resize_transform
+from mnssd_perception.ssd import FeatureMap
 from mnssd_training.config import Experiment
 from mnssd_training.data.problems import Problem
 from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN
-from mnssd_training.priors import make_feature_maps
+from mnssd_training.priors import make_feature_maps, measure_box_sizes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,30 +16,19 @@ MOST = 0.5  # part of the boxes of a class
 
 
 def check_network(
-    images: Sequence[ImageBoxes],
-    experiment: Experiment,
-    class_names: Sequence[str],
-    root: str,
+    images: Sequence[ImageBoxes], experiment: Experiment, class_names: Sequence[str], root: str
 ) -> Iterator[Problem]:
     """Find objects that the network of an experiment can hardly learn."""
-    sizes = [_sizes_in_input(image, experiment) for image in images]
+    network = experiment.input
+    sizes = [measure_box_sizes([image], network.size, network.resize) for image in images]
     to_train = [(i, size) for i, size in zip(images, sizes) if i.image.split == TRAIN]
     boxes = np.concatenate([*(size[i.is_object] for i, size in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
-    levels = make_feature_maps(
-        experiment.priors, experiment.input, boxes, experiment.training.seed
-    )
+    levels = make_feature_maps(experiment.priors, network, boxes, experiment.training.seed)
     iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for image, size in zip(images, sizes):
         yield from _check_image(image, size, levels, iou, min_side)
-
-
-def _sizes_in_input(image: ImageBoxes, experiment: Experiment) -> NDArray[np.float64]:
-    """Measure boxes in the network input: ``(N, 2)`` (width, height), pixels."""
-    plan = resize_transform(image.size, experiment.input.size, experiment.input.resize)
-    scale = (plan.content_size[1] / image.size[1], plan.content_size[0] / image.size[0])
-    return image.sides * np.array(scale)
 
 
 def _check_image(

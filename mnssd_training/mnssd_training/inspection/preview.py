@@ -10,13 +10,7 @@ from mnssd_training.data.dataset import derive_seed
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, NetworkSample
 from mnssd_training.priors import resize_spec
-from mnssd_training.reporting import (
-    draw_boxes,
-    draw_ignore_regions,
-    draw_points,
-    resize_to_width,
-    Tile,
-)
+from mnssd_training.reporting import drawing
 import numpy as np
 
 IGNORED = -2  # ``match_priors`` of a prior that is neither positive nor background
@@ -26,12 +20,7 @@ WHITE = (255, 255, 255)
 def choose_indices(
     samples: Sequence[Sample], num: int, labels: Sequence[int], generator: np.random.Generator
 ) -> list[int]:
-    """
-    Choose samples at random, in ascending order.
-
-    :param num: at most.
-    :param labels: a sample must show one of these classes; empty for any sample.
-    """
+    """Choose at most ``num`` samples that show one of the classes ``labels``, or any if empty."""
     candidates = [
         index
         for index, sample in enumerate(samples)
@@ -41,17 +30,12 @@ def choose_indices(
     return sorted(candidates[position] for position in chosen)
 
 
-def draw_sample(sample: Sample, width: int) -> Tile:
-    """
-    Draw an image with its boxes and ignore regions.
-
-    :param width: of the tile, pixels.
-    :raises DatasetError: if the image cannot be read.
-    """
-    canvas, scale = resize_to_width(load_image(sample), width)
-    draw_ignore_regions(canvas, sample.ignore * scale)
-    draw_boxes(canvas, sample.boxes * scale, [class_colour(int(x)) for x in sample.labels])
-    return Tile(canvas, f'{sample.name}  {len(sample.boxes)} objects')
+def draw_sample(sample: Sample, width: int) -> drawing.Tile:
+    """Draw an image with its boxes and ignore regions, ``width`` pixels wide."""
+    canvas, scale = drawing.resize_to_width(load_image(sample), width)
+    drawing.draw_ignore_regions(canvas, sample.ignore * scale)
+    drawing.draw_boxes(canvas, sample.boxes * scale, [class_colour(int(x)) for x in sample.labels])
+    return drawing.Tile(canvas, f'{sample.name}  {len(sample.boxes)} objects')
 
 
 def make_network_sample(
@@ -84,7 +68,7 @@ def draw_network_sample(
     experiment: Experiment,
     matched: bool,
     width: int,
-) -> Tile:
+) -> drawing.Tile:
     """
     Draw a network input with its boxes, and with the priors that match them.
 
@@ -92,26 +76,25 @@ def draw_network_sample(
     the centres of priors that the loss ignores.
 
     :param matched: draw priors.
-    :param width: of the tile, pixels.
     """
-    canvas, zoom = resize_to_width(sample.image, width)
+    canvas, zoom = drawing.resize_to_width(sample.image, width)
     scale = np.array(sample.image.shape[1::-1] * 2, np.float64) * zoom
-    draw_ignore_regions(canvas, sample.ignore * scale)
+    drawing.draw_ignore_regions(canvas, sample.ignore * scale)
     colours = [class_colour(int(label)) for label in sample.labels]
     if not matched:
-        draw_boxes(canvas, sample.boxes * scale, colours)
-        return Tile(canvas, f'{name}  {len(sample.boxes)} objects')
+        drawing.draw_boxes(canvas, sample.boxes * scale, colours)
+        return drawing.Tile(canvas, f'{name}  {len(sample.boxes)} objects')
     priors = generate_priors(resize_spec(spec, (sample.image.shape[0], sample.image.shape[1])))
     edges = box_ops.cxcywh_to_xyxy(priors)
     matches = match_priors(edges, sample.boxes, sample.ignore, experiment.matching)
-    draw_points(canvas, priors[matches == IGNORED, :2] * scale[:2])
+    drawing.draw_points(canvas, priors[matches == IGNORED, :2] * scale[:2])
     positive = np.flatnonzero(matches >= 0)
     prior_colours = [colours[matches[prior]] for prior in positive]
-    draw_boxes(canvas, edges[positive] * scale, prior_colours, rim=False)
-    draw_boxes(canvas, sample.boxes * scale, [WHITE] * len(sample.boxes))
+    drawing.draw_boxes(canvas, edges[positive] * scale, prior_colours, rim=False)
+    drawing.draw_boxes(canvas, sample.boxes * scale, [WHITE] * len(sample.boxes))
     num_ignored = int((matches == IGNORED).sum())
     caption = (
         f'{name}  {len(sample.boxes)} objects, {len(positive)} positive priors, '
         f'{num_ignored} ignored'
     )
-    return Tile(canvas, caption)
+    return drawing.Tile(canvas, caption)

@@ -7,14 +7,8 @@ from typing import Literal
 
 from mnssd_training.data.sample import Sample
 from mnssd_training.priors import measure_box_sizes
-from mnssd_training.reporting import (
-    bar_chart,
-    Chart,
-    heat_map,
-    line_style,
-    render_page,
-    svg_data_uri,
-)
+from mnssd_training.reporting import page, plots
+from mnssd_training.reporting.tables import format_table
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,14 +26,12 @@ class ClassStats:
     """
     The objects of one class in one split.
 
-    Sizes are roots of areas; percentiles are those of :data:`PERCENTILES`, empty without objects.
+    Sizes are roots of areas in pixels of the image. Percentiles are those of
+    :data:`PERCENTILES`, or empty without objects.
 
     :ivar num_boxes: objects, without ignore regions.
     :ivar num_images: that show an object of the class.
     :ivar num_ignored: ignore regions of this class.
-    :ivar width: percentiles, pixels of the image.
-    :ivar height: percentiles, pixels of the image.
-    :ivar size: percentiles, pixels of the image.
     :ivar aspect: percentiles of width over height.
     :ivar in_source: number of small, medium and large objects in the image.
     :ivar in_network: the same in the network input; empty where that is unknown.
@@ -56,21 +48,6 @@ class ClassStats:
     in_source: Counts
     in_network: Counts
     histogram: Counts
-
-    @property
-    def median_size(self) -> str:
-        """Median width and height."""
-        return f'{self.width[2]:.0f} x {self.height[2]:.0f}' if self.width else ''
-
-    @property
-    def size_range(self) -> str:
-        """Sizes of the 5th and the 95th percentile."""
-        return f'{self.size[0]:.0f} to {self.size[-1]:.0f}' if self.size else ''
-
-    @property
-    def median_aspect(self) -> str:
-        """Median width over height."""
-        return f'{self.aspect[2]:.2f}' if self.aspect else ''
 
 
 @dataclass(frozen=True)
@@ -104,12 +81,7 @@ def measure_split(
     input_size: tuple[int, int] | None = None,
     resize: Literal['stretch', 'letterbox'] = 'stretch',
 ) -> SplitStats:
-    """
-    Measure one split.
-
-    :param class_names: in the order of the labels.
-    :param input_size: (height, width) of the network input, pixels; None if there is no network.
-    """
+    """Measure one split, also in a network input of (height, width) if there is one."""
     boxes_per_image = Counter(len(sample.boxes) for sample in samples)
     image_sizes = Counter((sample.size[1], sample.size[0]) for sample in samples)
     labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
@@ -186,91 +158,87 @@ def _map_centres(samples: Sequence[Sample]) -> tuple[Counts, ...]:
 
 def stats_text(stats: Mapping[str, SplitStats]) -> str:
     """Format the statistics of each split as a table."""
-    return '\n\n'.join(_split_text(name, split) for name, split in stats.items())
-
-
-def _split_text(name: str, split: SplitStats) -> str:
-    average = ''
-    if split.num_images:
-        most = len(split.boxes_per_image) - 1
-        average = f'{split.num_boxes / split.num_images:.1f} per image, at most {most}'
-    sizes = ', '.join(f'{w} x {h} ({num})' for (w, h), num in split.image_sizes[:4])
-    others = f' and {len(split.image_sizes) - 4} more' if len(split.image_sizes) > 4 else ''
-    lines = [
-        f'{name}: {split.num_images} images, {split.num_empty} of them without objects; '
-        f'{split.num_boxes} objects, {average}',
-        f'image sizes: {sizes}{others}',
-        f'{"class":<24}{"boxes":>8}{"images":>8}{"ignored":>8}{"median w x h":>16}'
-        f'{"size, 5 to 95 %":>18}{"w/h":>6}{"small, medium, large":>24}{"in the network":>22}',
-    ]
-    for class_name, row in split.classes.items():
-        line = f'{class_name:<24}{row.num_boxes:>8}{row.num_images:>8}{row.num_ignored:>8}'
-        if row.num_boxes:
-            line += (
-                f'{row.median_size:>16}{row.size_range:>18}{row.median_aspect:>6}'
-                f'{", ".join(map(str, row.in_source)):>24}'
-                f'{", ".join(map(str, row.in_network)) or "-":>22}'
-            )
-        lines.append(line)
-    return '\n'.join(lines)
+    parts = []
+    for name, split in stats.items():
+        average = ''
+        if split.num_images:
+            most = len(split.boxes_per_image) - 1
+            average = f', {split.num_boxes / split.num_images:.1f} per image, at most {most}'
+        sizes = [f'{w} x {h} ({num})' for (w, h), num in split.image_sizes]
+        others = f' and {len(sizes) - 4} more' if len(sizes) > 4 else ''
+        parts.append(
+            f'{name}: {split.num_images} images, {split.num_empty} of them without objects; '
+            f'{split.num_boxes} objects{average}\nimage sizes: {", ".join(sizes[:4])}{others}\n'
+            f'{format_table(_class_table(split))}'
+        )
+    return '\n\n'.join(parts)
 
 
 def stats_page(title: str, stats: Mapping[str, SplitStats]) -> str:
     """Lay the statistics of each split out as one self-contained HTML page."""
     tables = {name: _class_table(split) for name, split in stats.items()}
     charts = {
-        name: (svg_data_uri(_count_charts(split)), svg_data_uri(_size_charts(split)))
+        name: (plots.svg_data_uri(_count_charts(split)), plots.svg_data_uri(_size_charts(split)))
         for name, split in stats.items()
     }
-    return render_page('dataset_stats', title=title, stats=stats, tables=tables, charts=charts)
+    return page.render_page(
+        'dataset_stats', title=title, stats=stats, tables=tables, charts=charts
+    )
 
 
 def _class_table(split: SplitStats) -> list[tuple[object, ...]]:
     """Make a table of the classes; its last row sums them up."""
     rows: list[tuple[object, ...]] = [
         (
-            'class', 'boxes', 'images', 'ignored', 'median w x h', 'size, 5 to 95 %', 'median w/h',
-            'small', 'medium', 'large', 'small in network', 'medium in network',
-            'large in network',
+            'class', 'boxes', 'images', 'ignored', 'median w x h', 'size, 5 to 95 %', 'w/h',
+            'small, medium, large', 'in the network',
         )
     ]  # fmt: skip
     for name, row in split.classes.items():
-        sizes = (*row.in_source, *(row.in_network or ('',) * 3)) if row.num_boxes else ('',) * 6
-        texts = (row.median_size, row.size_range, row.median_aspect)
-        rows.append((name, row.num_boxes, row.num_images, row.num_ignored, *texts, *sizes))
+        cells = [''] * 5
+        if row.num_boxes:
+            cells = [
+                f'{row.width[2]:.0f} x {row.height[2]:.0f}',
+                f'{row.size[0]:.0f} to {row.size[-1]:.0f}',
+                f'{row.aspect[2]:.2f}',
+                ', '.join(map(str, row.in_source)),
+                ', '.join(map(str, row.in_network)) or '-',
+            ]
+        rows.append((name, row.num_boxes, row.num_images, row.num_ignored, *cells))
     classes = split.classes.values()
-    in_source = np.sum([row.in_source for row in classes], axis=0).tolist()
-    in_network = np.sum([row.in_network for row in classes], axis=0).tolist() or ('',) * 3
-    num_with_objects = split.num_images - split.num_empty
+    sizes = [
+        ', '.join(str(sum(counts)) for counts in zip(*by_class))
+        for by_class in zip(*((row.in_source, row.in_network) for row in classes))
+    ]
     num_ignored = sum(row.num_ignored for row in classes)
-    totals = (split.num_boxes, num_with_objects, num_ignored, '', '', '')
-    return [*rows, ('all', *totals, *in_source, *in_network)]
+    num_with_objects = split.num_images - split.num_empty
+    return [*rows, ('all', split.num_boxes, num_with_objects, num_ignored, '', '', '', *sizes)]
 
 
-def _count_charts(split: SplitStats) -> list[Chart]:
-    classes = split.classes
-    num_boxes = [row.num_boxes for row in classes.values()]
-    num_images = [row.num_images for row in classes.values()]
-    counts, names = _group_counts(split.boxes_per_image)
+def _count_charts(split: SplitStats) -> list[plots.Chart]:
+    names, classes = list(split.classes), split.classes.values()
+    num_boxes, num_images = zip(*((row.num_boxes, row.num_images) for row in classes))
+    counts, edges = _group_counts(split.boxes_per_image)
+    title = 'images by number of objects'
     return [
-        bar_chart('objects by class', 'class', 'objects', num_boxes, list(classes)),
-        bar_chart('images by class', 'class', 'images that show it', num_images, list(classes)),
-        bar_chart('images by number of objects', 'objects in the image', 'images', counts, names),
+        plots.bar_chart('objects by class', 'class', 'objects', num_boxes, names),
+        plots.bar_chart('images by class', 'class', 'images that show it', num_images, names),
+        plots.bar_chart(title, 'objects in the image', 'images', counts, edges),
     ]
 
 
-def _size_charts(split: SplitStats) -> list[Chart]:
+def _size_charts(split: SplitStats) -> list[plots.Chart]:
     charts = []
     for index, (name, row) in enumerate(split.classes.items()):
         if row.num_boxes:
             edges = [f'{2 ** (step / 2):.3g}' for step in range(len(row.histogram) + 1)]
             x_label = 'root of the area, pixels of the image'
-            colour = line_style(index)[0]
+            colour = plots.line_style(index)[0]
             charts.append(
-                bar_chart(f'{name}: size', x_label, 'objects', row.histogram, edges, colour)
+                plots.bar_chart(f'{name}: size', x_label, 'objects', row.histogram, edges, colour)
             )
     width, height = split.image_sizes[0][0] if split.image_sizes else (4, 3)
-    return [*charts, heat_map('centres of the objects', split.centres, width / height)]
+    return [*charts, plots.heat_map('centres of the objects', split.centres, width / height)]
 
 
 def _group_counts(counts: Sequence[int]) -> tuple[list[int], list[str]]:

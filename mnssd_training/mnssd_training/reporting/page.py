@@ -4,6 +4,7 @@ from base64 import b64encode
 from typing import Any
 
 import cv2
+from mnssd_training.reporting.tables import format_score
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +15,8 @@ def render_page(template: str, **values: Any) -> str:
     """
     Render a page: text and inline images, no script, nothing to load.
 
-    Everything that a template inserts is escaped. The filters ``score`` and ``jpeg`` are
-    :func:`format_score` and :func:`jpeg_data_uri`.
+    Everything that a template inserts is escaped. Filters: ``score``
+    (:func:`format_score`) and ``jpeg`` (:func:`jpeg_data_uri`).
 
     :param template: name of a page, without ``.html.jinja``.
     """
@@ -30,11 +31,6 @@ def render_page(template: str, **values: Any) -> str:
     )
     environment.filters.update(score=format_score, jpeg=jpeg_data_uri)
     return environment.get_template(f'{template}.html.jinja').render(values)
-
-
-def format_score(value: float | None, digits: int = 4) -> str:
-    """Format a score, or a dash where there is none."""
-    return '-' if value is None else f'{value:.{digits}f}'
 
 
 def jpeg_data_uri(image: NDArray[np.uint8]) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # People with any colour vision tell these apart (Okabe and Ito, Color Universal Design, 2008).
@@ -86,8 +87,7 @@ def line_chart(
     """
     Draw lines over one another.
 
-    :param x_range: of the axis; None for that of the values.
-    :param y_range: of the axis; None for that of the values.
+    :param x_range: of the axis, as ``y_range``; None for that of the values.
     :param scales: of the x and the y axis.
     :param is_step: y is constant to the left of each x, as on the envelope of a curve.
     """
@@ -111,10 +111,23 @@ def line_chart(
             if limits:
                 margin = 0.02 * (limits[1] - limits[0])  # a line on the edge shows, too
                 set_limits(limits[0] - margin, limits[1] + margin)
+        for axis, scale in ((axes.xaxis, scales[0]), (axes.yaxis, scales[1])):
+            if scale == 'log':
+                _label_log_axis(axis)
         if any(line.name for line in lines):
             axes.legend(fontsize=8, framealpha=0.8)
 
     return draw
+
+
+def _label_log_axis(axis: 'Axis') -> None:
+    """Label 1, 2, 5, 10, or powers of ten alone on a long axis, without mathematics."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axis.set_major_formatter('{x:g}')
+    axis.set_minor_formatter(NullFormatter())
 
 
 def bar_chart(
@@ -159,12 +172,7 @@ def bar_chart(
 
 
 def heat_map(title: str, counts: Sequence[Sequence[int]], aspect: float = 1.25) -> Chart:
-    """
-    Draw counts of objects over the width and height of an image.
-
-    :param counts: rows from the top.
-    :param aspect: width over height of the image.
-    """
+    """Draw counts, rows from the top, over an image with ``aspect`` width over height."""
 
     def draw(axes: 'Axes') -> None:
         shades = axes.imshow(

@@ -7,7 +7,7 @@ from typing import Any
 
 from mnssd_perception.errors import SpecError
 from mnssd_perception.files import explain_write_error, write_atomically
-from mnssd_perception.serialization import from_plain
+from mnssd_perception.serialization import from_plain, to_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_perception.text import sanitize_text
 from mnssd_training.config import ModelConfig, rename_keys
@@ -69,7 +69,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     content = {
         'schema': SCHEMA,
-        'spec': checkpoint.spec.to_dict(),
+        'spec': to_plain(checkpoint.spec),
         'prior_digest': prior_digest(checkpoint.spec),
         'model_config': checkpoint.model_config.model_dump(mode='json'),
         'experiment': checkpoint.experiment,

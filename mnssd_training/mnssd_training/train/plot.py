@@ -1,6 +1,6 @@
 """Plot a learning-rate range test."""
 
-from mnssd_training.reporting import chart_image, COLOURS, Line, line_chart
+from mnssd_training.reporting import plots
 from mnssd_training.train.find_rate import RangeTest
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ def plot(test: RangeTest) -> NDArray[np.uint8]:
     index = int(np.abs(test.rates - test.suggestion).argmin())
     suggestion = (float(test.rates[index]), float(test.smooth[index]))
     lines = [
-        Line(test.rates, test.losses, 'loss', COLOURS[5], width=0.8),
-        Line(test.rates, test.smooth, 'smoothed', COLOURS[0], width=2.2),
-        Line([], [], '', COLOURS[1], highlight=suggestion),
+        plots.Line(test.rates, test.losses, 'loss', plots.COLOURS[5], width=0.8),
+        plots.Line(test.rates, test.smooth, 'smoothed', plots.COLOURS[0], width=2.2),
+        plots.Line([], [], '', plots.COLOURS[1], highlight=suggestion),
     ]
     title = f'loss over learning rate; steepest at {test.suggestion:.2e}'
-    chart = line_chart(
+    chart = plots.line_chart(
         title,
         'learning rate',
         'loss',
@@ -26,4 +26,4 @@ def plot(test: RangeTest) -> NDArray[np.uint8]:
         y_range=(0, top),
         scales=('log', 'linear'),
     )
-    return chart_image(chart)
+    return plots.chart_image(chart)

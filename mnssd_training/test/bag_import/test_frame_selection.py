@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 from hypothesis import given
 from hypothesis import strategies as st
-from mnssd_training.bag_import import FrameSelection, FrameSelector, split_by_time
+from mnssd_training.bag_import import FrameSelector, split_by_time
 import numpy as np
 import pytest
 
@@ -18,15 +18,15 @@ def scene(seed: int) -> np.ndarray:
 
 
 def select(
-    stamps: Sequence[int], scenes: Sequence[int], selection: FrameSelection
+    stamps: Sequence[int], scenes: Sequence[int], **options: int
 ) -> tuple[list[int], FrameSelector]:
-    selector = FrameSelector(selection)
+    selector = FrameSelector(**options)
     frames = zip(stamps, scenes)
     return [stamp for stamp, seed in frames if selector.select(stamp, scene(seed))], selector
 
 
 def test_no_frames_select_nothing() -> None:
-    stamps, selector = select([], [], FrameSelection())
+    stamps, selector = select([], [])
     assert stamps == []
     assert (selector.num_seen, selector.num_duplicates) == (0, 0)
     assert split_by_time([], 0.5, 0) == []
@@ -34,23 +34,23 @@ def test_no_frames_select_nothing() -> None:
 
 def test_selected_frames_are_apart_in_time() -> None:
     stamps = [0, S // 2, S, 2 * S - 1, 2 * S, 9 * S]
-    assert select(stamps, range(6), FrameSelection(min_interval_ns=S))[0] == [0, S, 2 * S, 9 * S]
+    assert select(stamps, range(6), min_interval_ns=S)[0] == [0, S, 2 * S, 9 * S]
 
 
 def test_a_clock_that_is_set_back_starts_again() -> None:
-    assert select([9 * S, 2 * S, 2 * S + 1], range(3), FrameSelection(min_interval_ns=S))[0] == [
+    assert select([9 * S, 2 * S, 2 * S + 1], range(3), min_interval_ns=S)[0] == [
         9 * S,
         2 * S,
     ]
 
 
 def test_every_nth_frame_is_selected() -> None:
-    assert select(range(7), range(7), FrameSelection(every=3))[0] == [0, 3, 6]
+    assert select(range(7), range(7), stride=3)[0] == [0, 3, 6]
 
 
 @pytest.mark.parametrize(('bits', 'expected'), [(12, [0, 2]), (0, [0, 1, 2, 3])])
 def test_frames_like_selected_ones_are_left_out(bits: int, expected: list[int]) -> None:
-    stamps, selector = select(range(4), [1, 1, 2, 1], FrameSelection(min_difference=bits))
+    stamps, selector = select(range(4), [1, 1, 2, 1], min_difference=bits)
     assert stamps == expected
     assert (selector.num_seen, selector.num_duplicates) == (4, 4 - len(expected))
 

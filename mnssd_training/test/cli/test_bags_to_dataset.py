@@ -62,8 +62,17 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize('form', FORMATS)
 def test_bag_becomes_a_dataset(bag: Path, tmp_path: Path, capsys: Capture, form: Format) -> None:
     root = tmp_path / 'new'
-    arguments = [str(bag), '--output', str(root), '--format', form, '--every', '0', '--quiet']
-    assert bags_to_dataset.main([*arguments, '--val-share', '0.2', '--gap', '1.5']) == 0
+    arguments = [
+        str(bag),
+        '--output',
+        str(root),
+        '--format',
+        form,
+        '--min-interval',
+        '0',
+        '--quiet',
+    ]
+    assert bags_to_dataset.main([*arguments, '--val-fraction', '0.2', '--gap', '1.5']) == 0
     assert capsys.readouterr().out.startswith('4 images (3 in train, 1 in val), ')
     source = SourceConfig(format=form, root=str(root))
     assert list_splits(root, form) == ['train', 'val']
@@ -102,8 +111,16 @@ def check_frames(root: Path, bag: Path, samples: list[Sample]) -> None:
 
 def test_no_prelabel_writes_no_labels(bag: Path, tmp_path: Path) -> None:
     root = tmp_path / 'new'
-    arguments = [bag, '--output', root, '--every', '2', '--no-prelabel', '--quiet']
-    arguments += ['--classes', 'Goat, Sheep', '--val-share', '0', '--png', '--min-difference', '0']
+    arguments = [bag, '--output', root, '--min-interval', '2', '--no-prelabel', '--quiet']
+    arguments += [
+        '--classes',
+        'Goat, Sheep',
+        '--val-fraction',
+        '0',
+        '--png',
+        '--min-difference',
+        '0',
+    ]
     assert bags_to_dataset.main(list(map(str, arguments))) == 0
     samples = read_samples(SourceConfig(root=str(root)), 'train')
     assert [len(sample.boxes) for sample in samples] == [0] * 3
@@ -118,7 +135,7 @@ def test_bags_with_the_same_name_get_a_number(bag: Path, tmp_path: Path) -> None
     image = np.full((48, 64), 99, np.uint8)
     other = write_bag(tmp_path / 'other' / 'flight', [image], 1)
     arguments = [str(bag), str(other), '--output', str(tmp_path / 'new'), '--no-prelabel']
-    assert bags_to_dataset.main([*arguments, '--frames', '10', '--quiet']) == 0
+    assert bags_to_dataset.main([*arguments, '--frame-stride', '10', '--quiet']) == 0
     names = [row['image'] for row in rows(tmp_path / 'new' / 'frames.csv')]
     assert [name.rpartition('_1700')[0] for name in names] == ['flight', 'flight_2']
 
@@ -129,10 +146,19 @@ def test_bags_with_the_same_name_get_a_number(bag: Path, tmp_path: Path) -> None
         (['{bag}', '--output', '{full}'], 'already exists; choose another --output'),
         (['{full}/nobody', '--output', '{new}'], 'nobody: no such bag'),
         (['{bag}', '--output', '{new}', '--topic', '/other'], "no topic '/other' with images"),
-        (['{bag}', '--output', '{new}', '--every', '-1'], '--every: expected seconds from 0 on'),
-        (['{bag}', '--output', '{new}', '--every', 'nan'], '--every: expected seconds from 0 on'),
-        (['{bag}', '--output', '{new}', '--frames', '0'], '--frames: expected at least 1, got 0'),
-        (['{bag}', '--output', '{new}', '--val-share', '2'], '--val-share: expected 0 to 1'),
+        (
+            ['{bag}', '--output', '{new}', '--min-interval', '-1'],
+            '--min-interval: expected seconds from 0 on',
+        ),
+        (
+            ['{bag}', '--output', '{new}', '--min-interval', 'nan'],
+            '--min-interval: expected seconds from 0 on',
+        ),
+        (
+            ['{bag}', '--output', '{new}', '--frame-stride', '0'],
+            '--frame-stride: expected at least 1, got 0',
+        ),
+        (['{bag}', '--output', '{new}', '--val-fraction', '2'], '--val-fraction: expected 0 to 1'),
         (['{bag}', '--output', '{new}', '--classes', 'a'], '--classes: labels are of the classes'),
         (['{bag}', '--output', '{new}', '--bundle', '{full}'], "there is no 'manifest.json'"),
         (['{bag}', '--output', '{new}', '--score-threshold', '7'], 'score'),
@@ -150,3 +176,16 @@ def test_bad_input_is_one_line(
     assert err.startswith('error: ')
     assert err.count('\n') == 1
     assert reason in err
+
+
+@pytest.mark.parametrize(
+    ('former', 'flag'),
+    [('--every', '--min-interval'), ('--frames', '--frame-stride'), ('--val-share', '--val-frac')],
+)
+def test_former_flags_are_refused_with_the_new_name(
+    former: str, flag: str, capsys: Capture
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        bags_to_dataset.main(['bag', '--output', 'new', former, '1'])
+    assert left.value.code == 2
+    assert f'{former} is now {flag}' in capsys.readouterr().err

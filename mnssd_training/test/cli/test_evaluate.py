@@ -41,7 +41,7 @@ def test_checkpoint_network_and_bundle_score_the_same(
     assert set(packed['speed']['stages']) == {'preprocess', 'engine', 'postprocess', 'total'}
 
 
-def test_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> None:
+def test_printed_tables(checkpoint: Path, hit_uav: Path, capsys: Capture) -> None:
     arguments = [checkpoint, hit_uav, '--split', 'train', '--ious', '0.5,0.75', '--quiet']
     assert evaluate.main(list(map(str, arguments))) == 0
     tables = capsys.readouterr().out.split('\n\n')
@@ -71,9 +71,7 @@ def test_data_of_an_experiment(
     assert limited['measured_on']['images'].startswith('2, ')
 
 
-def test_two_data_sets_at_once(
-    bundle: Path, hit_uav: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_several_datasets(bundle: Path, hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / 'both.yaml'
     file.write_text(
         f'experiment: {{id: both}}\ndata:\n  root: {hit_uav}\n'
@@ -104,7 +102,7 @@ class Page(html.parser.HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone(bundle: Path, hit_uav: Path, tmp_path: Path) -> None:
+def test_the_page_needs_no_other_file(bundle: Path, hit_uav: Path, tmp_path: Path) -> None:
     file = tmp_path / 'deep' / 'report.html'
     arguments = [bundle, hit_uav, '--html', file, '--score-threshold', '0.3', '--quiet']
     assert evaluate.main(list(map(str, arguments))) == 0
@@ -148,7 +146,7 @@ def test_models_of_other_classes_are_not_compared(
     )
 
 
-def test_a_class_may_be_renamed(
+def test_classes_are_renamed(
     checkpoint: Path, hit_uav: Path, tmp_path: Path, capsys: Capture, fails: Callable[..., str]
 ) -> None:
     other = tmp_path / 'other'
@@ -165,7 +163,7 @@ def test_a_class_may_be_renamed(
 # --- what fails ------------------------------------------------------------------------------
 
 
-def test_models_that_are_none(
+def test_invalid_models(
     network: Path, bundle: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     def error(model: object, *others: object) -> str:
@@ -200,7 +198,7 @@ def test_former_flags_are_refused(flag: str, new: str, capsys: Capture) -> None:
     assert f'{flag} is now {new}' in capsys.readouterr().err
 
 
-def test_data_that_are_none(
+def test_invalid_data(
     checkpoint: Path, bundle: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     def error(*arguments: object) -> str:
@@ -229,7 +227,7 @@ def test_data_that_are_none(
     ],
     ids=['limit', 'score', 'ious', 'format', 'nothing'],
 )
-def test_wrong_usage(wrong: list[str], capsys: Capture) -> None:
+def test_invalid_arguments(wrong: list[str], capsys: Capture) -> None:
     model = ['model.pt'] if wrong else []
     with pytest.raises(SystemExit) as left:
         evaluate.main([*model, *wrong])

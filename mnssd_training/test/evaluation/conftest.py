@@ -17,7 +17,7 @@ Scored = tuple[list[Sample], list[Detections]]
 
 @pytest.fixture(scope='session')
 def shipped_detector() -> Detector:
-    """The model that comes with mnssd, set to tell its doubts."""
+    """The shipped model, with a low score threshold."""
     bundle = open_bundle(shipped_bundle_path())
     return Detector(open_engine(bundle, 'onnxruntime'), SCORING)
 
@@ -33,7 +33,7 @@ def real(
 
 @pytest.fixture
 def crowded(make_sample: Callable[..., Sample]) -> Callable[..., Scored]:
-    """Make images full of objects of all sizes that overlap, with detections of all kinds."""
+    """Make images of overlapping objects of all sizes, with true and false positives."""
 
     def make(seed: int, num: int = 12, num_classes: int = 3, regions: bool = True) -> Scored:
         generator = np.random.default_rng(seed)

@@ -81,11 +81,13 @@ def check_agreement(
 
 
 @pytest.mark.parametrize('seed', range(5))
-def test_random_detections_score_the_same(make_sample: Callable[..., Sample], seed: int) -> None:
+def test_voc_and_coco_agree_where_no_objects_overlap(
+    make_sample: Callable[..., Sample], seed: int
+) -> None:
     check_agreement(*scenes(np.random.default_rng(seed), make_sample), NAMES)
 
 
-def test_doubled_and_shaken_annotations_of_real_photographs_score_the_same(
+def test_voc_and_coco_agree_on_jittered_annotations_of_real_images(
     spec: ModelSpec, train_samples: list[Sample], val_samples: list[Sample]
 ) -> None:
     samples = train_samples + val_samples
@@ -129,7 +131,7 @@ def test_coco_takes_the_next_free_object_and_voc_does_not(
     assert coco_ap([sample], [detections], NAMES[:1]).ap50 == pytest.approx(1.0)
 
 
-def test_a_second_detection_in_a_region_is_wrong_for_voc_and_ignored_by_coco(
+def test_a_duplicate_in_an_ignore_region_counts_for_voc_and_not_for_coco(
     make_sample: Callable[..., Sample],
 ) -> None:
     sample = make_sample([FIRST, (300, 300, 340, 340)], [0, 0], [(0, 0, 200, 200)])
@@ -142,7 +144,7 @@ def test_a_second_detection_in_a_region_is_wrong_for_voc_and_ignored_by_coco(
 # --- what is counted -------------------------------------------------------------------------
 
 
-def test_sizes_are_counted_apart(make_sample: Callable[..., Sample]) -> None:
+def test_ap_by_object_size(make_sample: Callable[..., Sample]) -> None:
     boxes = [(0, 0, 20, 20), (100, 0, 150, 50), (200, 0, 350, 150)]
     sample = make_sample(boxes, [0, 0, 0])
     score = coco_ap([sample], [found(boxes[1:], [0.9, 0.8])], NAMES[:1])
@@ -152,7 +154,9 @@ def test_sizes_are_counted_apart(make_sample: Callable[..., Sample]) -> None:
 
 
 @pytest.mark.parametrize('label', [0, ANY_CLASS])
-def test_regions_are_never_counted(make_sample: Callable[..., Sample], label: int) -> None:
+def test_detections_in_ignore_regions_are_not_counted(
+    make_sample: Callable[..., Sample], label: int
+) -> None:
     region = (200, 200, 300, 300)
     sample = make_sample([FIRST], [0], [region], [label])
     seen = found([region, (210, 210, 260, 260), FIRST], [0.9, 0.8, 0.7])
@@ -160,13 +164,13 @@ def test_regions_are_never_counted(make_sample: Callable[..., Sample], label: in
         assert coco_ap([sample], [detections], NAMES[:1]).ap == pytest.approx(1.0)
 
 
-def test_finding_nothing_is_worth_nothing(make_sample: Callable[..., Sample]) -> None:
+def test_no_detections_score_zero(make_sample: Callable[..., Sample]) -> None:
     score = coco_ap([make_sample([FIRST], [1]), make_sample()], [found(), found()], NAMES)
     assert (score.ap, score.ap50, score.classes['b'].ap) == (0.0, 0.0, 0.0)
     assert score.classes['a'].ap is None
 
 
-def test_no_objects_at_all(make_sample: Callable[..., Sample]) -> None:
+def test_no_objects_score_none(make_sample: Callable[..., Sample]) -> None:
     for detections in (found(), found([FIRST], [0.5])):
         score = coco_ap([make_sample()], [detections], NAMES)
         assert score.ap is None
@@ -183,6 +187,6 @@ def test_it_prints_nothing(
     assert capsys.readouterr() == ('', '')
 
 
-def test_scoring_keeps_what_the_network_doubts() -> None:
+def test_scoring_keeps_detections_of_low_score() -> None:
     assert SCORING.score <= 0.01
     assert SCORING.max_detections >= 100

@@ -17,7 +17,6 @@ from mnssd_training.evaluation.curves import (
 from mnssd_training.evaluation.page import _history_charts, report_page
 from mnssd_training.evaluation.report import (
     choose_differing_images,
-    ImageErrors,
     make_report,
     report_to_json,
 )
@@ -119,7 +118,9 @@ def test_images_with_the_most_errors_are_chosen(make_sample: Make, found: Make) 
     some, all_ = [found([A], [0.9]), found()], [found([A], [0.9]), found([A, B], [0.9, 0.9])]
     bad, good = (make_report(samples, one, ['a'], score_threshold=0.5) for one in (some, all_))
     assert bad.worst_images == [1]
-    assert bad.images[1] == ImageErrors('bad', correct=0, confused=0, wrong=0, missed=2)
+    assert report_to_json(bad)['images'] == [
+        {'image': 'bad', 'correct': 0, 'confused': 0, 'wrong': 0, 'missed': 2}
+    ]
     assert good.worst_images == []
     assert choose_differing_images(bad, good) == [1, 0]
 

@@ -54,7 +54,7 @@ def test_average_precision_by_hand(
     assert len(result.recall) == len(result.precision) == len(boxes)
 
 
-def test_photographs_are_ranked_together(make_sample: Callable[..., Sample]) -> None:
+def test_detections_of_all_images_are_ranked_together(make_sample: Callable[..., Sample]) -> None:
     samples = [make_sample([A], [0]), make_sample([B], [0])]
     mixed = [found([A, ELSEWHERE], [0.5, 0.4]), found([ELSEWHERE, B], [0.9, 0.45])]
     result = voc_ap(samples, mixed, 1)[0]
@@ -69,7 +69,7 @@ def test_classes_do_not_mix(make_sample: Callable[..., Sample]) -> None:
     assert [result.num_objects for result in results] == [1, 1, 0]
 
 
-def test_nothing_at_all(make_sample: Callable[..., Sample]) -> None:
+def test_no_objects_and_no_detections(make_sample: Callable[..., Sample]) -> None:
     result = voc_ap([make_sample()], [found()], 1)[0]
     assert np.isnan(result.ap)
     assert voc_ap([], [], 2)[1].num_objects == 0
@@ -79,7 +79,7 @@ def test_nothing_at_all(make_sample: Callable[..., Sample]) -> None:
 
 
 @pytest.mark.parametrize('label', [0, ANY_CLASS])
-def test_a_detection_in_an_ignore_region_is_neither_right_nor_wrong(
+def test_a_detection_in_an_ignore_region_is_not_counted(
     make_sample: Callable[..., Sample], label: int
 ) -> None:
     sample = make_sample([A], [0], [(290, 290, 400, 400)], [label])
@@ -88,25 +88,31 @@ def test_a_detection_in_an_ignore_region_is_neither_right_nor_wrong(
     assert len(result.recall) == 1
 
 
-def test_a_region_of_another_class_hides_nothing(make_sample: Callable[..., Sample]) -> None:
+def test_an_ignore_region_of_another_class_has_no_effect(
+    make_sample: Callable[..., Sample],
+) -> None:
     sample = make_sample([A], [0], [ELSEWHERE], [1])
     results = voc_ap([sample], [found([ELSEWHERE, A], [0.9, 0.5])], 2)
     assert results[0].ap == 0.5
     assert np.isnan(results[1].ap)
 
 
-def test_a_region_that_is_missed_costs_nothing(make_sample: Callable[..., Sample]) -> None:
+def test_an_ignore_region_without_detections_has_no_effect(
+    make_sample: Callable[..., Sample],
+) -> None:
     sample = make_sample([A], [0], [ELSEWHERE, B], [0, ANY_CLASS])
     assert voc_ap([sample], [found([A], [0.9])], 1)[0].ap == 1.0
 
 
-def test_half_of_the_detection_must_lie_in_the_region(make_sample: Callable[..., Sample]) -> None:
+def test_half_of_the_detection_must_lie_in_the_ignore_region(
+    make_sample: Callable[..., Sample],
+) -> None:
     sample = make_sample([A], [0], [(300, 300, 320, 400)], [ANY_CLASS])
     assert voc_ap([sample], [found([(300, 300, 340, 340), A], [0.9, 0.5])], 1)[0].ap == 1.0
     assert voc_ap([sample], [found([(301, 300, 341, 340), A], [0.9, 0.5])], 1)[0].ap == 0.5
 
 
-def test_an_object_in_a_region_still_counts(make_sample: Callable[..., Sample]) -> None:
+def test_an_object_in_an_ignore_region_is_counted(make_sample: Callable[..., Sample]) -> None:
     sample = make_sample([A], [0], [(0, 0, 200, 200)], [ANY_CLASS])
     result = voc_ap([sample], [found([A, NEAR_A], [0.9, 0.8])], 1)[0]
     assert (result.ap, result.num_objects) == (1.0, 1)

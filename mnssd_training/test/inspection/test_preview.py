@@ -17,7 +17,7 @@ from mnssd_training.inspection.preview import (
     make_network_sample,
 )
 from mnssd_training.priors import make_spec
-from mnssd_training.reporting import class_legend, contact_sheet, Tile
+from mnssd_training.reporting import drawing
 import numpy as np
 import pytest
 
@@ -27,7 +27,7 @@ AUGMENTED = {'augmentation.mosaic': 0.5, 'augmentation.mixup': 0.5, 'augmentatio
 
 def test_no_samples() -> None:
     assert choose_indices([], 5, (), GENERATOR(0)) == []
-    assert contact_sheet((), 3, class_legend(('Person', 'Car'))).dtype == np.uint8
+    assert drawing.contact_sheet((), 3, drawing.class_legend(('Person', 'Car'))).dtype == np.uint8
 
 
 def test_samples_are_chosen_by_class_and_seed(train_samples: list[Sample]) -> None:
@@ -95,7 +95,7 @@ def test_a_network_sample_without_objects(
 
 
 def test_a_contact_sheet_holds_all_tiles() -> None:
-    tiles = [Tile(np.full((20, 30, 3), 100 + value, np.uint8), 'x') for value in range(5)]
-    whole = contact_sheet(tiles, 2, [('a', (1, 2, 3))])
+    tiles = [drawing.Tile(np.full((20, 30, 3), 100 + value, np.uint8), 'x') for value in range(5)]
+    whole = drawing.contact_sheet(tiles, 2, [('a', (1, 2, 3))])
     for value in range(5):
         assert (whole == 100 + value).all(axis=2).sum() >= 20 * 30

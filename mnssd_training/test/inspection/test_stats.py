@@ -52,7 +52,7 @@ def test_centres_are_counted_by_their_position(make_sample: Callable[..., Sample
     assert (centres[0][0], centres[-1][-1], sum(map(sum, centres))) == (1, 1, 2)
 
 
-def test_without_a_network_there_are_no_sizes_in_it(train_samples: list[Sample]) -> None:
+def test_sizes_in_the_network_need_a_network(train_samples: list[Sample]) -> None:
     stats = measure_split(train_samples, ('Person', 'Car', 'Bicycle', 'OtherVehicle'))
     assert all(one.in_network == () for one in stats.classes.values())
 

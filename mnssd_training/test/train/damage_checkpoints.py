@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 
+from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError
@@ -73,7 +74,7 @@ def _content(checkpoint: Checkpoint) -> bytes:
     training = checkpoint.training
     return dump_torch(
         {
-            'spec': checkpoint.spec.to_dict(),
+            'spec': to_plain(checkpoint.spec),
             'model_config': checkpoint.model_config.model_dump(mode='json'),
             'experiment': checkpoint.experiment,
             'weights': {key: value.clone() for key, value in checkpoint.weights.items()},

@@ -7,7 +7,7 @@ from typing import Any
 from mnssd_training.cli import find_lr
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
-from mnssd_training.reporting import COLOURS
+from mnssd_training.reporting import plots
 from mnssd_training.train import find_batch
 from mnssd_training.train import find_rate as module
 from mnssd_training.train.find_batch import measure_batches, Measured, suggest
@@ -112,8 +112,8 @@ def test_the_plot_marks_the_suggestion() -> None:
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         return np.nonzero((image == rgb).all(axis=-1))  # type: ignore[return-value]
 
-    line_rows, line_columns = pixels(COLOURS[0])
-    rows, columns = pixels(COLOURS[1])
+    line_rows, line_columns = pixels(plots.COLOURS[0])
+    rows, columns = pixels(plots.COLOURS[1])
     span = line_columns.max() - line_columns.min()
     assert abs(columns.mean() - (line_columns.min() + span * 25 / 49)) < 3
     assert line_rows.min() < rows.mean() < line_rows.max()
