@@ -47,10 +47,11 @@ def run_command(
     :param arguments: None for those of the process.
     :return: the exit code; 2 if there is no such command.
     """
-    name, *rest = (list(sys.argv[1:]) if arguments is None else list(arguments)) or ['--help']
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ['--help']
+    name, *command_arguments = arguments
     modules = {command.name: command.module for command in commands}
     if name in modules:
-        return int(import_module(modules[name]).main(rest) or 0)
+        return int(import_module(modules[name]).main(command_arguments) or 0)
     if name in ('-h', '--help'):
         print(_help_text(program, commands))
         return 0
@@ -64,6 +65,9 @@ def _help_text(program: str, commands: Sequence[Command]) -> str:
     width = max((len(command.name) for command in commands), default=0) + 2
     for group in dict.fromkeys(command.group for command in commands):
         lines += ['', f'{group}:']
-        own = (command for command in commands if command.group == group)
-        lines += [f'  {command.name:<{width}}{command.summary}' for command in own]
+        lines += [
+            f'  {command.name:<{width}}{command.summary}'
+            for command in commands
+            if command.group == group
+        ]
     return '\n'.join([*lines, '', 'Each command describes its arguments with --help.'])

@@ -159,13 +159,13 @@ def _choose(args: Namespace, stored: Mapping[str, Any], all_splits: bool) -> Dat
     if is_remote:
         return DataChoice(DataConfig(format='shards', root=args.source), splits)
     data_format: Format = args.format or guess_format(folder)
-    found = splits or tuple(list_splits(folder, data_format))
-    if not found:
+    available = splits or tuple(list_splits(folder, data_format))
+    if not available:
         raise DatasetError(folder, 'has no list of a split; name one with --split')
-    train = 'train' if 'train' in found else ''
-    val = next((split for split in ('val', *found) if split in found and split != train), '')
+    train = 'train' if 'train' in available else ''
+    val = next((name for name in ('val', *available) if name in available and name != train), '')
     config = DataConfig(format=data_format, root=str(folder), train_split=train, val_split=val)
-    return DataChoice(config, found if all_splits else splits)
+    return DataChoice(config, available if all_splits else splits)
 
 
 def read_choice(
@@ -185,9 +185,9 @@ def read_choice(
         prefix = f'{index}/' if choice.config.extra_sources else ''
         splits = {split: split for split in choice.splits}
         for split, key in (splits or {getattr(source, f'{r}_split'): r for r in roles}).items():
-            own = read_samples(source, split, class_names) if split else []
+            split_samples = read_samples(source, split, class_names) if split else []
             samples.setdefault(key, []).extend(
-                replace(sample, name=prefix + sample.name) for sample in own
+                replace(sample, name=prefix + sample.name) for sample in split_samples
             )
     return class_names, samples
 

@@ -125,7 +125,7 @@ def _find_experiment(name: str, folder: Path, where: str) -> Path:
 
 
 def _find_file(
-    paths: Iterable[Path], where: str, kind: str, name: str, known: Iterable[str]
+    paths: Iterable[Path], where: str, noun: str, name: str, known: Iterable[str]
 ) -> Path:
     """Return the first of some paths that exists."""
     for path in paths:
@@ -137,7 +137,7 @@ def _find_file(
         except (OSError, ValueError):  # a name that no file can have
             continue
     hint = did_you_mean(name, known)
-    raise ConfigError(f'{where}no such {kind} {name[:200]!r}; {hint}')
+    raise ConfigError(f'{where}no such {noun} {name[:200]!r}; {hint}')
 
 
 def _load_file(path: Path, environment: Mapping[str, str], parents: tuple[Path, ...]) -> Node:

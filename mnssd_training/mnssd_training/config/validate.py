@@ -9,7 +9,7 @@ from mnssd_perception.text import did_you_mean
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.renamed import RENAMED
 from mnssd_training.config.sections import Section
-from mnssd_training.config.yaml_tree import DEFAULT, dotted, find, Node, to_plain
+from mnssd_training.config.yaml_tree import DEFAULT, dotted, find, Node, Path, to_plain
 from mnssd_training.errors import ConfigError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -55,49 +55,40 @@ def validate(tree: Node) -> Experiment:
 
     :raises InvalidExperimentError: with all problems.
     """
-    plain = to_plain(tree)
-    try:
-        return _to_experiment(plain, tree)
-    except ValidationError as error:
-        # An unquoted scalar is text where text is expected, even if it looks like a number.
-        for problem in error.errors(include_url=False):
-            node = find(tree, problem['loc'])
-            is_null = node.value is None and node.text != ''
-            if problem['type'] == 'string_type' and node.text is not None and not is_null:
-                plain = _replace(plain, problem['loc'], node.text)
-    try:
-        return _to_experiment(plain, tree)
-    except ValidationError as error:
-        problems = [_format_problem(problem, tree) for problem in error.errors(include_url=False)]
-        raise InvalidExperimentError(list(dict.fromkeys(problems))) from error
+    texts: set[Path] = set()
+    problems: list[ErrorDetails] = []
+    for _ in range(2):
+        try:
+            # Strict JSON: lists are tuples there, and nothing else is converted.
+            plain = json.dumps(to_plain(tree, texts))
+            experiment = Experiment.model_validate_json(plain, strict=True)
+            experiment._tree = tree
+            return experiment
+        except ValidationError as error:
+            problems = error.errors(include_url=False)
+            # An unquoted scalar is text where text is expected, even if it looks like a number.
+            texts = {problem['loc'] for problem in problems if _is_unquoted_text(problem, tree)}
+    raise InvalidExperimentError(
+        list(dict.fromkeys(_format_problem(problem, tree) for problem in problems))
+    )
 
 
-def _to_experiment(plain: Any, tree: Node) -> Experiment:
-    # Strict JSON: lists are tuples there, and nothing else is converted.
-    experiment = Experiment.model_validate_json(json.dumps(plain), strict=True)
-    experiment._tree = tree
-    return experiment
-
-
-def _replace(plain: Any, path: Sequence[str | int], value: str) -> Any:
-    """Copy plain data with one value replaced."""
-    if not path:
-        return value
-    copy = plain.copy()
-    copy[path[0]] = _replace(plain[path[0]], path[1:], value)
-    return copy
+def _is_unquoted_text(problem: ErrorDetails, tree: Node) -> bool:
+    node = find(tree, problem['loc'])
+    is_null = node.value is None and node.text != ''
+    return problem['type'] == 'string_type' and node.text is not None and not is_null
 
 
 def _format_problem(problem: ErrorDetails, tree: Node) -> str:
-    path, kind = problem['loc'], problem['type']
+    path, error_type = problem['loc'], problem['type']
     context = problem.get('ctx', {})
-    if kind == 'value_error':  # of a validator, which may begin with a key of its section
+    if error_type == 'value_error':  # of a validator, which may begin with a key of its section
         reason = str(context['error'])
         key, colon, message = reason.partition(': ')
         section = find(tree, path).value
         if colon and isinstance(section, Mapping) and key in section:
             path, reason = (*path, key), message
-    elif kind == 'missing' and isinstance(path[-1], int):
+    elif error_type == 'missing' and isinstance(path[-1], int):
         path, reason = path[:-1], f'expected more than {path[-1]} values'
     else:
         reason = _format_expectation(problem, context)
@@ -105,19 +96,19 @@ def _format_problem(problem: ErrorDetails, tree: Node) -> str:
     origin = find(tree, path).origin
     if origin == DEFAULT:  # a default is right; another key contradicts it
         origin = tree.origin
-    if kind in ('extra_forbidden', 'unexpected_keyword_argument'):
+    if error_type in ('extra_forbidden', 'unexpected_keyword_argument'):
         return f'{origin}: unknown key {key!r}; {suggest_key(path)}'
-    if kind == 'missing' and path == problem['loc']:
+    if error_type == 'missing' and path == problem['loc']:
         return f'{origin}: missing key {key!r}'
     return f'{origin}: {key}: {reason}'
 
 
 def _format_expectation(problem: ErrorDetails, context: Mapping[str, Any]) -> str:
-    kind, value = problem['type'], problem['input']
-    if kind not in EXPECTED:
+    error_type, value = problem['type'], problem['input']
+    if error_type not in EXPECTED:
         return f'{problem["msg"][:1].lower()}{problem["msg"][1:]}, got {format_value(value)}'
-    reason = f'expected {EXPECTED[kind].format_map(context)}, got {format_value(value)}'
-    if kind == 'literal_error' and isinstance(value, str):
+    reason = f'expected {EXPECTED[error_type].format_map(context)}, got {format_value(value)}'
+    if error_type == 'literal_error' and isinstance(value, str):
         hint = did_you_mean(value, context['expected'].split("'")[1::2])
         return f'{reason}; {hint}' if hint.startswith('did') else reason
     return reason

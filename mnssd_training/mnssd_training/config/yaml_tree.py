@@ -5,7 +5,7 @@ Scalars follow the core schema of YAML 1.2 (section 10.3.2): 1e-3 is a number, `
 and a date is a string. Keys are always strings. Tags are refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 import re
 from typing import Any, ClassVar, TypeAlias
@@ -172,13 +172,19 @@ def from_plain(plain: Any, origin: str) -> Node:
     return Node(plain, origin)
 
 
-def to_plain(node: Node) -> Any:
-    """Convert nodes to dicts, lists and scalars."""
+def to_plain(node: Node, texts: Container[Path] = (), path: Path = ()) -> Any:
+    """
+    Convert nodes to dicts, lists and scalars.
+
+    :param texts: paths of scalars to convert to their text.
+    :param path: of the node.
+    """
     if isinstance(node.value, Mapping):
-        return {key: to_plain(child) for key, child in node.value.items()}
+        children = node.value.items()
+        return {key: to_plain(child, texts, (*path, key)) for key, child in children}
     if isinstance(node.value, tuple):
-        return [to_plain(child) for child in node.value]
-    return node.value
+        return [to_plain(item, texts, (*path, i)) for i, item in enumerate(node.value)]
+    return node.text if path in texts else node.value
 
 
 def merge(base: Node, override: Node, path: Path = ()) -> Node:

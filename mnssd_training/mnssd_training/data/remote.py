@@ -97,12 +97,7 @@ def read_url(
         return _read_local(Path(url.removeprefix('file://')), start or 0, end, limit)
 
     def read() -> bytes:
-        # Not kept: a filesystem must not be used in a forked worker, and fsspec keeps one for
-        # each process and thread.
-        filesystem, path = fsspec.core.url_to_fs(url)
-        if limit is not None:
-            with contextlib.suppress(FileNotFoundError):  # the read has the better error
-                _check_size(url, filesystem.size(path), limit)
+        filesystem, path = _open_remote(url, limit)
         return bytes(filesystem.cat_file(path, start=start, end=end))
 
     return _retry(url, read)
@@ -129,6 +124,17 @@ def read_entry(entry: ShardEntry) -> bytes:
     if zlib.crc32(content) != entry.crc32:
         raise DatasetError(entry, 'other bytes than in the index; the shards were changed')
     return content
+
+
+def _open_remote(url: str, limit: int | None) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return filesystem and path of an address; refuse a file above the limit."""
+    # Not kept: a filesystem must not be used in a forked worker, and fsspec keeps one for each
+    # process and thread.
+    filesystem, path = fsspec.core.url_to_fs(url)
+    if limit is not None:
+        with contextlib.suppress(FileNotFoundError):  # the read has the better error
+            _check_size(url, filesystem.size(path), limit)
+    return filesystem, path
 
 
 def _check_size(url: object, size: int | None, limit: int) -> None:
@@ -201,9 +207,7 @@ def _download(shard: Shard, cached: Path) -> None:
         part = Path(folder) / 'part'
 
         def copy() -> None:
-            filesystem, path = fsspec.core.url_to_fs(shard.url)
-            with contextlib.suppress(FileNotFoundError):
-                _check_size(shard.url, filesystem.size(path), shard.size)
+            filesystem, path = _open_remote(shard.url, shard.size)
             filesystem.get_file(path, str(part))
 
         _retry(shard.url, copy)
