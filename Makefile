@@ -1,47 +1,45 @@
-# Every target is complete in itself: it sets the workspace up first, which does nothing where
-# that has been done.
+# Every target sets the workspace up first, which does nothing where that has been done.
 #
 #   SOURCE=...           what `make demo` plays: a folder, a video file, /dev/video0, rtsp://...
-#   WITHOUT_TRAINING=1   keep PyTorch off this machine (setup and tests)
+#   WITHOUT_TRAINING=1   set up and test without PyTorch
 #   COUNT=2000           examples of each fuzz test
-#   PYTHON=python3.12    the Python to make the workspace with
+#   PYTHON=python3.12    the Python of the workspace
 #   ARGS=...             further arguments of pytest, the demo or the benchmarks
 
 PYTHON ?= python3
 WORKSPACE = $(PYTHON) tools/workspace
-CHOICE = $(if $(WITHOUT_TRAINING),--without-training)
+SETUP_OPTIONS = $(if $(WITHOUT_TRAINING),--without-training)
 TESTS ?= tools/test tools/workspace/test mnssd_perception/test \
 	$(if $(WITHOUT_TRAINING),,mnssd_training/test benchmarks/test)
 FUZZ_TESTS = mnssd_perception/test/fuzz mnssd_perception/test/nodes/fuzz \
 	$(if $(WITHOUT_TRAINING),,mnssd_training/test/fuzz)
 COUNT ?= 2000
 ARGS ?=
-# Three workers keep two cores busy: tests of nodes mostly wait.
-# Only our own plugins: those of a ROS 2 installation are written for its older pytest. No restarts:
-# after one, xdist waits without end for the rest of the file.
+# Three workers keep two cores busy: tests of nodes mostly wait. Only our own plugins: those of a
+# ROS 2 installation are written for its older pytest. No restarts: after one, xdist waits for ever.
 PYTEST = PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(WORKSPACE) run python -m pytest --strict-config \
 	-p xdist -p timeout -p hypothesispytest -n 3 --dist loadfile --max-worker-restart 0
 
 .PHONY: help setup demo test test-all test-matrix fuzz lint bench lock licenses clean
 
 help:
-	@echo 'make setup   ROS 2 and the packages, in .venv where no ROS 2 is sourced'
-	@echo 'make demo    detections in real aerial photographs; SOURCE=... for your own'
-	@echo 'make test    the tests of every package, but for the slow ones'
-	@echo 'make lint    ruff and mypy'
-	@echo 'make bench   the measurements'
+	@echo 'make setup   install ROS 2 (where none is sourced) and the packages in .venv'
+	@echo 'make demo    show detections in aerial images; SOURCE=... for your own'
+	@echo 'make test    run the tests of every package, without the slow ones'
+	@echo 'make lint    run ruff and mypy'
+	@echo 'make bench   run the benchmarks'
 	@echo 'make clean   remove what setup has made'
 	@echo
-	@echo 'make test-all      every test'
-	@echo 'make test-matrix   tests without ROS 2 on older and newer NumPy, OpenCV, ONNX Runtime'
-	@echo 'make fuzz          thousands of damaged inputs; COUNT=... of each kind'
-	@echo 'make lock          the hashes of what tools/workspace/constraints.txt pins'
-	@echo 'make licenses      THIRD_PARTY.md; fails where a licence is not permitted'
+	@echo 'make test-all      run every test'
+	@echo 'make test-matrix   run the tests without ROS 2 on older and newer NumPy, OpenCV, ONNX Runtime'
+	@echo 'make fuzz          test the readers with corrupt inputs; COUNT=... examples each'
+	@echo 'make lock          update the hashes of tools/workspace/requirements'
+	@echo 'make licenses      write THIRD_PARTY.md; fails where a licence is not permitted'
 
 setup:
-	@$(WORKSPACE) setup $(CHOICE)
+	@$(WORKSPACE) setup $(SETUP_OPTIONS)
 
-# Needs no PyTorch; one that is there stays there.
+# Needs no PyTorch, and keeps one that is installed.
 demo:
 	@$(WORKSPACE) setup --without-training
 	@$(WORKSPACE) run --foreground python -m mnssd_perception.cli.demo \
@@ -60,7 +58,7 @@ test-matrix:
 fuzz: setup
 	@FUZZ_COUNT=$(COUNT) $(PYTEST) --timeout 7200 $(FUZZ_TESTS) $(ARGS)
 
-# mypy reads the types of the training's libraries too.
+# mypy reads the types of the libraries of training, too.
 lint: setup
 	@$(WORKSPACE) run ruff check .
 	@$(WORKSPACE) run ruff format --check .
@@ -69,15 +67,15 @@ lint: setup
 bench: setup
 	@$(WORKSPACE) run python -m benchmarks $(ARGS)
 
-# Without a setup, which refuses pins that have no hashes yet.
+# Without a setup, which refuses pins without hashes.
 lock:
 	@$(WORKSPACE) run uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-deps \
 		--generate-hashes --no-annotate --custom-compile-command 'make lock' \
-		tools/workspace/constraints.txt --output-file tools/workspace/requirements.lock
+		tools/workspace/requirements/*.txt --output-file tools/workspace/requirements.lock
 
 licenses: setup
-	@PYTHONPATH=tools/workspace $(WORKSPACE) run python tools/licenses.py THIRD_PARTY.md
+	@$(WORKSPACE) run python tools/licenses.py THIRD_PARTY.md
 
 clean:
-	rm -rf .venv .venv.unfinished build install log
+	rm -rf .venv build install log
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov

@@ -1,8 +1,8 @@
 """
-Imports the packages before pytest does.
+Import the packages before pytest imports the tests, and set up what all tests share.
 
-A test's module is named by its path, so that pytest would make the folder ``mnssd_perception``,
-which holds the package of that name, a package itself, and hide the real one.
+pytest names the module of a test by its path. It would take the folder ``mnssd_perception``, which
+contains the package of that name, for the package itself.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ import mnssd_perception  # noqa: F401
 import mnssd_training  # noqa: F401
 import pytest
 
-os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # tests import ONNX Runtime by themselves too
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # tests import ONNX Runtime directly, too
 # No test depends on the speed of the machine.
 settings.register_profile('mnssd', deadline=None)
 settings.load_profile('mnssd')
 
 
 @pytest.fixture(autouse=True, scope='session')
-def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what nodes cache out of the home of the user, also in processes that tests start."""
+def _user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep caches out of the home of the user, also in processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield

@@ -23,7 +23,7 @@ from mnssd_training.data.dataset import derive_seed, EpochSampler
 from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
 from mnssd_training.evaluation import evaluate_detections, scores_to_json
-from mnssd_training.train.schedule import rate_factor
+from mnssd_training.train.schedule import lr_factor
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -101,7 +101,7 @@ def train_peer(
         )
         mean_loss = 0.0
         for images, targets in loader:
-            factor = rate_factor(step, total, steps_per_epoch, experiment.scheduler)
+            factor = lr_factor(step, total, steps_per_epoch, experiment.scheduler)
             optimizer.param_groups[0]['lr'] = rule.learning_rate * factor
             with torch.autocast('cpu', torch.bfloat16, enabled=config.precision == 'bf16'):
                 loss = sum(model(list(images), list(targets)).values())

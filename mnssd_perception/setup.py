@@ -35,7 +35,6 @@ def files(pattern, folder='.'):
 
 MNSSD = 'mnssd = mnssd_perception.__main__:main'
 NODES_AND_TOOLS = [  # for `ros2 run` and launch files
-    'benchmark_transport = mnssd_perception.cli.benchmark_transport:main',
     'camera_node = mnssd_perception.nodes.camera_node:main',
     'demo = mnssd_perception.cli.demo:main',
     'detector_node = mnssd_perception.nodes.detector_node:main',

@@ -12,10 +12,8 @@ import re
 import sys
 from xml.etree import ElementTree
 
-from mnssd_workspace.pins import read_pins
-
-WORKSPACE = Path(__file__).resolve().parent / 'workspace'
-# Of distributions whose metadata do not say it; from the LICENSE files in their wheels or sources.
+LOCK = Path(__file__).resolve().parent / 'workspace' / 'requirements.lock'
+# Of distributions without a licence in their metadata; from the LICENSE files that they contain.
 KNOWN = {
     'cuda-toolkit': 'LicenseRef-NVIDIA-Proprietary',  # metadata only: names the nvidia wheels
     'empy': 'LGPL-2.1-or-later',  # builds messages, is not shipped or linked
@@ -27,32 +25,32 @@ KNOWN = {
 TITLE = """\
 # Third-party software
 
-What `make setup` installs on {machine}, with the licence that each distribution
-declares. None of it is part of this repository. `make licenses` writes it, and fails where a
-licence is unknown, the GPL or the AGPL.
+The distributions that `make setup` installs on {machine}, with the licences that
+they declare. None of them is part of this repository. `make licenses` writes this table, and fails
+where a licence is unknown, the GPL or the AGPL.
 
 | distribution | version | licence |
 |---|---|---|
 """
 
 
-def read_license(found: Distribution, share: Path) -> str:
+def read_license(package: Distribution, share: Path) -> str:
     """
-    Read what a distribution says of its licence, in one line; empty where it says nothing.
+    Read the licence of a distribution, in one line; empty where it declares none.
 
     The SPDX expression counts first, then the classifiers, the package.xml of a ROS package and
     the free text.
 
     :param share: folder of the installed ROS packages.
     """
-    metadata = found.metadata
+    metadata = package.metadata
     if expression := metadata.get('License-Expression'):
         return expression
     classifiers = metadata.get_all('Classifier', [])
     names = [line.rpartition(' :: ')[2] for line in classifiers if line.startswith('License ::')]
     names = [name for name in names if name not in ('OSI Approved', 'DFSG approved')]
-    package = metadata['Name'].removeprefix('ros-').replace('-', '_')
-    manifest = share / package / 'package.xml'
+    ros_name = metadata['Name'].removeprefix('ros-').replace('-', '_')
+    manifest = share / ros_name / 'package.xml'
     if not names and manifest.is_file():
         root = ElementTree.parse(manifest).getroot()
         names = [(element.text or '').strip() for element in root.findall('license')]
@@ -63,7 +61,7 @@ def read_license(found: Distribution, share: Path) -> str:
 
 def is_refused(license_name: str) -> bool:
     """
-    Tell whether a licence is unknown, or leaves no choice but a GPL; the LGPL is permitted.
+    Tell whether a licence is unknown, or every choice it offers is a GPL; the LGPL is permitted.
 
     :param license_name: an SPDX expression, or names joined by OR.
     """
@@ -79,18 +77,17 @@ def is_refused(license_name: str) -> bool:
 
 def main(path: Path) -> int:
     """Write the table; return 1 if a licence is refused."""
-    groups = read_pins(WORKSPACE / 'constraints.txt', WORKSPACE / 'requirements.lock')
     rows: list[tuple[str, str, str]] = []
-    for name in sorted({pin.name for pins in groups.values() for pin in pins}):
+    for name in sorted(set(re.findall(r'^([^\s#=]+)==', LOCK.read_text(), re.MULTILINE))):
         try:
-            found = distribution(name)
+            package = distribution(name)
         except PackageNotFoundError:  # for another Python or machine
             continue
-        license_name = KNOWN.get(name) or read_license(found, Path(sys.prefix, 'share'))
-        rows.append((name, found.version, license_name))
+        license_name = KNOWN.get(name) or read_license(package, Path(sys.prefix, 'share'))
+        rows.append((name, package.version, license_name))
     machine = f'x86-64 Linux with Python {sys.version_info[0]}.{sys.version_info[1]}'
-    lines = [f'| {name} | {version} | {text} |' for name, version, text in rows]
-    path.write_text(TITLE.format(machine=machine) + '\n'.join(lines) + '\n')
+    table = ''.join(f'| {name} | {version} | {text} |\n' for name, version, text in rows)
+    path.write_text(TITLE.format(machine=machine) + table)
     refused = [row for row in rows if is_refused(row[2])]
     for name, version, text in refused:
         print(f'expected a permitted licence of {name} {version}, got {text!r}', file=sys.stderr)

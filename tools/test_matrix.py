@@ -1,8 +1,8 @@
 """
 Run the tests that need no ROS 2 on older and newer NumPy, OpenCV and ONNX Runtime.
 
-uv makes an environment for each row, outside the repository; a row whose Python is not there is
-skipped by name, and the table at the end says so.
+uv makes an environment for each row outside the repository. A row whose Python is not installed is
+skipped; the table at the end lists the results.
 """
 
 from __future__ import annotations
@@ -26,21 +26,13 @@ TOOLS = (
 
 @dataclass(frozen=True)
 class Row:
-    """
-    Name the versions of one environment.
-
-    :param python: for example ``3.10``.
-    :param numpy: exact version.
-    :param opencv: of opencv-python-headless.
-    :param onnxruntime: exact version.
-    :param like: where these versions are found together.
-    """
+    """The versions of one environment, and the system that they come from."""
 
     python: str
     numpy: str
     opencv: str
     onnxruntime: str
-    like: str
+    system: str
 
 
 ROWS = (
@@ -55,61 +47,47 @@ ROWS = (
 
 
 def find_python(version: str) -> Path | None:
-    """
-    Find an interpreter, on the PATH or one that uv or pyenv has installed.
-
-    :param version: for example ``3.10``.
-    """
+    """Find an interpreter of a version such as 3.10, on the PATH or installed by uv or pyenv."""
     root = Path(os.environ.get('PYENV_ROOT', Path.home() / '.pyenv'))
-    installed = sorted(root.glob(f'versions/{version}.*/bin/python'))
-    if installed:
+    if installed := sorted(root.glob(f'versions/{version}.*/bin/python')):
         return installed[-1]
     command = ['uv', 'python', 'find', '--no-python-downloads', '--system', version]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return Path(found.stdout.strip()) if found.returncode == 0 else None
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Path(result.stdout.strip()) if result.returncode == 0 else None
 
 
 def run_row(row: Row, python: Path, pytest_arguments: Sequence[str]) -> str:
-    """
-    Install a row in a new environment and run the tests there.
-
-    :param row: the versions.
-    :param python: the interpreter.
-    :param pytest_arguments: passed on.
-    :return: the last line of pytest, or what failed before.
-    """
+    """Run the tests in a new environment; return the last line of pytest, or what failed."""
     with tempfile.TemporaryDirectory(prefix='mnssd_matrix_') as folder:
-        environment = Path(folder, 'venv')
-        pins = Path(folder, 'pins.txt')
+        venv, pins = Path(folder, 'venv'), Path(folder, 'pins.txt')
         pins.write_text(
             f'numpy=={row.numpy}\nopencv-python-headless=={row.opencv}\n'
             f'onnxruntime=={row.onnxruntime}\n'
         )
         # Overrides: ONNX Runtime asks for NumPy 1.21.6, and runs on the 1.21.5 of Ubuntu 22.04.
-        install = ['uv', 'pip', 'install', '--quiet', '--python', environment / 'bin/python']
+        install = ['uv', 'pip', 'install', '--quiet', '--python', venv, '--override', pins]
         for command in (
-            ['uv', 'venv', '--quiet', '--python', python, environment],
-            [*install, '--override', pins, '--requirement', pins, *TOOLS],
+            ['uv', 'venv', '--quiet', '--python', python, venv],
+            [*install, '--requirement', pins, *TOOLS],
         ):
-            result = subprocess.run(command, check=False)
-            if result.returncode:
+            if subprocess.run(command, check=False).returncode:
                 return 'FAILED to install'
-        variables = {**os.environ, 'PYTEST_DISABLE_PLUGIN_AUTOLOAD': '1'}
-        # What is installed beside this matrix must not be found from within.
-        for name in ('PYTHONPATH', 'PYTHONHOME', 'LD_LIBRARY_PATH', 'AMENT_PREFIX_PATH'):
-            variables.pop(name, None)
-        # Two workers: a crash of a library ends one test, and not all of them.
+        # The packages of the workspace must not be found.
+        hidden = ('PYTHONPATH', 'PYTHONHOME', 'LD_LIBRARY_PATH', 'AMENT_PREFIX_PATH')
+        env = {name: value for name, value in os.environ.items() if name not in hidden}
+        env['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'
+        # Two workers: a crash of a library ends one test instead of all.
         options = ['-q', '-n', '2', '--dist', 'load', '--tb=short', '-m', 'not slow']
         options += ['-p', 'timeout', '-p', 'xdist', '-p', 'no:cacheprovider', *pytest_arguments]
-        tests = [environment / 'bin/python', '-m', 'pytest', *options, *TESTS]
+        command = [venv / 'bin/python', '-m', 'pytest', *options, *TESTS]
+        last_line = ''
         with subprocess.Popen(
-            tests, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
         ) as process:
-            last = ''
             for line in process.stdout or ():
                 sys.stdout.write(line)
-                last = line.strip() or last
-        return last if process.returncode == 0 else f'FAILED: {last}'
+                last_line = line.strip() or last_line
+        return last_line if process.returncode == 0 else f'FAILED: {last_line}'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,18 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.python in (None, row.python):
             print(f'\n== {row}', flush=True)
             python = find_python(row.python)
-            result = (
-                run_row(row, python, pytest_arguments) if python else 'skipped: no such Python'
-            )
+            result = 'skipped: Python is not installed'
+            if python:
+                result = run_row(row, python, pytest_arguments)
             results.append((row, result))
     print()
-    for row, result in [(Row('Python', 'NumPy', 'OpenCV', 'ORT', ''), 'result'), *results]:
-        print(
-            ' '.join(f'{version:<9}' for version in astuple(row)[:4]),
-            row.like or 'like',
-            '|',
-            result,
-        )
+    for row, result in [(Row('Python', 'NumPy', 'OpenCV', 'ORT', 'as in'), 'result'), *results]:
+        versions = ' '.join(f'{version:<9}' for version in astuple(row)[:4])
+        print(versions, row.system, '|', result)
     return 1 if any(result.startswith('FAILED') for _, result in results) else 0
 
 

@@ -8,8 +8,6 @@ from mnssd_perception.commands import Command, installed_commands, run_command
 COMMANDS = (
     Command('demo', 'drone', 'detections in a folder, a video or a camera, live through ROS 2',
             'mnssd_perception.cli.demo'),
-    Command('benchmark-transport', 'drone', 'frames lost and latency of images between processes',
-            'mnssd_perception.cli.benchmark_transport'),
 )  # fmt: skip
 
 

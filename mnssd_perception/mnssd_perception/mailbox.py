@@ -1,4 +1,4 @@
-"""Hands the newest item from one thread to another."""
+"""Pass the newest item from one thread to another."""
 
 from threading import Condition
 from typing import Generic, TypeVar
@@ -8,11 +8,11 @@ T = TypeVar('T')
 
 class Mailbox(Generic[T]):
     """
-    A mailbox with one slot: a newer item replaces the one that nobody has taken yet.
+    A mailbox with one slot: a newer item replaces the one that was not taken yet.
 
-    A detector that is slower than its camera so works on the newest frame and never on a queue
-    of old ones. Every replaced item is counted, and every item put in is taken, dropped or still
-    in the slot. Items must not be None.
+    A detector that is slower than its camera thus processes the newest frame, never a queue of old
+    ones. Every item put in is taken, dropped and counted, or still in the slot. Items must not be
+    None.
     """
 
     def __init__(self) -> None:
@@ -23,31 +23,25 @@ class Mailbox(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Count the items that were put in and can never be taken."""
+        """Number of items that were put in and can never be taken."""
         with self._condition:
             return self._dropped
 
     def put(self, item: T) -> None:
-        """
-        Leave an item for the taker, in place of an older one; never blocks.
-
-        :param item: the item; a closed mailbox drops it.
-        """
+        """Replace the item in the slot; never blocks. A closed mailbox drops the item."""
         with self._condition:
-            if self._closed:
+            if self._closed or self._item is not None:
                 self._dropped += 1
-                return
-            if self._item is not None:
-                self._dropped += 1
-            self._item = item
-            self._condition.notify()
+            if not self._closed:
+                self._item = item
+                self._condition.notify()
 
     def take(self, timeout: float | None = None) -> T | None:
         """
-        Wait for an item and take it out.
+        Wait for an item and take it.
 
-        :param timeout: how long to wait [s]; None waits until an item or the end comes.
-        :return: the item, or None when the time is over or the mailbox is closed.
+        :param timeout: longest wait [s]; None for no limit.
+        :return: None after the timeout or when the mailbox is closed.
         """
         with self._condition:
             self._condition.wait_for(lambda: self._item is not None or self._closed, timeout)
@@ -55,7 +49,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Drop what lies in the slot and wake the taker; closing twice is harmless."""
+        """Drop the item in the slot and wake the taker; closing twice is harmless."""
         with self._condition:
             self._closed = True
             if self._item is not None:

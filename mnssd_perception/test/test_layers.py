@@ -219,10 +219,10 @@ FOREIGN = {
 RUNTIMES = {
     'cuda': set(),
     'hailo_platform': set(),
-    'mlflow': {'mnssd_training/train/logs.py'},
+    'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
     'tensorrt': set(),
-    'wandb': {'mnssd_training/train/logs.py'},
+    'wandb': {'mnssd_training/train/loggers.py'},
 }
 
 # These import on any machine with NumPy, OpenCV and nothing else.

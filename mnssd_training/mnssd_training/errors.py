@@ -1,7 +1,7 @@
 """The errors of training; all of them are also :class:`mnssd_perception.errors.MnssdError`."""
 
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.text import mask_secrets
+from mnssd_perception.text import mask_secrets, sanitize_text
 
 
 class ConfigError(MnssdError):
@@ -24,7 +24,7 @@ class _FileError(MnssdError):
     """An error about the file ``path``, which survives pickling between processes."""
 
     def __init__(self, path: object, reason: str) -> None:
-        super().__init__(f'{path}: {reason}')
+        super().__init__(f'{sanitize_text(path, 500)}: {reason}')
         self.path = mask_secrets(path) if isinstance(path, str) else path
         self._reason = reason
 

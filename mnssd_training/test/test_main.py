@@ -113,7 +113,7 @@ def test_a_run_that_is_stopped_from_outside_can_go_on(
     assert 'Traceback' not in err
     if number != signal.SIGKILL:
         assert err.splitlines()[-1] == (
-            f'stopped by {signal.Signals(number).name}; go on with --resume'
+            f'stopped by {signal.Signals(number).name}; continue with --resume'
         )
         status = json.loads((tmp_path / 'run' / 'status.json').read_text())
         assert status['status'] == 'preempted'

@@ -1,4 +1,4 @@
-"""Licences of what is installed: where they are read, and which are refused."""
+"""Where the licence of a distribution is read, and which licences are refused."""
 
 from email.message import Message
 from pathlib import Path
@@ -8,7 +8,7 @@ from licenses import is_refused, read_license
 import pytest
 
 
-class Found:
+class FakeDistribution:
     """A distribution with some metadata."""
 
     version = '1.0'
@@ -35,14 +35,14 @@ class Found:
         ({'name': 'ros-none'}, ''),
     ],
 )
-def test_first_field_that_says_it_counts(
+def test_first_field_with_a_licence_counts(
     tmp_path: Path, fields: dict[str, Any], expected: str
 ) -> None:
     manifest = tmp_path / 'std_msgs' / 'package.xml'
     manifest.parent.mkdir()
     manifest.write_text('<package><license>Apache-2.0</license><license>BSD</license></package>')
-    found: Any = Found(**fields)
-    assert read_license(found, tmp_path) == expected
+    package: Any = FakeDistribution(**fields)
+    assert read_license(package, tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_first_field_that_says_it_counts(
     ['', 'GPL-3.0-only', 'AGPL-3.0', 'GNU Affero General Public License v3', 'MIT AND GPL-2.0',
      'GNU General Public License v2 (GPLv2)', 'GPLv3 OR AGPL-3.0'],
 )  # fmt: skip
-def test_gpl_and_what_is_unknown_are_refused(name: str) -> None:
+def test_gpl_and_unknown_licences_are_refused(name: str) -> None:
     assert is_refused(name)
 
 
@@ -60,5 +60,5 @@ def test_gpl_and_what_is_unknown_are_refused(name: str) -> None:
      'Public Domain OR BSD License OR GNU General Public License (GPL)',
      'GPL-3.0 WITH GCC-exception-3.1'],
 )  # fmt: skip
-def test_what_leaves_another_choice_is_permitted(name: str) -> None:
+def test_lgpl_and_other_choices_are_permitted(name: str) -> None:
     assert not is_refused(name)

@@ -1,3 +1,3 @@
-"""The tools of the command line."""
+"""The command line tools."""
 
 __all__: list[str] = []

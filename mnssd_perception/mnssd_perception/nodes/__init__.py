@@ -1,3 +1,3 @@
-"""The executables of the drone."""
+"""The ROS 2 nodes."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Judge how a camera does, for ``/diagnostics``."""
+"""Report the health of a camera."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,13 @@ class CameraSnapshot:
     """
     The state of a camera at one moment.
 
-    :ivar source: what is played, without a password.
-    :ivar rate: images of the last period [Hz].
-    :ivar num_frames: images so far.
-    :ivar num_retries: how often the source was opened again.
+    :ivar source: its URI, without a password.
+    :ivar rate: frames per second in the last period [Hz].
+    :ivar num_retries: how often the source was reopened.
     :ivar fault: why the source gives no images; '' while it does.
-    :ivar silence: since the last image, or since the start [s].
-    :ivar waiting: what it waits for before it plays on; '' while it plays.
-    :ivar is_live: whether the images come by themselves, from a camera or a stream.
-    :ivar has_ended: whether the source has played to its end.
+    :ivar silence: time since the last image, or since the start [s].
+    :ivar waiting_for: what the camera is waiting for; '' while it plays.
+    :ivar is_live: whether the source is a camera or a stream.
     """
 
     source: str
@@ -31,22 +29,16 @@ class CameraSnapshot:
     num_retries: int
     fault: str
     silence: float
-    waiting: str
+    waiting_for: str
     is_live: bool
     has_ended: bool
 
 
-def camera_report(snapshot: CameraSnapshot, transport: Sequence[Condition]) -> Report:
-    """
-    Make the report of the camera node.
-
-    :param snapshot: its state.
-    :param transport: what is wrong with the way to other processes.
-    :return: the report.
-    """
+def make_report(snapshot: CameraSnapshot, conditions: Sequence[Condition]) -> Report:
+    """Make the report of the camera node; the conditions are those of its topics."""
     return Report(
         'the source has ended' if snapshot.has_ended else f'{snapshot.rate:.1f} frames/s',
-        (*_conditions(snapshot), *transport),
+        (*_source_conditions(snapshot), *conditions),
         {
             'source': snapshot.source,
             'frames/s': f'{snapshot.rate:.1f}',
@@ -56,13 +48,12 @@ def camera_report(snapshot: CameraSnapshot, transport: Sequence[Condition]) -> R
     )
 
 
-def _conditions(snapshot: CameraSnapshot) -> Iterator[Condition]:
-    """List what is wrong with the source."""
+def _source_conditions(snapshot: CameraSnapshot) -> Iterator[Condition]:
     if snapshot.fault:
         yield Condition('source', ERROR, snapshot.fault)
     elif snapshot.silence > SILENT_AFTER and not snapshot.has_ended:
-        if snapshot.waiting:
-            yield Condition('waiting', STALE, f'waiting for {snapshot.waiting}')
+        if snapshot.waiting_for:
+            yield Condition('waiting', STALE, f'waiting for {snapshot.waiting_for}')
         elif snapshot.is_live:
-            text = f"no image from '{snapshot.source}' for {snapshot.silence:.0f} s"
-            yield Condition('source', ERROR, text)
+            message = f"no image from '{snapshot.source}' for {snapshot.silence:.0f} s"
+            yield Condition('source', ERROR, message)

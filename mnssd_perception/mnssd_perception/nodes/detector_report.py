@@ -1,4 +1,4 @@
-"""Judge the figures of a detector: its status message and what is wrong with it."""
+"""Report the health of a detector: its state, status message and conditions."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,22 +16,20 @@ STALLED_AFTER = 2.0
 MS = 1000
 
 FAILURES = {
-    'image': 'bad frames',
-    'engine': 'frames that the engine fails on',
+    'image': 'invalid frames',
+    'engine': 'frames on which the engine failed',
     'overlay': 'frames without an overlay',
 }
 
 
-def state_of(
+def determine_state(
     snapshot: Snapshot, failure: Exception | None, engine_timeout: float, *, is_active: bool
 ) -> str:
     """
-    Say in a word how the detector does.
+    Determine the state of a detector.
 
-    :param snapshot: its figures.
     :param failure: what ended its worker, if anything.
     :param engine_timeout: longest time for one frame [s].
-    :param is_active: whether it was activated.
     :return: ``failed``, ``hung``, ``inactive``, ``waiting``, ``stalled`` or ``running``, as in
         DetectorStatus.
     """
@@ -57,15 +55,11 @@ def make_status(
     """
     Make the message on ``~/status``.
 
-    :param snapshot: the figures.
-    :param state: as :func:`state_of` says it.
-    :param header: time of the report.
-    :param engine: that runs; None before configuring.
-    :param bundle: that is loaded; None before configuring.
+    :param header: with the time of the report.
+    :param engine: None before configuring, like the bundle.
     :param failure: what ended the worker, if anything.
-    :return: the message.
     """
-    last_error = snapshot.last_error if failure is None else _name(failure)
+    last_error = snapshot.last_error if failure is None else _describe(failure)
     status = DetectorStatus(
         header=header,
         state=state,
@@ -94,13 +88,7 @@ def make_status(
 
 
 def make_report(status: DetectorStatus, conditions: Iterable[Condition]) -> Report:
-    """
-    Make the report for ``/diagnostics``.
-
-    :param status: the message of the same moment.
-    :param conditions: what is wrong.
-    :return: the report.
-    """
+    """Make the report for ``/diagnostics`` from the status of the same moment."""
     values = {
         'state': status.state,
         'engine': f'{status.engine} {status.engine_version} ({status.precision}, {status.device})',
@@ -121,7 +109,7 @@ def make_report(status: DetectorStatus, conditions: Iterable[Condition]) -> Repo
     return Report(f'{status.rate_hz:.1f} frames/s', tuple(conditions), values)
 
 
-def find_conditions(
+def detector_conditions(
     state: str,
     snapshot: Snapshot,
     topic: str,
@@ -129,18 +117,16 @@ def find_conditions(
     transition_error: Exception | None = None,
 ) -> Iterator[Condition]:
     """
-    List what the figures say is wrong.
+    List the current problems of a detector.
 
-    :param state: as :func:`state_of` says it.
-    :param snapshot: the figures.
-    :param topic: on which images are awaited.
+    :param topic: of the images.
     :param failure: what ended the worker, if anything.
     :param transition_error: why the last lifecycle transition failed, if it did.
     """
     if failure is not None:
-        yield Condition('failed', ERROR, f'failed: {_name(failure)}')
+        yield Condition('failed', ERROR, f'failed: {_describe(failure)}')
     if state == 'hung':
-        message = f'the engine hangs: one frame takes {snapshot.frame_age:.0f} s so far'
+        message = f'the engine hangs: one frame has taken {snapshot.frame_age:.0f} s so far'
         yield Condition('hung', ERROR, message)
     if transition_error is not None:
         yield Condition('transition', ERROR, str(transition_error))
@@ -149,18 +135,16 @@ def find_conditions(
         message = f'{FAILURES[cause]}, {failed.num} so far: {failed.error}'
         yield Condition(f'failed by {cause}', ERROR if is_lasting else WARN, message)
     if state == 'inactive':
-        yield Condition('inactive', WARN, 'not active; a lifecycle manager has to activate it')
+        yield Condition('inactive', WARN, 'not active; a lifecycle manager must activate it')
     if state == 'waiting':
         yield Condition('silent', STALE, f'no image yet on {topic}')
     if state == 'stalled':
-        yield Condition(
-            'silent', STALE, f'no image on {topic}, the last came {snapshot.silence:.0f} s ago'
-        )
+        message = f'no image on {topic}, the last came {snapshot.silence:.0f} s ago'
+        yield Condition('silent', STALE, message)
     if snapshot.new_stale:
-        message = f'{snapshot.new_stale} frames were too old; is the clock of the camera ours?'
+        message = f'{snapshot.new_stale} frames were too old; does the camera use the same clock?'
         yield Condition('old frames', WARN, message)
 
 
-def _name(failure: Exception) -> str:
-    """Describe an exception that no one has foreseen."""
+def _describe(failure: Exception) -> str:
     return f'{type(failure).__name__}: {failure}'

@@ -1,4 +1,4 @@
-"""Count and time what happens to the frames of a detector."""
+"""Count and time the frames of a detector."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,15 +8,17 @@ from time import monotonic
 from mnssd_perception.detector import StageTimings
 from mnssd_perception.latency import LatencyWindow
 
+STAGES = ('resize', 'infer', 'postprocess')
+
 
 @dataclass(frozen=True)
 class FailedFrames:
     """
-    Frames, or their overlays, that failed for one cause, as long as that is news.
+    Frames, or their overlays, that failed for one cause, until that is reported as over.
 
-    :ivar num: how many, since the last frame before them that went well.
-    :ivar error: why the latest of them failed.
-    :ivar has_passed: whether another frame has gone well since.
+    :ivar num: since the last frame before them that was processed.
+    :ivar error: of the latest of them.
+    :ivar has_passed: whether another frame has been processed since.
     """
 
     num: int
@@ -27,23 +29,23 @@ class FailedFrames:
 @dataclass(frozen=True)
 class Snapshot:
     """
-    The figures of a detector at one moment; rates and times are of the last period.
+    The statistics of a detector at one moment; rates and times are of the last period.
 
     :ivar received: frames that came in; each is then processed, dropped or failed.
     :ivar processed: frames whose detections were published.
     :ivar stale: frames dropped because they were older than allowed.
     :ivar busy: frames dropped because a newer one came while the detector was busy.
-    :ivar failed: frames that could not be read or processed.
-    :ivar new_stale: of them, since the last snapshot.
+    :ivar failed: frames that could not be converted or processed.
+    :ivar new_stale: stale frames since the last snapshot.
     :ivar failures: by cause, ``image``, ``engine`` or ``overlay``, which costs no frame; a cause
         that has passed is listed once more.
-    :ivar rate: frames processed [Hz].
+    :ivar rate: frames processed per second [Hz].
     :ivar latency_p50: from the stamp of the image to the publication of its detections [s].
     :ivar latency_p95: the same [s].
     :ivar convert: mean time from message to RGB image [s].
     :ivar stages: mean times of the detector.
-    :ivar silence: since the last frame came in [s]; infinite when there was none.
-    :ivar frame_age: since the worker began with the frame in work [s]; 0 when it is idle.
+    :ivar silence: time since the last frame came in [s]; infinite when there was none.
+    :ivar frame_age: time since the worker started the current frame [s]; 0 when it is idle.
     """
 
     received: int
@@ -63,45 +65,44 @@ class Snapshot:
 
     @property
     def last_error(self) -> str:
-        """Say why frames fail or have failed lately; empty when they do not."""
+        """Why frames fail or have failed lately; empty when they do not."""
         return '; '.join(failed.error for failed in self.failures.values())
 
     def __str__(self) -> str:
-        """Say what became of the frames."""
+        """Summarize the counts."""
         return (
-            f'{self.received} frames came in: {self.processed} processed, {self.busy} dropped '
-            f'for newer ones, {self.stale} too old, {self.failed} bad'
+            f'{self.received} frames received: {self.processed} processed, {self.busy} dropped '
+            f'for newer ones, {self.stale} too old, {self.failed} failed'
         )
 
 
 class DetectorStats:
-    """Counts and times frames; safe to use from several threads."""
+    """Counts and times frames; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._received = self._processed = self._stale = self._busy = self._failed = 0
         self._failures: dict[str, FailedFrames] = {}
-        self._arrived: float | None = None
-        self._began: float | None = None
+        self._last_arrival: float | None = None
+        self._frame_start: float | None = None
         self._latencies = LatencyWindow()
-        names = ('convert', 'resize', 'infer', 'postprocess')
-        self._stages = {name: LatencyWindow() for name in names}
-        self._before = (monotonic(), 0, 0)
+        self._stages = {name: LatencyWindow() for name in ('convert', *STAGES)}
+        self._last_snapshot = (monotonic(), 0, 0)  # time, processed, stale
 
     def receive(self) -> None:
         """Count a frame that came in."""
         with self._lock:
             self._received += 1
-            self._arrived = monotonic()
+            self._last_arrival = monotonic()
 
     def begin(self) -> None:
-        """Note that the worker begins with a frame."""
-        self._began = monotonic()
+        """Note that the worker starts a frame."""
+        self._frame_start = monotonic()
 
     def frame_age(self) -> float:
-        """Measure the time since the worker began with the frame in work [s]; 0 without one."""
-        began = self._began
-        return 0.0 if began is None else monotonic() - began
+        """Return the time since the worker started the current frame [s]; 0 without one."""
+        start = self._frame_start
+        return 0.0 if start is None else monotonic() - start
 
     def drop_busy(self, num: int) -> None:
         """Count frames that were replaced by newer ones."""
@@ -109,22 +110,21 @@ class DetectorStats:
             self._busy += num
 
     def drop_stale(self) -> None:
-        """Count the frame in work, which was too old."""
+        """Count the current frame, which is too old."""
         with self._lock:
-            self._began = None
+            self._frame_start = None
             self._stale += 1
 
     def fail(self, cause: str, error: str) -> None:
         """
-        Count the frame in work, which could not be processed.
+        Count the current frame, which could not be processed.
 
-        :param cause: ``image`` where the frame is wrong, ``engine`` where it may be sound.
-        :param error: in words.
+        :param cause: ``image`` where the frame is invalid, ``engine`` where it may be valid.
         """
         with self._lock:
-            self._began = None
+            self._frame_start = None
             self._failed += 1
-            self._note_failure(cause, error)
+            self._add_failure(cause, error)
 
     def process(
         self,
@@ -134,42 +134,36 @@ class DetectorStats:
         overlay_error: str = '',
     ) -> None:
         """
-        Count the frame in work, whose detections were published.
+        Count the current frame, whose detections were published.
 
-        :param timings: of the stages of the detector.
-        :param convert: from message to RGB image [s].
+        :param convert: time from message to RGB image [s].
         :param latency: since its stamp [s]; None where the stamp is of another clock.
-        :param overlay_error: why it has no overlay, in words; '' if it has one or nobody wants it.
+        :param overlay_error: why its overlay failed; '' if it did not.
         """
         with self._lock:
-            self._began = None
+            self._frame_start = None
             self._processed += 1
             self._stages['convert'].add(convert)
-            for name in ('resize', 'infer', 'postprocess'):
+            for name in STAGES:
                 self._stages[name].add(getattr(timings, name))
             if latency is not None:
                 self._latencies.add(latency)
             for cause, failed in self._failures.items():
                 self._failures[cause] = replace(failed, has_passed=True)
             if overlay_error:
-                self._note_failure('overlay', overlay_error)
+                self._add_failure('overlay', overlay_error)
 
     def forget_failures(self) -> None:
-        """Drop the reasons of failed frames; they stay counted."""
+        """Clear the causes of failed frames; the frames stay counted."""
         with self._lock:
             self._failures = {}
 
     def snapshot(self) -> Snapshot:
-        """
-        Sum up, and begin a new period.
-
-        :return: the figures.
-        """
+        """Return the statistics, and start a new period."""
         with self._lock:
             now = monotonic()
-            then, processed, stale = self._before
-            self._before = (now, self._processed, self._stale)
-            means = {name: window.mean() for name, window in self._stages.items()}
+            then, processed, stale = self._last_snapshot
+            self._last_snapshot = (now, self._processed, self._stale)
             snapshot = Snapshot(
                 received=self._received,
                 processed=self._processed,
@@ -181,19 +175,19 @@ class DetectorStats:
                 rate=(self._processed - processed) / max(now - then, 1e-9),
                 latency_p50=self._latencies.percentile(50),
                 latency_p95=self._latencies.percentile(95),
-                convert=means.pop('convert'),
-                stages=StageTimings(**means),
-                silence=float('inf') if self._arrived is None else now - self._arrived,
+                convert=self._stages['convert'].mean(),
+                stages=StageTimings(*(self._stages[name].mean() for name in STAGES)),
+                silence=float('inf') if self._last_arrival is None else now - self._last_arrival,
                 frame_age=self.frame_age(),
             )
-            lasting = {k: failed for k, failed in self._failures.items() if not failed.has_passed}
-            self._failures = lasting
+            self._failures = {
+                cause: failed for cause, failed in self._failures.items() if not failed.has_passed
+            }
             for window in (self._latencies, *self._stages.values()):
                 window.clear()
             return snapshot
 
-    def _note_failure(self, cause: str, error: str) -> None:
+    def _add_failure(self, cause: str, error: str) -> None:
         """Count one more failure of a cause; the lock is held."""
-        before = self._failures.get(cause)
-        num = before.num if before is not None else 0
-        self._failures[cause] = FailedFrames(num + 1, error)
+        previous = self._failures.get(cause)
+        self._failures[cause] = FailedFrames(previous.num + 1 if previous else 1, error)

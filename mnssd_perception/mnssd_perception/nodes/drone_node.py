@@ -1,7 +1,7 @@
 """
-Camera and detector in one process, with frames handed over in memory.
+Run camera and detector in one process, which passes frames in memory.
 
-DDS carries an image only to others who subscribe to it.
+Images are published only to other subscribers.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,14 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 
-def build(done: Future) -> list[Node]:
-    """Make the nodes of this executable."""
+def _build(done: Future) -> list[Node]:
     detector = DetectorNode(done, subscribe=False)
     return [detector, CameraNode(done, sink=detector.submit)]
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the nodes until the source or the process ends."""
-    return run(build, args)
+    return run(_build, args)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Hold back the next frame until the detections of the last one have arrived."""
+"""Publish the next frame only when the detections of the last one have arrived."""
 
 from collections.abc import Callable
 from threading import Condition
@@ -7,24 +7,25 @@ from time import monotonic
 from builtin_interfaces.msg import Time
 from mnssd_perception.errors import MnssdError
 
-# A frame without detections is sent again after this time [s]. A frame that was only slow is then
-# detected twice, under the same stamp.
+# A frame without detections is published again after this time [s]. A frame that was only slow is
+# then detected twice, under the same stamp.
 RESEND_AFTER = 5.0
 
-# Until the first detections the detector may still be loading its network: no frame is skipped,
-# and after this time it is an error [s].
+# Until the first detections the detector may still be loading its network: no frame is skipped
+# without a reason, and after this time it is an error [s].
 TIMEOUT = 60.0
 
-# Later on, a frame without detections is skipped after this time [s], three times the longest that
-# a detector works on one: detectors publish nothing for a frame that they cannot use. As many in a
-# row as the second are an error.
+# Later, a frame without detections is skipped after this time [s], three times the longest that
+# a detector works on one: detectors publish nothing for an invalid frame.
 SKIP_AFTER = 30.0
-MOST_SKIPPED = 3
+
+# This many frames without detections in a row are an error.
+MAX_SKIPPED = 3
 
 
 class Lockstep:
     """
-    Sends frames one at a time: the thread of the camera waits, the executor reports detections.
+    Publishes frames one at a time: the thread of the camera waits, the executor reports results.
 
     :param topic: of the detections, for messages.
     """
@@ -32,52 +33,65 @@ class Lockstep:
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._condition = Condition()
-        self._arrived: Time | None = None
+        self._stamp: Time | None = None  # of the last detections
         self._closed = False
-        self._is_answered = False
-        self._num_unanswered = 0  # in a row
+        self._has_detections = False
+        self._num_failed: int | None = None
+        self._failure = ''
+        self._num_skipped = 0  # in a row
 
-    def send(self, publish: Callable[[], None], stamp: Time, name: str) -> bool:
+    def send(self, publish: Callable[[], None], stamp: Time, name: str) -> str:
         """
-        Publish a frame, again if need be, and wait until its detections have arrived.
+        Publish a frame, repeatedly if need be, and wait until its detections have arrived.
 
         :param publish: publishes the frame.
-        :param stamp: of the frame.
         :param name: of the frame, for messages.
-        :return: False when the frame is skipped, as none have arrived within :data:`SKIP_AFTER`.
-        :raises MnssdError: when none arrive for the first frame, within :data:`TIMEOUT`, or for
-            :data:`MOST_SKIPPED` frames in a row.
+        :return: why the frame is skipped; '' when its detections have arrived.
+        :raises MnssdError: when none arrive for the first frame within :data:`TIMEOUT`, or for
+            :data:`MAX_SKIPPED` frames in a row.
         """
-        limit = SKIP_AFTER if self._is_answered else TIMEOUT
-        deadline = monotonic() + limit
+        timeout = SKIP_AFTER if self._has_detections else TIMEOUT
+        deadline = monotonic() + timeout
         with self._condition:
-            self._arrived = None
-        while monotonic() < deadline:
+            self._stamp, self._failure = None, ''
+        while not self._failure and monotonic() < deadline:
             publish()
             with self._condition:
-                if self._condition.wait_for(
-                    lambda: self._closed or self._arrived == stamp, RESEND_AFTER
-                ):
-                    self._is_answered, self._num_unanswered = True, 0
-                    return True
-        self._num_unanswered += 1
-        if self._is_answered and self._num_unanswered < MOST_SKIPPED:
-            return False
-        others = f' and of the {MOST_SKIPPED - 1} frames before it' if self._is_answered else ''
+                self._condition.wait_for(
+                    lambda: self._closed or self._stamp == stamp or self._failure, RESEND_AFTER
+                )
+                if self._closed or self._stamp == stamp:
+                    self._has_detections, self._num_skipped = True, 0
+                    return ''
+        reason = self._failure or f'got none within {timeout:.0f} s'
+        self._num_skipped += 1
+        if (self._has_detections or self._failure) and self._num_skipped < MAX_SKIPPED:
+            return reason
+        num_earlier = self._num_skipped - 1
+        earlier = f' and of the {num_earlier} frames before it' if num_earlier else ''
         raise MnssdError(
-            f'expected detections of {name}{others} on {self._topic} within {limit:.0f} s, got '
-            'none; is a detector running that takes these images?'
+            f'expected detections of {name}{earlier} on {self._topic}, {reason}; is a detector '
+            'running that supports these images?'
         )
 
     def report(self, stamp: Time) -> None:
-        """
-        Note that detections have arrived.
+        """Report that the detections of a frame have arrived."""
+        with self._condition:
+            self._stamp = stamp
+            self._condition.notify_all()
 
-        :param stamp: of the frame that they are of.
+    def report_failures(self, num_failed: int, reason: str) -> None:
+        """
+        Report on how many frames the detector has failed so far, and why.
+
+        A failure before the first detections is that of the current frame, which is skipped at
+        once: no other frame is being processed.
         """
         with self._condition:
-            self._arrived = stamp
-            self._condition.notify_all()
+            previous, self._num_failed = self._num_failed, num_failed
+            if previous is not None and num_failed > previous and not self._has_detections:
+                self._failure = reason
+                self._condition.notify_all()
 
     def close(self) -> None:
         """End a wait; every later one ends at once."""

@@ -1,4 +1,4 @@
-"""A clip to one image of some of its frames."""
+"""Write a contact sheet: one image with some frames of a clip."""
 
 from math import ceil
 from pathlib import Path
@@ -15,51 +15,50 @@ COLUMNS, ROWS = 3, 4
 TILE_WIDTH, MAX_TILE_HEIGHT = 560, 840
 GAP = 8
 CAPTION_HEIGHT = 26
-PAPER, PRINT = (24, 24, 24), (225, 225, 225)
+BACKGROUND, TEXT_COLOUR = (24, 24, 24), (225, 225, 225)
 
 
 class ContactSheet:
     """
-    Keeps frames that are spread evenly over a clip whose length is not known before its end.
+    Keeps frames that are spread evenly over a clip of unknown length.
 
-    Every n-th frame is kept; when there are too many, every second of them goes and n doubles.
+    Every n-th frame is kept; when there are too many, every second one is dropped and n doubles.
 
-    :param num_tiles: how many frames are shown, at most.
+    :param num_tiles: number of frames shown, at most.
     """
 
     def __init__(self, num_tiles: int = COLUMNS * ROWS) -> None:
         self._num_tiles = num_tiles
         self._tiles: list[tuple[Image, str]] = []
         self._every = 1
-        self._seen = 0
+        self._num_frames = 0
 
     def add(self, image: Image, caption: str) -> None:
         """
-        Take a frame into account.
+        Add a frame, of which a scaled copy is kept where it is selected.
 
-        :param image: ``(H, W, 3)`` uint8 BGR; a smaller copy is kept.
-        :param caption: a few words in ASCII to stand below it.
+        :param image: ``(H, W, 3)`` uint8 BGR.
+        :param caption: ASCII text below the frame.
         """
-        if self._seen % self._every == 0:
+        if self._num_frames % self._every == 0:
             size = fit_size(image.shape[:2], (MAX_TILE_HEIGHT, TILE_WIDTH))
             self._tiles.append((resize_image(image, size), caption))
             if len(self._tiles) >= 2 * self._num_tiles:
                 self._tiles = self._tiles[::2]
                 self._every *= 2
-        self._seen += 1
+        self._num_frames += 1
 
     def write(self, path: Path) -> None:
         """
-        Write the sheet; without a frame there is none.
+        Write the sheet as JPEG, replacing the file; without a frame nothing is written.
 
-        :param path: of the file, which is replaced; ``.jpg``.
         :raises RecordingError: when it cannot be written.
         """
         if not self._tiles:
             return
         num = min(self._num_tiles, len(self._tiles))
-        chosen = np.linspace(0, len(self._tiles) - 1, num).round().astype(int)
-        okay, data = cv2.imencode('.jpg', _lay_out([self._tiles[index] for index in chosen]))
+        selected = np.linspace(0, len(self._tiles) - 1, num).round().astype(int)
+        okay, data = cv2.imencode('.jpg', _arrange([self._tiles[index] for index in selected]))
         try:
             path.write_bytes(data.tobytes())
         except OSError as error:
@@ -68,17 +67,17 @@ class ContactSheet:
             raise RecordingError(f"cannot encode '{path}'")
 
 
-def _lay_out(tiles: list[tuple[Image, str]]) -> Image:
-    """Put tiles with their captions into rows."""
+def _arrange(tiles: list[tuple[Image, str]]) -> Image:
+    """Arrange tiles and their captions in rows."""
     columns = min(COLUMNS, len(tiles))
     cell_height = max(image.shape[0] for image, _ in tiles) + CAPTION_HEIGHT + GAP
     cell_width = TILE_WIDTH + GAP
     shape = ceil(len(tiles) / columns) * cell_height + GAP, columns * cell_width + GAP, 3
-    sheet = np.full(shape, PAPER, np.uint8)
+    sheet = np.full(shape, BACKGROUND, np.uint8)
     for index, (image, caption) in enumerate(tiles):
         top = GAP + index // columns * cell_height
         left = GAP + index % columns * cell_width
         sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-        origin = left + 2, top + image.shape[0] + 18
-        cv2.putText(sheet, caption, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, PRINT, 1, cv2.LINE_AA)
+        origin, font = (left + 2, top + image.shape[0] + 18), cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(sheet, caption, origin, font, 0.5, TEXT_COLOUR, 1, cv2.LINE_AA)
     return sheet

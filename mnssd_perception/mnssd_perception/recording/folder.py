@@ -1,4 +1,4 @@
-"""A path to a folder that can be written into."""
+"""Prepare the output folder of a recording."""
 
 from pathlib import Path
 import shutil
@@ -6,16 +6,15 @@ import tempfile
 
 from mnssd_perception.errors import RecordingError
 
-# Below this the disk counts as full, so that others can still write [bytes].
-LEAST_FREE = 64 * 2**20
+# Below this the disk counts as full, so that other programs can still write [bytes].
+MIN_FREE = 64 * 2**20
 
 
 def prepare_folder(folder: Path) -> None:
     """
-    Make a folder, unless it is there, and try whether it takes files.
+    Create a folder, unless it exists, and check that files can be written to it.
 
-    :param folder: the folder.
-    :raises RecordingError: when it does not.
+    :raises RecordingError: when they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -23,21 +22,20 @@ def prepare_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise RecordingError(
-            f"cannot write into '{folder}' ({error.strerror}); choose another folder"
+            f"cannot write to '{folder}' ({error.strerror}); choose another folder"
         ) from error
     check_space(folder)
 
 
 def check_space(folder: Path) -> None:
     """
-    Make sure that the disk is not full; OpenCV would not tell.
+    Check that the disk is not full, which OpenCV does not report.
 
-    :param folder: on the disk.
     :raises RecordingError: when it is.
     """
     free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE:
+    if free < MIN_FREE:
         raise RecordingError(
-            f"the disk of '{folder}' is full: expected at least {LEAST_FREE >> 20} MB, "
-            f'got {free >> 20}; make room or choose another folder'
+            f"the disk of '{folder}' is full: expected at least {MIN_FREE >> 20} MB, "
+            f'got {free >> 20}; free some space or choose another folder'
         )

@@ -1,4 +1,4 @@
-"""Stamped images to a video that plays as fast as they were taken."""
+"""Record stamped images to a video that plays at the rate of capture."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -13,96 +13,95 @@ from numpy.typing import NDArray
 
 NS = 10**9
 
-# The rate is measured on this many frames, which are held back until then.
-MEASURED_FRAMES = 6
+# The rate is measured on this many frames, which are buffered until then.
+NUM_MEASURED = 6
 
-# For a video of a single frame [Hz].
-USUAL_RATE = 10.0
-SLOWEST, FASTEST = 1.0, 60.0
+DEFAULT_RATE = 10.0  # of a video of a single frame [Hz]
+MIN_RATE, MAX_RATE = 1.0, 60.0  # Hz
 
-# MPEG-4 takes no side of 8192 pixels; and larger images would fill the memory while they wait.
+# MPEG-4 does not support sides of 8192 pixels, and larger images would fill the memory.
 MAX_SIDE = 4096
 
 # The writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels.
 MIN_SIDE = 16
 
-# A longer pause in the images is shortened to this [s].
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0  # longer pauses are shortened to this [s]
 
-# Frames between two looks at the free space.
-SPACE_CHECK = 100
+SPACE_CHECK_PERIOD = 100  # frames
 
 Image = NDArray[np.uint8]
 
 
 class VideoRecorder:
     """
-    Writes images at a constant rate, and repeats one where the next comes late.
+    Writes images at a constant rate, and repeats an image where the next one is late.
 
     Images of another size than the first are fitted into it with black borders; those with a side
     of more than 4096 pixels are scaled down.
 
-    :param path: of the file, which is replaced; ``.mp4``.
+    :param path: of the ``.mp4`` file, which is replaced.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.num_images = 0
-        self._waiting: list[tuple[int, Image]] = []
+        self._pending: list[tuple[int, Image]] = []
         self._writer: cv2.VideoWriter | None = None
-        self._rate = USUAL_RATE
+        self._rate = DEFAULT_RATE
         self._first_ns = self._written = 0
         self._size_wh = (0, 0)
 
     def add(self, image: Image, stamp_ns: int) -> None:
         """
-        Write an image where it belongs in time.
+        Write an image at the time of its stamp.
 
-        :param image: ``(H, W, 3)`` uint8 BGR; is kept until it is written.
-        :param stamp_ns: when it was taken [ns]; one that is not later than the last is written
-            behind it.
+        :param image: ``(H, W, 3)`` uint8 BGR; is referenced until it is written.
+        :param stamp_ns: time of capture [ns]; an image that is not later than the last one
+            follows it directly.
         :raises RecordingError: when the disk is full or this OpenCV cannot write videos.
         """
         self.num_images += 1
-        if self.num_images % SPACE_CHECK == 0:
+        if self.num_images % SPACE_CHECK_PERIOD == 0:
             check_space(self.path.parent)
         if max(image.shape[:2]) > MAX_SIDE:
             image = resize_image(image, fit_size(image.shape[:2], (MAX_SIDE, MAX_SIDE)))
-        self._waiting.append((stamp_ns, image))
-        # One image always waits: it is repeated when the next comes late.
+        self._pending.append((stamp_ns, image))
+        # One image stays pending: it is repeated when the next one is late.
         if self._writer is not None:
-            self._write_waiting(keep=1)
-        elif len(self._waiting) >= MEASURED_FRAMES:
+            self._write_pending(keep=1)
+        elif len(self._pending) >= NUM_MEASURED:
             self._open()
 
     def close(self) -> None:
         """
         Finish the file; without an image there is none.
 
-        :raises RecordingError: when what was written cannot be read again.
+        :raises RecordingError: when the file cannot be read back.
         """
-        if self._writer is None and self._waiting:
+        if self._writer is None and self._pending:
             self._open()
         if self._writer is None:
             return
-        self._write_waiting(keep=0)
+        self._write_pending(keep=0)
         self._writer.release()
         self._writer = None
         capture = cv2.VideoCapture(str(self.path))
         okay, _ = capture.read()
         capture.release()
         if not okay:
-            raise RecordingError(f"video '{self.path}' was not written whole; is the disk full?")
+            raise RecordingError(
+                f"video '{self.path}' was not written completely; is the disk full?"
+            )
 
     def _open(self) -> None:
-        """Measure the rate and begin the file."""
-        stamps = [stamp for stamp, _ in self._waiting]
+        """Measure the rate and open the file."""
+        stamps = [stamp for stamp, _ in self._pending]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
-        rate = NS / median(steps) if steps else USUAL_RATE
-        self._rate = round(min(max(rate, SLOWEST), FASTEST), 1)
+        rate = NS / median(steps) if steps else DEFAULT_RATE
+        self._rate = round(min(max(rate, MIN_RATE), MAX_RATE), 1)
         self._first_ns = stamps[0]
-        height, width = self._waiting[0][1].shape[:2]
-        # The codec shares colours between neighbours, so the sides are even.
+        height, width = self._pending[0][1].shape[:2]
+        # The codec subsamples colours, so the sides must be even.
         self._size_wh = (max(MIN_SIDE, width // 2 * 2), max(MIN_SIDE, height // 2 * 2))
         fourcc = cv2.VideoWriter_fourcc(*'mp4v')
         self._writer = cv2.VideoWriter(str(self.path), fourcc, self._rate, self._size_wh)
@@ -111,30 +110,30 @@ class VideoRecorder:
             raise RecordingError(
                 f"cannot write video '{self.path}': this OpenCV has no encoder for MPEG-4"
             )
-        self._write_waiting(keep=1)
+        self._write_pending(keep=1)
 
-    def _write_waiting(self, keep: int) -> None:
-        """Write the images that wait, but for the newest ``keep``."""
+    def _write_pending(self, keep: int) -> None:
+        """Write the pending images except for the newest ``keep``."""
         assert self._writer is not None
-        while len(self._waiting) > keep:
-            _, image = self._waiting.pop(0)
-            until = self._slot(self._waiting[0][0]) if self._waiting else self._written + 1
-            longest = self._written + int(LONGEST_PAUSE * self._rate) + 1
+        while len(self._pending) > keep:
+            _, image = self._pending.pop(0)
+            until = self._slot(self._pending[0][0]) if self._pending else self._written + 1
+            longest = self._written + int(MAX_PAUSE * self._rate) + 1
             fitted = _fit(image, self._size_wh)
             repeated = max(1, min(until, longest) - self._written)
             for _ in range(repeated):
                 self._writer.write(fitted)
-            if until > longest:  # the pause was cut short, so what follows comes earlier
+            if until > longest:  # the pause is shortened, so the following images move forward
                 self._first_ns += int((until - longest) / self._rate * NS)
             self._written += repeated
 
     def _slot(self, stamp_ns: int) -> int:
-        """Find the number of the video frame that a moment falls on."""
+        """Return the index of the video frame at a stamp."""
         return round((stamp_ns - self._first_ns) / NS * self._rate)
 
 
 def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Bring an image to a size, with its aspect kept."""
+    """Fit an image into a size, with its aspect ratio kept."""
     height, width = image.shape[:2]
     if (width // 2 * 2, height // 2 * 2) == size_wh:
         return np.ascontiguousarray(image[: size_wh[1], : size_wh[0]])

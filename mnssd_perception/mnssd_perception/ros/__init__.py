@@ -1,3 +1,3 @@
-"""What the nodes share with ROS 2: conversions to messages and declarations."""
+"""ROS 2 support for the nodes: messages, parameters, QoS, diagnostics and process life."""
 
 __all__: list[str] = []

@@ -1,54 +1,54 @@
-"""Detections to vision_msgs/Detection2DArray and back."""
+"""Convert detections and class names to vision_msgs and back."""
+
+from collections.abc import Sequence
 
 from mnssd_perception.ssd import Detections
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from vision_msgs.msg import (
+    Detection2D,
+    Detection2DArray,
+    LabelInfo,
+    ObjectHypothesisWithPose,
+    VisionClass,
+)
 
 # Of a label; floating point is exact up to here.
 MAX_DIGITS = 15
 
+MAX_NAME_CHARS = 64
+
 
 def to_message(detections: Detections, header: Header) -> Detection2DArray:
     """
-    Make the message of what was found in an image.
+    Convert detections, in pixels of the image, to a message.
 
-    :param detections: in pixels of the image.
-    :param header: the header of the image; it becomes that of the array and of every detection.
-    :return: the message; ``class_id`` is the label as a decimal string, ``id`` stays empty as
-        nothing is tracked.
+    :param header: of the image; it becomes that of the array and of every detection.
+    :return: ``class_id`` is the label as a decimal string; ``id`` is empty without a tracker.
     """
     boxes = detections.boxes.astype(np.float64)
     sizes = boxes[:, 2:] - boxes[:, :2]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     columns = (centres, sizes, detections.scores, detections.labels)
-    rows = zip(*(column.tolist() for column in columns))
     msg = Detection2DArray(header=header)
-    msg.detections = [_detection(header, *row) for row in rows]
+    for centre, size, score, label in zip(*(column.tolist() for column in columns)):
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id = str(label)
+        result.hypothesis.score = score
+        detection = Detection2D(header=header, results=[result])
+        box = detection.bbox
+        box.center.position.x, box.center.position.y = centre
+        box.size_x, box.size_y = size
+        msg.detections.append(detection)
     return msg
-
-
-def _detection(
-    header: Header, centre: list[float], size: list[float], score: float, label: int
-) -> Detection2D:
-    """Fill one detection."""
-    result = ObjectHypothesisWithPose()
-    result.hypothesis.class_id = str(label)
-    result.hypothesis.score = score
-    detection = Detection2D(header=header, results=[result])
-    box = detection.bbox
-    box.center.position.x, box.center.position.y = centre
-    box.size_x, box.size_y = size
-    return detection
 
 
 def from_message(msg: Detection2DArray) -> Detections:
     """
-    Read the best hypothesis of each detection.
+    Read the best hypothesis of each detection, in the order of the message.
 
-    :param msg: a message as :func:`to_message` makes it; detections without a hypothesis or with
-        a ``class_id`` that is no number are left out.
-    :return: the detections, in the order of the message.
+    Detections without a hypothesis or with a ``class_id`` that is not a number are skipped.
     """
     rows = []
     for detection in msg.detections:
@@ -67,3 +67,16 @@ def from_message(msg: Detection2DArray) -> Detections:
         table[:, 4].astype(np.float32),
         table[:, 5].astype(np.int64),
     )
+
+
+def to_label_info(names: Sequence[str], threshold: float, header: Header) -> LabelInfo:
+    """Make the message with the class names by label and the score threshold."""
+    classes = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(names)]
+    return LabelInfo(header=header, class_map=classes, threshold=threshold)
+
+
+def from_label_info(msg: LabelInfo) -> dict[int, str]:
+    """Read the class names by label, sanitized for display."""
+    return {
+        entry.class_id: sanitize_text(entry.class_name, MAX_NAME_CHARS) for entry in msg.class_map
+    }

@@ -1,4 +1,4 @@
-"""Publish what is wrong with a node at this moment on /diagnostics."""
+"""Publish the health of a node on /diagnostics."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from mnssd_perception.text import sanitize_text
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.timer import Timer
 
 OK = DiagnosticStatus.OK
 WARN = DiagnosticStatus.WARN
@@ -15,18 +16,16 @@ ERROR = DiagnosticStatus.ERROR
 STALE = DiagnosticStatus.STALE
 
 MAX_MESSAGE_CHARS = 300
-
 LEVEL_NAMES = {WARN: 'WARN', ERROR: 'ERROR', STALE: 'WARN'}
 
 
 @dataclass(frozen=True)
 class Condition:
     """
-    Something that is wrong at this moment.
+    A current problem.
 
     :ivar key: identifies the condition from one report to the next, whatever its message says.
     :ivar level: WARN, STALE or ERROR.
-    :ivar message: one sentence for people, without a full stop.
     """
 
     key: str
@@ -39,9 +38,8 @@ class Report:
     """
     The health of a node at one moment.
 
-    :ivar summary: the message while nothing is wrong.
-    :ivar conditions: everything that is wrong, the most important of each level first.
-    :ivar values: figures and facts.
+    :ivar summary: the message while there is no condition.
+    :ivar conditions: all current problems, the most important of each level first.
     """
 
     summary: str
@@ -51,9 +49,9 @@ class Report:
 
 class ConditionTracker:
     """
-    Remembers how long each condition has held.
+    Measures how long each condition has held.
 
-    :param clock: gives the time [s]; never goes back.
+    :param clock: monotonic time [s].
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -62,36 +60,33 @@ class ConditionTracker:
 
     def update(self, conditions: Iterable[Condition]) -> list[tuple[Condition, float]]:
         """
-        Take over the conditions that hold now; all others are cleared.
+        Replace the current conditions; of two with the same key, the first counts.
 
-        :param conditions: of two with the same key, the first counts.
-        :return: each condition and how long it has held [s]; errors first, else as given.
+        :return: each condition and how long it has held [s]; errors first.
         """
         now = self._clock()
         current: dict[str, Condition] = {}
         for condition in conditions:
             current.setdefault(condition.key, condition)
         self._since = {key: self._since.get(key, now) for key in current}
-        worst_first = sorted(current.values(), key=lambda condition: condition.level != ERROR)
-        return [(condition, now - self._since[condition.key]) for condition in worst_first]
+        errors_first = sorted(current.values(), key=lambda condition: condition.level != ERROR)
+        return [(condition, now - self._since[condition.key]) for condition in errors_first]
 
 
 class Diagnostics:
     """
-    Publishes a report once a period; replaces diagnostic_updater where that is not installed.
+    Publishes a report periodically; replaces diagnostic_updater where that is not installed.
 
-    The level is that of the worst condition, and the message lists all conditions, worst first,
+    The level is that of the worst condition, and the message lists all conditions, errors first,
     each with the time for which it has held. Without a condition the level is OK and the message
     is the summary. A condition that begins or ends is also logged, except for STALE ones: a camera
-    that is not there yet is no news.
+    that has not started yet is not worth a log message.
 
-    :param node: owns publisher and timer, and names the status.
     :param period: of the reports [s].
     :param collect: makes a report; is called in the executor.
-    :param hardware_id: the camera or computer that is reported on; may be empty, and may be
-        changed later.
+    :param hardware_id: of the camera or computer; may be changed later.
     :param on_conditions: is called before each report with its conditions as lines of text such
-        as ``ERROR: no camera (for 12 s)``, worst first.
+        as ``ERROR: no camera (for 12 s)``, errors first.
     """
 
     def __init__(
@@ -108,24 +103,22 @@ class Diagnostics:
         self._tracker = ConditionTracker()
         self._logged: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # Wall time: a stopped simulation clock must not stop the reports.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(period, self.publish, clock=steady)
+        self._timer = create_steady_timer(node, period, self.publish)
 
     def publish(self) -> None:
         """Publish a report now."""
         report = self._collect()
         held = self._tracker.update(report.conditions)
-        lines = [
-            (condition, f'{_shorten(condition)} (for {seconds:.0f} s)')
-            for condition, seconds in held
-        ]
         self._log_changes([condition for condition, _ in held])
-        self._on_conditions([f'{LEVEL_NAMES[item.level]}: {line}' for item, line in lines])
+        messages = [f'{_sanitize(condition)} (for {seconds:.0f} s)' for condition, seconds in held]
+        levels = [condition.level for condition, _ in held]
+        self._on_conditions(
+            [f'{LEVEL_NAMES[level]}: {message}' for level, message in zip(levels, messages)]
+        )
         status = DiagnosticStatus(
-            level=held[0][0].level if held else OK,
+            level=levels[0] if levels else OK,
             name=f'{self._node.get_fully_qualified_name()[1:]}: status',
-            message='; '.join(line for _, line in lines) or sanitize_text(report.summary),
+            message='; '.join(messages) or sanitize_text(report.summary),
             hardware_id=sanitize_text(self.hardware_id),
             values=[
                 KeyValue(key=key, value=sanitize_text(value))
@@ -144,11 +137,12 @@ class Diagnostics:
     def _log_changes(self, conditions: Iterable[Condition]) -> None:
         """Log the conditions that have begun or ended since the last report."""
         logger = self._node.get_logger()
-        current = {item.key: item for item in conditions if item.level != STALE}
+        current = {condition.key: condition for condition in conditions}
+        current = {key: item for key, item in current.items() if item.level != STALE}
         for key in self._logged.keys() - current.keys():
             logger.info(f'cleared: {self._logged.pop(key)}')
         for key, condition in current.items():
-            message = _shorten(condition)
+            message = _sanitize(condition)
             if key not in self._logged:
                 # rclpy forbids one line to log with two severities.
                 if condition.level == ERROR:
@@ -158,6 +152,11 @@ class Diagnostics:
             self._logged[key] = message
 
 
-def _shorten(condition: Condition) -> str:
-    """Make a message safe to show; the reason of a failed frame comes from outside."""
+def create_steady_timer(node: Node, period: float, callback: Callable[[], None]) -> Timer:
+    """Create a timer that a stopped simulation clock does not stop; the period is in seconds."""
+    return node.create_timer(period, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def _sanitize(condition: Condition) -> str:
+    """Sanitize a message, which may contain text from another process."""
     return sanitize_text(condition.message, MAX_MESSAGE_CHARS)

@@ -1,12 +1,12 @@
-"""Find out from the publishers and subscribers of a topic why messages do not arrive."""
+"""Check publishers and subscribers of a topic for reasons why messages do not arrive."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from mnssd_perception.ros import qos
 from mnssd_perception.ros.diagnostics import Condition, WARN
-from mnssd_perception.ros.parameters import QOS_OVERRIDES
+from mnssd_perception.ros.parameters import given_overrides, QOS_OVERRIDES
+from mnssd_perception.ros.qos import OVERRIDABLE_POLICIES
 from mnssd_perception.text import sanitize_text
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -14,11 +14,8 @@ from rclpy.qos import LivelinessPolicy, qos_check_compatible, QoSCompatibility, 
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 UNKNOWN = '_NODE_NAME_UNKNOWN_'
-
 MAX_NAMES_CHARS = 120
-
-# The largest duration of rclpy.
-INFINITE = Duration(nanoseconds=2**63 - 1)
+INFINITE = Duration(nanoseconds=2**63 - 1)  # the largest duration of rclpy
 
 HINTS = {
     'sensor_msgs/msg/CompressedImage': '; decompress with "ros2 run image_transport republish"'
@@ -26,30 +23,16 @@ HINTS = {
 
 
 def check_subscription(node: Node, topic: str, subscription: Any) -> list[Condition]:
-    """
-    Find what is wrong with the publishers of a topic that is subscribed.
-
-    :param node: subscribes.
-    :param topic: as it was given to the node.
-    :param subscription: to the topic.
-    """
+    """Check the publishers of a topic that a node subscribes to."""
     publishers = node.get_publishers_info_by_topic(topic)
     message_type = subscription.msg_type
     type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
-    found = check_publishers(
-        node.resolve_topic_name(topic), publishers, type_name, subscription.qos_profile
-    )
-    return list(found)
+    name, profile = node.resolve_topic_name(topic), subscription.qos_profile
+    return list(check_publishers(name, publishers, type_name, profile))
 
 
 def check_publisher(node: Node, topic: str, publisher: Any) -> list[Condition]:
-    """
-    Find what is wrong with the other endpoints of a topic that is published.
-
-    :param node: publishes.
-    :param topic: as it was given to the node.
-    :param publisher: of the topic.
-    """
+    """Check the other endpoints of a topic that a node publishes."""
     name = node.resolve_topic_name(topic)
     subscribers = node.get_subscriptions_info_by_topic(topic)
     return [
@@ -60,27 +43,24 @@ def check_publisher(node: Node, topic: str, publisher: Any) -> list[Condition]:
 
 def check_overrides(node: Node, overridable: Iterable[tuple[str, str]]) -> Iterator[Condition]:
     """
-    Find QoS overrides that change nothing, most likely as they are misspelt.
+    Find QoS overrides without effect, which are most likely misspelled.
 
-    :param node: was started with them.
-    :param overridable: what can be overridden in this node and in others that share its
-        parameters: topics as they are given to the nodes, each with ``publisher`` or
-        ``subscription``.
+    :param overridable: topics with ``publisher`` or ``subscription`` that can be overridden in
+        this node and in others that share its parameters.
     """
-    # rclpy has no public way to ask what was given at the start.
-    given = [name for name in node._parameter_overrides if name.startswith(QOS_OVERRIDES)]
-    if not given:
+    names = [name for name in given_overrides(node) if name.startswith(QOS_OVERRIDES)]
+    if not names:
         return
-    known = [
+    supported = [
         f'{QOS_OVERRIDES}{node.resolve_topic_name(topic)}.{endpoint}.{policy.name.lower()}'
         for topic, endpoint in overridable
-        for policy in qos.overridable().policy_kinds
+        for policy in OVERRIDABLE_POLICIES
     ]
-    for name in given:
-        if name in known or node.has_parameter(name):
+    for name in names:
+        if name in supported or node.has_parameter(name):
             continue
-        close = get_close_matches(name, known, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ''
+        similar = get_close_matches(name, supported, n=1)
+        hint = f"; did you mean '{similar[0]}'?" if similar else ''
         message = f"'{sanitize_text(name, MAX_NAMES_CHARS)}' has no effect{hint}"
         yield Condition(f'override {name}', WARN, message)
 
@@ -89,48 +69,40 @@ def check_publishers(
     topic: str, publishers: Sequence[TopicEndpointInfo], message_type: str, profile: QoSProfile
 ) -> Iterator[Condition]:
     """
-    Find the publishers that a subscription cannot hear, and several that it hears mixed.
+    Check the publishers of any type for those that a subscription cannot receive from.
 
-    :param topic: of the subscription.
-    :param publishers: of the topic, of any type.
     :param message_type: that is subscribed, for example ``sensor_msgs/msg/Image``.
     :param profile: of the subscription.
     """
-    others = [info for info in publishers if info.topic_type != message_type]
-    if others:
-        wrong = others[0].topic_type
+    other_types = [info for info in publishers if info.topic_type != message_type]
+    if other_types:
+        wrong_type = other_types[0].topic_type
         message = (
-            f'expected {message_type} on {topic}, got {sanitize_text(wrong)} '
-            f'from {_names(others)}{HINTS.get(wrong, "")}'
+            f'expected {message_type} on {topic}, got {sanitize_text(wrong_type)} '
+            f'from {_names(other_types)}{HINTS.get(wrong_type, "")}'
         )
         yield Condition(f'type of {topic}', WARN, message)
-    heard = [info for info in publishers if info.topic_type == message_type]
-    mismatches = [info for info in heard if not _is_compatible(info.qos_profile, profile)]
-    if mismatches:
+    matching = [info for info in publishers if info.topic_type == message_type]
+    incompatible = [info for info in matching if not _is_compatible(info.qos_profile, profile)]
+    if incompatible:
         message = (
-            f'{_names(mismatches)} is not heard on {topic}: it offers '
-            f'{_policies(mismatches[0].qos_profile)}, asked for is {_policies(profile)}; '
+            f'incompatible QoS on {topic}: {_names(incompatible)} offers '
+            f'{_policies(incompatible[0].qos_profile)}, requested is {_policies(profile)}; '
             'see the parameters qos_overrides'
         )
         yield Condition(f'qos of {topic}', WARN, message)
-    yield from check_sole_publisher(topic, heard)
+    yield from check_sole_publisher(topic, matching)
 
 
 def check_subscribers(
     topic: str, subscribers: Sequence[TopicEndpointInfo], profile: QoSProfile
 ) -> Iterator[Condition]:
-    """
-    Find the subscribers that a publisher cannot serve.
-
-    :param topic: of the publisher.
-    :param subscribers: of the topic.
-    :param profile: of the publisher.
-    """
-    mismatches = [info for info in subscribers if not _is_compatible(profile, info.qos_profile)]
-    if mismatches:
+    """Check the subscribers for those that a publisher with this profile cannot serve."""
+    incompatible = [info for info in subscribers if not _is_compatible(profile, info.qos_profile)]
+    if incompatible:
         message = (
-            f'{_names(mismatches)} hears nothing on {topic}: it asks for '
-            f'{_policies(mismatches[0].qos_profile)}, offered is {_policies(profile)}; '
+            f'incompatible QoS on {topic}: {_names(incompatible)} requests '
+            f'{_policies(incompatible[0].qos_profile)}, offered is {_policies(profile)}; '
             'see the parameters qos_overrides'
         )
         yield Condition(f'qos of {topic}', WARN, message)
@@ -139,12 +111,7 @@ def check_subscribers(
 def check_sole_publisher(
     topic: str, publishers: Sequence[TopicEndpointInfo]
 ) -> Iterator[Condition]:
-    """
-    Find several publishers on a topic that is meant for one.
-
-    :param topic: the topic.
-    :param publishers: of the topic.
-    """
+    """Check that a topic has one publisher at most."""
     if len(publishers) > 1:
         message = (
             f'expected one publisher on {topic}, got {len(publishers)}: {_names(publishers)}; '
@@ -154,31 +121,27 @@ def check_sole_publisher(
 
 
 def _is_compatible(offered: QoSProfile, requested: QoSProfile) -> bool:
-    """Say whether messages flow; policies that are not known yet count as compatible."""
+    """Compare profiles; policies that are not discovered yet count as compatible."""
     verdict, _ = qos_check_compatible(_explicit(offered), _explicit(requested))
     return verdict != QoSCompatibility.ERROR
 
 
 def _explicit(profile: QoSProfile) -> QoSProfile:
-    """Write durations out that were left to the middleware, as other endpoints report them."""
+    """Replace the defaults of the middleware with the values that other endpoints report."""
+    lease = profile.liveliness_lease_duration
     return QoSProfile(
         depth=1,
         reliability=profile.reliability,
         durability=profile.durability,
         deadline=profile.deadline if profile.deadline.nanoseconds else INFINITE,
         liveliness=profile.liveliness or LivelinessPolicy.AUTOMATIC,
-        liveliness_lease_duration=(
-            profile.liveliness_lease_duration
-            if profile.liveliness_lease_duration.nanoseconds
-            else INFINITE
-        ),
+        liveliness_lease_duration=lease if lease.nanoseconds else INFINITE,
     )
 
 
 def _names(endpoints: Sequence[TopicEndpointInfo]) -> str:
-    """Name the nodes."""
     names = [
-        'a node without a name'  # of another middleware, or not discovered yet
+        'an unnamed node'  # of another middleware, or not discovered yet
         if info.node_name == UNKNOWN
         else f'{info.node_namespace.rstrip("/")}/{info.node_name}'
         for info in endpoints
@@ -187,5 +150,4 @@ def _names(endpoints: Sequence[TopicEndpointInfo]) -> str:
 
 
 def _policies(profile: QoSProfile) -> str:
-    """Say the policies that decide who hears whom."""
     return f'{profile.reliability.name}, {profile.durability.name}'.lower()

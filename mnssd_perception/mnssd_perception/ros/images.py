@@ -1,4 +1,4 @@
-"""sensor_msgs/Image to arrays and back."""
+"""Convert sensor_msgs/Image to arrays and back."""
 
 import array
 import sys
@@ -22,45 +22,36 @@ from std_msgs.msg import Header
 
 def to_rgb(msg: Image) -> NDArray[np.uint8]:
     """
-    Read the image of a message.
+    Convert a message to an RGB image, without a copy where it is RGB already.
 
-    The data are not copied where they are RGB already. Grey of 16 bits, as thermal cameras send
-    it, is stretched to 8 bits image by image, see :func:`mnssd_perception.thermal.to_8bit`.
+    16-bit grey, as thermal cameras send it, is stretched to 8 bits image by image, see
+    :func:`mnssd_perception.thermal.to_8bit`. Encodings beyond :data:`ENCODINGS` need cv_bridge.
 
-    :param msg: the message; encodings beyond :data:`ENCODINGS` need cv_bridge.
     :return: ``(H, W, 3)`` uint8 RGB, possibly read-only.
-    :raises ImageError: when the message is malformed or its encoding cannot be read here.
+    :raises ImageError: when the message is malformed or its encoding is not supported here.
     """
     if msg.encoding and msg.encoding not in ENCODINGS:
-        bridged = _through_cv_bridge(msg)
-        if bridged is not None:
-            return bridged
+        image = _convert_with_cv_bridge(msg)
+        if image is not None:
+            return image
     return convert(msg)
 
 
 def to_bgr(msg: Image) -> NDArray[np.uint8]:
-    """
-    Read the image of a message for OpenCV.
-
-    :param msg: as for :func:`to_rgb`.
-    :return: ``(H, W, 3)`` uint8 BGR, a copy.
-    :raises ImageError: as :func:`to_rgb` does.
-    """
+    """Convert a message, as :func:`to_rgb` does, to a copy in ``(H, W, 3)`` uint8 BGR."""
     return ENCODINGS['bgr8'].convert(to_rgb(msg))  # the same swap in both directions
 
 
 def from_array(image: NDArray, encoding: str, header: Header) -> Image:
     """
-    Make a message of an image.
+    Make a message with a copy of the pixels.
 
-    :param image: ``(H, W, 3)`` uint8 or ``(H, W)`` uint8 or uint16, in the order that the
-        encoding says.
-    :param encoding: for example ``rgb8``.
-    :param header: is put in as it is, not copied.
-    :return: the message, with a copy of the pixels.
+    :param image: ``(H, W, 3)`` uint8 or ``(H, W)`` uint8 or uint16, in the channel order of the
+        encoding.
+    :param header: is referenced, not copied.
     """
     data = array.array('B')
-    # The only quick way in: assigning an array or bytes checks every value in Python.
+    # The only fast way: assigning an array or bytes checks every value in Python.
     data.frombytes(np.ascontiguousarray(image).data.cast('B'))
     msg = Image(
         header=header,
@@ -76,28 +67,27 @@ def from_array(image: NDArray, encoding: str, header: Header) -> Image:
 
 def from_bgr(image: NDArray, header: Header, encoding: str = '') -> Image:
     """
-    Make a message of a camera's image.
+    Make a message from an image of a camera.
 
     :param image: ``(H, W, 3)`` BGR uint8, or ``(H, W)`` grey, uint8 or uint16.
-    :param header: is put in as it is, not copied.
-    :param encoding: ``bgr8``, ``rgb8``, ``mono8``, or empty for the one that the image has, which
-        is ``mono16`` for 16 bits; these are stretched to 8 bits where 8 are asked for.
-    :return: the message.
+    :param header: is referenced, not copied.
+    :param encoding: ``bgr8``, ``rgb8``, ``mono8``, or empty for that of the image, which is
+        ``mono16`` for 16 bits; these are stretched where an 8-bit encoding is requested.
     """
-    own = array_encoding(image)
-    if own == 'mono16' and encoding:
-        image, own = to_8bit(image), 'mono8'
-    if encoding not in ('', own):
-        conversions = {
-            'bgr8': cv2.COLOR_GRAY2BGR,
-            'rgb8': cv2.COLOR_GRAY2RGB if own == 'mono8' else cv2.COLOR_BGR2RGB,
-            'mono8': cv2.COLOR_BGR2GRAY,
-        }
-        return from_array(cv2.cvtColor(image, conversions[encoding]), encoding, header)
-    return from_array(image, own, header)
+    source = array_encoding(image)
+    if source == 'mono16' and encoding:
+        image, source = to_8bit(image), 'mono8'
+    if encoding in ('', source):
+        return from_array(image, source, header)
+    conversions = {
+        'bgr8': cv2.COLOR_GRAY2BGR,
+        'rgb8': cv2.COLOR_GRAY2RGB if source == 'mono8' else cv2.COLOR_BGR2RGB,
+        'mono8': cv2.COLOR_BGR2GRAY,
+    }
+    return from_array(cv2.cvtColor(image, conversions[encoding]), encoding, header)
 
 
-def _through_cv_bridge(msg: Image) -> NDArray[np.uint8] | None:
+def _convert_with_cv_bridge(msg: Image) -> NDArray[np.uint8] | None:
     """Convert with cv_bridge, or return None where it is missing or broken."""
     try:
         from cv_bridge import CvBridge, CvBridgeError

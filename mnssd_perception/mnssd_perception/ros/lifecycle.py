@@ -40,10 +40,10 @@ class ManagedNode(LifecycleNode):
         service.callback = partial(self._on_change_state, service.callback)
 
     def configure(self) -> None:
-        """Create everything that is needed to be activated."""
+        """Create everything that activation needs."""
 
     def activate(self) -> None:
-        """Begin to work."""
+        """Start working."""
 
     def deactivate(self) -> None:
         """Stop working."""
@@ -58,11 +58,11 @@ class ManagedNode(LifecycleNode):
         """
         Configure and activate.
 
-        :raises MnssdError: what prevented it.
+        :raises MnssdError: why a transition failed.
         """
         for trigger in (self.trigger_configure, self.trigger_activate):
             if trigger() != TransitionCallbackReturn.SUCCESS:
-                assert self.transition_error is not None  # kept by the callback that failed
+                assert self.transition_error is not None  # set by the callback that failed
                 raise self.transition_error
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -130,7 +130,6 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _undo(self, undo: Step) -> TransitionCallbackReturn:
-        """Undo the first half of a transition."""
         try:
             undo()
         except Exception as error:
@@ -139,7 +138,7 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def _log(self, error: Exception) -> None:
-        """Log where an error comes from that no one has foreseen; others are reported in words."""
+        """Log the traceback of an unexpected error; others are reported by their message."""
         if not isinstance(error, MnssdError):
             self.get_logger().error(''.join(traceback.format_exception(error)))
 
@@ -159,7 +158,7 @@ class ManagedNode(LifecycleNode):
         else:  # rcl would print an unknown label as it is
             response.success = False
         if not response.success:
-            wanted = f'{request.transition.id} {label}'.strip()
-            self.get_logger().warning(f'transition {wanted} was requested and has failed')
+            name = f'{request.transition.id} {label}'.strip()
+            self.get_logger().warning(f'the requested transition {name} has failed')
         self.on_transition_requested()
         return response

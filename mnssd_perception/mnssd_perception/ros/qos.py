@@ -1,106 +1,93 @@
-"""The qualities of service of the topics, each with its reason."""
+"""QoS profiles of the topics, each with its reason."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mnssd_perception.errors import SettingsError
+from mnssd_perception.ros.parameters import given_overrides, QOS_OVERRIDES
 from mnssd_perception.text import sanitize_text
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+# History, depth and reliability, by the parameters
+# qos_overrides.<topic>.<publisher|subscription>.<policy>.
+OVERRIDABLE_POLICIES = QoSOverridingOptions.with_default_policies().policy_kinds
 
-def _keep_last(depth: int, reliability: ReliabilityPolicy) -> QoSProfile:
-    """Make a volatile profile."""
+
+def _keep_last(
+    depth: int,
+    reliability: ReliabilityPolicy,
+    durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
+) -> QoSProfile:
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth,
         reliability=reliability,
-        durability=DurabilityPolicy.VOLATILE,
+        durability=durability,
     )
 
 
-# Functions, as rclpy writes the overrides of users into the profile that it is given.
+# Functions, because rclpy writes the overrides of users into the profile that it is given.
 
 
 def image_in() -> QoSProfile:
     """
-    Want the newest frame and no queue.
+    Make the profile of image subscriptions: the newest frame, without a queue.
 
     Best effort connects with every publisher, as reliable does with every subscriber (REP 2003).
-
-    :return: the profile of subscribers of raw images.
     """
     return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
 
 
 def image_out() -> QoSProfile:
-    """
-    Offer images to everyone, without a queue of large messages.
-
-    :return: the profile of publishers of raw images.
-    """
+    """Make the profile of image publishers, without a queue of large messages."""
     return _keep_last(2, ReliabilityPolicy.RELIABLE)
 
 
 def detections() -> QoSProfile:
-    """
-    Lose nothing that is small.
-
-    :return: the profile of detections and reports, at both ends.
-    """
+    """Make the profile of detections and status messages, at both ends: lose nothing small."""
     return _keep_last(5, ReliabilityPolicy.RELIABLE)
 
 
 def latched() -> QoSProfile:
+    """Make the profile of labels, at both ends: late subscribers get the last message."""
+    return _keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def create_overridable(
+    create: Callable[..., Any], message_type: type, topic: str, *arguments: Any
+) -> Any:
     """
-    Reach those who come later with what is said once.
+    Create a publisher or subscription whose QoS users can override by parameter.
 
-    :return: the profile of labels, needed at both ends.
+    :param create: a method of a node, such as ``node.create_publisher``.
+    :param arguments: the remaining positional arguments of ``create``.
+    :raises SettingsError: when an override is invalid, with its name.
     """
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=1,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    )
-
-
-def overridable() -> QoSOverridingOptions:
-    """
-    Let users change history, depth and reliability of a topic by parameter.
-
-    The parameters are ``qos_overrides.<topic>.<publisher|subscription>.<policy>``.
-
-    :return: options for ``create_publisher`` and ``create_subscription``.
-    """
-    return QoSOverridingOptions.with_default_policies()
+    is_subscription = 'subscription' in create.__name__
+    node = create.__self__  # type: ignore[attr-defined]
+    with _named_overrides(node, topic, 'subscription' if is_subscription else 'publisher'):
+        options = QoSOverridingOptions.with_default_policies()
+        return create(message_type, topic, *arguments, qos_overriding_options=options)
 
 
 @contextmanager
-def named_overrides(node: Node, topic: str, endpoint: str) -> Iterator[None]:
-    """
-    Name the parameter when a QoS override is refused by rclpy.
-
-    :param node: creates a publisher or subscription with :func:`overridable` inside the context.
-    :param topic: as it is given to the node.
-    :param endpoint: ``publisher`` or ``subscription``.
-    :raises SettingsError: when an override cannot be used.
-    """
+def _named_overrides(node: Node, topic: str, endpoint: str) -> Iterator[None]:
+    """Name the parameter when rclpy refuses an override."""
     try:
         yield
     except (AssertionError, ParameterException, RuntimeError, TypeError, ValueError) as error:
-        prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}.'
-        # rclpy has no public way to ask what was given at the start.
-        given = [
+        prefix = f'{QOS_OVERRIDES}{node.resolve_topic_name(topic)}.{endpoint}.'
+        overrides = [
             f'{name}:={sanitize_text(parameter.value)}'
-            for name, parameter in node._parameter_overrides.items()
+            for name, parameter in given_overrides(node).items()
             if name.startswith(prefix)
         ]
-        if not given:
+        if not overrides:
             raise
         raise SettingsError(
-            f'expected an override that can be used, got {", ".join(given)}: '
-            f'{sanitize_text(error)}'
+            f'expected a valid QoS override, got {", ".join(overrides)}: {sanitize_text(error)}'
         ) from error

@@ -1,7 +1,8 @@
 """Run the nodes of a process from start to end."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+import ctypes
 import os
 from pathlib import Path
 import signal
@@ -13,7 +14,6 @@ import traceback
 from typing import NoReturn
 
 from mnssd_perception.errors import HungError, MnssdError
-from mnssd_perception.ros.memory import keep_freed_blocks
 from mnssd_perception.ros.transport import remove_dead_segments
 from mnssd_perception.text import sanitize_text
 import rclpy
@@ -21,69 +21,78 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
-LONGEST_SLEEP = 0.5  # s
+# Exit codes. A process that cannot start, for example with an unknown parameter, would fail in the
+# same way again: the launch file does not restart it.
+FAILED, CANNOT_START = 1, 2
 
-# Without a terminal, launch passes on a Ctrl-C that its nodes have had themselves [s].
+MAX_SLEEP = 0.5  # s
+
+# Without a terminal, launch forwards a Ctrl-C that its nodes have received themselves [s].
 SAME_CTRL_C = 1.0
 
-# From a signal to the end of the process, whatever hangs; launch sends SIGTERM after 5 s [s].
-GRACE = 4.0
+# From a signal to the end of a process that hangs; launch sends SIGTERM after 5 s [s].
+SHUTDOWN_TIMEOUT = 4.0
 WATCH_PERIOD = 0.2
 
 MAX_ERROR_CHARS = 2000
+MAX_CALLS = 8  # innermost calls shown of the stack of a thread that hangs
+WATCHDOG = 'shutdown watchdog'  # name of the thread
 
-# Of the stack of a thread that hangs, innermost last.
-MAX_CALLS = 5
-
-GUARD = 'end'  # name of the thread
+# From glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MIB = 2**20
 
 
 def run(
     build: Callable[[Future], Sequence[Node]],
     args: Sequence[str] | None = None,
-    grace: float = GRACE,
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
 ) -> int:
     """
-    Make nodes and serve them until they are done or the process is asked to end.
+    Create nodes and spin them until they are done or the process is asked to end.
 
     SIGINT and SIGTERM end it with 0. So does the future when a node sets its result; an
-    exception set there, or a :class:`MnssdError` on the way, is logged and ends it with 1. Where
-    a thread hangs, the process ends hard, with 1 and a message that says where.
+    exception set there, or a :class:`MnssdError`, is logged and ends it with 1, or with 2 where
+    the nodes cannot be created. Where a thread hangs, the process is killed, with 1 and a message
+    that says where.
 
-    :param build: makes the nodes, given the future that ends the process; they are destroyed in
+    :param build: creates the nodes, given the future that ends the process; they are destroyed in
         reverse order.
     :param args: command line, None for that of the process.
-    :param grace: longest time from the request to end until the nodes are destroyed [s].
+    :param shutdown_timeout: longest time from the request to end until the nodes are destroyed
+        [s].
     :return: the exit code.
     """
-    keep_freed_blocks()
+    keep_freed_memory()
     remove_dead_segments()
     interrupts = _leave_interrupts_to_rclpy()
     rclpy.init(args=args)
-    ended = Event()
-    Thread(target=_guard_end, args=(ended, grace), name=GUARD, daemon=True).start()
+    has_ended, has_started = Event(), Event()
+    watchdog = Thread(target=_watch_shutdown, args=(has_ended, shutdown_timeout), name=WATCHDOG)
+    watchdog.daemon = True
+    watchdog.start()
     try:
         if not interrupts:
-            _serve(build)
+            _spin(build, has_started)
     except HungError as error:
-        _exit_hard(str(error))
+        _kill_process(str(error))
     except MnssdError as error:
         _log_fatal(sanitize_text(error, MAX_ERROR_CHARS))
-        return 1
+        return FAILED if has_started.is_set() else CANNOT_START
     except Exception:
-        # After a signal, or rclpy.shutdown() by somebody else, every call into ROS fails in its
-        # own way; that is a clean end.
+        # After a signal, or rclpy.shutdown() elsewhere, every call into ROS fails in its own way;
+        # that is a clean end.
         if rclpy.ok():
             _log_fatal(f'unexpected failure: {traceback.format_exc()}')
-            return 1
+            return FAILED
     finally:
         rclpy.try_shutdown()
-        ended.set()
+        has_ended.set()
     return 0
 
 
-def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
-    """Make nodes, serve them until they are done, and destroy them in any case."""
+def _spin(build: Callable[[Future], Sequence[Node]], has_started: Event) -> None:
+    """Create nodes, spin them until they are done, and destroy them in any case."""
     executor = SingleThreadedExecutor()
     done = Future()
     with ExitStack() as stack:
@@ -91,66 +100,81 @@ def _serve(build: Callable[[Future], Sequence[Node]]) -> None:
         for node in build(done):
             stack.callback(node.destroy_node)
             executor.add_node(node)
+        has_started.set()
         done.add_done_callback(lambda _: executor.wake())
         # rclpy's signal handler can wake the executor before the context knows of the signal, and
         # an executor without timers would then sleep for ever.
         while rclpy.ok() and not done.done():
-            executor.spin_once(timeout_sec=LONGEST_SLEEP)
-        # After a signal, what a node stumbled over on the way out is no failure.
+            executor.spin_once(timeout_sec=MAX_SLEEP)
+        # After a signal, errors of the shutdown itself do not count.
         if done.done() and rclpy.ok():
-            done.result()  # raises what was set
+            done.result()  # raises the exception that was set
 
 
-def _guard_end(ended: Event, grace: float) -> None:
+def keep_freed_memory() -> None:
     """
-    End the process hard when a signal does not end it in time; the body of a thread.
+    Tell glibc not to return blocks of the size of an image to the kernel.
 
-    The main thread can hang in an engine that loads or warms up a network, where no handler of a
-    signal runs. A library that hangs and holds the interpreter's lock stops this thread as well.
+    By default the buffers of every frame are mapped and unmapped, and the kernel clears each page
+    again: half of the time that a raw 720p image takes through rclpy. Other C libraries are left
+    as they are.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        # 32 MiB is the largest value that glibc accepts; larger blocks, of 8K images, stay mapped.
+        mallopt(M_MMAP_THRESHOLD, 32 * MIB)
+        mallopt(M_TRIM_THRESHOLD, 512 * MIB)
+
+
+def _watch_shutdown(has_ended: Event, timeout: float) -> None:
+    """
+    Kill the process when a signal does not end it in time; the body of a thread.
+
+    The main thread can hang in an engine that loads or warms up a network, where Python runs no
+    signal handler. A library that hangs and holds the GIL stops this thread as well.
     """
     while rclpy.ok():
-        if ended.wait(WATCH_PERIOD):
+        if has_ended.wait(WATCH_PERIOD):
             return
-    if not ended.wait(grace):
-        _exit_hard(f'expected the process to end within {grace:g} s')
+    if not has_ended.wait(timeout):
+        _kill_process(f'expected the process to end within {timeout:g} s')
 
 
-def _exit_hard(reason: str) -> NoReturn:
-    """Say what hangs and end the process at once."""
+def _kill_process(reason: str) -> NoReturn:
+    """Print the stack of each thread and end the process at once."""
     lines = [f'mnssd: {reason}, but it hangs; its threads are in']
     names = {thread.ident: thread.name for thread in list_threads()}
     for ident, frame in sys._current_frames().items():
-        if names.get(ident) == GUARD:
+        if names.get(ident) == WATCHDOG:
             continue
         calls = traceback.extract_stack(frame)[-MAX_CALLS:]
-        places = (f'{call.name} ({Path(call.filename).name}:{call.lineno})' for call in calls)
-        lines.append(f'  {names.get(ident, ident)}: {" > ".join(places)}')
+        locations = (f'{call.name} ({Path(call.filename).name}:{call.lineno})' for call in calls)
+        lines.append(f'  {names.get(ident, ident)}: {" > ".join(locations)}')
     # Not by sys.stderr, whose lock the hanging thread may hold.
     os.write(2, '\n'.join([*lines, '']).encode())
-    os._exit(1)
+    os._exit(FAILED)
 
 
 def _log_fatal(message: str) -> None:
-    """Log why the process ends."""
     rclpy.logging.get_logger('mnssd').fatal(message)
 
 
 def _leave_interrupts_to_rclpy() -> list[float]:
     """
-    Keep Python from raising KeyboardInterrupt wherever it happens to be.
+    Keep Python from raising KeyboardInterrupt at an arbitrary point.
 
     rclpy's own handler wakes the executor, which then ends in one known place. A second Ctrl-C,
     some time after the first, ends the process at once, in case something hangs.
 
-    :return: times of the interrupts, also of those that come before rclpy listens.
+    :return: times of the interrupts, also of those that come before rclpy handles them.
     """
     interrupts: list[float] = []
 
-    def note(number: int, _: object) -> None:
+    def handle(number: int, _: object) -> None:
         interrupts.append(monotonic())
         if interrupts[-1] - interrupts[0] > SAME_CTRL_C:
             sys.stderr.flush()
             os._exit(128 + number)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, handle)
     return interrupts

@@ -1,10 +1,10 @@
 """
-Detect that large images cannot get from process to process.
+Detect that large images do not arrive in other processes.
 
-Fast DDS carries them in shared memory. Where it cannot create its segment, as in a container with
-a small ``/dev/shm``, it falls back to UDP, or to a segment of 0.5 MB where discovery is limited to
-this machine, and says so only on stderr. Most images are then lost, as are images that do not fit
-into the segment. Measurements: docs/transport.md.
+Fast DDS transfers them in shared memory. Where it cannot create its segment, as in a container
+with a small ``/dev/shm``, it falls back to UDP, or to a segment of 0.5 MB where discovery is
+limited to this machine, and says so only on stderr. Most images are then lost, as are images that
+do not fit into the segment. Measurements: docs/transport.md.
 """
 
 from collections import deque
@@ -22,44 +22,42 @@ import numpy as np
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import Image
 
-# The only middleware that is set up by our profiles.
-FAST_DDS = 'rmw_fastrtps'
+FAST_DDS = 'rmw_fastrtps'  # the only middleware that our profiles configure
 
-# Our profiles and their segments [bytes]; Fast DDS adds its own needs.
+# Our profiles and their segments [bytes]; Fast DDS adds some overhead.
 PROFILES = {'fastdds.xml': 16 * 2**20, 'fastdds_4k.xml': 64 * 2**20}
 OVERHEAD = 1.05
 
-# Smaller messages arrive over UDP as well [bytes].
-LARGE = 2**16
+LARGE_BYTES = 2**16  # smaller messages also arrive over UDP
 
 SHM = Path('/dev/shm')
 OPEN_FILES = Path('/proc/self/fd')
 
-# The lock file of a segment of Fast DDS 2 or 3, locked for as long as the segment's owner lives.
+# The lock file of a segment of Fast DDS 2 or 3, locked as long as the owner of the segment lives.
 SEGMENT_LOCK = re.compile(r'((?:fastrtps|fastdds)_[0-9a-f]{8,})_el')
 
-# Whoever has just made a lock file may not have locked it yet [s].
+# A process that has just created a lock file may not have locked it yet [s].
 LOCKING_TIME = 5.0
 
 MB = 10**6
 NS = 10**9
 
-# Stamps further apart mean a camera that was stopped and started, silence for as long one that
-# was stopped [s].
-LONGEST_GAP = 10.0
+# A longer gap between stamps, or a longer silence, means a camera that was stopped [s].
+MAX_GAP = 10.0
 
-# The loss is judged on this many intervals; fewer intervals or lost images than the second tell
-# nothing.
-WINDOW, FEWEST = 60, 5
+# The loss is estimated from this many intervals; fewer intervals or lost images than MIN_SAMPLES
+# are not significant.
+WINDOW, MIN_SAMPLES = 60, 5
 
-# Jitter makes intervals that are up to this much longer than the period.
+# Jitter makes intervals up to this much longer than the period.
 JITTER = 1.75
 
-# How far an interval may be from a multiple of the period [periods], at least and as a share of a
-# long interval, in which the delays of a busy camera add up; and how many must be that close.
+# How far an interval may be from a multiple of the period [periods], at least and as a fraction of
+# a long interval, in which the delays of a busy camera add up; and the fraction of intervals that
+# must be this close.
 MULTIPLE, DRIFT, REGULAR = 0.2, 0.1, 0.8
 
-# Losing less is left to the counters: a loaded machine loses an image now and then.
+# A loaded machine loses an image now and then, which only the counters show.
 TOLERATED_LOSS = 0.1
 
 
@@ -68,8 +66,8 @@ class SharedMemory:
     """
     The shared memory of this process.
 
-    :ivar segment: size of the segment that Fast DDS has created for it [bytes]; 0 for none.
-    :ivar free: what is free in ``/dev/shm`` [bytes].
+    :ivar segment: size of its Fast DDS segment [bytes]; 0 for none.
+    :ivar free: free space in ``/dev/shm`` [bytes].
     """
 
     segment: int
@@ -78,16 +76,16 @@ class SharedMemory:
 
 def read_shared_memory(rmw: str) -> SharedMemory | None:
     """
-    Look up which shared memory this process has; call it after a node was created.
+    Look up the shared memory of this process, after a node was created.
 
     :param rmw: name of the middleware, from ``rclpy.get_rmw_implementation_identifier()``.
-    :return: None with another middleware than Fast DDS, or where this cannot be known.
+    :return: None with another middleware than Fast DDS, or where this cannot be determined.
     """
     if not (rmw.startswith(FAST_DDS) and SHM.is_dir() and OPEN_FILES.is_dir()):
         return None
     sizes = [0]
     for descriptor in OPEN_FILES.iterdir():
-        # Files are opened and closed by other threads meanwhile.
+        # Other threads open and close files meanwhile.
         with suppress(OSError):
             path = descriptor.readlink()
             lock = SEGMENT_LOCK.fullmatch(path.name)
@@ -100,14 +98,15 @@ def shared_memory_conditions(
     memory: SharedMemory | None, sent_bytes: int, received_bytes: int = 0
 ) -> list[Condition]:
     """
-    Judge whether images get to other processes of this machine and from them.
+    Check whether the shared memory suffices for the images between processes.
 
-    :param memory: of this process; None where it is not known.
+    :param memory: of this process; None where it cannot be determined.
     :param sent_bytes: size of the images that this process publishes; 0 for none.
     :param received_bytes: size of the images that it subscribes to; 0 for none.
     :return: no condition, or the one that explains why images get lost.
     """
-    if memory is None or max(sent_bytes, received_bytes) < LARGE:
+    image_bytes = max(sent_bytes, received_bytes)
+    if memory is None or image_bytes < LARGE_BYTES:
         return []
     if not memory.segment:
         problem = 'no shared memory: images go over UDP, where best effort loses most'
@@ -118,35 +117,33 @@ def shared_memory_conditions(
         )
     else:
         return []
-    image_bytes = max(sent_bytes, received_bytes)
     name = 'fastdds.xml' if image_bytes <= PROFILES['fastdds.xml'] else 'fastdds_4k.xml'
     needed = PROFILES[name] * OVERHEAD
     if memory.free < needed:
-        cure = (
+        hint = (
             f'/dev/shm has {memory.free / MB:.0f} MB free, a process needs {needed / MB:.0f}: '
             'docker run --shm-size=256m, or mount -o remount,size=256m /dev/shm'
         )
     else:
-        cure = (
+        hint = (
             f'set FASTRTPS_ or FASTDDS_DEFAULT_PROFILES_FILE to config/{name} of mnssd_perception'
         )
-    message = f'{problem}; {cure}'
-    return [Condition('shared_memory', WARN, message)]
+    return [Condition('shared_memory', WARN, f'{problem}; {hint}')]
 
 
 def remove_dead_segments() -> int:
     """
-    Give back the shared memory of processes that were killed, before it is too little for ours.
+    Remove the shared memory of killed processes, which may leave too little for this one.
 
-    Fast DDS itself never does; its tool ``fastdds shm clean`` finds the dead in the same way.
+    Fast DDS itself never does; its tool ``fastdds shm clean`` finds dead segments in the same way.
 
-    :return: how many segments were removed.
+    :return: number of segments removed.
     """
     num = 0
     with suppress(OSError):  # no such folder
         for path in SHM.iterdir():
             lock = SEGMENT_LOCK.fullmatch(path.name)
-            # What belongs to other users, or is removed by others at this moment, is left alone.
+            # Skip segments of other users, and those that others remove at this moment.
             with suppress(OSError):
                 if lock and _is_unlocked(path):
                     (SHM / lock[1]).unlink()
@@ -155,113 +152,8 @@ def remove_dead_segments() -> int:
     return num
 
 
-class LostImages:
-    """
-    Finds lost images by gaps in the stamps of those that arrive.
-
-    The period is that of the shortest intervals, so that it is known although most images are
-    lost. Intervals that are no multiples of it are those of a source without a steady rate, such
-    as a file that is played in lock-step, and no loss. A source that skips images on purpose looks
-    like a loss.
-
-    :param topic: of the images, for messages.
-    :param clock: monotonic time [s].
-    """
-
-    def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._topic, self._clock = topic, clock
-        self._heard = clock()
-        self._stamps_ns: deque[int] = deque(maxlen=WINDOW + 1)
-
-    def add(self, stamp_ns: int) -> None:
-        """
-        Note the stamp of an image that has arrived.
-
-        :param stamp_ns: of its header [ns]; one that is not later than the last, or much later,
-            begins anew: a bag that loops, a camera that was restarted.
-        """
-        if self._stamps_ns and not 0 < stamp_ns - self._stamps_ns[-1] < LONGEST_GAP * NS:
-            self._stamps_ns.clear()
-        self._stamps_ns.append(stamp_ns)
-        self._heard = self._clock()
-
-    def estimate_loss(self) -> float:
-        """
-        Estimate how many of the last images did not arrive.
-
-        :return: their share, from 0 to below 1; 0 while there are too few to tell.
-        """
-        intervals = np.diff(np.array(self._stamps_ns, np.int64)).astype(np.float64)
-        if len(intervals) < FEWEST:
-            return 0.0
-        shortest = np.percentile(intervals, 5)
-        period = np.median(intervals[intervals <= JITTER * shortest])
-        tolerance = np.maximum(MULTIPLE, DRIFT * intervals / period)
-        # Where no two images in a row arrive, the shortest interval is two or three periods.
-        for divisor in (1, 2, 3):
-            in_periods = intervals * divisor / period
-            is_multiple = np.abs(in_periods - np.round(in_periods)) < tolerance
-            if is_multiple.mean() >= REGULAR:
-                lost = np.where(in_periods > JITTER, np.round(in_periods) - 1, 0).sum()
-                return float(lost / (lost + len(intervals))) if lost >= FEWEST else 0.0
-        return 0.0
-
-    def conditions(self) -> list[Condition]:
-        """
-        Report a loss that is worth a word, and forget it once no image comes any more.
-
-        :return: no condition, or one that names the loss and what cures it.
-        """
-        if self._clock() - self._heard > LONGEST_GAP:
-            self._stamps_ns.clear()
-        loss = self.estimate_loss()
-        if loss <= TOLERATED_LOSS:
-            return []
-        message = (
-            f'about {100 * loss:.0f} % of the images on {self._topic} do not arrive: start their '
-            'publisher with config/fastdds.xml of mnssd_perception and a common /dev/shm '
-            '(--shm-size, --ipc=host), or ask for reliable'
-        )
-        return [Condition('lost_images', WARN, message)]
-
-
-class TransportMonitor:
-    """
-    Watches whether the images that a node subscribes to, and those that it publishes, arrive.
-
-    :param topic: of the images that it subscribes to, for messages.
-    :ivar sent_bytes: size of the last image that it published; 0 while nobody wants any.
-    """
-
-    def __init__(self, topic: str) -> None:
-        self._lost_images = LostImages(topic)
-        self._received_bytes = 0
-        self.sent_bytes = 0
-
-    def add(self, msg: Image) -> None:
-        """
-        Note an image that has arrived.
-
-        :param msg: the image.
-        """
-        self._lost_images.add(msg.header.stamp.sec * NS + msg.header.stamp.nanosec)
-        self._received_bytes = len(msg.data)
-
-    def conditions(self) -> list[Condition]:
-        """
-        Report what keeps images from arriving.
-
-        :return: what is wrong with the shared memory, and images that were lost.
-        """
-        memory = read_shared_memory(get_rmw_implementation_identifier())
-        return [
-            *shared_memory_conditions(memory, self.sent_bytes, self._received_bytes),
-            *self._lost_images.conditions(),
-        ]
-
-
 def _is_unlocked(path: Path) -> bool:
-    """Try a lock file that is not brand-new."""
+    """Tell whether nobody holds a lock file that is not brand-new."""
     with path.open('rb+') as file:
         if time.time() - path.stat().st_mtime < LOCKING_TIME:
             return False
@@ -270,3 +162,92 @@ def _is_unlocked(path: Path) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+class LostImages:
+    """
+    Estimates how many images are lost, from gaps between the stamps of those that arrive.
+
+    The period is that of the shortest intervals, so that it is known even where most images are
+    lost. Intervals that are not multiples of it come from a source without a constant rate, such
+    as a file that is played in lock-step, and do not count as a loss. A source that skips images
+    on purpose looks like a loss.
+
+    :param topic: of the images, for messages.
+    :param clock: monotonic time [s].
+    """
+
+    def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._topic, self._clock = topic, clock
+        self._last_arrival = clock()
+        self._stamps_ns: deque[int] = deque(maxlen=WINDOW + 1)
+
+    def add(self, stamp_ns: int) -> None:
+        """
+        Add the stamp of an image that has arrived [ns].
+
+        A stamp that is not later than the last, or much later, resets the estimate: a bag that
+        loops, a camera that was restarted.
+        """
+        if self._stamps_ns and not 0 < stamp_ns - self._stamps_ns[-1] < MAX_GAP * NS:
+            self._stamps_ns.clear()
+        self._stamps_ns.append(stamp_ns)
+        self._last_arrival = self._clock()
+
+    def estimate_loss(self) -> float:
+        """Estimate the fraction of lost images, from 0 to below 1; 0 without enough samples."""
+        intervals = np.diff(np.array(self._stamps_ns, np.int64)).astype(np.float64)
+        if len(intervals) < MIN_SAMPLES:
+            return 0.0
+        shortest = np.percentile(intervals, 5)
+        period = np.median(intervals[intervals <= JITTER * shortest])
+        tolerance = np.maximum(MULTIPLE, DRIFT * intervals / period)
+        # Where no two consecutive images arrive, the shortest interval is two or three periods.
+        for divisor in (1, 2, 3):
+            in_periods = intervals * divisor / period
+            is_multiple = np.abs(in_periods - np.round(in_periods)) < tolerance
+            if is_multiple.mean() >= REGULAR:
+                lost = np.where(in_periods > JITTER, np.round(in_periods) - 1, 0).sum()
+                return float(lost / (lost + len(intervals))) if lost >= MIN_SAMPLES else 0.0
+        return 0.0
+
+    def conditions(self) -> list[Condition]:
+        """Report a significant loss; reset the estimate once no more images come."""
+        if self._clock() - self._last_arrival > MAX_GAP:
+            self._stamps_ns.clear()
+        loss = self.estimate_loss()
+        if loss <= TOLERATED_LOSS:
+            return []
+        message = (
+            f'about {100 * loss:.0f} % of the images on {self._topic} do not arrive: start their '
+            'publisher with config/fastdds.xml of mnssd_perception and a common /dev/shm '
+            '(--shm-size, --ipc=host), or request reliable QoS'
+        )
+        return [Condition('lost_images', WARN, message)]
+
+
+class TransportMonitor:
+    """
+    Checks whether the images that a node subscribes to, and those that it publishes, arrive.
+
+    :param topic: that it subscribes to, for messages.
+    :ivar sent_bytes: size of the last image that it published; 0 while nobody subscribes.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._lost_images = LostImages(topic)
+        self._received_bytes = 0
+        self.sent_bytes = 0
+
+    def add(self, msg: Image) -> None:
+        """Add an image that has arrived."""
+        self._lost_images.add(msg.header.stamp.sec * NS + msg.header.stamp.nanosec)
+        self._received_bytes = len(msg.data)
+
+    def conditions(self) -> list[Condition]:
+        """Report missing shared memory and lost images."""
+        memory = read_shared_memory(get_rmw_implementation_identifier())
+        return [
+            *shared_memory_conditions(memory, self.sent_bytes, self._received_bytes),
+            *self._lost_images.conditions(),
+        ]

@@ -1,6 +1,6 @@
-"""Camera frames from folders, videos, devices, streams and a synthetic world, without ROS."""
+"""Camera sources without ROS: image folders, videos, devices, streams and a synthetic camera."""
 
-from mnssd_perception.sources.opening import is_live, open_source
+from mnssd_perception.sources.open_source import is_live, open_source
 from mnssd_perception.sources.pacing import Pacer
 from mnssd_perception.sources.source import Frame, FrameSource
 

@@ -1,7 +1,7 @@
-"""A camera that plays by itself: a device, a network stream or a GStreamer pipeline."""
+"""Live cameras: a device, a network stream or a GStreamer pipeline."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 import os
 from pathlib import Path
 import re
@@ -9,13 +9,13 @@ import stat
 
 import cv2
 from mnssd_perception.errors import SourceError
-from mnssd_perception.sources.source import Frame, FrameSource
+from mnssd_perception.sources.source import Frame, FrameSource, ignore, Report
 
-# Waits between attempts to reopen a lost stream [s]: the first, and the longest.
+# Delays before a lost stream is reopened [s]: the first, and the longest.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 
-# A network camera that is silent for longer is lost [ms]; FFmpeg's own limit is 30 s.
+# A network camera that is silent for longer is lost [ms]; FFmpeg's default is 30 s.
 NETWORK_TIMEOUT_MS = 5000
 
 
@@ -23,33 +23,25 @@ class LiveSource(FrameSource):
     """
     A source that is reopened whenever it is lost.
 
-    :param uri: what is opened, for messages.
-    :param rate: frames a second to ask the camera for; None for the camera's own.
-    :param retry: whether it is opened in the iteration, where one that is missing is tried again
-        like one that is lost; else it must be there now.
-    :param report: is called with a sentence for every loss and failed attempt.
-    :raises SourceError: when it must be there and cannot be opened.
+    :param rate: frames per second to request from the camera; None for its default.
+    :param retry: whether to open it in the iteration, where a missing camera is retried like a
+        lost one; otherwise it must be there now.
+    :raises SourceError: without ``retry``, when it cannot be opened.
     """
 
     def __init__(
-        self,
-        uri: str,
-        *,
-        rate: float | None = None,
-        retry: bool = False,
-        report: Callable[[str], None] = lambda sentence: None,
+        self, uri: str, *, rate: float | None = None, retry: bool = False, report: Report = ignore
     ) -> None:
         super().__init__(uri, rate=None, loop=False, report=report)
-        self._wanted_rate = rate
+        self._requested_rate = rate
         self.num_losses = 0
         self._capture: cv2.VideoCapture | None = None if retry else self._open()
 
     @abstractmethod
     def _open(self) -> cv2.VideoCapture:
-        """Open what is behind the URI or raise SourceError."""
+        """Open the camera or raise SourceError."""
 
     def _play(self) -> Iterator[Frame]:
-        """Read for ever; reopen what is lost, waiting longer each time."""
         num, wait = 0, 0.0
         try:
             while not self._closing.is_set():
@@ -63,14 +55,14 @@ class LiveSource(FrameSource):
                     continue
                 self._release()
                 self.num_losses += 1
-                wait = _longer(wait)
+                wait = _back_off(wait)
                 self.fault = f"lost '{self.uri}' after {num} frames"
-                self._problem(f'{self.fault}; opening it again in {wait:.1f} s')
+                self._problem(f'{self.fault}; reopening it in {wait:.1f} s')
         finally:
             self._release()
 
     def _reopen(self, wait: float) -> float:
-        """Wait, try to open once more and say how long to wait next time."""
+        """Wait, try to open the camera, and return the delay before the next attempt [s]."""
         if self._closing.wait(wait):
             return wait
         if wait:
@@ -78,13 +70,12 @@ class LiveSource(FrameSource):
         try:
             self._capture = self._open()
         except SourceError as error:
-            wait = _longer(wait)
+            wait = _back_off(wait)
             self.fault = str(error)
             self._problem(f'{error}; trying again in {wait:.1f} s')
         return wait
 
     def _release(self) -> None:
-        """Give the camera back."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None
@@ -95,12 +86,8 @@ class DeviceSource(LiveSource):
     A V4L2 camera.
 
     :param device: its path, such as ``/dev/video0``.
-    :param size: (width, height) to ask the camera for; None for its default.
-    :param fourcc: pixel format to ask for; MJPG reaches full rate at large sizes over USB.
-    :param rate: frames a second to ask for; None for the camera's own.
-    :param retry: as for :class:`LiveSource`.
-    :param report: is called with a sentence for every loss and every wish not met.
-    :raises SourceError: when it cannot be opened.
+    :param size: (width, height) to request; None for the default of the camera.
+    :param fourcc: pixel format to request; MJPG reaches the full rate at large sizes over USB.
     """
 
     def __init__(
@@ -111,7 +98,7 @@ class DeviceSource(LiveSource):
         fourcc: str = 'MJPG',
         rate: float | None = None,
         retry: bool = False,
-        report: Callable[[str], None] = lambda sentence: None,
+        report: Report = ignore,
     ) -> None:
         if len(fourcc) not in (0, 4):
             raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")
@@ -119,28 +106,22 @@ class DeviceSource(LiveSource):
         super().__init__(str(device), rate=rate, retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
-        """Open the device with one buffer, so that a frame is fresh when it is read."""
         _check_device(self._device)
         capture = cv2.VideoCapture(str(self._device), cv2.CAP_V4L2)
         if not capture.isOpened():
             raise SourceError(
                 f"cannot open camera '{self._device}': it is busy or cannot capture; "
-                f'see who holds it: fuser -v {self._device}'
+                f'list the processes that use it: fuser -v {self._device}'
             )
-        # The order matters: the format decides which sizes and rates there are.
+        # The order matters: the format determines the available sizes and rates.
         if self._fourcc:
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*self._fourcc))
         if self._size:
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._size[0])
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._size[1])
-        if self._wanted_rate:
-            capture.set(cv2.CAP_PROP_FPS, self._wanted_rate)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self._check_size(capture)
-        return capture
-
-    def _check_size(self, capture: cv2.VideoCapture) -> None:
-        """Report a size other than the one asked for."""
+        if self._requested_rate:
+            capture.set(cv2.CAP_PROP_FPS, self._requested_rate)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a frame is fresh when it is read
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if self._size and self._size != (width, height):
@@ -148,35 +129,27 @@ class DeviceSource(LiveSource):
                 f"camera '{self._device}' gives {width}x{height} instead of "
                 f'{self._size[0]}x{self._size[1]}'
             )
+        return capture
 
 
 class StreamSource(LiveSource):
     """
-    A network camera (RTSP, HTTP and what else FFmpeg opens).
+    A network camera: RTSP, HTTP and whatever else FFmpeg opens.
 
-    :param uri: its address; a password in it is never shown in messages.
-    :param retry: as for :class:`LiveSource`.
-    :param report: is called with a sentence for every loss, failed attempt and recovery.
-    :raises SourceError: when it cannot be opened.
+    :param uri: its address; messages never show a password in it.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        *,
-        retry: bool = False,
-        report: Callable[[str], None] = lambda sentence: None,
-    ) -> None:
+    def __init__(self, uri: str, *, retry: bool = False, report: Report = ignore) -> None:
         self._address = uri
         super().__init__(uri, retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
-        """Open the stream through FFmpeg, which alone has a time limit."""
-        limits = [
+        # Only OpenCV's FFmpeg backend has a timeout.
+        timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
         ]  # fmt: skip
-        capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
+        capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, timeouts)
         if not capture.isOpened():
             raise SourceError(
                 f"cannot open stream '{self.uri}' within {NETWORK_TIMEOUT_MS / 1000:.0f} s: check "
@@ -187,26 +160,18 @@ class StreamSource(LiveSource):
 
 class PipelineSource(LiveSource):
     """
-    A GStreamer pipeline that ends in ``appsink``.
+    A GStreamer pipeline.
 
-    :param pipeline: as for ``gst-launch-1.0``; ``appsink`` is added where it lacks one.
-    :param retry: as for :class:`LiveSource`.
-    :param report: is called with a sentence for every loss, failed attempt and recovery.
-    :raises SourceError: when OpenCV lacks GStreamer, or the pipeline does not start.
+    :param pipeline: as for ``gst-launch-1.0``; ``appsink`` is appended where it lacks one.
+    :raises SourceError: also when OpenCV lacks GStreamer.
     """
 
-    def __init__(
-        self,
-        pipeline: str,
-        *,
-        retry: bool = False,
-        report: Callable[[str], None] = lambda sentence: None,
-    ) -> None:
+    def __init__(self, pipeline: str, *, retry: bool = False, report: Report = ignore) -> None:
         if not re.search(r'GStreamer:\s*YES', cv2.getBuildInformation()):
             raise SourceError(
                 "source 'gst:' needs an OpenCV with GStreamer, and this one was built without "
-                "(wheels from PyPI are); use the system's package python3-opencv, or give a "
-                'camera by /dev/video0 or rtsp://'
+                '(wheels from PyPI are); install the system package python3-opencv, or name a '
+                'camera such as /dev/video0 or rtsp://'
             )
         if 'appsink' not in pipeline:
             # Convert to what OpenCV reads, and keep only the newest frame.
@@ -216,29 +181,27 @@ class PipelineSource(LiveSource):
         super().__init__(f'gst:{pipeline}', retry=retry, report=report)
 
     def _open(self) -> cv2.VideoCapture:
-        """Start the pipeline."""
         capture = cv2.VideoCapture(self._pipeline, cv2.CAP_GSTREAMER)
         if not capture.isOpened():
             raise SourceError(
-                f"cannot start pipeline '{self._pipeline}'; try it with gst-launch-1.0 -v"
+                f"cannot start pipeline '{self._pipeline}'; test it with gst-launch-1.0 -v"
             )
         return capture
 
 
-def _longer(wait: float) -> float:
-    """Lengthen the wait between two attempts [s]."""
+def _back_off(wait: float) -> float:
     return min(max(2 * wait, FIRST_WAIT), LONGEST_WAIT)
 
 
 def _check_device(device: Path) -> None:
-    """Say what is wrong with a device file before OpenCV only says no."""
+    """Explain what is wrong with a device file; OpenCV only fails to open it."""
     try:
         mode = device.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        present = ', '.join(sorted(str(path) for path in Path('/dev').glob('video*'))) or 'none'
+        available = ', '.join(sorted(str(path) for path in Path('/dev').glob('video*'))) or 'none'
         reason = getattr(error, 'strerror', error)
         raise SourceError(
-            f"no camera '{device}' ({reason}); video devices here: {present}"
+            f"no camera '{device}' ({reason}); available video devices: {available}"
         ) from error
     if not stat.S_ISCHR(mode):
         raise SourceError(f"expected a video device, got another kind of file: '{device}'")

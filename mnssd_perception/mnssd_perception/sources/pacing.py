@@ -1,4 +1,4 @@
-"""A rate to the moments at which frames are due."""
+"""Play frames at a constant rate."""
 
 from threading import Event
 import time
@@ -8,7 +8,7 @@ class Pacer:
     """
     Waits until the next frame is due, without drift and without catching up in a burst.
 
-    :param rate: frames a second; None never waits.
+    :param rate: frames per second; None never waits.
     :param stopping: ends a wait early when it is set.
     """
 
@@ -18,14 +18,10 @@ class Pacer:
         self._due = 0.0
 
     def wait(self) -> bool:
-        """
-        Wait for the next moment; the first one is now.
-
-        :return: False when ``stopping`` was set.
-        """
+        """Wait for the next frame; the first one is due now. Return False when stopped."""
         now = time.monotonic()
-        # A late frame shifts all that follow; nobody wants old frames at double speed.
+        # A late frame delays all that follow; nobody wants old frames at double speed.
         self._due = max(self._due, now)
-        stopped = self._stopping.wait(self._due - now)
+        is_stopped = self._stopping.wait(self._due - now)
         self._due += self._period
-        return not stopped
+        return not is_stopped

@@ -1,4 +1,4 @@
-"""The camera source that all others derive from."""
+"""The base class of all camera sources."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -10,6 +10,12 @@ from mnssd_perception.ssd import Detections
 from mnssd_perception.text import mask_secrets
 from numpy.typing import NDArray
 
+Report = Callable[[str], None]
+
+
+def ignore(message: str) -> None:
+    """Do nothing: the default of ``report``."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -17,8 +23,8 @@ class Frame:
     One image of a source.
 
     :ivar image: ``(H, W, 3)`` BGR, uint8, or ``(H, W)`` grey, uint8 or uint16.
-    :ivar name: what it is called in messages: a file name or a number.
-    :ivar truth: the objects in it, where the source knows them.
+    :ivar name: a file name or a number, for messages.
+    :ivar ground_truth: the objects in the image, where the source knows them.
     """
 
     image: NDArray
@@ -28,20 +34,19 @@ class Frame:
 
 class FrameSource(ABC):
     """
-    Images one after the other, as fast as they are asked for or as they come.
+    An iterable of frames.
+
+    Every source takes ``report``, which is called with a message for each problem that it recovers
+    from.
 
     :param uri: where the images come from, for messages.
-    :param rate: frames a second at which they want to be played; None where a live source sets
-        the pace itself.
+    :param rate: frames per second to play at; None where a live source sets the rate.
     :param loop: whether to start over at the end.
-    :param report: is called with a sentence for everything that is wrong and survived.
-    :ivar fault: why a live source gives no images at this moment; '' while it does.
-    :ivar num_retries: how often a live source was opened again.
+    :ivar fault: why a live source currently gives no images; '' while it does.
+    :ivar num_retries: how often a live source was reopened.
     """
 
-    def __init__(
-        self, uri: str, *, rate: float | None, loop: bool, report: Callable[[str], None]
-    ) -> None:
+    def __init__(self, uri: str, *, rate: float | None, loop: bool, report: Report) -> None:
         self.uri = mask_secrets(uri)
         self.rate = rate
         self._loop = loop
@@ -54,19 +59,18 @@ class FrameSource(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         """
-        Give the frames, and start over at the end where the source loops.
+        Yield frames until the source ends or is closed.
 
-        :return: the frames until the source ends or is closed.
-        :raises SourceError: when a whole pass has no readable frame.
+        :raises SourceError: when a complete pass has no readable frame.
         """
         while not self._closing.is_set():
-            before = self.num_frames
+            num_before = self.num_frames
             for frame in self._play():
                 self.num_frames += 1
                 yield frame
                 if self._closing.is_set():
                     return
-            if self.num_frames == before and not self._closing.is_set():
+            if self.num_frames == num_before and not self._closing.is_set():
                 raise SourceError(f"source '{self.uri}' has no readable frame")
             if not self._loop:
                 return
@@ -76,18 +80,17 @@ class FrameSource(ABC):
         self._closing.set()
 
     def __enter__(self) -> 'FrameSource':
-        """Use the source in a ``with`` statement."""
+        """Return the source."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the source at the end of the ``with`` statement."""
+        """Close the source."""
         self.close()
 
     @abstractmethod
     def _play(self) -> Iterator[Frame]:
-        """Give the frames of one pass, from the first on."""
+        """Yield the frames of one pass."""
 
-    def _problem(self, sentence: str) -> None:
-        """Count and report something wrong that is survived."""
+    def _problem(self, message: str) -> None:
         self.num_problems += 1
-        self._report(sentence)
+        self._report(message)

@@ -1,30 +1,38 @@
-"""Moving shapes on a noisy ground as a camera that knows the truth."""
+"""A synthetic camera: moving shapes on a noisy background, with their ground truth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import cv2
 from mnssd_perception.errors import SourceError
-from mnssd_perception.sources.source import Frame, FrameSource
+from mnssd_perception.sources.source import Frame, FrameSource, ignore, Report
 from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
 
-VIDEO_RATE = 30.0
-MAX_SIDE = 8192
+DEFAULT_RATE = 30.0  # Hz
 MAX_DIGITS = 18
+
+# Least and greatest value of each option.
+RANGES = {
+    'width': (16, 8192),
+    'height': (16, 8192),
+    'frames': (0, 2**31 - 1),
+    'objects': (0, 1000),
+    'seed': (0, 2**31 - 1),
+}
 
 
 @dataclass(frozen=True)
 class SyntheticOptions:
     """
-    What a synthetic camera shows.
+    The options of a synthetic camera.
 
-    :ivar width: of the image, pixels.
-    :ivar height: of the image, pixels.
-    :ivar frames: how many frames a pass has; 0 for no end.
-    :ivar objects: how many shapes move.
-    :ivar seed: of the noise and the paths; the same seed gives the same frames.
+    :ivar width: of the image [pixels].
+    :ivar height: of the image [pixels].
+    :ivar frames: number of frames of a pass; 0 for endless.
+    :ivar objects: number of moving shapes.
+    :ivar seed: of noise and motion; the same seed gives the same frames.
     """
 
     width: int = 640
@@ -34,11 +42,9 @@ class SyntheticOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that make no image."""
-        least = {'width': 16, 'height': 16, 'frames': 0, 'objects': 0, 'seed': 0}
-        most = {'width': MAX_SIDE, 'height': MAX_SIDE, 'objects': 1000}
-        for name, low in least.items():
-            value, high = getattr(self, name), most.get(name, 2**31 - 1)
+        """Check the ranges."""
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
             if not low <= value <= high:
                 raise SourceError(
                     f'expected {name} of a synthetic source from {low} to {high}, got {value}'
@@ -47,11 +53,9 @@ class SyntheticOptions:
     @classmethod
     def parse(cls, text: str) -> 'SyntheticOptions':
         """
-        Read options as they stand behind ``synthetic:``.
+        Parse options such as ``width=1280,height=720,seed=3``.
 
-        :param text: for example ``width=1280,height=720,seed=3``; may be empty.
-        :return: the options.
-        :raises SourceError: naming an unknown option or a value that is no whole number.
+        :raises SourceError: for an unknown option or a value that is not a whole number.
         """
         known = [field.name for field in fields(cls)]
         options = {}
@@ -59,7 +63,7 @@ class SyntheticOptions:
             name, _, value = (part.strip() for part in pair.partition('='))
             if name not in known:
                 raise SourceError(
-                    f"unknown option '{name}' of a synthetic source; known are {', '.join(known)}"
+                    f"unknown option '{name}' of a synthetic source; supported: {', '.join(known)}"
                 )
             if not value.isdecimal() or len(value) > MAX_DIGITS:
                 raise SourceError(
@@ -73,10 +77,7 @@ class SyntheticSource(FrameSource):
     """
     Bright rectangles (label 0) and ellipses (label 1) that drift and bounce over grey noise.
 
-    :param options: what it shows.
-    :param rate: frames a second; None for 30.
-    :param loop: whether to start over at the end.
-    :param report: is never called.
+    :param rate: frames per second; None for 30.
     """
 
     def __init__(
@@ -85,53 +86,44 @@ class SyntheticSource(FrameSource):
         *,
         rate: float | None = None,
         loop: bool = False,
-        report: Callable[[str], None] = lambda sentence: None,
+        report: Report = ignore,
     ) -> None:
-        super().__init__('synthetic:', rate=rate or VIDEO_RATE, loop=loop, report=report)
+        super().__init__('synthetic:', rate=rate or DEFAULT_RATE, loop=loop, report=report)
         self._options = options or SyntheticOptions()
 
     def _play(self) -> Iterator[Frame]:
-        """Move the shapes step by step."""
         options = self._options
         generator = np.random.default_rng(options.seed)
-        area = np.array([options.width, options.height], np.float64)
+        size_wh = np.array([options.width, options.height], np.float64)
         noise = generator.integers(48, 80, (options.height, options.width, 3), np.uint8)
-        half = generator.uniform(0.02, 0.08, (options.objects, 2)) * area.min()
-        span = area - 2 * half
+        half = generator.uniform(0.02, 0.08, (options.objects, 2)) * size_wh.min()
+        span = size_wh - 2 * half
         start = generator.uniform(0, 2 * span)
-        speed = generator.uniform(-0.02, 0.02, start.shape) * area
+        speed = generator.uniform(-0.02, 0.02, start.shape) * size_wh
         colours = generator.integers(140, 256, (options.objects, 3)).tolist()
         labels = np.arange(options.objects, dtype=np.int64) % 2
+        scores = np.ones(options.objects, np.float32)
         num = 0
         while options.frames == 0 or num < options.frames:
-            # A path that folds back at the edges is a triangle wave of a straight one.
+            # A straight path folded at the edges is a triangle wave.
             centres = half + span - np.abs((start + num * speed) % (2 * span) - span)
-            ground_truth = _boxes_around(centres, half, labels)
+            boxes = np.hstack([np.floor(centres - half), np.ceil(centres + half)])
+            ground_truth = Detections(boxes.astype(np.float32), scores, labels)
             yield Frame(_draw(noise, ground_truth, colours), str(num), ground_truth)
             num += 1
 
 
-def _boxes_around(
-    centres: NDArray[np.float64], half: NDArray[np.float64], labels: NDArray[np.int64]
-) -> Detections:
-    """Make the truth of a frame, on whole pixels."""
-    boxes = np.hstack([np.floor(centres - half), np.ceil(centres + half)])
-    return Detections(boxes.astype(np.float32), np.ones(len(boxes), np.float32), labels)
-
-
 def _draw(
-    ground: NDArray[np.uint8], ground_truth: Detections, colours: list[list[int]]
+    background: NDArray[np.uint8], ground_truth: Detections, colours: list[list[int]]
 ) -> NDArray[np.uint8]:
-    """Draw the shapes on a copy of the ground; each fills its box exactly."""
-    image = ground.copy()
-    for box, label, colour in zip(
-        ground_truth.boxes.astype(int).tolist(), ground_truth.labels, colours
-    ):
-        left, top, right, bottom = box
+    """Draw the shapes on a copy of the background; each fills its box exactly."""
+    image = background.copy()
+    boxes = ground_truth.boxes.astype(int).tolist()
+    for (left, top, right, bottom), label, colour in zip(boxes, ground_truth.labels, colours):
         if label == 0:
             image[top:bottom, left:right] = colour
         else:
-            centre = (left + right - 1) * 8, (top + bottom - 1) * 8  # in sixteenths of a pixel
+            centre = (left + right - 1) * 8, (top + bottom - 1) * 8  # sixteenths of a pixel
             axes = (right - left - 1) * 8, (bottom - top - 1) * 8
             cv2.ellipse(image, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_8, 4)
     return image

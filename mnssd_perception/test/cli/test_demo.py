@@ -24,7 +24,7 @@ PATIENCE = 120  # s
 
 
 class Demo:
-    """A demo in a process of its own, marked so that none of its children is overlooked."""
+    """A demo in a child process, marked to find all of its children."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.output = folder / 'out'
@@ -89,9 +89,7 @@ def endless(tmp_path: Path) -> Iterator[Demo]:
     demo.process.wait(PATIENCE)
 
 
-def test_five_images_become_detections_a_video_and_a_sheet(
-    tmp_path: Path, five_frames: Path
-) -> None:
+def test_detections_video_and_contact_sheet_are_written(tmp_path: Path, five_frames: Path) -> None:
     # Faster than any detector: without lock-step most frames would be replaced by newer ones.
     arguments = ['--source', str(five_frames), '--rate', '1000', '--score-threshold', '0.2']
     demo = Demo(tmp_path, *arguments)
@@ -121,7 +119,7 @@ def test_five_images_become_detections_a_video_and_a_sheet(
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(endless: Demo, number: signal.Signals) -> None:
+def test_signal_ends_the_demo_cleanly(endless: Demo, number: signal.Signals) -> None:
     endless.wait_for_detections()
     commands = [Path(f'/proc/{pid}/cmdline').read_text() for pid in endless.processes()]
     assert len(commands) == 4
@@ -137,7 +135,7 @@ def test_a_signal_ends_it_cleanly(endless: Demo, number: signal.Signals) -> None
     assert (endless.output / 'overlay.mp4').is_file()
 
 
-def test_nothing_outlives_a_demo_that_was_killed(endless: Demo) -> None:
+def test_no_process_outlives_a_killed_demo(endless: Demo) -> None:
     endless.wait_for_detections()
     endless.process.kill()
     endless.process.wait(PATIENCE)
@@ -147,7 +145,7 @@ def test_nothing_outlives_a_demo_that_was_killed(endless: Demo) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'pace'), [([], 'lock-step'), (['--realtime'], 'real time')], ids=str
 )
-def test_it_ends_after_the_given_time(tmp_path: Path, arguments: list[str], pace: str) -> None:
+def test_demo_ends_after_the_given_time(tmp_path: Path, arguments: list[str], pace: str) -> None:
     given = ['--source', 'synthetic:', '--rate', '10', '--seconds', '2', *arguments]
     demo = Demo(tmp_path, *given)
     code, text = demo.finish()
@@ -157,7 +155,7 @@ def test_it_ends_after_the_given_time(tmp_path: Path, arguments: list[str], pace
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'words'),
+    ('arguments', 'message'),
     [
         (['--source', '/no/such/folder'], 'the path does not exist'),
         (['--bundle', '/no/such/bundle'], 'no such file'),
@@ -165,16 +163,18 @@ def test_it_ends_after_the_given_time(tmp_path: Path, arguments: list[str], pace
     ],
     ids=['source', 'bundle', 'rate'],
 )
-def test_a_failure_is_told_in_words(tmp_path: Path, arguments: list[str], words: str) -> None:
+def test_failure_is_reported_without_a_traceback(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
     demo = Demo(tmp_path, *arguments)
     code, text = demo.finish()
     assert code == 1, text
-    assert words in text
+    assert message in text
     assert 'Traceback' not in text
     assert demo.processes() == []
 
 
-def test_a_folder_that_takes_no_files(tmp_path: Path) -> None:
+def test_output_folder_that_is_not_writable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / 'out').write_text('a file')
     code, text = Demo(tmp_path, '--bundle', str(shipped_bundle_path())).finish()
     assert code == 1

@@ -18,11 +18,11 @@ NAMESPACE = {'dds': 'http://www.eprosima.com'}
 @pytest.mark.parametrize(
     ('name', 'width', 'height'), [('fastdds.xml', 1920, 1080), ('fastdds_4k.xml', 3840, 2160)]
 )
-def test_a_segment_holds_two_images(name, width, height):
+def test_segment_holds_two_images(name, width, height):
     assert 2 * 3 * width * height < PROFILES[name]
 
 
-def test_three_processes_fit_into_a_container():
+def test_segments_of_three_processes_fit_into_a_container():
     # Beside its ports, which take little.
     assert 3 * OVERHEAD * PROFILES['fastdds.xml'] < 60 * 2**20
 

@@ -1,13 +1,20 @@
-"""A part of a real ROS graph for each test."""
+"""A namespace of a real ROS graph for each test."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 import os
 from pathlib import Path
-import subprocess
-import sys
 import time
+from typing import Any
 
+import cv2
+from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
+from mnssd_perception.detector import Detector
+from mnssd_perception.engines import open_engine
+from mnssd_perception.ssd import Detections
+import numpy as np
+from numpy.typing import NDArray
 import pytest
 
 # Longer than a busy machine takes [s].
@@ -18,7 +25,7 @@ _numbers = count()
 
 class Graph:
     """
-    Nodes under a namespace of their own, served by the thread of the test while it waits.
+    Nodes in their own namespace, spun by the thread of the test while it waits.
 
     :param context: of the DDS domain.
     """
@@ -36,46 +43,46 @@ class Graph:
         self._nodes = [self.node]
         self.executor.add_node(self.node)
 
-    def start(self, kind: Callable, *, sink: object = None, **parameters: object) -> object:
+    def start(self, node_type: Callable, *, sink: object = None, **parameters: object) -> Any:
         """Start a node in this process."""
         from rclpy.parameter import Parameter
 
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        given = {} if sink is None else {'sink': sink}
-        node = kind(
+        options = {} if sink is None else {'sink': sink}
+        node = node_type(
             self.done,
             context=self.context,
             namespace=self.namespace,
             parameter_overrides=overrides,
-            **given,
+            **options,
         )
         self._nodes.append(node)
         self.executor.add_node(node)
         return node
 
-    def wait(self, condition: Callable[[], object], timeout: float = PATIENCE) -> object:
-        """Serve the nodes until a condition holds; return what it returned."""
+    def wait(self, condition: Callable[[], object], timeout: float = PATIENCE) -> Any:
+        """Spin the nodes until a condition holds, and return its value."""
         end = time.monotonic() + timeout
         while not (result := condition()):
             assert time.monotonic() < end, 'the condition did not come true in time'
             self.executor.spin_once(timeout_sec=0.02)
         return result
 
-    def listen(self, kind: type, topic: str, profile: object = 10) -> list:
+    def listen(self, message_type: type, topic: str, profile: object = 10) -> list:
         """Collect the messages of a topic."""
         inbox: list = []
-        self.node.create_subscription(kind, topic, inbox.append, profile)
+        self.node.create_subscription(message_type, topic, inbox.append, profile)
         return inbox
 
-    def publisher(self, kind: type, topic: str, profile: object = 10) -> object:
-        """Make a publisher and wait until it is heard."""
-        publisher = self.node.create_publisher(kind, topic, profile)
+    def publisher(self, message_type: type, topic: str, profile: object = 10) -> Any:
+        """Create a publisher and wait until it has a subscriber."""
+        publisher = self.node.create_publisher(message_type, topic, profile)
         self.wait(publisher.get_subscription_count)
         return publisher
 
-    def call(self, kind: type, service: str, request: object) -> object:
+    def call(self, service_type: type, service: str, request: object) -> Any:
         """Call a service."""
-        client = self.node.create_client(kind, service)
+        client = self.node.create_client(service_type, service)
         self.wait(client.service_is_ready)
         future = client.call_async(request)
         self.wait(future.done)
@@ -101,43 +108,133 @@ def context(request: pytest.FixtureRequest) -> Iterator[object]:
 
 @pytest.fixture
 def graph(context: object) -> Iterator[Graph]:
-    """Give the test its part of the graph."""
+    """Provide the namespace of the test."""
     made = Graph(context)
     yield made
     made.close()
 
 
-@pytest.fixture
-def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable]:
-    """Start an executable, or a script that starts one, in the domain of the test file."""
-    started = []
+class DetectorHarness:
+    """A detector with its output and a camera that publishes images to it."""
 
-    def start(module: str, *arguments: str, script: str = '') -> subprocess.Popen:
-        environment = {
-            **os.environ,
-            'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
-            'ROS_DOMAIN_ID': str(request.module.DOMAIN),
-            'ROS_LOG_DIR': str(tmp_path),
-            'RCUTILS_LOGGING_BUFFERED_STREAM': '0',
-        }
-        program = ['-c', script] if script else ['-m', f'mnssd_perception.nodes.{module}']
-        command = [sys.executable, *program, '--ros-args']
-        started.append(
-            subprocess.Popen(
-                [*command, *arguments],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
+    def __init__(self, graph: Graph, **parameters: object) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from mnssd_msgs.msg import DetectorStatus
+        from mnssd_perception.nodes.detector_node import DetectorNode
+        from mnssd_perception.ros import qos
+        from sensor_msgs.msg import Image
+        from vision_msgs.msg import Detection2DArray
+
+        parameters = {'warmup': 0, 'threads': 1, 'diagnostics_period': 0.1, **parameters}
+        self.graph = graph
+        self.detections = graph.listen(Detection2DArray, 'detections', qos.detections())
+        self.statuses = graph.listen(DetectorStatus, 'detector/status', qos.detections())
+        self.reports = graph.listen(DiagnosticArray, '/diagnostics')
+        self.node = graph.start(DetectorNode, **parameters)
+        graph.wait(lambda: graph.node.count_publishers('detector/status'))
+        if parameters.get('autostart', True):
+            self.camera = graph.publisher(Image, 'image', qos.image_out())
+            graph.wait(lambda: self.statuses)
+
+    def publish(self, msg: object) -> None:
+        """Publish an image."""
+        self.camera.publish(msg)
+
+    def detect(self, image: Any, **header: object) -> Any:
+        """Publish an RGB image and wait for its detections."""
+        from mnssd_perception.ros.images import from_array
+        from std_msgs.msg import Header
+
+        num = len(self.detections)
+        self.publish(from_array(image, 'rgb8', Header(**header)))
+        self.graph.wait(lambda: len(self.detections) > num)
+        return self.detections[-1]
+
+    def status(self, condition: Callable) -> Any:
+        """Wait for a status that meets a condition."""
+        return self.graph.wait(
+            lambda: next((msg for msg in reversed(self.statuses) if condition(msg)), None)
+        )
+
+    def set(self, name: str, value: object) -> Any:
+        """Set a parameter as ``ros2 param set`` does."""
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        (result,) = self.graph.call(SetParameters, 'detector/set_parameters', request).results
+        return result
+
+    def report(self, condition: Callable) -> Any:
+        """Wait for a report of this detector that meets a condition."""
+        name = f'{self.graph.namespace[1:]}/detector: status'
+        return self.graph.wait(
+            lambda: next(
+                (
+                    status
+                    for msg in reversed(self.reports)
+                    for status in msg.status
+                    if status.name == name and condition(status)
+                ),
+                None,
             )
         )
-        return started[-1]
 
-    yield start
-    for child in started:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+    def next_report(self) -> Any:
+        """Return a report that is made after this call."""
+        num = len(self.reports)
+        self.graph.wait(lambda: len(self.reports) > num + 1)
+        return self.report(lambda status: True)
+
+    def change(self, transition: int) -> bool:
+        """Request a transition and return whether it succeeded."""
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.graph.call(ChangeState, 'detector/change_state', request).success
+
+    def state(self) -> str:
+        """Return the lifecycle state."""
+        from lifecycle_msgs.srv import GetState
+
+        answer = self.graph.call(GetState, 'detector/get_state', GetState.Request())
+        return answer.current_state.label
+
+
+@pytest.fixture
+def start_detector(graph: Graph) -> Callable[..., DetectorHarness]:
+    """Start a detector with some parameters."""
+    return partial(DetectorHarness, graph)
+
+
+@pytest.fixture
+def harness(graph: Graph) -> DetectorHarness:
+    """Start a detector with the default parameters."""
+    return DetectorHarness(graph)
+
+
+@pytest.fixture(scope='session')
+def bundle() -> Bundle:
+    """Open the shipped bundle."""
+    return open_bundle(shipped_bundle_path())
+
+
+@pytest.fixture(scope='session')
+def sample(bundle: Bundle, clip: list[Path]) -> tuple[NDArray[np.uint8], Detections]:
+    """Select an image with low and high scores: RGB pixels and detections."""
+    engine = open_engine(bundle)
+    detector = Detector(engine, bundle.manifest.thresholds)
+    for path in clip:
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        detections = detector.detect(image)
+        scores = detections.scores
+        if len(detections) and scores.min() < 0.55 and scores.max() > 0.65:
+            engine.close()
+            return image, detections
+    return pytest.fail('no image of the clip has such detections')
 
 
 @pytest.fixture(scope='session')

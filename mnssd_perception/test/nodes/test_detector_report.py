@@ -1,4 +1,4 @@
-"""Tests of the figures of a detector and what is reported of them."""
+"""Tests of the statistics of a detector and its report."""
 
 from dataclasses import replace
 from threading import Thread
@@ -13,10 +13,10 @@ pytest.importorskip('rclpy')
 
 from mnssd_perception.nodes import detector_stats
 from mnssd_perception.nodes.detector_report import (
-    find_conditions,
+    detector_conditions,
+    determine_state,
     make_report,
     make_status,
-    state_of,
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats, FailedFrames
 from mnssd_perception.ros.diagnostics import ERROR, STALE, WARN
@@ -28,17 +28,17 @@ TIMINGS = StageTimings(0.001, 0.02, 0.003)
 ENGINE = EngineInfo('paper', '1', 'fp32', 'desk')
 
 
-def test_no_frames():
+def test_statistics_without_frames_are_zero():
     snapshot = DetectorStats().snapshot()
     assert (snapshot.received, snapshot.processed, snapshot.failed) == (0, 0, 0)
     assert snapshot.rate == snapshot.latency_p50 == snapshot.convert == 0.0
     assert snapshot.stages.total == snapshot.frame_age == 0.0
     assert snapshot.silence == float('inf')
     assert (snapshot.failures, snapshot.last_error) == ({}, '')
-    assert state_of(snapshot, None, 1.0, is_active=True) == 'waiting'
+    assert determine_state(snapshot, None, 1.0, is_active=True) == 'waiting'
 
 
-def test_totals_stay_and_periods_begin_anew():
+def test_counts_accumulate_and_rates_are_per_period():
     stats = DetectorStats()
     for _ in range(7):
         stats.receive()
@@ -60,7 +60,7 @@ def test_totals_stay_and_periods_begin_anew():
     assert second.stages.total == second.convert == 0.0
 
 
-def test_an_overlay_that_fails_costs_no_frame_and_lasts_until_another_succeeds():
+def test_overlay_failure_loses_no_frame_and_lasts_until_another_succeeds():
     stats = DetectorStats()
     stats.process(TIMINGS, 0.004, None, 'first')
     stats.process(TIMINGS, 0.004, None, 'second')
@@ -73,7 +73,7 @@ def test_an_overlay_that_fails_costs_no_frame_and_lasts_until_another_succeeds()
     assert stats.snapshot().failures == {}
 
 
-def test_a_failure_lasts_until_a_frame_goes_well_and_is_listed_once_more():
+def test_failure_lasts_until_a_frame_succeeds_and_is_listed_once_more():
     stats = DetectorStats()
     stats.fail('image', 'first')
     stats.fail('image', 'second')
@@ -99,7 +99,7 @@ def test_a_failure_lasts_until_a_frame_goes_well_and_is_listed_once_more():
     ],
     ids=['processed', 'failed', 'too old'],
 )
-def test_the_frame_in_work_is_timed_until_its_end(end, monkeypatch):
+def test_age_of_the_current_frame_is_measured_until_its_end(end, monkeypatch):
     now = 100.0
     monkeypatch.setattr(detector_stats, 'monotonic', lambda: now)
     stats = DetectorStats()
@@ -110,7 +110,7 @@ def test_the_frame_in_work_is_timed_until_its_end(end, monkeypatch):
     assert stats.frame_age() == stats.snapshot().frame_age == 0.0
 
 
-def test_threads_count_every_frame():
+def test_counts_are_thread_safe():
     stats = DetectorStats()
 
     def work():
@@ -127,25 +127,25 @@ def test_threads_count_every_frame():
 
 
 @pytest.fixture
-def match_detections():
-    """Judge a running detector after some changes to its figures."""
+def report():
+    """Report on a running detector after some changes to its statistics."""
     bundle = open_bundle(shipped_bundle_path())
     stats = DetectorStats()
     stats.receive()
     stats.process(TIMINGS, 0.004, 0.05)
     running = stats.snapshot()
 
-    def match_detections(*, failure=None, transition_error=None, is_active=True, **changes):
+    def make(*, failure=None, transition_error=None, is_active=True, **changes):
         snapshot = replace(running, **changes)
-        state = state_of(snapshot, failure, 1.0, is_active=is_active)
+        state = determine_state(snapshot, failure, 1.0, is_active=is_active)
         status = make_status(snapshot, state, Header(), ENGINE, bundle, failure)
-        conditions = find_conditions(state, snapshot, '/image', failure, transition_error)
+        conditions = detector_conditions(state, snapshot, '/image', failure, transition_error)
         made = make_report(status, conditions)
         assert made.values['state'] == state
         assert made.summary.endswith('frames/s')
         return state, [(condition.level, condition.message) for condition in made.conditions]
 
-    return match_detections
+    return make
 
 
 BAD_IMAGE = FailedFrames(2, 'bad step')
@@ -160,31 +160,31 @@ NO_MEMORY = FailedFrames(4, 'not enough memory')
         ({'received': 0}, 'waiting', [(STALE, 'no image yet on /image')]),
         ({'silence': 7.0}, 'stalled', [(STALE, 'the last came 7 s ago')]),
         ({'frame_age': 0.9}, 'running', []),
-        ({'frame_age': 5.0}, 'hung', [(ERROR, 'one frame takes 5 s so far')]),
+        ({'frame_age': 5.0}, 'hung', [(ERROR, 'one frame has taken 5 s so far')]),
         (
             {'frame_age': 5.0, 'is_active': False},
             'hung',
-            [(ERROR, 'one frame takes 5 s so far')],
+            [(ERROR, 'one frame has taken 5 s so far')],
         ),
         (
             {'failures': {'image': BAD_IMAGE}},
             'running',
-            [(WARN, 'bad frames, 2 so far: bad step')],
+            [(WARN, 'invalid frames, 2 so far: bad step')],
         ),
         (
             {'failures': {'engine': BAD_HEADS}},
             'running',
-            [(ERROR, 'fails on, 9 so far: heads are not finite')],
+            [(ERROR, 'engine failed, 9 so far: heads are not finite')],
         ),
         (
             {'failures': {'engine': replace(BAD_HEADS, has_passed=True)}},
             'running',
-            [(WARN, 'fails on, 9 so far: heads are not finite')],
+            [(WARN, 'engine failed, 9 so far: heads are not finite')],
         ),
         (
             {'failures': {'image': BAD_IMAGE, 'engine': BAD_HEADS}},
             'running',
-            [(WARN, 'bad step'), (ERROR, 'fails on, 9 so far: heads are not finite')],
+            [(WARN, 'bad step'), (ERROR, 'engine failed, 9 so far: heads are not finite')],
         ),
         (
             {'failures': {'overlay': NO_MEMORY}},
@@ -205,15 +205,15 @@ NO_MEMORY = FailedFrames(4, 'not enough memory')
         ),
     ],
 )
-def test_everything_that_is_wrong_is_listed(match_detections, changes, state, conditions):
-    found_state, found = match_detections(**changes)
+def test_state_and_conditions_of_each_problem(report, changes, state, conditions):
+    found_state, found = report(**changes)
     assert found_state == state
     assert [level for level, _ in found] == [level for level, _ in conditions]
     for (_, message), (_, part) in zip(found, conditions):
         assert part in message
 
 
-def test_a_status_before_configuring_and_after_a_failure():
+def test_status_before_configuring_and_after_a_failure():
     snapshot = DetectorStats().snapshot()
     status = make_status(snapshot, 'failed', Header(), failure=ValueError('a\nb' * 1000))
     assert (status.engine, status.bundle, status.state) == ('', '', 'failed')

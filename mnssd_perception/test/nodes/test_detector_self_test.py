@@ -1,5 +1,5 @@
 """Tests of the self-test that the detector runs when it is configured, on a real graph."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+# ruff: noqa: E402 (ROS is imported only where it is installed)
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.ros
 DOMAIN = 67
 
 
-def call_everything_a_car(network):
+def classify_everything_as_car(network):
     """Change the class scores of an ONNX network so that every prior is a car."""
     onnx = pytest.importorskip('onnx')
     model = onnx.load_from_string(network)
@@ -66,21 +66,21 @@ def state(graph):
     return graph.call(GetState, 'detector/get_state', GetState.Request()).current_state.id
 
 
-def test_a_network_that_calls_everything_a_car_is_refused(graph, write):
-    path = write(call_everything_a_car)
+def test_network_with_wrong_classes_is_refused(graph, write):
+    path = write(classify_everything_as_car)
     with pytest.raises(SelfTestError, match='clear ones are'):
         start(graph, bundle=path)
 
 
-def test_a_node_that_failed_the_self_test_does_not_get_active(graph, write):
-    node = start(graph, bundle=write(call_everything_a_car), autostart=False)
+def test_node_that_failed_the_self_test_stays_unconfigured(graph, write):
+    node = start(graph, bundle=write(classify_everything_as_car), autostart=False)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
     assert node._engine is None
     assert graph.node.count_publishers('detections') == 0
 
 
-def test_detections_that_were_expected_differently_are_refused(graph, write):
+def test_bundle_with_other_expected_detections_is_refused(graph, write):
     manifest = open_bundle(shipped_bundle_path()).manifest
     first, *others = manifest.golden
     wrong = replace(first, boxes=(), scores=(), labels=())
@@ -89,7 +89,7 @@ def test_detections_that_were_expected_differently_are_refused(graph, write):
 
 
 @pytest.mark.parametrize('num_golden', [0, 1])
-def test_a_bundle_whose_golden_frames_prove_nothing_is_a_warning(
+def test_bundle_without_significant_golden_frames_is_a_warning(
     graph, write, monkeypatch, num_golden
 ):
     golden = open_bundle(shipped_bundle_path()).manifest.golden[:num_golden]
@@ -102,7 +102,7 @@ def test_a_bundle_whose_golden_frames_prove_nothing_is_a_warning(
     assert 'no golden frames' in warnings[0]
 
 
-def test_the_second_start_does_not_run_the_test_again(graph, monkeypatch, tmp_path):
+def test_passed_self_test_is_cached(graph, monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     start(graph, autostart=False).trigger_configure()
     assert list(tmp_path.glob('mnssd/self_test/*.json'))

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip('rclpy')
 
 from mnssd_perception.ros import qos
+from mnssd_perception.ros.spin import CANNOT_START
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
@@ -15,6 +16,8 @@ from vision_msgs.msg import Detection2DArray
 pytestmark = pytest.mark.ros
 
 DOMAIN = 64
+
+DRONE = ('-m', 'mnssd_perception.nodes.drone_node', '--ros-args')
 
 # Longer than a busy machine takes [s].
 PATIENCE = 100
@@ -29,10 +32,10 @@ def arguments(graph, **parameters):
     return made
 
 
-def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, process, clip):
+def test_detections_arrive_without_image_subscribers(graph, start_process, clip):
     inbox = graph.listen(Detection2DArray, 'detections', qos.detections())
     given = {'source': clip[0].parent, 'rate': 20.0, 'loop': 'true', 'frame_id': 'nose'}
-    child = process('drone_node', *arguments(graph, **given))
+    child = start_process(*DRONE, *arguments(graph, **given))
     graph.wait(lambda: len(inbox) >= 5)
     assert not graph.node.count_subscribers('image')
     assert any(len(msg.detections) for msg in inbox)
@@ -52,21 +55,21 @@ def test_detections_arrive_although_nobody_subscribes_to_the_images(graph, proce
     assert 'Traceback' not in output
 
 
-def test_every_frame_is_detected_in_lockstep(graph, process, clip, tmp_path):
+def test_lockstep_processes_every_frame(graph, start_process, clip, tmp_path):
     for path in clip[:5]:
         (tmp_path / path.name).symlink_to(path)
     # Faster than any detector: by itself it would drop frames for newer ones.
     given = {'source': tmp_path, 'rate': 1000.0, 'lockstep': 'true'}
-    child = process('drone_node', *arguments(graph, **given))
+    child = start_process(*DRONE, *arguments(graph, **given))
     output, _ = child.communicate(timeout=60)
     assert child.returncode == 0, output
     assert 'ended after 5 frames' in output
     assert '5 processed, 0 dropped for newer ones' in output
 
 
-def test_ends_with_its_source(graph, process):
+def test_process_ends_with_its_source(graph, start_process):
     given = {'source': 'synthetic:frames=5', 'rate': 100.0}
-    child = process('drone_node', *arguments(graph, **given))
+    child = start_process(*DRONE, *arguments(graph, **given))
     output, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0, output
     assert 'ended after 5 frames' in output
@@ -77,17 +80,17 @@ def test_ends_with_its_source(graph, process):
     [{'source': '/nowhere/at/all'}, {'bundle': '/nowhere/at/all'}],
     ids=['source', 'bundle'],
 )
-def test_says_what_is_missing(graph, process, given):
-    child = process('drone_node', *arguments(graph, **given))
+def test_process_names_a_missing_source_or_bundle(graph, start_process, given):
+    child = start_process(*DRONE, *arguments(graph, **given))
     output, _ = child.communicate(timeout=60)
-    assert child.returncode == 1, output
+    assert child.returncode == CANNOT_START, output
     assert '/nowhere/at/all' in output
     assert 'Traceback' not in output
 
 
-def test_is_interrupted_at_full_load(graph, process):
+def test_process_ends_cleanly_under_full_load(graph, start_process):
     inbox = graph.listen(Detection2DArray, 'detections', qos.detections())
-    child = process('drone_node', *arguments(graph, rate=1000.0))
+    child = start_process(*DRONE, *arguments(graph, rate=1000.0))
     graph.wait(lambda: inbox)
     child.send_signal(signal.SIGTERM)
     output, _ = child.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""Tests of frames that wait for their detections."""
+"""Tests of lock-step publishing."""
 
 from threading import Thread
 
@@ -21,11 +21,11 @@ def lockstep():
     return Lockstep('/detections')
 
 
-def unanswered():
-    """Publish for a detector that cannot use the frame."""
+def publish_in_vain():
+    """Publish a frame that never gets detections."""
 
 
-def test_nothing_arrives(lockstep, monkeypatch):
+def test_no_detections_are_an_error_after_resending(lockstep, monkeypatch):
     monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
     monkeypatch.setattr(module, 'TIMEOUT', 0.05)
     sent = []
@@ -34,7 +34,7 @@ def test_nothing_arrives(lockstep, monkeypatch):
     assert len(sent) > 1
 
 
-def test_detections_that_arrive_while_it_publishes_count(lockstep):
+def test_detections_that_arrive_while_publishing_count(lockstep):
     sent = []
 
     def publish():
@@ -52,7 +52,7 @@ def test_detections_of_another_frame_do_not_count(lockstep, monkeypatch):
     assert not list(answers)
 
 
-def test_detections_from_before_do_not_count(lockstep, monkeypatch):
+def test_earlier_detections_do_not_count(lockstep, monkeypatch):
     monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
     lockstep.report(FIRST)
     answers = iter([SECOND, FIRST])
@@ -60,34 +60,34 @@ def test_detections_from_before_do_not_count(lockstep, monkeypatch):
     assert not list(answers)
 
 
-def test_a_frame_without_detections_is_sent_again_and_skipped(lockstep, monkeypatch):
-    assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg')
+def test_frame_without_detections_is_resent_and_skipped(lockstep, monkeypatch):
+    assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg') == ''
     monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
     monkeypatch.setattr(module, 'SKIP_AFTER', 0.05)
     sent = []
-    assert not lockstep.send(lambda: sent.append(1), SECOND, 'b.jpg')
+    assert 'got none within' in lockstep.send(lambda: sent.append(1), SECOND, 'b.jpg')
     assert len(sent) > 1
 
 
-def test_many_frames_without_detections_in_a_row_are_an_error(lockstep, monkeypatch):
-    assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg')
+def test_several_consecutive_frames_without_detections_are_an_error(lockstep, monkeypatch):
+    assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg') == ''
     monkeypatch.setattr(module, 'SKIP_AFTER', 0.01)
     monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
-    assert not lockstep.send(unanswered, SECOND, 'b.jpg')
-    assert not lockstep.send(unanswered, SECOND, 'c.jpg')
+    assert 'got none within' in lockstep.send(publish_in_vain, SECOND, 'b.jpg')
+    assert 'got none within' in lockstep.send(publish_in_vain, SECOND, 'c.jpg')
     with pytest.raises(
         MnssdError, match=r'of d\.jpg and of the 2 frames before it on /detections'
     ):
-        lockstep.send(unanswered, SECOND, 'd.jpg')
+        lockstep.send(publish_in_vain, SECOND, 'd.jpg')
 
 
-def test_frames_without_detections_between_others_are_no_error(lockstep, monkeypatch):
-    for _ in range(module.MOST_SKIPPED):
-        assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg')
+def test_isolated_frames_without_detections_are_no_error(lockstep, monkeypatch):
+    for _ in range(module.MAX_SKIPPED):
+        assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg') == ''
         with monkeypatch.context() as patch:
             patch.setattr(module, 'SKIP_AFTER', 0.01)
             patch.setattr(module, 'RESEND_AFTER', 0.01)
-            assert not lockstep.send(unanswered, SECOND, 'b.jpg')
+            assert 'got none within' in lockstep.send(publish_in_vain, SECOND, 'b.jpg')
 
 
 def test_closing_ends_a_wait(lockstep):
@@ -96,3 +96,44 @@ def test_closing_ends_a_wait(lockstep):
     lockstep.close()
     thread.join(20)
     assert not thread.is_alive()
+
+
+def refuse_all(lockstep):
+    """Make a detector that fails on every frame, beside two earlier ones."""
+    failures = iter(range(3, 10))
+
+    def publish():
+        lockstep.report_failures(next(failures), 'expected RGB')
+
+    lockstep.report_failures(2, 'expected RGB')
+    return publish
+
+
+def test_first_frame_on_which_the_detector_fails_is_skipped_with_its_reason(lockstep):
+    assert lockstep.send(refuse_all(lockstep), FIRST, 'a.jpg') == 'expected RGB'
+
+
+def test_detector_that_fails_on_the_first_frames_is_an_error_with_its_reason(lockstep):
+    publish = refuse_all(lockstep)
+    assert lockstep.send(publish, FIRST, 'a.jpg')
+    assert lockstep.send(publish, SECOND, 'b.jpg')
+    with pytest.raises(MnssdError, match=r'of c\.jpg .*2 frames before it .*, expected RGB'):
+        lockstep.send(publish, Time(sec=3), 'c.jpg')
+
+
+def test_failures_before_the_camera_started_do_not_count(lockstep, monkeypatch):
+    monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
+    monkeypatch.setattr(module, 'TIMEOUT', 0.05)
+    with pytest.raises(MnssdError, match='got none within'):
+        lockstep.send(lambda: lockstep.report_failures(7, 'expected RGB'), FIRST, 'a.jpg')
+
+
+def test_failure_after_the_first_detections_leaves_time_to_resend(lockstep, monkeypatch):
+    assert lockstep.send(lambda: lockstep.report(FIRST), FIRST, 'a.jpg') == ''
+    monkeypatch.setattr(module, 'RESEND_AFTER', 0.01)
+    attempts = iter([refuse_all(lockstep), lambda: lockstep.report(SECOND)])
+
+    def publish():
+        next(attempts)()
+
+    assert lockstep.send(publish, SECOND, 'b.jpg') == ''

@@ -20,9 +20,9 @@ pytest.importorskip('vision_msgs', reason='needs the built messages')
 from builtin_interfaces.msg import Time as Stamp
 from mnssd_perception.nodes.recorder_node import LAST_FRAMES
 from mnssd_perception.ros import qos
-from mnssd_perception.ros.detections import to_message
+from mnssd_perception.ros.detections import to_label_info, to_message
 from mnssd_perception.ros.images import from_array
-from mnssd_perception.ros.labels import label_info
+from mnssd_perception.ros.spin import CANNOT_START
 from mnssd_perception.ssd import Detections
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -34,19 +34,19 @@ pytestmark = pytest.mark.ros
 
 NS = 10**9
 
-# Nobody else's, also when tests run side by side.
+# Unused by other test files, and different in parallel runs.
 DOMAIN = 40 + os.getpid() % 20
 
 TIMEOUT = 60.0
 
 
-def found(num: int) -> Detections:
+def make_detections(num: int) -> Detections:
     boxes = np.tile(np.array([10, 20, 60, 90], np.float32), (num, 1))
     return Detections(boxes, np.full(num, 0.75, np.float32), np.ones(num, np.int64))
 
 
 class Graph:
-    """What a camera and a detector publish."""
+    """Publishers of a camera and a detector."""
 
     def __init__(self, context: rclpy.Context) -> None:
         self.node = rclpy.create_node('stand_in', context=context)
@@ -55,7 +55,7 @@ class Graph:
         self.detections = make(Detection2DArray, 'detections', qos.detections())
         self.overlay = make(Image, 'overlay', qos.image_out())
         self.labels = make(LabelInfo, 'label_info', qos.latched())
-        self.labels.publish(label_info(['Person', 'Car'], 0.35, Header()))
+        self.labels.publish(to_label_info(['Person', 'Car'], 0.35, Header()))
 
     def wait_for_recorder(self, process: subprocess.Popen[str]) -> None:
         deadline = time.monotonic() + TIMEOUT
@@ -67,8 +67,8 @@ class Graph:
         time.sleep(0.5)  # it has found us as we have found it, and the labels have arrived
 
     def show(self, header: Header, num: int) -> None:
-        """Publish what a detector makes of one frame."""
-        self.detections.publish(to_message(found(num), header))
+        """Publish the detections and overlay of one frame."""
+        self.detections.publish(to_message(make_detections(num), header))
         image = np.full((96, 128, 3), (200, 100, 20), np.uint8)
         self.overlay.publish(from_array(image, 'rgb8', header))
 
@@ -79,7 +79,7 @@ class Graph:
             stamp_ns = begin + round(index * period * NS)
             stamp = Stamp(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
             header = Header(stamp=stamp, frame_id='camera')
-            self.detections.publish(to_message(found(num), header))
+            self.detections.publish(to_message(make_detections(num), header))
             if overlay:
                 image = np.full((96, 128, 3), (200, 100, 20 * index % 256), np.uint8)
                 self.overlay.publish(from_array(image, 'rgb8', header))
@@ -100,9 +100,9 @@ def graph() -> Iterator[Graph]:
 def recorder(output: Path, **parameters: object) -> Iterator[subprocess.Popen[str]]:
     """Run the recorder as a process."""
     parameters = {'output': str(output), 'idle_timeout': 2.0, **parameters}
-    words = [word for pair in parameters.items() for word in ('-p', '{}:={}'.format(*pair))]
+    arguments = [word for pair in parameters.items() for word in ('-p', '{}:={}'.format(*pair))]
     process = subprocess.Popen(
-        [sys.executable, '-m', 'mnssd_perception.nodes.recorder_node', '--ros-args', *words],
+        [sys.executable, '-m', 'mnssd_perception.nodes.recorder_node', '--ros-args', *arguments],
         env={**os.environ, 'ROS_DOMAIN_ID': str(DOMAIN), 'PYTHONUNBUFFERED': '1'},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -129,9 +129,7 @@ def video(folder: Path) -> tuple[float, int]:
     return rate, num
 
 
-def test_everything_is_written_and_it_ends_when_nothing_comes(
-    tmp_path: Path, graph: Graph
-) -> None:
+def test_all_files_are_written_and_it_ends_when_idle(tmp_path: Path, graph: Graph) -> None:
     output = tmp_path / 'new' / 'folder'
     with recorder(output, ready_file=tmp_path / 'ready') as process:
         graph.wait_for_recorder(process)
@@ -155,7 +153,7 @@ def test_everything_is_written_and_it_ends_when_nothing_comes(
     assert 'Traceback' not in errors
 
 
-def test_it_ends_soon_after_the_camera_has_gone(tmp_path: Path, graph: Graph) -> None:
+def test_it_ends_soon_after_the_camera(tmp_path: Path, graph: Graph) -> None:
     with recorder(tmp_path, idle_timeout=3600.0) as process:
         graph.wait_for_recorder(process)
         graph.play([1, 1, 1])
@@ -164,7 +162,7 @@ def test_it_ends_soon_after_the_camera_has_gone(tmp_path: Path, graph: Graph) ->
     assert len(lines(tmp_path)) == 3
 
 
-def test_a_camera_that_is_not_discovered_yet_has_not_gone(tmp_path: Path, graph: Graph) -> None:
+def test_camera_that_is_not_discovered_yet_does_not_end_it(tmp_path: Path, graph: Graph) -> None:
     graph.node.destroy_publisher(graph.image)
     with recorder(tmp_path, idle_timeout=3600.0) as process:
         graph.wait_for_recorder(process)
@@ -177,9 +175,7 @@ def test_a_camera_that_is_not_discovered_yet_has_not_gone(tmp_path: Path, graph:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupt_finishes_the_files(
-    tmp_path: Path, graph: Graph, number: signal.Signals
-) -> None:
+def test_signal_finishes_the_files(tmp_path: Path, graph: Graph, number: signal.Signals) -> None:
     with recorder(tmp_path, idle_timeout=3600.0) as process:
         graph.wait_for_recorder(process)
         graph.play([1, 1, 1, 1])
@@ -192,7 +188,7 @@ def test_an_interrupt_finishes_the_files(
     assert 'Traceback' not in errors
 
 
-def test_detections_without_an_overlay_give_no_video(tmp_path: Path, graph: Graph) -> None:
+def test_detections_without_overlay_give_no_video(tmp_path: Path, graph: Graph) -> None:
     with recorder(tmp_path) as process:
         graph.wait_for_recorder(process)
         graph.play([1, 0], overlay=False)
@@ -202,20 +198,18 @@ def test_detections_without_an_overlay_give_no_video(tmp_path: Path, graph: Grap
     assert not (tmp_path / 'contact_sheet.jpg').exists()
 
 
-def test_a_bad_overlay_is_survived(tmp_path: Path, graph: Graph) -> None:
+def test_invalid_overlay_is_skipped(tmp_path: Path, graph: Graph) -> None:
     with recorder(tmp_path) as process:
         graph.wait_for_recorder(process)
         graph.overlay.publish(Image(height=4, width=4, encoding='rgb8', step=1))
         graph.play([1, 1])
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    assert 'bad overlay' in errors
+    assert 'invalid overlay' in errors
     assert video(tmp_path)[1] == 2
 
 
-def test_a_frame_that_is_sent_again_counts_once_and_is_acknowledged_again(
-    tmp_path: Path, graph: Graph
-) -> None:
+def test_resent_frame_counts_once_and_is_acknowledged_again(tmp_path: Path, graph: Graph) -> None:
     inbox: list[Detection2DArray] = []
     graph.node.create_subscription(Detection2DArray, 'recorded', inbox.append, qos.detections())
     executor = SingleThreadedExecutor(context=graph.node.context)
@@ -236,7 +230,7 @@ def test_a_frame_that_is_sent_again_counts_once_and_is_acknowledged_again(
     assert [line['stamp']['sec'] for line in lines(tmp_path)] == [1, 2]
 
 
-def test_a_frame_is_acknowledged_only_with_its_overlay(tmp_path: Path, graph: Graph) -> None:
+def test_frame_is_acknowledged_only_with_its_overlay(tmp_path: Path, graph: Graph) -> None:
     inbox: list[Detection2DArray] = []
     graph.node.create_subscription(Detection2DArray, 'recorded', inbox.append, qos.detections())
     with recorder(tmp_path) as process:
@@ -249,16 +243,16 @@ def test_a_frame_is_acknowledged_only_with_its_overlay(tmp_path: Path, graph: Gr
     assert inbox == []
 
 
-def test_frames_without_a_stamp_are_all_different(tmp_path: Path, graph: Graph) -> None:
+def test_frames_without_a_stamp_all_count(tmp_path: Path, graph: Graph) -> None:
     with recorder(tmp_path) as process:
         graph.wait_for_recorder(process)
         for _ in range(3):
-            graph.detections.publish(to_message(found(1), Header()))
+            graph.detections.publish(to_message(make_detections(1), Header()))
         process.communicate(timeout=TIMEOUT)
     assert len(lines(tmp_path)) == 3
 
 
-def test_without_any_detection_it_gives_up_with_a_reason(tmp_path: Path, graph: Graph) -> None:
+def test_without_detections_it_fails_with_a_reason(tmp_path: Path, graph: Graph) -> None:
     with recorder(tmp_path, start_timeout=1.0) as process:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 1
@@ -266,17 +260,17 @@ def test_without_any_detection_it_gives_up_with_a_reason(tmp_path: Path, graph: 
     assert 'Traceback' not in errors
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     with recorder(tmp_path / 'file') as process:
         _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == CANNOT_START
     assert 'choose another folder' in errors
     assert 'Traceback' not in errors
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
-def test_a_full_disk_ends_it_with_a_reason(tmp_path: Path, graph: Graph) -> None:
+def test_full_disk_ends_it_with_a_reason(tmp_path: Path, graph: Graph) -> None:
     (tmp_path / 'detections.jsonl').symlink_to('/dev/full')
     with recorder(tmp_path, idle_timeout=3600.0) as process:
         graph.wait_for_recorder(process)
@@ -285,11 +279,11 @@ def test_a_full_disk_ends_it_with_a_reason(tmp_path: Path, graph: Graph) -> None
     assert process.returncode == 1
     assert 'No space left' in errors
     assert 'Traceback' not in errors
-    assert 'detections.jsonl' not in printed  # it is not whole
+    assert 'detections.jsonl' not in printed  # it is incomplete
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
-def test_one_file_that_fails_at_the_end_does_not_spoil_the_others(
+def test_failure_of_one_file_at_the_end_leaves_the_others_complete(
     tmp_path: Path, graph: Graph
 ) -> None:
     (tmp_path / 'contact_sheet.jpg').symlink_to('/dev/full')

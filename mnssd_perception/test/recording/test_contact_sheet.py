@@ -18,11 +18,11 @@ def captions(num: int, monkeypatch: pytest.MonkeyPatch, path: Path) -> list[int]
     """Make a sheet of a clip and return the numbers of the frames that it shows."""
     shown: list[int] = []
 
-    def lay_out(tiles: list[tuple[np.ndarray, str]]) -> np.ndarray:
+    def arrange(tiles: list[tuple[np.ndarray, str]]) -> np.ndarray:
         shown.extend(int(caption) for _, caption in tiles)
         return np.zeros((8, 8, 3), np.uint8)
 
-    monkeypatch.setattr(contact_sheet, '_lay_out', lay_out)
+    monkeypatch.setattr(contact_sheet, '_arrange', arrange)
     sheet = ContactSheet(12)
     for index in range(num):
         sheet.add(colour(index % 100), str(index))

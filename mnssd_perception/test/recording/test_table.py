@@ -20,12 +20,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def sighting(index: int, num: int = 2, latency: float | None = 0.02) -> FrameResult:
+def frame_result(index: int, num: int = 2, latency: float | None = 0.02) -> FrameResult:
     boxes = np.tile(np.array([10, 20, 60, 90], np.float32), (num, 1))
     scores = np.linspace(0.9, 0.5, num, dtype=np.float32)
-    found = Detections(boxes, scores, np.arange(num, dtype=np.int64) % 2)
+    detections = Detections(boxes, scores, np.arange(num, dtype=np.int64) % 2)
     names = {0: 'Person', 1: 'a class with a long name'}
-    return FrameResult(index, index * NS // 10, 'camera', latency, found, names)
+    return FrameResult(index, index * NS // 10, 'camera', latency, detections, names)
 
 
 def screen(written: str) -> list[str]:
@@ -57,7 +57,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def test_a_terminal_shows_only_the_newest_frame(terminal: Terminal) -> None:
     shown = Table(terminal)
     for index in range(5):
-        shown.show(sighting(index))
+        shown.show(frame_result(index))
     lines = screen(terminal.getvalue())
     assert sum('frame' in line for line in lines) == 1
     assert 'frame 4' in lines[0]
@@ -69,18 +69,18 @@ def test_a_terminal_shows_only_the_newest_frame(terminal: Terminal) -> None:
 def test_nothing_of_earlier_frames_stays(terminal: Terminal, nums: list[int]) -> None:
     shown = Table(terminal)
     for index, num in enumerate(nums):
-        shown.show(sighting(index, num))
+        shown.show(frame_result(index, num))
     fresh = Terminal()
     alone = Table(fresh)
-    alone.show(sighting(len(nums) - 1, nums[-1]))
+    alone.show(frame_result(len(nums) - 1, nums[-1]))
     assert screen(terminal.getvalue())[1:] == screen(fresh.getvalue())[1:]
 
 
 def test_more_detections_than_rows_are_counted(terminal: Terminal) -> None:
-    Table(terminal).show(sighting(0, 11))
+    Table(terminal).show(frame_result(0, 11))
     lines = screen(terminal.getvalue())
     assert lines[-1].strip() == f'... and {11 - table.ROWS} more'
-    assert lines[1].startswith('11 found')
+    assert lines[1].startswith('11 detections')
 
 
 @pytest.mark.parametrize('columns', [1, 20, 40, 79])
@@ -89,7 +89,7 @@ def test_no_line_is_wider_than_the_terminal(
 ) -> None:
     size = os.terminal_size((columns, 24))
     monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda: size)
-    Table(terminal).show(sighting(0, 11))
+    Table(terminal).show(frame_result(0, 11))
     assert all(len(line) <= max(4, columns) for line in screen(terminal.getvalue()))
 
 
@@ -100,18 +100,18 @@ def test_a_low_terminal_is_not_scrolled(
     monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda: size)
     shown = Table(terminal)
     for index in range(3):
-        shown.show(sighting(index, 11))
+        shown.show(frame_result(index, 11))
     assert len(screen(terminal.getvalue())) == 4
 
 
 def test_no_colour_where_none_is_wanted(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Table(terminal).show(sighting(0))
+    Table(terminal).show(frame_result(0))
     assert '\x1b[38;2;' in terminal.getvalue()
     monkeypatch.setenv('NO_COLOR', '1')
     plain = Terminal()
-    Table(plain).show(sighting(0))
+    Table(plain).show(frame_result(0))
     assert '\x1b[38;2;' not in plain.getvalue()
 
 
@@ -119,7 +119,7 @@ def test_a_log_gets_plain_lines_and_not_too_many() -> None:
     stream = io.StringIO()
     shown = Table(stream)
     for index in range(11):  # 1 s at 10 Hz
-        shown.show(sighting(index))
+        shown.show(frame_result(index))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 1 + int(1 / table.LINE_PERIOD)
     assert not CONTROL.search(stream.getvalue())
@@ -131,14 +131,14 @@ def test_a_dumb_terminal_gets_lines_too(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('TERM', 'dumb')
-    Table(terminal).show(sighting(0, 0))
-    assert terminal.getvalue().splitlines()[0].endswith('nothing')
+    Table(terminal).show(frame_result(0, 0))
+    assert terminal.getvalue().splitlines()[0].endswith('no detections')
 
 
 def test_latencies_are_summed_up_where_the_clocks_agree() -> None:
     shown = Table(io.StringIO())
-    shown.show(sighting(0, latency=None))
-    assert 'unknown' in shown.latency_words()
+    shown.show(frame_result(0, latency=None))
+    assert 'unknown' in shown.latency_summary()
     for index in range(1, 101):
-        shown.show(sighting(index, latency=index / 1000))
-    assert shown.latency_words() == 'latency p50 50 ms, p95 95 ms'
+        shown.show(frame_result(index, latency=index / 1000))
+    assert shown.latency_summary() == 'latency p50 50 ms, p95 95 ms'

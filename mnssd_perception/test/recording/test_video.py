@@ -62,7 +62,7 @@ def test_a_long_pause_is_cut_short(tmp_path: Path) -> None:
     stamps = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 3600.0, 3600.1]
     shown = record(tmp_path / 'clip.mp4', stamps)
     assert shown[-2:] == [6, 7]
-    assert len(shown) <= 10 * video.LONGEST_PAUSE + 10
+    assert len(shown) <= 10 * video.MAX_PAUSE + 10
 
 
 def test_stamps_that_stand_still_or_go_back_lose_nothing(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(video, 'check_space', full)
     recorder = VideoRecorder(tmp_path / 'clip.mp4')
     with pytest.raises(RecordingError, match='is full'):
-        for index in range(video.SPACE_CHECK):
+        for index in range(video.SPACE_CHECK_PERIOD):
             recorder.add(grey(1), index * NS // 10)
 
 
@@ -121,7 +121,7 @@ def test_extreme_images_are_recorded_within_bounds(tmp_path: Path, size_wh) -> N
     recorder = VideoRecorder(tmp_path / 'clip.mp4')
     for stamp in range(3):
         recorder.add(grey(100, size_wh), stamp * NS // 10)
-        assert max(recorder._waiting[-1][1].shape) <= video.MAX_SIDE
+        assert max(recorder._pending[-1][1].shape) <= video.MAX_SIDE
     recorder.close()
     [frame, *_] = read(recorder.path)[1]
     assert min(frame.shape[:2]) >= video.MIN_SIDE

@@ -1,5 +1,5 @@
 """Tests of the conditions of a node and how they are published."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+# ruff: noqa: E402 (ROS is imported only where it is installed)
 
 import time
 
@@ -42,16 +42,16 @@ class FakeClock:
         return self.now
 
 
-def test_no_conditions():
+def test_tracker_without_conditions():
     assert ConditionTracker().update(()) == []
 
 
-def test_errors_come_first_and_others_keep_their_order():
+def test_errors_are_sorted_first():
     held = ConditionTracker(FakeClock()).update((SILENT, SLOW, HUNG))
     assert [condition for condition, _ in held] == [HUNG, SILENT, SLOW]
 
 
-def test_a_condition_is_timed_from_its_first_report_until_it_is_cleared():
+def test_condition_is_timed_until_it_is_cleared():
     clock = FakeClock()
     tracker = ConditionTracker(clock)
     clock.now = 5.0
@@ -65,7 +65,7 @@ def test_a_condition_is_timed_from_its_first_report_until_it_is_cleared():
     assert tracker.update((HUNG,)) == [(HUNG, 0.0)]
 
 
-def test_a_repeated_key_counts_once():
+def test_repeated_key_counts_once():
     assert [c for c, _ in ConditionTracker().update((SLOW, SLOW))] == [SLOW]
 
 
@@ -105,14 +105,14 @@ def publish(monkeypatch):
     rclpy.shutdown(context=context)
 
 
-def test_nothing_wrong_is_ok_with_the_summary(publish):
+def test_report_without_conditions_is_ok_with_the_summary(publish):
     status, lines = publish(Report('15 frames/s', values={'frames': 3}))
     assert (status.level, status.message, lines) == (OK, '15 frames/s', [])
     assert status.name == 'diagnosed/tested: status'
     assert [(entry.key, entry.value) for entry in status.values] == [('frames', '3')]
 
 
-def test_all_conditions_are_published_worst_first_with_their_times(publish):
+def test_all_conditions_are_published_errors_first_with_durations(publish):
     publish(Report('fine', (SILENT,)))
     status, lines = publish(Report('fine', (SILENT, HUNG)), seconds=12.0)
     assert status.level == ERROR
@@ -127,7 +127,7 @@ def test_all_conditions_are_published_worst_first_with_their_times(publish):
     assert publish(Report('fine'))[0].level == OK
 
 
-def test_text_from_outside_is_made_safe(publish):
+def test_text_is_sanitized(publish):
     forged = 'rgb8\n[FATAL] \x1b[31m' + 'x' * 10**6
     status, lines = publish(
         Report('fine', (Condition('bad', WARN, forged),), {'last error': forged})
@@ -138,7 +138,7 @@ def test_text_from_outside_is_made_safe(publish):
     assert publish(Report(forged))[0].message.isprintable()
 
 
-def test_a_condition_is_logged_when_it_begins_and_when_it_ends(publish, capfd):
+def test_condition_is_logged_when_it_begins_and_ends(publish, capfd):
     for report in (Report('', (HUNG, SILENT)),) * 3:
         publish(report)
     publish(Report('', (SILENT,)))

@@ -1,5 +1,5 @@
-"""Tests of what is found in the publishers and subscribers of a topic."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+"""Tests of the checks of publishers and subscribers of a topic."""
+# ruff: noqa: E402 (ROS is imported only where it is installed)
 
 import time
 
@@ -30,7 +30,7 @@ IMAGE = 'sensor_msgs/msg/Image'
 
 @pytest.fixture
 def endpoints():
-    """Create endpoints of the topic ``image`` and return what the middleware tells of them."""
+    """Create endpoints of the topic ``image`` and return their information."""
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=DOMAIN)
     nodes = []
@@ -64,20 +64,20 @@ def conditions(found):
     return {condition.key: condition.message for condition in found}
 
 
-def test_no_endpoints():
+def test_no_endpoints_are_no_problem():
     assert not conditions(check_publishers('/image', [], IMAGE, qos.image_in()))
     assert not conditions(check_subscribers('/image', [], qos.image_out()))
     assert not conditions(check_sole_publisher('/image', []))
 
 
-def test_endpoints_that_fit(endpoints):
+def test_compatible_endpoints_are_no_problem(endpoints):
     found = endpoints(('camera', 'publisher', Image, qos.image_out()))
     assert not conditions(check_publishers('/image', found, IMAGE, qos.image_in()))
     assert not conditions(check_subscribers('/image', found, qos.image_out()))
     assert not conditions(check_sole_publisher('/image', found))
 
 
-def test_a_publisher_that_offers_too_little(endpoints):
+def test_incompatible_publisher(endpoints):
     found = endpoints(('camera', 'publisher', Image, qos_profile_sensor_data))
     message = conditions(check_publishers('/image', found, IMAGE, qos.detections()))
     assert list(message) == ['qos of /image']
@@ -85,7 +85,7 @@ def test_a_publisher_that_offers_too_little(endpoints):
         assert part in message['qos of /image']
 
 
-def test_a_subscriber_that_asks_for_too_much(endpoints):
+def test_incompatible_subscriber(endpoints):
     found = endpoints(('viewer', 'subscription', Image, qos.latched()))
     message = conditions(check_subscribers('/image', found, qos.image_out()))
     assert list(message) == ['qos of /image']
@@ -93,7 +93,7 @@ def test_a_subscriber_that_asks_for_too_much(endpoints):
         assert part in message['qos of /image']
 
 
-def test_a_publisher_of_another_type(endpoints):
+def test_publisher_of_another_type(endpoints):
     found = endpoints(('camera', 'publisher', CompressedImage, qos.image_out()))
     message = conditions(check_publishers('/image', found, IMAGE, qos.image_in()))
     assert list(message) == ['type of /image']
@@ -101,7 +101,7 @@ def test_a_publisher_of_another_type(endpoints):
         assert part in message['type of /image']
 
 
-def test_two_publishers(endpoints):
+def test_several_publishers(endpoints):
     found = endpoints(
         ('left', 'publisher', Image, qos.image_out()),
         ('right', 'publisher', Image, qos.image_out()),
@@ -111,14 +111,14 @@ def test_two_publishers(endpoints):
     assert '/front/left and /front/right' in message['publishers of /image']
 
 
-def test_many_names_are_cut():
+def test_many_names_are_truncated():
     found = [TopicEndpointInfo(node_name=f'camera_{i}', topic_type=IMAGE) for i in range(1000)]
     message = conditions(check_sole_publisher('/image', found))
     assert 'got 1000' in message['publishers of /image']
     assert len(message['publishers of /image']) < 400
 
 
-# Overrides that were given.
+# QoS overrides.
 
 
 @pytest.fixture
@@ -148,18 +148,18 @@ def started_with():
 PREFIX = 'qos_overrides./front/image.subscription.'
 
 
-def test_no_overrides(started_with):
+def test_no_overrides_are_no_problem(started_with):
     assert conditions(check_overrides(started_with(), [])) == {}
     assert conditions(check_overrides(started_with('rate'), [('image', 'subscription')])) == {}
 
 
-def test_overrides_of_this_node_and_of_its_neighbours_have_an_effect(started_with):
+def test_overrides_of_this_node_and_related_nodes_have_an_effect(started_with):
     names = ['reliability', 'depth', 'history']
     node = started_with(*(PREFIX + name for name in names))
     assert conditions(check_overrides(node, [('image', 'subscription')])) == {}
 
 
-def test_overrides_that_were_declared_have_an_effect(started_with):
+def test_declared_overrides_have_an_effect(started_with):
     node = started_with(f'{PREFIX}durability')
     node.declare_parameter(f'{PREFIX}durability', 'volatile')
     assert conditions(check_overrides(node, [])) == {}
@@ -180,7 +180,7 @@ def test_overrides_that_were_declared_have_an_effect(started_with):
         ('qos_overrides.' + 'x' * 40, ''),
     ],
 )
-def test_an_override_without_effect_is_reported_with_a_suggestion(started_with, name, hint):
+def test_override_without_effect_is_reported_with_a_suggestion(started_with, name, hint):
     node = started_with(name, f'{PREFIX}depth')
     found = conditions(check_overrides(node, [('image', 'subscription')]))
     assert found == {f'override {name}': f"'{name}' has no effect{hint}"}

@@ -1,5 +1,5 @@
 """Tests of a lifecycle node whose transitions fail."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+# ruff: noqa: E402 (ROS is imported only where it is installed)
 
 from mnssd_perception.errors import MnssdError, SettingsError
 import pytest
@@ -29,7 +29,7 @@ VALID = {
 
 
 class FailingNode(ManagedNode):
-    """A node that notes its steps and fails in some of them."""
+    """A node that records its steps and fails in some of them."""
 
     def __init__(self, **options):
         super().__init__('tested', **options)
@@ -62,7 +62,7 @@ class FailingNode(ManagedNode):
         return self._state_machine.current_state[1]
 
     def bring_to(self, state):
-        """Take the way to a state, and forget the steps."""
+        """Change to a state, and clear the steps."""
         ways = {
             'unconfigured': (),
             'inactive': (self.trigger_configure,),
@@ -107,7 +107,7 @@ def test_every_request_is_answered_and_invalid_ones_change_nothing(node, state, 
     assert node.num_requests == 1
 
 
-def test_an_unknown_label_is_answered(node, capfd):
+def test_unknown_label_is_refused(node, capfd):
     assert not node.request(0, 'take off\n[FATAL] ')
     assert node.state() == 'unconfigured'
     assert '\n[FATAL] ' not in capfd.readouterr().err
@@ -124,7 +124,7 @@ def test_an_unknown_label_is_answered(node, capfd):
         ('deactivate', 'active', 7, 'finalized', ['deactivate', 'deactivate']),
     ],
 )
-def test_a_failing_step_is_kept_and_leads_to_a_defined_state(
+def test_failing_step_leads_to_a_defined_state(
     node, error, failing, start, transition, end, steps
 ):
     node.bring_to(start)
@@ -135,13 +135,13 @@ def test_a_failing_step_is_kept_and_leads_to_a_defined_state(
     assert str(error) in str(node.transition_error)
 
 
-def test_an_unexpected_exception_is_logged_with_its_place(node, capfd):
+def test_unexpected_exception_is_logged_with_its_traceback(node, capfd):
     node.errors = {'configure': KeyError('oops')}
     node.trigger_configure()
     assert 'in _step' in capfd.readouterr().err
 
 
-def test_what_fails_once_while_deactivating_is_released(node):
+def test_failure_while_deactivating_releases_the_node(node):
     node.bring_to('active')
     errors = [KeyError('once')]
     node.deactivate = lambda: errors and (_ for _ in ()).throw(errors.pop())
@@ -150,7 +150,7 @@ def test_what_fails_once_while_deactivating_is_released(node):
     assert 'once' in str(node.transition_error)
 
 
-def test_a_failed_undo_is_left_to_error_processing(node):
+def test_failed_undo_is_left_to_error_processing(node):
     node.errors = {'configure': KeyError('oops'), 'release': KeyError('again')}
     assert not node.request(1)
     assert node.state() == 'finalized'
@@ -168,7 +168,7 @@ def test_publishers_are_silent_after_a_failed_activation(node):
     assert node.transition_error is None
 
 
-def test_start_raises_what_prevents_it(node):
+def test_start_raises_the_transition_error(node):
     error = SettingsError('expected a camera')
     node.errors = {'activate': error}
     with pytest.raises(SettingsError) as raised:

@@ -1,5 +1,5 @@
 """Tests of declared, validated parameters."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+# ruff: noqa: E402 (ROS is imported only where it is installed)
 
 from dataclasses import dataclass
 import re
@@ -72,11 +72,11 @@ def change(node, **values):
     )
 
 
-def test_no_parameters(make):
+def test_dataclass_without_fields_declares_nothing(make):
     assert Parameters(make(), Nothing).values == Nothing()
 
 
-def test_defaults(make):
+def test_defaults_and_descriptors_are_declared(make):
     node = make()
     assert Parameters(node, Values).values == Values()
     assert node.get_parameter('share').value == 0.5
@@ -87,7 +87,7 @@ def test_defaults(make):
     assert node.describe_parameter('fixed').read_only
 
 
-def test_given_at_the_start(make):
+def test_values_given_at_startup_are_used(make):
     given = {
         'switch': True, 'number': 9, 'share': 1.0, 'free': -7.5, 'word': 'green',
         'names': ['a', 'b'], 'fixed': 'sand',
@@ -105,7 +105,7 @@ def test_given_at_the_start(make):
         ('names', 'a'), ('names', [1, 2]), ('names', 3),
     ],
 )  # fmt: skip
-def test_refused_at_the_start_and_later(make, name, value):
+def test_invalid_values_are_refused_at_startup_and_later(make, name, value):
     with pytest.raises(SettingsError, match=name):
         Parameters(make(**{name: value}), Values)
     node = make()
@@ -118,7 +118,7 @@ def test_refused_at_the_start_and_later(make, name, value):
     assert parameters.values == Values(number=4)
 
 
-def test_changes_are_applied_once_and_together(make):
+def test_changes_are_applied_once_and_atomically(make):
     node, applied = make(), []
     parameters = Parameters(node, Values, apply=applied.append)
     assert change(node, share=0.25, names=['x', '', 'y']).successful
@@ -146,7 +146,7 @@ def make_from_file(tmp_path):
 
 
 @pytest.mark.parametrize('empty', ['[]', "['']"])
-def test_an_empty_list_in_a_parameter_file(make_from_file, empty):
+def test_empty_list_in_a_parameter_file(make_from_file, empty):
     node = make_from_file(f'/**:\n  ros__parameters:\n    names: {empty}\n')
     parameters = Parameters(node, Named)
     assert parameters.values.names == ()
@@ -157,7 +157,7 @@ def test_an_empty_list_in_a_parameter_file(make_from_file, empty):
 
 
 @pytest.mark.parametrize('empty', [[''], []])
-def test_an_empty_list_of_names(make, empty):
+def test_empty_list_can_be_set(make, empty):
     node = make(names=['a'])
     parameters = Parameters(node, Values)
     assert change(node, names=empty).successful
@@ -166,7 +166,7 @@ def test_an_empty_list_of_names(make, empty):
     assert parameters.values.names == ('b',)
 
 
-def test_a_read_only_parameter_stays(make):
+def test_read_only_parameter_cannot_be_set(make):
     node = make()
     parameters = Parameters(node, Values)
     result = change(node, fixed='sand')
@@ -175,7 +175,7 @@ def test_a_read_only_parameter_stays(make):
     assert parameters.values.fixed == 'rock'
 
 
-def test_parameters_of_others_are_left_alone(make):
+def test_other_parameters_are_ignored(make):
     node = make()
     parameters = Parameters(node, Values)
     node.declare_parameter('other', 1)
@@ -188,7 +188,7 @@ def no_seven(values):
         raise MnssdError('expected any number but 7')
 
 
-def test_a_check_of_all_values(make):
+def test_check_sees_all_values(make):
     with pytest.raises(MnssdError):
         Parameters(make(number=7), Values, check=no_seven)
     node, applied = make(), []
@@ -199,17 +199,17 @@ def test_a_check_of_all_values(make):
     assert node.get_parameter('number').value == 3
 
 
-def test_check_again(make):
+def test_replaced_check_applies_to_current_and_later_values(make):
     node = make(number=7)
     parameters = Parameters(node, Values)
     with pytest.raises(MnssdError):
-        parameters.check_again(no_seven)
+        parameters.replace_check(no_seven)
     assert change(node, number=6).successful
-    parameters.check_again(no_seven)
+    parameters.replace_check(no_seven)
     assert not change(node, number=7).successful
 
 
-# Names that no node has.
+# Unknown names.
 
 
 @pytest.mark.parametrize(
@@ -218,36 +218,36 @@ def test_check_again(make):
         ('shar', "did you mean 'share'?"),
         ('numbre', "did you mean 'number'?"),
         ('spede', "did you mean 'speed'?"),
-        ('altitude', 'known are fixed, free, names, number, share, speed, switch, word'),
+        ('altitude', 'available: fixed, free, names, number, share, speed, switch, word'),
     ],
 )
-def test_an_unknown_name_is_refused_with_a_suggestion(make, name, hint):
+def test_unknown_name_is_refused_with_a_suggestion(make, name, hint):
     with pytest.raises(SettingsError, match=f"unknown parameter '{name}'; {re.escape(hint)}"):
         Parameters(make(**{name: 1.0}), Values, known_names=['speed'])
 
 
-def test_an_unknown_name_in_a_parameter_file_is_refused(make_from_file):
+def test_unknown_name_in_a_parameter_file_is_refused(make_from_file):
     node = make_from_file('/**:\n  ros__parameters:\n    sharre: 0.5\n')
     with pytest.raises(SettingsError, match="did you mean 'share'"):
         Parameters(node, Values)
     node.destroy_node()
 
 
-def test_names_of_other_nodes_and_of_ros_are_left_alone(make):
+def test_names_of_other_nodes_and_of_ros_are_ignored(make):
     others = {'qos_overrides./image.subscription.depth': 3, 'use_sim_time': True, 'speed': 2.0}
     assert Parameters(make(**others), Values, known_names=['speed']).values == Values()
 
 
-# Defaults that become known later.
+# Defaults that are set later.
 
 
-def test_no_defaults(make):
+def test_set_defaults_without_values_changes_nothing(make):
     parameters = Parameters(make(), Values)
     parameters.set_defaults()
     assert parameters.values == Values()
 
 
-def test_defaults_replace_what_nobody_has_set(make):
+def test_defaults_replace_values_that_no_user_has_set(make):
     node, applied = make(number=3, word='green'), []
     parameters = Parameters(node, Values, apply=applied.append)
     assert change(node, free=2.0).successful
@@ -259,7 +259,7 @@ def test_defaults_replace_what_nobody_has_set(make):
     assert node.get_parameter('number').value == 3
 
 
-def test_defaults_may_change_again_until_somebody_sets_the_parameter(make):
+def test_defaults_may_change_until_a_user_sets_the_parameter(make):
     node = make()
     parameters = Parameters(node, Values)
     parameters.set_defaults(share=0.25)
@@ -271,7 +271,7 @@ def test_defaults_may_change_again_until_somebody_sets_the_parameter(make):
     assert node.get_parameter('share').value == 0.75
 
 
-def test_a_refused_change_leaves_a_parameter_unset(make):
+def test_refused_change_leaves_a_parameter_unset(make):
     node = make()
     parameters = Parameters(node, Values)
     assert not change(node, share=7.0).successful
@@ -279,7 +279,7 @@ def test_a_refused_change_leaves_a_parameter_unset(make):
     assert parameters.values.share == 0.25
 
 
-def test_a_default_that_is_refused(make):
+def test_invalid_default_is_refused(make):
     parameters = Parameters(make(), Values, check=no_seven)
     with pytest.raises(SettingsError, match='any number but 7'):
         parameters.set_defaults(number=7, share=0.25)

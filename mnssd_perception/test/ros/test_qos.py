@@ -1,5 +1,7 @@
-"""Tests of the qualities of service."""
-# ruff: noqa: E402 (what needs ROS is imported where ROS is known to be there)
+"""Tests of the QoS profiles."""
+# ruff: noqa: E402 (ROS is imported only where it is installed)
+
+from types import MethodType
 
 from mnssd_perception.errors import SettingsError
 import pytest
@@ -40,21 +42,16 @@ def make():
 
 
 def subscribe(node):
-    with qos.named_overrides(node, 'image', 'subscription'):
-        return node.create_subscription(
-            Image,
-            'image',
-            lambda _: None,
-            qos.image_in(),
-            qos_overriding_options=qos.overridable(),
-        )
+    return qos.create_overridable(
+        node.create_subscription, Image, 'image', lambda _: None, qos.image_in()
+    )
 
 
-def test_without_overrides(make):
+def test_subscription_without_overrides_has_the_profile(make):
     assert subscribe(make({})).qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
 
 
-def test_an_override_takes_effect(make):
+def test_override_takes_effect(make):
     made = subscribe(make({f'{PREFIX}.reliability': 'reliable', f'{PREFIX}.depth': 7}))
     assert made.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert made.qos_profile.depth == 7
@@ -70,7 +67,7 @@ def test_an_override_takes_effect(make):
         ('depth', 'foo', 'foo'),
     ],
 )
-def test_a_bad_override_is_refused_by_name_each_time(make, policy, value, shown):
+def test_invalid_override_is_refused_by_name_each_time(make, policy, value, shown):
     node = make({f'{PREFIX}.{policy}': value})
     for _ in range(2):
         with pytest.raises(SettingsError) as raised:
@@ -79,8 +76,12 @@ def test_a_bad_override_is_refused_by_name_each_time(make, policy, value, shown)
         assert str(raised.value).isprintable()
 
 
-def test_another_error_is_not_blamed_on_an_override(make):
+def test_another_error_is_not_blamed_on_an_override(make, monkeypatch):
     node = make({'qos_overrides./front/image.publisher.depth': 7})
-    with pytest.raises(RuntimeError, match='no memory'):  # noqa: SIM117
-        with qos.named_overrides(node, 'image', 'subscription'):
-            raise RuntimeError('no memory')
+
+    def create_subscription(*_, **__):
+        raise RuntimeError('no memory')
+
+    monkeypatch.setattr(node, 'create_subscription', MethodType(create_subscription, node))
+    with pytest.raises(RuntimeError, match='no memory'):
+        subscribe(node)

@@ -1,9 +1,7 @@
-"""Tests of how a process of nodes ends, in processes of their own."""
+"""Tests of how a process of nodes ends, in child processes."""
 
-import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
@@ -39,33 +37,9 @@ def at_end():
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Start a script that calls :func:`run`, and wait until it says that it is ready."""
-    started = []
-
-    def start(script):
-        environment = {
-            **os.environ,
-            'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
-            'ROS_DOMAIN_ID': str(DOMAIN),
-            'ROS_LOG_DIR': str(tmp_path),
-        }
-        started.append(
-            subprocess.Popen(
-                [sys.executable, '-c', f'{HEAD}\n{script}'],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-        return started[-1]
-
-    yield start
-    for child in started:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+def start(start_process):
+    """Start a script that calls :func:`run`."""
+    return lambda script: start_process('-c', f'{HEAD}\n{script}', stderr=subprocess.PIPE)
 
 
 def run_to_end(child):
@@ -74,13 +48,13 @@ def run_to_end(child):
     return child.returncode, errors
 
 
-def test_no_nodes(start):
+def test_process_without_nodes_ends_with_0(start):
     script = 'sys.exit(run(lambda done: done.set_result(None) or []))'
     assert run_to_end(start(script)) == (0, '')
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(start, number):
+def test_signal_ends_the_process_with_0(start, number):
     child = start("""
 class Ready(Tested):
     def __init__(self):
@@ -102,12 +76,12 @@ HANGS = {
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize('hang', HANGS.values(), ids=HANGS)
-def test_a_main_thread_that_hangs_is_named_and_ended(start, hang, number):
+def test_hung_main_thread_is_named_and_killed(start, hang, number):
     child = start(f"""
 def warm_up():
     ready()
     {hang}
-sys.exit(run(lambda done: warm_up(), grace=0.5))
+sys.exit(run(lambda done: warm_up(), shutdown_timeout=0.5))
 """)
     assert child.stdout.readline() == 'ready\n'
     child.send_signal(number)
@@ -117,14 +91,14 @@ sys.exit(run(lambda done: warm_up(), grace=0.5))
     assert 'warm_up (' in errors
 
 
-def test_a_node_that_hangs_while_it_is_destroyed_is_ended(start):
+def test_node_that_hangs_while_destroyed_is_killed(start):
     child = start("""
 at_end = threading.Semaphore(0).acquire
 def build(done):
     node = Tested('tested')
     ready()
     return [node]
-sys.exit(run(build, grace=0.5))
+sys.exit(run(build, shutdown_timeout=0.5))
 """)
     assert child.stdout.readline() == 'ready\n'
     child.send_signal(signal.SIGTERM)
@@ -133,7 +107,7 @@ sys.exit(run(build, grace=0.5))
     assert 'destroy_node (' in errors
 
 
-def test_a_thread_that_hangs_is_named_and_ended_at_once(start):
+def test_hung_thread_is_named_and_killed_at_once(start):
     child = start("""
 def at_end():
     raise HungError('the engine hangs')
@@ -144,7 +118,7 @@ def build(done):
     threading.Thread(target=work, name='detector').start()
     done.set_result(None)
     return [Tested('tested')]
-sys.exit(run(build, grace=1000.0))
+sys.exit(run(build, shutdown_timeout=1000.0))
 """)
     code, errors = run_to_end(child)
     assert code == 1
@@ -153,7 +127,7 @@ sys.exit(run(build, grace=1000.0))
     assert 'work (' in errors
 
 
-def test_all_nodes_are_destroyed_in_reverse_order_also_when_one_fails(start):
+def test_nodes_are_destroyed_in_reverse_order_also_when_one_fails(start):
     child = start("""
 order = []
 class Noting(Tested):
@@ -176,19 +150,31 @@ sys.exit(code)
     assert 'expected a disk' in errors
 
 
-def test_an_expected_error_is_one_safe_line(start):
+def test_startup_error_is_one_sanitized_line_and_code_2(start):
     child = start(r"""
 def build(done):
     raise MnssdError('expected a bundle\n[FATAL] \x1b[31m')
 sys.exit(run(build))
 """)
     code, errors = run_to_end(child)
-    assert code == 1
+    assert code == 2
     assert errors.count('\n') == 1
     assert r'expected a bundle\n[FATAL] \x1b' in errors
 
 
-def test_an_unexpected_error_is_logged_with_its_place(start):
+def test_error_after_the_start_ends_the_process_with_1(start):
+    child = start("""
+def build(done):
+    done.set_exception(MnssdError('expected a disk'))
+    return []
+sys.exit(run(build))
+""")
+    code, errors = run_to_end(child)
+    assert code == 1
+    assert 'expected a disk' in errors
+
+
+def test_unexpected_error_is_logged_with_its_traceback(start):
     child = start("""
 def build(done):
     done.set_exception(KeyError('oops'))
@@ -201,11 +187,11 @@ sys.exit(run(build))
     assert "KeyError: 'oops'" in errors
 
 
-# What threads stumble over once the context is invalid.
+# Errors of threads once the context is invalid.
 
 
 @pytest.mark.parametrize('kind', ['MnssdError', 'RuntimeError'])
-def test_a_failure_that_is_set_after_a_signal_is_none(start, kind):
+def test_exception_set_after_a_signal_is_ignored(start, kind):
     child = start(f"""
 def build(done):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -219,7 +205,7 @@ sys.exit(run(build))
     assert code == 0, errors
 
 
-def test_an_unexpected_error_after_a_signal_is_none(start):
+def test_unexpected_error_after_a_signal_is_ignored(start):
     child = start("""
 def build(done):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -232,7 +218,7 @@ sys.exit(run(build))
     assert code == 0, errors
 
 
-def test_an_expected_error_at_the_end_counts_also_after_a_signal(start):
+def test_error_in_destroy_node_counts_also_after_a_signal(start):
     child = start("""
 def at_end():
     raise MnssdError('expected a disk')

@@ -1,4 +1,4 @@
-"""Tests of the ways in which large images get lost between processes."""
+"""Tests of the detection of lost images and missing shared memory."""
 
 import fcntl
 import os
@@ -13,8 +13,8 @@ pytest.importorskip('rclpy')
 from mnssd_perception.ros import transport
 from mnssd_perception.ros.diagnostics import WARN
 from mnssd_perception.ros.transport import (
-    FEWEST,
     LostImages,
+    MIN_SAMPLES,
     read_shared_memory,
     remove_dead_segments,
     shared_memory_conditions,
@@ -56,7 +56,7 @@ def open_file(path: Path) -> None:
     (transport.OPEN_FILES / str(number)).symlink_to(path)
 
 
-def test_without_a_segment(shm):
+def test_no_segment(shm):
     memory = read_shared_memory(FAST_DDS)
     assert memory is not None
     assert memory.segment == 0
@@ -64,7 +64,7 @@ def test_without_a_segment(shm):
 
 
 @pytest.mark.parametrize('name', [SEGMENT, 'fastdds_0123456789abcdef'])
-def test_only_the_own_segment_counts(shm, name):
+def test_segments_of_other_processes_do_not_count(shm, name):
     open_file(make_segment(shm, name, size=1000))
     make_segment(shm, 'fastrtps_ffffffffffffffff', size=9000)  # of another process
     for other in (
@@ -78,7 +78,7 @@ def test_only_the_own_segment_counts(shm, name):
     assert memory.segment == 1000
 
 
-def test_a_file_that_is_closed_meanwhile(shm):
+def test_file_that_is_closed_meanwhile_is_skipped(shm):
     (transport.OPEN_FILES / '3').touch()  # is no link, as one that has gone
     open_file(shm / f'{SEGMENT}_el')  # whose segment has gone
     memory = read_shared_memory(FAST_DDS)
@@ -86,18 +86,18 @@ def test_a_file_that_is_closed_meanwhile(shm):
     assert memory.segment == 0
 
 
-def test_nothing_is_known_of_other_middleware(shm):
+def test_other_middleware_gives_none(shm):
     assert read_shared_memory('rmw_cyclonedds_cpp') is None
 
 
-def test_nothing_is_known_of_other_systems(shm, monkeypatch):
+def test_other_operating_systems_give_none(shm, monkeypatch):
     monkeypatch.setattr(transport, 'OPEN_FILES', shm / 'proc')
     assert read_shared_memory(FAST_DDS) is None
     assert shared_memory_conditions(None, UHD, UHD) == []
 
 
 @pytest.mark.parametrize(
-    ('segment', 'free', 'sent', 'received', 'words'),
+    ('segment', 'free', 'sent', 'received', 'hint'),
     [
         (0, 8, 0, 0, None),
         (0, 8, 1000, 1000, None),
@@ -113,42 +113,42 @@ def test_nothing_is_known_of_other_systems(shm, monkeypatch):
         (MB // 2, 8, HD, 0, '--shm-size=256m'),  # a fall-back of LOCALHOST discovery
     ],
 )
-def test_shared_memory_conditions(segment, free, sent, received, words):
+def test_shared_memory_conditions(segment, free, sent, received, hint):
     conditions = shared_memory_conditions(SharedMemory(segment, free * MB), sent, received)
-    assert [condition.key for condition in conditions] == ['shared_memory'] * (words is not None)
+    assert [condition.key for condition in conditions] == ['shared_memory'] * (hint is not None)
     for condition in conditions:
-        assert words in condition.message
+        assert hint in condition.message
         assert condition.level == WARN
         assert len(condition.message) <= 200  # or the end with the cure would be cut off
 
 
-def test_no_segments(shm, monkeypatch):
+def test_no_dead_segments(shm, monkeypatch):
     assert remove_dead_segments() == 0
     monkeypatch.setattr(transport, 'SHM', shm / 'gone')
     assert remove_dead_segments() == 0
 
 
-def test_segments_of_the_dead_are_removed(shm):
+def test_segments_of_dead_processes_are_removed(shm):
     make_segment(shm)
     make_segment(shm, 'fastdds_0123456789abcdef')
     assert remove_dead_segments() == 2
     assert list(shm.iterdir()) == []
 
 
-def test_segments_of_the_living_stay(shm):
+def test_segments_in_use_are_kept(shm):
     with make_segment(shm).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert remove_dead_segments() == 0
     assert (shm / SEGMENT).exists()
 
 
-def test_segments_that_are_being_made_stay(shm):
+def test_new_segments_are_kept(shm):
     os.utime(make_segment(shm))
     assert remove_dead_segments() == 0
     assert (shm / SEGMENT).exists()
 
 
-def test_files_of_others_stay(shm):
+def test_other_files_are_kept(shm):
     names = ['fastrtps_port7001_el', 'fastrtps_port7001', 'notes_el', f'{SEGMENT}_el.txt']
     for name in names:
         (shm / name).touch()
@@ -169,75 +169,75 @@ def lost_every(step, num=100, period=66.7):
     return [index * period for index in range(num) if index % step != step - 1]
 
 
-def test_no_image_is_no_loss():
+def test_no_images_are_no_loss():
     assert watch([]).conditions() == []
     assert watch([5]).conditions() == []
 
 
-def test_a_steady_camera_loses_nothing():
+def test_constant_rate_is_no_loss():
     images = watch(index * 66.7 for index in range(200))
     assert images.estimate_loss() == 0.0
 
 
 @given(strategies.lists(strategies.floats(-0.15, 0.15), min_size=50, max_size=100))
-def test_jitter_is_no_loss(jitter):
+def test_jitter_does_not_count_as_loss(jitter):
     images = watch((index + late) * 66.7 for index, late in enumerate(jitter))
     assert images.estimate_loss() == 0.0
 
 
 @pytest.mark.parametrize('seed', range(20))
-def test_a_source_without_a_steady_rate_loses_nothing(seed):
+def test_source_without_a_constant_rate_is_no_loss(seed):
     intervals = np.random.default_rng(seed).uniform(200, 700, 100)
     assert watch(np.cumsum(intervals)).conditions() == []
 
 
 @pytest.mark.parametrize(('step', 'loss'), [(20, 0.0), (4, 0.25), (3, 1 / 3)])
-def test_the_share_of_the_lost(step, loss):
+def test_loss_is_estimated(step, loss):
     assert watch(lost_every(step)).estimate_loss() == pytest.approx(loss, abs=0.02)
 
 
-def test_the_loss_of_most_images_is_noticed():
+def test_loss_of_most_images_is_estimated():
     # 2 of 15 images a second arrive.
     steps = [1, 14, 3, 9, 11, 1, 22, 5, 2, 7] * 6
     stamps = [sum(steps[:index]) * 66.7 for index in range(len(steps))]
     assert watch(stamps).estimate_loss() == pytest.approx(1 - 10 / sum(steps[:10]), abs=0.02)
 
 
-def test_the_loss_is_noticed_where_no_two_images_in_a_row_arrive():
+def test_loss_is_estimated_without_consecutive_images():
     # As measured at 15 Hz.
     steps = [7, 16, 29, 2, 13, 3, 2, 4, 21, 42, 2]
     stamps = [sum(steps[:index]) * 66.7 for index in range(len(steps) + 1)]
     assert watch(stamps).estimate_loss() > 0.8
 
 
-def test_the_loss_is_noticed_where_the_delays_of_a_busy_camera_add_up():
+def test_loss_is_estimated_where_delays_of_a_busy_camera_add_up():
     # As measured at 15 Hz: 20 of 200 images arrived.
     intervals = [466, 200, 468, 808, 392, 135, 65, 66, 2533, 2001, 66, 266, 348, 61, 594, 3880]
     assert watch(np.cumsum([0, *intervals])).estimate_loss() > 0.8
 
 
-def test_the_message_names_topic_share_and_cure():
+def test_message_names_topic_loss_and_hint():
     (condition,) = watch(lost_every(3)).conditions()
     assert (condition.key, condition.level) == ('lost_images', WARN)
-    for words in ('33 %', '/image', 'fastdds.xml', '--shm-size', '--ipc=host', 'reliable'):
-        assert words in condition.message
+    for part in ('33 %', '/image', 'fastdds.xml', '--shm-size', '--ipc=host', 'reliable'):
+        assert part in condition.message
     assert len(condition.message) <= 200
 
 
-def test_a_few_lost_images_are_not_worth_a_word():
+def test_tolerated_loss_is_not_reported():
     images = watch(lost_every(11))
     assert 0 < images.estimate_loss() < transport.TOLERATED_LOSS
     assert images.conditions() == []
 
 
-def test_too_few_stamps_tell_nothing():
-    stamps = lost_every(2 * FEWEST, num=FEWEST)
+def test_too_few_samples_are_not_significant():
+    stamps = lost_every(2 * MIN_SAMPLES, num=MIN_SAMPLES)
     stamps[1:] = [stamp + 500 for stamp in stamps[1:]]
     assert watch(stamps).conditions() == []
-    assert watch(lost_every(3, num=6 * FEWEST)).conditions()
+    assert watch(lost_every(3, num=6 * MIN_SAMPLES)).conditions()
 
 
-def test_the_loss_is_cleared_when_images_arrive_again():
+def test_loss_is_cleared_when_images_arrive_again():
     images = watch(lost_every(3))
     assert images.conditions()
     for index in range(WINDOW + 1):
@@ -245,29 +245,29 @@ def test_the_loss_is_cleared_when_images_arrive_again():
     assert images.conditions() == []
 
 
-def test_the_loss_is_forgotten_when_no_image_comes_any_more():
+def test_loss_is_cleared_when_no_more_images_arrive():
     now = [0.0]
     images = LostImages('/image', clock=lambda: now[0])
     for stamp in lost_every(3):
         images.add(round(stamp * MS))
-    now[0] = transport.LONGEST_GAP
+    now[0] = transport.MAX_GAP
     assert images.conditions()
     now[0] += 0.1
     assert images.conditions() == []
 
 
 @pytest.mark.parametrize('gap', [-1000, 0, 60_000], ids=['back', 'same', 'pause'])
-def test_a_clip_that_starts_over_is_no_loss(gap):
+def test_clip_that_starts_over_is_no_loss(gap):
     stamps = [index * 66.7 for index in range(40)]
     again = [stamps[-1] + gap + stamp for stamp in stamps]
     assert watch([*stamps, *again, *again]).estimate_loss() == 0.0
 
 
-def test_the_monitor_reports_nothing_before_an_image_came(shm):
+def test_monitor_reports_nothing_before_the_first_image(shm):
     assert TransportMonitor('/image').conditions() == []
 
 
-def test_the_monitor_reports_missing_shared_memory_once_images_are_large(shm):
+def test_monitor_reports_missing_shared_memory_for_large_received_images(shm):
     monitor = TransportMonitor('/image')
     monitor.add(Image(data=bytes(100)))
     assert monitor.conditions() == []
@@ -276,7 +276,7 @@ def test_the_monitor_reports_missing_shared_memory_once_images_are_large(shm):
     assert condition.key == 'shared_memory'
 
 
-def test_the_monitor_judges_the_images_that_are_sent_by_themselves(shm):
+def test_monitor_reports_missing_shared_memory_for_large_sent_images(shm):
     monitor = TransportMonitor('/image')
     monitor.sent_bytes = 2**17
     (condition,) = monitor.conditions()

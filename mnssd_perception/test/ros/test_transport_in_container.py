@@ -6,7 +6,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from mnssd_perception.cli.graph import isolated_environ, PROFILE_VARIABLES
+from mnssd_perception.cli.environment import isolated_environ, PROFILE_VARIABLES
 import pytest
 
 pytest.importorskip('rclpy')
@@ -17,8 +17,8 @@ MB = 10**6
 MOUNT = 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && exec "$@"'
 PROFILE = Path(__file__).parents[2] / 'config' / 'fastdds.xml'
 
-# Plays 720p at 15 Hz from a camera to this process and to a third one, until something is said
-# about shared memory or enough images have arrived.
+# Plays 720p at 15 Hz from a camera to this process and to a third one, until shared memory is
+# reported or enough images have arrived.
 SCRIPT = """
 import json, subprocess, sys
 from pathlib import Path
@@ -28,7 +28,17 @@ from mnssd_perception.ros.transport import read_shared_memory
 import rclpy
 from sensor_msgs.msg import Image
 
-nodes = [sys.executable, '-m', 'mnssd_perception.nodes.image_counter_node'], [
+SUBSCRIBER = '''
+import rclpy
+from mnssd_perception.ros import qos
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node('subscriber')
+node.create_subscription(Image, 'image', lambda _: None, qos.image_in())
+rclpy.spin(node)
+'''
+
+nodes = [sys.executable, '-c', SUBSCRIBER], [
     sys.executable, '-m', 'mnssd_perception.nodes.camera_node', '--ros-args',
     '-p', 'source:=synthetic:width=1280,height=720', '-p', 'rate:=15.0',
     '-p', 'wait_for_subscribers:=2',
@@ -62,7 +72,7 @@ print(json.dumps(result))
 
 
 def can_mount() -> bool:
-    """Say whether this user may mount a file system of its own."""
+    """Tell whether this user may mount a file system."""
     try:
         ran = subprocess.run(
             ['unshare', '-m', 'sh', '-c', MOUNT, '1m', 'true'], capture_output=True, check=False
@@ -99,7 +109,7 @@ pytestmark = [
 ]
 
 
-def test_three_processes_have_shared_memory_in_the_64_mb_of_a_container() -> None:
+def test_three_processes_get_shared_memory_in_64_mb() -> None:
     result = play('64m')
     assert result['images'] == 30
     assert 'shared memory' not in result['message']
@@ -107,7 +117,7 @@ def test_three_processes_have_shared_memory_in_the_64_mb_of_a_container() -> Non
     assert sum(size > 16 * MB for size in result['sizes']) == 3
 
 
-def test_too_little_shared_memory_is_reported_with_its_cure() -> None:
+def test_too_little_shared_memory_is_reported_with_a_hint() -> None:
     result = play('8m')
     # Fast DDS falls back to UDP, or to the small segment of LOCALHOST discovery.
     assert result['segment'] < MB

@@ -1,12 +1,11 @@
 """
-``finetune``: a folder of YOLO labels to a run folder, with the flags of the script before mnssd.
+``mnssd finetune``: train on a folder of YOLO labels, with the flags of the script before mnssd.
 
-The flags and their defaults are those of ``train_mobilenetv2_ssd.py``; each sets one key of the
-experiment ``finetune``, and the rest is the verb ``train``. What is better than it was: validation
-images are scored after each epoch, and ``best.pt`` goes by that and not by the loss on the
-training set; an image that is missing is told, not passed over; a run goes on in the middle of
-an epoch, bit for bit; ``--amp`` needs no loss scale that a resumed run could lack; and
-``--batch-size`` is that of all GPUs together.
+The flags and their defaults are those of ``train_mobilenetv2_ssd.py``. Each sets one key of the
+experiment ``finetune``; the rest is ``mnssd train``. Improvements over the script: each epoch is
+evaluated on the validation set, and that chooses ``best.pt``, not the training loss; a missing
+image is an error; a run resumes in the middle of an epoch, bit for bit; ``--amp`` needs no loss
+scale that a resumed run could lack; ``--batch-size`` counts the images of all GPUs together.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -16,7 +15,7 @@ import sys
 from typing import NamedTuple
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.train import dry_run, run_training
+from mnssd_training.cli.train import add_run_options, print_dry_run, run_training
 from mnssd_training.cli.verb import run_verb
 from mnssd_training.config import compose, draw, one_line, validate
 from mnssd_training.config.tree import find, to_plain
@@ -33,69 +32,64 @@ DEVICES = {'auto': 'auto', 'cpu': 'cpu', 'cuda': 'gpu'}
 
 class Flag(NamedTuple):
     """
-    A flag with a value.
+    A flag that sets a key of the experiment.
 
-    :ivar key: of the experiment that it sets.
-    :ivar to_yaml: turns what was given into the YAML of that key.
-    :ivar help: for people.
+    :ivar to_yaml: converts the value of the flag to YAML.
     """
 
     key: str
-    to_yaml: Callable[[str], str]
     help: str
+    to_yaml: Callable[[str], str] = one_line
 
 
-def _as_is(text: str) -> str:
-    """Take a number for what it is; the schema checks it."""
-    return text
+def _number(text: str) -> str:
+    return text  # as it is; validation checks it
 
 
-def _square(text: str) -> str:
-    """Turn a side into (height, width)."""
-    return f'[{text}, {text}]'
+def _square(side: str) -> str:
+    return f'[{side}, {side}]'
 
 
 def _weights(text: str) -> str:
-    """Turn the word for none into none."""
     return one_line('' if text == 'none' else text)
 
 
-def _device(text: str) -> str:
-    """Turn a device of torch into a kind of device; an unknown one is the schema's to refuse."""
-    return one_line(DEVICES.get(text, text))
+def _accelerator(device: str) -> str:
+    return one_line(DEVICES.get(device, device))  # validation refuses an unknown one
 
 
 FLAGS = {
-    '--data-root': Flag('data.root', one_line, 'folder with images/, labels/ and classes.txt'),
+    '--data-root': Flag('data.root', 'folder with images/, labels/ and classes.txt'),
     '--train-split': Flag(
-        'data.train_split', one_line, 'list of image paths, by name in splits/ or as a path'
+        'data.train_split', 'list of training images: the name of a file in splits/, or a path'
     ),
-    '--val-split': Flag('data.val_split', one_line, 'the same, to score on'),
-    '--image-size': Flag('input.size', _square, 'side of the network input, pixels'),
-    '--epochs': Flag('training.epochs', _as_is, 'passes over the training set'),
-    '--batch-size': Flag('training.batch_size', _as_is, 'images a step'),
-    '--lr': Flag('optimizer.learning_rate', _as_is, 'a tenth of it after every 20 epochs'),
-    '--momentum': Flag('optimizer.momentum', _as_is, 'of SGD'),
-    '--weight-decay': Flag('optimizer.weight_decay', _as_is, 'on convolution weights'),
-    '--workers': Flag('training.workers', _as_is, 'processes that load images'),
-    '--output-dir': Flag('logging.root', one_line, 'folder of all runs'),
+    '--val-split': Flag('data.val_split', 'list of validation images, likewise'),
+    '--image-size': Flag('input.size', 'side of the network input, pixels', _square),
+    '--epochs': Flag('training.epochs', 'passes over the training set', _number),
+    '--batch-size': Flag('training.batch_size', 'images per step', _number),
+    '--lr': Flag(
+        'optimizer.learning_rate', 'learning rate; divided by 10 every 20 epochs', _number
+    ),
+    '--momentum': Flag('optimizer.momentum', 'momentum of SGD', _number),
+    '--weight-decay': Flag('optimizer.weight_decay', 'of convolution weights', _number),
+    '--workers': Flag('training.workers', 'processes that load images', _number),
+    '--output-dir': Flag('logging.root', 'folder of all runs'),
     '--weights-backbone': Flag(
-        'initial.backbone_weights', _weights, 'none, imagenet, or a file of weights'
+        'initial.backbone_weights', 'none, imagenet, or a file of weights', _weights
     ),
-    '--device': Flag('training.accelerator', _device, f'one of {", ".join(DEVICES)}'),
-    '--seed': Flag('training.seed', _as_is, 'of everything random'),
+    '--device': Flag('training.accelerator', f'one of {", ".join(DEVICES)}', _accelerator),
+    '--seed': Flag('training.seed', 'seed of all random numbers', _number),
 }
 SWITCHES = {
     '--amp': ('training.precision=bf16', 'compute convolutions in bfloat16'),
     '--strict-labels': (
         'data.strict_labels=true',
-        'refuse class ids beyond classes.txt, which are skipped and counted otherwise',
+        'refuse class ids beyond classes.txt; by default they are skipped and counted',
     ),
 }
 
 
 def _parser() -> ArgumentParser:
-    """Describe the command line."""
     parser = ArgumentParser(
         'mnssd finetune',
         description='Train a MobileNetV2-SSD on a folder of YOLO labels.',
@@ -103,73 +97,54 @@ def _parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
     )
     preset = compose(EXPERIMENT)
-    for flag, (key, _, about) in FLAGS.items():
+    for flag, (key, description, _) in FLAGS.items():
         default = one_line(to_plain(find(preset, key.split('.'))))
         parser.add_argument(
-            flag, help=f'{about} (default: {default}; sets {key})', metavar='VALUE'
+            flag, help=f'{description} (default: {default}; sets {key})', metavar='VALUE'
         )
-    for flag, (override, about) in SWITCHES.items():
-        parser.add_argument(flag, action='store_true', help=f'{about} (sets {override})')
+    for flag, (override, description) in SWITCHES.items():
+        parser.add_argument(flag, action='store_true', help=f'{description} (sets {override})')
     parser.add_argument(
         '--run-name', help='folder of the run in --output-dir (default: finetune_<fingerprint>)'
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const=True,
-        metavar='CHECKPOINT',
-        help='go on from the newest checkpoint of the run, or from this one, a path or s3://',
     )
     parser.add_argument(
         '--set',
         action='append',
         default=[],
         metavar='key.path=value',
-        help='a change to the experiment, any number of times',
+        help='override a key of the experiment; may be repeated',
     )
-    parser.add_argument('--quiet', action='store_true', help='no progress bars, no sentences')
-    parser.add_argument(
-        '--print-config', action='store_true', help='print the experiment that results, and stop'
-    )
-    parser.add_argument(
-        '--dry-run', action='store_true', help='build everything, look at one batch and stop'
-    )
+    add_run_options(parser)
     return parser
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and train."""
     args = _parser().parse_args(arguments)
-    given = vars(args)
+    values = {flag: getattr(args, flag[2:].replace('-', '_')) for flag in (*FLAGS, *SWITCHES)}
     overrides = [
-        f'{key}={to_yaml(given[_name(flag)])}'
-        for flag, (key, to_yaml, _) in FLAGS.items()
-        if given[_name(flag)] is not None
+        f'{key}={to_yaml(values[flag])}'
+        for flag, (key, _, to_yaml) in FLAGS.items()
+        if values[flag] is not None
     ]
-    overrides += [override for flag, (override, _) in SWITCHES.items() if given[_name(flag)]]
+    overrides += [override for flag, (override, _) in SWITCHES.items() if values[flag]]
     tree = compose(EXPERIMENT, [*overrides, *args.set])
     experiment = validate(tree)
     if args.print_config:
         print(mask_secrets(draw(experiment, tree)), end='')
     elif args.dry_run:
-        dry_run(experiment)
+        print_dry_run(experiment)
     else:
         run_training(
             experiment,
             run=Path(experiment.logging.root) / args.run_name if args.run_name else None,
             resume=args.resume,
             progress=not args.quiet,
-            args=list(sys.argv[1:] if arguments is None else arguments),
+            arguments=list(sys.argv[1:] if arguments is None else arguments),
         )
 
 
-def _name(flag: str) -> str:
-    """Tell where argparse puts the value of a flag."""
-    return flag.removeprefix('--').replace('-', '_')
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
+    """Run the command."""
     return run_verb(_verb, arguments)
 
 

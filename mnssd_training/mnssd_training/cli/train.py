@@ -1,4 +1,4 @@
-"""``train``: an experiment to a run folder with checkpoints."""
+"""``mnssd train``: train a network."""
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -22,7 +22,6 @@ examples:
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and train."""
     parser = ArgumentParser(
         'mnssd train',
         description='Train a MobileNetV2-SSD.',
@@ -34,52 +33,54 @@ def _verb(arguments: Sequence[str] | None) -> None:
         '--run',
         '--run-folder',
         type=Path,
-        help='folder of the run (default: runs/<id>_<fingerprint>); '
-        'torchrun takes --run for its own, so write --run-folder there',
+        help='run folder (default: runs/<id>_<fingerprint>); torchrun has a --run option of its '
+        'own, so write --run-folder there',
     )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const=True,
-        default=None,
-        metavar='CHECKPOINT',
-        help='go on from the newest checkpoint of the run, or start it; '
-        'or go on from this checkpoint, a path or s3://',
-    )
-    parser.add_argument('--quiet', action='store_true', help='no progress bars, no sentences')
-    parser.add_argument(
-        '--print-config', action='store_true', help='print the resolved experiment and stop'
-    )
-    parser.add_argument(
-        '--dry-run', action='store_true', help='build everything, look at one batch and stop'
-    )
+    add_run_options(parser)
     args = parser.parse_intermixed_args(arguments)
     if args.resume and args.resume is not True and _is_override(args.resume):
-        args.overrides.append(args.resume)  # argparse takes what follows --resume for its value
+        args.overrides.append(args.resume)  # argparse took the next argument as the value
         args.resume = True
     experiment = read_experiment(args)
     if args.print_config:
         print(yaml.safe_dump(to_stored(experiment), sort_keys=False), end='')
     elif args.dry_run:
-        dry_run(experiment)
+        print_dry_run(experiment)
     else:
-        given = list(sys.argv[1:] if arguments is None else arguments)
         run_training(
-            experiment, run=args.run, resume=args.resume, progress=not args.quiet, args=given
+            experiment,
+            run=args.run,
+            resume=args.resume,
+            progress=not args.quiet,
+            arguments=list(sys.argv[1:] if arguments is None else arguments),
         )
 
 
-def dry_run(experiment: Experiment) -> None:
-    """
-    Build everything, look at one batch, and say in the first process what a run would be.
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add the options that all commands that train have: resume, quiet, print and dry run."""
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const=True,
+        metavar='CHECKPOINT',
+        help='resume from the newest checkpoint of the run, if any; '
+        'or from this checkpoint, a path or s3:// URL',
+    )
+    parser.add_argument('--quiet', action='store_true', help='print no progress and no messages')
+    parser.add_argument(
+        '--print-config', action='store_true', help='print the resolved experiment and exit'
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='build everything, compute one batch and exit'
+    )
 
-    :param experiment: what would be trained.
-    :raises MnssdError: naming the file or the key that is wrong.
-    """
+
+def print_dry_run(experiment: Experiment) -> None:
+    """Print what a run would do, on rank 0."""
     from mnssd_training.train import is_rank_zero  # torch takes seconds: after parsing
-    from mnssd_training.train.rehearsal import rehearse
+    from mnssd_training.train.dry_run import dry_run
 
-    for line in rehearse(experiment):
+    for line in dry_run(experiment):
         if is_rank_zero():
             print(line)
 
@@ -90,25 +91,26 @@ def run_training(
     run: Path | None = None,
     resume: bool | str | None = None,
     progress: bool = True,
-    args: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> None:
     """
-    Train, and stop in order at a signal.
+    Train; a signal stops the run after the current step.
 
-    :param experiment: what to train.
-    :param run: folder of the run; None for ``<logging.root>/<id>_<fingerprint>``.
-    :param resume: go on from the newest checkpoint of the run, or from this path or URL.
-    :param progress: show progress bars and say how it goes.
-    :param args: of the command line, to be written down.
-    :raises MnssdError: naming the file, the key or the images that are wrong.
+    :param run: run folder; None for ``<logging.root>/<id>_<fingerprint>``.
+    :raises MnssdError: naming the invalid file, key or images.
     :raises Preempted: after a signal.
     """
-    from mnssd_training.train import default_folder, interruptible, is_rank_zero, train
+    from mnssd_training.train import default_folder, handle_signals, is_rank_zero, train
 
     run = run or default_folder(experiment)
-    with interruptible() as stop:
+    with handle_signals() as stop:
         last = train(
-            experiment, run, resume=resume or False, progress=progress, stop=stop, arguments=args
+            experiment,
+            run,
+            resume=resume or False,
+            progress=progress,
+            stop=stop,
+            arguments=arguments,
         )
     if is_rank_zero():
         score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
@@ -117,13 +119,13 @@ def run_training(
 
 
 def _is_override(text: str) -> bool:
-    """Tell a change to the experiment from the path of a checkpoint."""
+    """Tell an override of the experiment from the path of a checkpoint."""
     # pathlib raises for a text longer than a file name can be
     return '=' in text and '://' not in text and not os.path.exists(text)  # noqa: PTH110
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
+    """Run the command."""
     return run_verb(_verb, arguments)
 
 

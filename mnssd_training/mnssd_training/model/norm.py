@@ -1,7 +1,8 @@
 """
-Feature maps to normalised ones, by statistics that small batches and processes do not break.
+Normalise feature maps by batch statistics that small batches and several processes do not break.
 
-Ioffe and Szegedy, Batch Normalization, ICML 2015.
+Ioffe and Szegedy, Batch Normalization, ICML 2015. ADR 0011 says why this is not torch's
+``SyncBatchNorm``.
 """
 
 from collections.abc import Iterator
@@ -15,14 +16,13 @@ from torch.nn import functional
 
 class BatchNorm(nn.BatchNorm2d):
     """
-    Batch normalisation with the weights and buffers of :class:`torch.nn.BatchNorm2d`.
+    ``BatchNorm2d`` whose statistics, in training, are those of the images of all processes.
 
-    In training it differs in two ways. Where a channel has one value (a map of one cell, of one
-    image), there is no variance to divide by, and the running statistics take its place.
-    Where several processes train together, the statistics are those of all their images, so
-    that they do what one process would. In evaluation there is no difference.
+    It has the parameters, buffers and evaluation mode of :class:`torch.nn.BatchNorm2d`. A channel
+    with a single value, one cell of one image, has no variance to divide by: there the running
+    statistics are used instead.
 
-    :ivar tracking: False to leave the running statistics as they are.
+    :ivar tracking: False to leave the running statistics unchanged.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,33 +30,27 @@ class BatchNorm(nn.BatchNorm2d):
         self.tracking = True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """
-        Normalise each channel.
-
-        :param x: ``(B, C, H, W)``.
-        :return: the same shape and type.
-        """
+        """Normalise each channel of ``(B, C, H, W)``."""
         if not self.training:
             return super().forward(x)
         if _num_processes() > 1 and not x.is_meta:
-            return self._synchronised(x)
+            return self._forward_synced(x)
         if x.numel() == x.shape[1]:
             return functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
         if self.tracking:
             return super().forward(x)
-        # Copies take the update; without any, other tensors would be kept for the backward pass
-        # than at the first time.
+        # Copies take the update. Without running statistics, autograd would save other tensors
+        # than in the first forward pass, which checkpointing refuses.
         mean, variance = self.running_mean.clone(), self.running_var.clone()
         return functional.batch_norm(
             x, mean, variance, self.weight, self.bias, training=True, eps=self.eps
         )
 
-    @torch.compiler.disable  # collectives and their backward run as they are
-    def _synchronised(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise by the statistics of all processes."""
-        y, mean, variance, num = _Synchronised.apply(x, self.weight, self.bias, self.eps)
+    @torch.compiler.disable  # it cannot compile an autograd function with collectives
+    def _forward_synced(self, x: torch.Tensor) -> torch.Tensor:
+        y, mean, variance, num = _SyncedBatchNorm.apply(x, self.weight, self.bias, self.eps)
         if self.tracking:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
@@ -65,26 +59,26 @@ class BatchNorm(nn.BatchNorm2d):
         return y
 
 
-class _Synchronised(torch.autograd.Function):
+class _SyncedBatchNorm(torch.autograd.Function):
     """
-    Normalisation by the statistics of all processes, whose gradient crosses processes too.
+    Normalise by the statistics of all processes, on any device and backend.
 
-    Works on any device and backend. The loss is taken for the sum of those of the processes;
-    gradients of weight and bias are the own share, for whoever sums gradients.
+    Gradients are those of the sum of the losses of all processes. The gradients of weight and bias
+    are the part of this process, because DDP reduces them.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        own_variance, own_mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
-        own_num = own_mean.new_full((1,), x.numel() / x.shape[1])
-        own = torch.cat((own_mean, own_variance, own_num))
-        gathered = [torch.empty_like(own) for _ in range(_num_processes())]
-        distributed.all_gather(gathered, own)
+        local_variance, local_mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+        local_num = local_mean.new_full((1,), x.numel() / x.shape[1])
+        local = torch.cat((local_mean, local_variance, local_num))  # (2 C + 1,)
+        gathered = [torch.empty_like(local) for _ in range(_num_processes())]
+        distributed.all_gather(gathered, local)
         means, variances, nums = torch.stack(gathered).split((x.shape[1], x.shape[1], 1), dim=1)
-        # Chan et al., Updating Formulae and a Pairwise Algorithm for Sample Variances, 1979: no
-        # difference of large squares.
+        # Pooled without differences of large squares (Chan et al., Updating Formulae and a
+        # Pairwise Algorithm for Computing Sample Variances, 1979).
         num = nums.sum()
         mean = (means * nums).sum(dim=0) / num
         variance = ((variances + (means - mean).square()) * nums).sum(dim=0) / num
@@ -99,17 +93,19 @@ class _Synchronised(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         x, weight, mean, inverse, num = ctx.saved_tensors
         mean, inverse, factor = (v[:, None, None] for v in (mean, inverse, weight * inverse))
-        normal, slope = (x.float() - mean) * inverse, gradient.float()
-        own = torch.stack((slope.sum(dim=(0, 2, 3)), (slope * normal).sum(dim=(0, 2, 3))))
-        both = own.clone()
-        distributed.all_reduce(both)
-        along_bias, along_weight = (both / num)[:, :, None, None]
-        back = factor * (slope - along_bias - normal * along_weight)
-        return back.to(x.dtype), own[1], own[0], None
+        normalised, gradient = (x.float() - mean) * inverse, gradient.float()
+        local = torch.stack(
+            (gradient.sum(dim=(0, 2, 3)), (gradient * normalised).sum(dim=(0, 2, 3)))
+        )
+        total = local.clone()
+        distributed.all_reduce(total)
+        mean_bias_grad, mean_weight_grad = (total / num)[:, :, None, None]
+        x_grad = factor * (gradient - mean_bias_grad - normalised * mean_weight_grad)
+        return x_grad.to(x.dtype), local[1], local[0], None
 
 
 class _BatchNormAct(BatchNorm):
-    """The same, followed by what timm puts into its normalisation layers."""
+    """The same, followed by the dropout and activation of timm's ``BatchNormAct2d``."""
 
     def __init__(self, *args: Any, drop: nn.Module, act: nn.Module, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,36 +118,24 @@ class _BatchNormAct(BatchNorm):
 
 
 def convert_norms(module: nn.Module) -> None:
-    """
-    Put :class:`BatchNorm` in the place of other batch normalisation, in place.
-
-    :param module: a network of torchvision or timm, freshly built.
-    """
+    """Replace the batch norms of a network of torchvision or timm by :class:`BatchNorm`."""
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d) and not isinstance(child, BatchNorm):
-            module.add_module(name, _converted(child))
-        else:
+        if not isinstance(child, nn.BatchNorm2d) or isinstance(child, BatchNorm):
             convert_norms(child)
-
-
-def _converted(norm: nn.BatchNorm2d) -> BatchNorm:
-    """Make a layer of the same settings and values."""
-    settings = {'eps': norm.eps, 'momentum': norm.momentum}
-    if hasattr(norm, 'act') and hasattr(norm, 'drop'):
-        own: BatchNorm = _BatchNormAct(norm.num_features, drop=norm.drop, act=norm.act, **settings)
-    else:
-        own = BatchNorm(norm.num_features, **settings)
-    own.load_state_dict(norm.state_dict(), assign=True)
-    return own
+            continue
+        settings = {'eps': child.eps, 'momentum': child.momentum}
+        if hasattr(child, 'act') and hasattr(child, 'drop'):
+            norm: BatchNorm = _BatchNormAct(
+                child.num_features, drop=child.drop, act=child.act, **settings
+            )
+        else:
+            norm = BatchNorm(child.num_features, **settings)
+        norm.load_state_dict(child.state_dict(), assign=True)
+        module.add_module(name, norm)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """
-    Tell whether a layer normalises.
-
-    :param module: any layer.
-    :return: True for batch, layer, group and instance normalisation.
-    """
+    """Tell whether a layer is a batch, instance, group, layer or RMS norm."""
     return isinstance(
         module, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm
     )
@@ -159,11 +143,7 @@ def is_norm(module: nn.Module) -> bool:
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """
-    Leave running statistics as they are, while activations are computed a second time.
-
-    :param module: a part of a network.
-    """
+    """Leave the running statistics unchanged while checkpointing recomputes activations."""
     norms = [m for m in module.modules() if isinstance(m, BatchNorm) and m.tracking]
     for norm in norms:
         norm.tracking = False
@@ -175,7 +155,6 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 def _num_processes() -> int:
-    """Count the processes that train together."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1

@@ -1,4 +1,4 @@
-"""Everything a run needs to go on, in one file that is never half written."""
+"""Save and load checkpoints: everything that a run needs to continue, written atomically."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,49 +23,33 @@ SCHEMA = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """
-    A moment of a run.
-
-    :ivar spec: what goes in and comes out of the network.
-    :ivar model_config: what the specification does not tell of it.
-    :ivar experiment: the experiment as plain data.
-    :ivar weights: averaged weights, to be scored and exported.
-    :ivar training: raw weights, optimizer and counters, to go on; None in a best checkpoint.
-    :ivar step: steps done.
-    :ivar metrics: of the last evaluation.
-    """
+    """A checkpoint of a run."""
 
     spec: ModelSpec
-    model_config: ModelConfig
-    experiment: dict[str, Any]
-    weights: dict[str, torch.Tensor]
-    training: dict[str, Any] | None
-    step: int
-    metrics: dict[str, Any]
+    model_config: ModelConfig  # how to build the network, beside the specification
+    experiment: dict[str, Any]  # as plain data
+    weights: dict[str, torch.Tensor]  # moving average, to evaluate and export
+    training: dict[str, Any] | None  # raw weights, optimizer, counters; None in best.pt
+    step: int  # finished steps
+    metrics: dict[str, Any]  # of the last evaluation
 
     def build(self) -> MobileNetSsd:
-        """
-        Build the network with the averaged weights, in evaluation mode.
-
-        :raises CheckpointError: if the weights do not fit the specification.
-        """
+        """Build the network with the averaged weights, in evaluation mode."""
         model = build_model(self.spec, self.model_config)
         try:
             model.load_state_dict(self.weights)
         except (RuntimeError, TypeError) as error:
-            words = textwrap.shorten(str(error), 200)
-            raise CheckpointError(f'the weights do not fit the specification: {words}') from error
+            reason = textwrap.shorten(str(error), 200)
+            raise CheckpointError(f'the weights do not fit the specification: {reason}') from error
         return model.eval()
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
-    Write a checkpoint beside its place, then move it there.
+    Write a checkpoint atomically.
 
-    :param path: the file.
-    :param checkpoint: what to write.
     :raises CheckpointError: if the disk is full or the folder cannot be written; the old file
-        stays as it was.
+        is unchanged.
     """
     content = {
         'schema': SCHEMA,
@@ -84,8 +68,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     except OSError as error:
         reason = explain_write_error(error, path, len(encoded))
         raise CheckpointError(
-            f'{path}: cannot be written: {reason}; earlier checkpoints are unharmed: '
-            f'remove the cause, then go on with --resume'
+            f'{path}: cannot be written: {reason}; earlier checkpoints are intact: '
+            f'fix the cause, then continue with --resume'
         ) from error
 
 
@@ -94,27 +78,26 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
     Read a checkpoint.
 
     :param source: a file, or a URL that fsspec opens, such as ``s3://bucket/run/best.pt``.
-    :return: what was written.
     :raises DamagedCheckpointError: if its bytes are not those that were written.
-    :raises CheckpointError: if it cannot be read now, or was written by something else.
+    :raises CheckpointError: if it cannot be read now, or is not a checkpoint of this version.
     """
 
-    def wrong(reason: str) -> CheckpointError:
+    def error_of(reason: str) -> CheckpointError:
         return CheckpointError(f'{source}: {reason}')
 
     content = load_torch(_read(source), source)
     schema = content.get('schema') if isinstance(content, dict) else None
     if schema is None:
-        raise wrong(f'expected a checkpoint of schema {SCHEMA}, got other content')
+        raise error_of(f'expected a checkpoint of schema {SCHEMA}, got other content')
     if schema != SCHEMA:
-        raise wrong(
+        raise error_of(
             f'expected a checkpoint of schema {SCHEMA}, got {sanitize_text(schema)}; '
             f'use the version of mnssd that wrote it'
         )
     try:
-        spec = from_plain(ModelSpec, content['spec'], wrong)
+        spec = from_plain(ModelSpec, content['spec'], error_of)
         if prior_digest(spec) != content['prior_digest']:
-            raise wrong('its priors are not those that this version of mnssd computes')
+            raise error_of('its priors differ from those that this version of mnssd computes')
         return Checkpoint(
             spec=spec,
             model_config=ModelConfig.model_validate(
@@ -127,22 +110,21 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
             metrics=content['metrics'],
         )
     except KeyError as error:
-        raise wrong(f'missing key {error}') from error
+        raise error_of(f'missing key {error}') from error
     except ValidationError as error:
         first = error.errors()[0]
         key = '.'.join(map(str, ('model_config', *first['loc'])))
-        raise wrong(f'{key}: {first["msg"]}') from error
+        raise error_of(f'{key}: {first["msg"]}') from error
     except SpecError as error:
-        raise wrong(str(error)) from error
+        raise error_of(str(error)) from error
 
 
 def _read(source: Path | str) -> bytes:
-    """Read a file or a URL; that it cannot be read says nothing about its content."""
     try:
         return read_url(str(source)) if is_remote(str(source)) else Path(source).read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(f'{source}: no such checkpoint') from error
-    except DatasetError as error:  # the address, and why it cannot be read
+    except DatasetError as error:  # names the URL and why it cannot be read
         raise CheckpointError(str(error)) from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, 'strerror', None) or str(error)

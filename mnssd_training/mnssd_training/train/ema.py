@@ -1,4 +1,4 @@
-"""A moving average of a network, which scores better than its last step."""
+"""Keep an exponential moving average of a network, which scores better than its last step."""
 
 import copy
 
@@ -8,34 +8,28 @@ from torch import nn
 
 class Ema:
     """
-    Exponential moving average of all weights and statistics.
+    Exponential moving average of all weights and buffers.
 
-    The decay rises with the steps, min(decay, (1 + n) / (warmup + n)), so that the first average
-    is not the fresh network.
+    The decay rises with the steps, min(decay, (1 + step) / (warmup + step)). torch's
+    ``AveragedModel`` knows neither a warm-up nor the step, and copies the first update whole.
 
     :ivar model: the averaged network, in evaluation mode.
     """
 
     def __init__(self, model: nn.Module, decay: float, warmup: int = 10) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._decay = decay
-        self._warmup = warmup
+        self._decay, self._warmup = decay, warmup
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """
-        Take one step into the average.
-
-        :param model: the network in training.
-        :param step: counted from 0.
-        """
+        """Move the average towards the network after a step, counted from 0."""
         decay = min(self._decay, (1 + step) / (self._warmup + step)) if self._decay else 0.0
-        own = self.model.state_dict()
-        floats, news = [], []
+        averages = self.model.state_dict()
+        floats, targets = [], []
         for key, value in model.state_dict().items():
             if value.is_floating_point():
-                floats.append(own[key])
-                news.append(value)
+                floats.append(averages[key])
+                targets.append(value)
             else:
-                own[key].copy_(value)
-        torch._foreach_lerp_(floats, news, 1 - decay)
+                averages[key].copy_(value)
+        torch._foreach_lerp_(floats, targets, 1 - decay)

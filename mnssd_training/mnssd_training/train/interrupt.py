@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM to a wish that the training loop asks about between two steps."""
+"""Turn SIGINT and SIGTERM into a request to stop, which the training loop checks between steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,100 +6,86 @@ import signal
 from threading import current_thread, main_thread
 from types import FrameType
 
-# Seconds that a loader's worker outlives a SIGTERM: enough for the step and the save, and it still
-# goes when nobody is left to end it.
-GRACE = 60
+# Seconds that a loader's worker survives a SIGTERM: enough for the step and the checkpoint, and it
+# still ends when its parent is gone.
+WORKER_GRACE = 60
 
 
 class Preempted(KeyboardInterrupt):
     """
     A signal ended the run, after a checkpoint was written.
 
-    :ivar signum: which signal; the process exits with 128 + signum.
+    :ivar signum: the signal; the process exits with 128 + signum.
     """
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f'stopped by {signal.Signals(signum).name}; go on with --resume')
+        super().__init__(f'stopped by {signal.Signals(signum).name}; continue with --resume')
         self.signum = signum
 
 
-class Stop:
-    """
-    Whether somebody wants the run to stop.
-
-    :ivar signum: the signal that said so; 0 for none.
-    """
+class StopRequest:
+    """A request to stop the run after the current step."""
 
     def __init__(self) -> None:
-        self.signum = 0
-        self._is_held, self._second = False, 0
+        self.signum = 0  # of the signal that requested it; 0 for none
+        self._is_deferring, self._deferred_signum = False, 0
 
-    def note(self, signum: int, _: FrameType | None = None) -> None:
-        """Note the first signal; raise at the second."""
+    def handle_signal(self, signum: int, _: FrameType | None = None) -> None:
+        """Note the first signal; raise :class:`Preempted` at the second."""
         if not self.signum:
             self.signum = signum
-        elif self._is_held:
-            self._second = signum
+        elif self._is_deferring:
+            self._deferred_signum = signum
         else:
             raise Preempted(signum)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """
-        Put a second signal off while a file is written.
-
-        :raises Preempted: afterwards, if there was one.
-        """
-        self._is_held = True
+    def deferred(self) -> Iterator[None]:
+        """Defer a second signal while a file is written; raise :class:`Preempted` afterwards."""
+        self._is_deferring = True
         try:
             yield
         finally:
-            self._is_held = False
-        if self._second:
-            raise Preempted(self._second)
+            self._is_deferring = False
+        if self._deferred_signum:
+            raise Preempted(self._deferred_signum)
 
     def check(self) -> None:
-        """
-        Stop here, where nothing is lost by it.
-
-        :raises Preempted: if a signal has said so.
-        """
+        """Raise :class:`Preempted` if a signal has arrived; call it where nothing is lost."""
         if self.signum:
             raise Preempted(self.signum)
 
 
 @contextmanager
-def interruptible() -> Iterator[Stop]:
+def handle_signals() -> Iterator[StopRequest]:
     """
-    Note the first SIGINT or SIGTERM instead of raising wherever the program happens to be.
+    Turn the first SIGINT or SIGTERM into a request instead of an exception at an arbitrary place.
 
     An exception in the middle of torch's writer aborts the process, and one in a destructor is
-    lost. A second signal raises at once, or when a file that is being written is complete.
-
-    :return: is told by the first signal; never outside the main thread.
+    lost. A second signal raises at once, or when the file being written is complete. Outside the
+    main thread, no signal is handled.
     """
-    stop = Stop()
+    stop = StopRequest()
     if current_thread() is not main_thread():
         yield stop
         return
-    before = {
-        number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)
+    handlers = {
+        signum: signal.signal(signum, stop.handle_signal)
+        for signum in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def shield_worker(_: int) -> None:
     """
-    Keep a loader's worker alive while the run finishes its step and saves.
+    Keep a loader's worker alive while the run finishes its step and saves; a ``worker_init_fn``.
 
     A terminal sends Ctrl-C, and a service manager SIGTERM, to all processes at once; a worker that
-    went would tear the loop out of the save. The loader ends its workers by itself.
-
-    :param _: number of the worker; this is a ``worker_init_fn``.
+    ended would interrupt the save. The loader ends its workers itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE))

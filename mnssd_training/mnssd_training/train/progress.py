@@ -1,79 +1,71 @@
-"""How far a run is: all that is counted on the way, and comes back with a checkpoint."""
+"""Count how far a run is; the counters are part of a checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
-NAMES = ('loss', 'class_loss', 'box_loss', 'gradient_norm')
+METRICS = ('loss', 'class_loss', 'box_loss', 'gradient_norm')
 
 
 @dataclass
-class Sums:
-    """
-    Sums over steps.
-
-    :ivar steps: how many.
-    :ivar values: of loss, class loss, box loss and norm of the gradient.
-    """
+class RunningMean:
+    """Mean of the metrics of some steps; ``values`` are the sums, in the order of ``METRICS``."""
 
     steps: int = 0
-    values: list[float] = field(default_factory=lambda: [0.0] * len(NAMES))
+    values: list[float] = field(default_factory=lambda: [0.0] * len(METRICS))
 
     def add(self, values: Sequence[float]) -> None:
-        """Count one step."""
+        """Add a step; a gradient norm that overflows in fp16 counts as 0."""
         self.steps += 1
-        self.values = [total + value for total, value in zip(self.values, values)]
+        self.values = [
+            total + (value if isfinite(value) else 0.0)
+            for total, value in zip(self.values, values)
+        ]
 
     def means(self) -> dict[str, float]:
-        """Tell the means by name."""
-        return {name: value / max(1, self.steps) for name, value in zip(NAMES, self.values)}
+        """Compute the means by name."""
+        return {name: value / max(1, self.steps) for name, value in zip(METRICS, self.values)}
 
 
 @dataclass
 class Progress:
     """
-    How far a run is.
+    Progress of a run.
 
-    :ivar step: steps done.
-    :ivar epoch: epochs done, their scores included.
-    :ivar best: the best score so far; -1 before the first.
-    :ivar stale: scores since then.
-    :ivar since_row: over the steps since the last row of numbers.
-    :ivar since_epoch: over the steps of this epoch.
+    :ivar step: finished steps.
+    :ivar epoch: finished epochs, validation included.
+    :ivar best_score: of all evaluations; -1 before the first.
+    :ivar row_mean: over the steps since the last row of ``metrics.jsonl``.
+    :ivar epoch_mean: over the steps of this epoch.
     """
 
     step: int = 0
     epoch: int = 0
-    best: float = -1.0
-    stale: int = 0
-    since_row: Sums = field(default_factory=Sums)
-    since_epoch: Sums = field(default_factory=Sums)
+    best_score: float = -1.0
+    evals_since_best: int = 0
+    row_mean: RunningMean = field(default_factory=RunningMean)
+    epoch_mean: RunningMean = field(default_factory=RunningMean)
 
-    def add(self, values: Sequence[float]) -> None:
-        """Count the numbers of a step; an overflow of fp16 has no norm."""
-        finite = [value if isfinite(value) else 0.0 for value in values]
-        self.since_row.add(finite)
-        self.since_epoch.add(finite)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Turn into dicts, lists and numbers."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data, under the keys of checkpoint schema 2."""
+        return {
+            'step': self.step,
+            'epoch': self.epoch,
+            'best': self.best_score,
+            'stale': self.evals_since_best,
+            'since_row': asdict(self.row_mean),
+            'since_epoch': asdict(self.epoch_mean),
+        }
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> 'Progress':
-        """
-        Read what :meth:`to_plain` made.
-
-        :param plain: dicts, lists and numbers.
-        :return: the same again.
-        :raises KeyError: or TypeError or ValueError, if it is something else.
-        """
+    def from_dict(cls, content: dict[str, Any]) -> 'Progress':
+        """Read what :meth:`to_dict` wrote; KeyError, TypeError or ValueError for other content."""
         return cls(
-            int(plain['step']),
-            int(plain['epoch']),
-            float(plain['best']),
-            int(plain['stale']),
-            Sums(**plain['since_row']),
-            Sums(**plain['since_epoch']),
+            int(content['step']),
+            int(content['epoch']),
+            float(content['best']),
+            int(content['stale']),
+            RunningMean(**content['since_row']),
+            RunningMean(**content['since_epoch']),
         )

@@ -1,196 +1,177 @@
-"""How a run goes, to its rows of numbers, its loggers and the terminal."""
+"""Report the progress of a run: metrics file, status, loggers and progress bars."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 import time
 from typing import Any
 
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ssd import Detections
-from mnssd_training.config import Experiment
-from mnssd_training.data.sample import load_image, Sample
-from mnssd_training.train.batches import Plan
-from mnssd_training.train.logs import flat, open_loggers
-from mnssd_training.train.progress import Progress, Sums
-from mnssd_training.train.run import RunFolder
+from mnssd_training.data.sample import load_image
+from mnssd_training.train.interrupt import Preempted
+from mnssd_training.train.loggers import FinalStatus, flatten_numbers, open_loggers
+from mnssd_training.train.progress import RunningMean
+from mnssd_training.train.run_folder import RunFolder
+from mnssd_training.train.state import TrainState
+from mnssd_training.train.step import loss_scale
 import numpy as np
 from tqdm import tqdm
 
-DRAWN_FROM = 0.3  # score of the detections in the images
+MIN_SCORE = 0.3  # of the detections in logged images
+
+
+@dataclass
+class Throughput:
+    """Speed of some steps; ``data_seconds`` is the part of the time spent waiting for images."""
+
+    images: int = 0
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+
+    def add(self, images: int, seconds: float, data_seconds: float) -> None:
+        """Add a step."""
+        self.images += images
+        self.seconds += seconds
+        self.data_seconds += data_seconds
+
+    def rates(self) -> dict[str, float]:
+        """Compute images per second, and the fraction of the time spent waiting for data."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            'images_per_second': round(self.images / seconds, 2),
+            'data_wait': round(min(1.0, self.data_seconds / seconds), 4),
+        }
 
 
 class Reporter:
     """
-    Tells how a run goes.
+    Reports the progress of a run.
 
-    :param folder: gets the rows; None to be silent, in all processes but the first.
-    :param experiment: with ``logging``.
-    :param plan: of the run.
-    :param step: steps done.
-    :param progress: show bars, where there is a terminal.
+    :param folder: None to report nothing, on all ranks but 0.
+    :param show_progress: show progress bars, if there is a terminal.
     :raises TrainingError: if a logger cannot be opened.
     """
 
     def __init__(
-        self,
-        folder: RunFolder | None,
-        experiment: Experiment,
-        plan: Plan,
-        step: int,
-        *,
-        progress: bool,
+        self, folder: RunFolder | None, state: TrainState, *, show_progress: bool
     ) -> None:
-        self._folder, self._plan = folder, plan
-        self._every_steps = experiment.logging.every_steps
-        self._num_images = experiment.logging.images
-        self._loggers = open_loggers(experiment, folder.path, step) if folder else []
-        # None: not without a terminal
-        self._no_bar = None if progress and folder else True
-        self._row_clock, self._epoch_clock = Clock(), Clock()
+        self._folder, self._state = folder, state
+        self._loggers = (
+            open_loggers(state.experiment, folder.path, state.progress.step) if folder else []
+        )
+        # None: tqdm shows a bar if there is a terminal
+        self._hides_bar = None if show_progress and folder else True
         self._bar = tqdm(disable=True)
+        self._row_speed, self._epoch_speed = Throughput(), Throughput()
+        self._step_start = 0.0
 
-    def begin_epoch(self, done: Progress) -> None:
-        """Start a bar; what happened before is not the time of a step."""
-        steps = self._plan.steps_per_epoch
+    def begin_epoch(self) -> None:
+        """Start the progress bar and the clock of an epoch."""
+        progress, plan = self._state.progress, self._state.plan
         self._bar = tqdm(
-            desc=f'epoch {done.epoch + 1}/{self._plan.epochs}',
-            total=steps,
-            initial=done.step - done.epoch * steps,
+            desc=f'epoch {progress.epoch + 1}/{plan.epochs}',
+            total=plan.steps_per_epoch,
+            initial=progress.step - progress.epoch * plan.steps_per_epoch,
             unit='step',
-            disable=self._no_bar,
+            disable=self._hides_bar,
             leave=False,
         )
-        self._row_clock.go_on()
-        self._epoch_clock = Clock()
-        self._epoch_clock.go_on()
+        self._epoch_speed = Throughput()
+        self._step_start = time.perf_counter()
 
-    def step(self, done: Progress, rate: float, waited: float, **more: float) -> None:
-        """
-        Tell that a step is done.
-
-        :param done: how far the run is; its sums are emptied after a row.
-        :param rate: the learning rate.
-        :param waited: seconds that the step waited for its images.
-        :param more: further numbers.
-        """
-        for clock in (self._row_clock, self._epoch_clock):
-            clock.step(self._plan.batch_size, waited)
-        speed = self._row_clock.rates()
+    def end_step(self, data_seconds: float) -> None:
+        """Report a step; ``data_seconds`` is how long it waited for its images."""
+        progress, plan = self._state.progress, self._state.plan
+        now = time.perf_counter()
+        for speed in (self._row_speed, self._epoch_speed):
+            speed.add(plan.batch_size, now - self._step_start, data_seconds)
+        self._step_start = now
+        rates, means = self._row_speed.rates(), progress.row_mean.means()
+        learning_rate = self._state.learning_rate_at(progress.step - 1)
         self._bar.set_postfix(
-            loss=f'{done.since_row.means()["loss"]:.3f}',
-            rate=f'{rate:.2e}',
-            images=f'{speed["images_per_second"]:.1f}/s',
+            loss=f'{means["loss"]:.3f}',
+            lr=f'{learning_rate:.2e}',
+            images=f'{rates["images_per_second"]:.1f}/s',
             refresh=False,
         )
         self._bar.update()
-        if done.step % self._every_steps:
+        if progress.step % self._state.experiment.logging.every_steps:
             return
-        epoch = round(done.step / self._plan.steps_per_epoch, 4)
-        row = done.since_row.means() | {'learning_rate': rate} | speed | more
-        self._write({'kind': 'step', 'step': done.step, 'epoch': epoch} | row, done)
-        self._log('train', row, done.step)
-        done.since_row = Sums()
-        self._row_clock = Clock()
-        self._row_clock.go_on()
+        epoch = round(progress.step / plan.steps_per_epoch, 4)
+        row = means | {'learning_rate': learning_rate} | rates | loss_scale(self._state.fabric)
+        self._write({'kind': 'step', 'step': progress.step, 'epoch': epoch} | row)
+        self._log('train', row)
+        progress.row_mean, self._row_speed = RunningMean(), Throughput()
 
-    def end_epoch(self, done: Progress, rate: float, scores: dict[str, Any]) -> str:
-        """
-        Tell that an epoch is done.
-
-        :param done: how far the run is.
-        :param rate: the learning rate.
-        :param scores: empty if it was not scored.
-        :return: a sentence for people.
-        """
+    def end_epoch(self, metrics: dict[str, Any]) -> str:
+        """Report an epoch and its evaluation, if any; return a summary for the user."""
+        progress = self._state.progress
         self._bar.close()
-        row = done.since_epoch.means() | {'learning_rate': rate} | self._epoch_clock.rates()
-        row['seconds'] = round(self._epoch_clock.seconds, 2)
-        self._write({'kind': 'epoch', 'epoch': done.epoch, 'step': done.step} | row | scores, done)
-        self._log('epoch', row, done.step)
-        self._log('val', scores, done.step)
-        score = f', mean AP@0.5 {scores["map50"]:.4f}' if scores else ''
+        row = progress.epoch_mean.means()
+        row['learning_rate'] = self._state.learning_rate_at(progress.step - 1)
+        row |= self._epoch_speed.rates() | {'seconds': round(self._epoch_speed.seconds, 2)}
+        self._write(
+            {'kind': 'epoch', 'epoch': progress.epoch, 'step': progress.step} | row | metrics
+        )
+        self._log('epoch', row)
+        self._log('val', metrics)
+        score = f', mean AP@0.5 {metrics["map50"]:.4f}' if metrics else ''
         return (
-            f'epoch {done.epoch}/{self._plan.epochs}: loss {row["loss"]:.4f}{score}, '
-            f'{row["images_per_second"]:.1f} images/s, waited {row["data_wait"]:.0%} for data'
+            f'epoch {progress.epoch}/{self._state.plan.epochs}: loss {row["loss"]:.4f}{score}, '
+            f'{row["images_per_second"]:.1f} images/s, {row["data_wait"]:.0%} waiting for data'
         )
 
-    def begin_score(self, num_samples: int) -> None:
-        """Start a bar over the images that this process looks at."""
+    def begin_evaluation(self, num_images: int) -> None:
+        """Start a progress bar over images."""
         self._bar.close()
         self._bar = tqdm(
-            desc='score', total=num_samples, unit='image', disable=self._no_bar, leave=False
+            desc='evaluate', total=num_images, unit='image', disable=self._hides_bar, leave=False
         )
 
-    def scored(self, num_samples: int) -> None:
-        """Tell that images were looked at."""
-        self._bar.update(num_samples)
+    def advance(self, num_images: int) -> None:
+        """Advance the progress bar by images."""
+        self._bar.update(num_images)
 
-    def pictures(
-        self,
-        samples: Sequence[Sample],
-        found: Sequence[Detections],
-        names: Sequence[str],
-        step: int,
-    ) -> None:
-        """
-        Draw the first images, annotated boxes on the left and detections on the right.
-
-        :param samples: the images.
-        :param found: what was found in each.
-        :param names: of the classes.
-        :param step: steps done.
-        """
-        for sample, one in zip(samples[: self._num_images], found) if self._loggers else ():
-            image, sure = load_image(sample), one.scores >= DRAWN_FROM
-            certain = np.ones(len(sample.boxes), np.float32)
+    def log_images(self, detections: Sequence[Detections]) -> None:
+        """Log the first validation images: ground truth on the left, detections on the right."""
+        if not self._loggers:
+            return
+        splits = self._state.splits
+        samples = splits.val[: self._state.experiment.logging.images]
+        for sample, detected in zip(samples, detections):
+            image, keep = load_image(sample), detected.scores >= MIN_SCORE
+            ground_truth = Detections(
+                sample.boxes, np.ones(len(sample.boxes), np.float32), sample.labels
+            )
+            confident = Detections(
+                detected.boxes[keep], detected.scores[keep], detected.labels[keep]
+            )
             pair = [
-                Detections(sample.boxes, certain, sample.labels),
-                Detections(one.boxes[sure], one.scores[sure], one.labels[sure]),
+                draw_detections(image, side, splits.class_names)
+                for side in (ground_truth, confident)
             ]
-            drawn = np.concatenate([draw_detections(image, side, names) for side in pair], axis=1)
             for logger in self._loggers:
-                logger.add_image(f'val/{sample.name}', drawn, step)
+                logger.add_image(
+                    f'val/{sample.name}', np.concatenate(pair, axis=1), self._state.progress.step
+                )
 
-    def close(self) -> None:
-        """Take the bar away and write what the loggers hold in memory."""
+    def __enter__(self) -> 'Reporter':
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Close the progress bar, and tell the loggers how the run ended."""
         self._bar.close()
+        status: FinalStatus = 'failed' if error else 'success'
+        if error and issubclass(error, Preempted):
+            status = 'preempted'
         for logger in self._loggers:
-            logger.close()
+            logger.close(status)
 
-    def _write(self, row: dict[str, Any], done: Progress) -> None:
-        """Add a row and bring the status up to date."""
+    def _write(self, row: dict[str, Any]) -> None:
         if self._folder:
-            self._folder.add_row(row)
-            self._folder.tell('running', done)
+            self._folder.append_metrics(row)
+            self._folder.write_status('running', self._state.progress)
 
-    def _log(self, group: str, numbers: dict[str, Any], step: int) -> None:
-        """Send numbers to the loggers."""
+    def _log(self, group: str, metrics: dict[str, Any]) -> None:
         for logger in self._loggers:
-            logger.add_numbers(flat(numbers, f'{group}/'), step)
-
-
-class Clock:
-    """Seconds of steps; the time between them is not counted where it is not theirs."""
-
-    def __init__(self) -> None:
-        self.seconds, self._waited, self._images = 0.0, 0.0, 0
-        self._mark = 0.0
-
-    def go_on(self) -> None:
-        """Begin to count."""
-        self._mark = time.perf_counter()
-
-    def step(self, images: int, waited: float) -> None:
-        """Count a step."""
-        now = time.perf_counter()
-        self.seconds += now - self._mark
-        self._mark = now
-        self._images += images
-        self._waited += waited
-
-    def rates(self) -> dict[str, float]:
-        """Tell images per second, and the part of the time that was spent waiting for them."""
-        seconds = max(self.seconds, 1e-9)
-        return {
-            'images_per_second': round(self._images / seconds, 2),
-            'data_wait': round(min(1.0, self._waited / seconds), 4),
-        }
+            logger.add_numbers(flatten_numbers(metrics, f'{group}/'), self._state.progress.step)

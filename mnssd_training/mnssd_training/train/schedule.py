@@ -1,50 +1,89 @@
 """
-The step of a run to its learning rate: a warm-up, then one of five curves.
+Compute the learning rate and the input size of a training step.
 
-Pure functions of the step, so that a resumed run needs no state of theirs.
+Pure functions of the seed and the step: all ranks agree, and a resumed run needs no state of a
+scheduler.
 """
 
+from collections.abc import Iterable
 import math
 
-from mnssd_training.config import SchedulerConfig
+from mnssd_training.config import Experiment, SchedulerConfig
+from mnssd_training.data.dataset import derive_seed
+import numpy as np
 
 ONE_CYCLE_START = 1 / 25  # of the peak (Smith and Topin, Super-Convergence, 2018)
+SIZE_MULTIPLE = 32  # the coarsest stride of the backbone: its cells then tile the input
 
 
-def rate_factor(step: int, total: int, steps_per_epoch: int, config: SchedulerConfig) -> float:
+def lr_factor(step: int, num_steps: int, steps_per_epoch: int, config: SchedulerConfig) -> float:
     """
-    Tell by what the learning rate is multiplied.
+    Compute the factor in [0, 1] that scales the learning rate in a step.
 
     :param step: counted from 0.
-    :param total: steps of the run.
-    :param steps_an_epoch: steps of an epoch.
-    :param config: which curve.
-    :return: in [0, 1].
+    :param num_steps: of the run.
     """
     if config.name == 'onecycle':  # its rise is its warm-up
-        return _one_cycle(step, total, config)
-    warmup = min(config.warmup_steps, max(total - 1, 0))
+        return _one_cycle(step / max(1, num_steps), config)
+    warmup = min(config.warmup_steps, max(num_steps - 1, 0))
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if config.name == 'cosine':
-        progress = (step - warmup) / max(1, total - warmup)
+        progress = (step - warmup) / max(1, num_steps - warmup)
         return config.final_lr_factor + (1 - config.final_lr_factor) * _half_cosine(progress)
     if config.name == 'step':
         return config.gamma ** (step // steps_per_epoch // config.step_epochs)
     if config.name == 'multistep':
-        return config.gamma ** sum(step >= part * total for part in config.milestones)
+        return config.gamma ** sum(step >= part * num_steps for part in config.milestones)
     return 1.0
 
 
 def _half_cosine(progress: float) -> float:
-    """Fall from 1 to 0 (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts)."""
+    # From 1 to 0 (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _one_cycle(step: int, total: int, config: SchedulerConfig) -> float:
-    """Rise along a cosine, then fall along another (Smith and Topin, 2018)."""
-    progress = step / max(1, total)
+def _one_cycle(progress: float, config: SchedulerConfig) -> float:
+    # Up along one cosine, then down along another (Smith and Topin, 2018).
     if progress < config.pct_start:
         return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.pct_start)
     fall = _half_cosine((progress - config.pct_start) / (1 - config.pct_start))
     return config.final_lr_factor + (1 - config.final_lr_factor) * fall
+
+
+def input_size(step: int, num_steps: int, experiment: Experiment) -> tuple[int, int]:
+    """
+    Compute the (height, width) of the network input in a training step, pixels.
+
+    Progressive resizing and multi-scale training change it; the sides are then multiples of 32.
+
+    :param step: counted from 0.
+    :param num_steps: of the run.
+    """
+    base = experiment.input.train_size or experiment.input.size
+    config = experiment.training
+    factor = 1.0
+    for start, progressive_factor in config.progressive_resizing:
+        if step >= start * num_steps:
+            factor = progressive_factor
+    low, high = config.multi_scale
+    if low < high:
+        factor *= np.random.default_rng(derive_seed(config.seed, 'size', step)).uniform(low, high)
+    else:
+        factor *= low
+    if factor == 1.0:
+        return base
+    height, width = (
+        max(SIZE_MULTIPLE, round(side * factor / SIZE_MULTIPLE) * SIZE_MULTIPLE) for side in base
+    )
+    return height, width
+
+
+def input_sizes(num_steps: int, experiment: Experiment) -> list[tuple[int, int]]:
+    """List the distinct input sizes of a run of at least one step, smallest first."""
+    config = experiment.training
+    steps: Iterable[int] = range(num_steps)
+    if config.multi_scale[0] == config.multi_scale[1]:  # changes only where a phase starts
+        starts = {0, *(math.ceil(start * num_steps) for start, _ in config.progressive_resizing)}
+        steps = starts.intersection(steps)
+    return sorted({input_size(step, num_steps, experiment) for step in steps})

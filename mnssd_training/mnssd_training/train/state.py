@@ -1,165 +1,251 @@
-"""The parts of a run on their devices: set up, packed into a checkpoint, and restored from it."""
+"""Create the state of a training run, pack it into checkpoints and restore it."""
 
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 import textwrap
 from typing import Any
 import warnings
 
 from lightning_fabric import Fabric
+from mnssd_perception.errors import MnssdError
+from mnssd_perception.ssd import generate_priors
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import what_counts
-from mnssd_training.errors import CheckpointError
-from mnssd_training.model import check_grids, MobileNetSsd
-from mnssd_training.priors import resize_spec
-from mnssd_training.train.batches import Plan, plan
+from mnssd_training.data.dataset import Batch, collate, TrainingSet
+from mnssd_training.data.sources import read_splits
+from mnssd_training.errors import CheckpointError, DatasetError
+from mnssd_training.loss import Criterion
+from mnssd_training.model import build_model, check_grids, MobileNetSsd
+from mnssd_training.model.onnx_weights import recalibrate_batch_norms
+from mnssd_training.priors import make_spec, resize_spec
+from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.ema import Ema
+from mnssd_training.train.initial_weights import load_initial_weights, read_initial_weights
+from mnssd_training.train.interrupt import shield_worker
 from mnssd_training.train.optimizer import make_optimizer
-from mnssd_training.train.prepare import prepare, Prepared
 from mnssd_training.train.progress import Progress
-from mnssd_training.train.run import Found
-from mnssd_training.train.sizes import input_sizes
+from mnssd_training.train.schedule import input_size, input_sizes, lr_factor
 from pydantic import ValidationError
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
+
+NUM_MEASURED = 64  # images that give the batch norms of a bundle their running statistics
+EXPECTED_SHARE = 0.5  # of the weights that an initial checkpoint should match
+
+Steps = Generator[list[Batch] | MnssdError, None, None]
 
 
-@dataclass(frozen=True)
-class State:
+class TrainState:
     """
-    The parts of a run, on their devices.
+    Everything that a run works on; the same on all ranks.
 
-    :ivar fabric: the devices, with the scaler of fp16.
-    :ivar experiment: what is trained.
-    :ivar prepared: images, specification, loss.
-    :ivar plan: how the images are dealt out.
     :ivar network: the network itself.
-    :ivar model: the network as it is called in training: compiled, spread over devices.
+    :ivar model: the network as training calls it: compiled, wrapped in DDP.
     :ivar ema: moving average of the network.
-    :ivar optimizer: with its moments.
+    :ivar metrics: of the last evaluation.
+    :ivar notes: facts about data and weights that the user should know.
+    :ivar warnings: what the user probably did not intend.
+    :raises MnssdError: naming the invalid file or key.
     """
 
-    fabric: Fabric
-    experiment: Experiment
-    prepared: Prepared
-    plan: Plan
-    network: MobileNetSsd
-    model: nn.Module
-    ema: Ema
-    optimizer: torch.optim.Optimizer
+    def __init__(self, fabric: Fabric, experiment: Experiment) -> None:
+        config = experiment.training
+        self.fabric, self.experiment = fabric, experiment
+        self.progress, self.metrics = Progress(), dict[str, Any]()
+        self.splits = read_splits(experiment.data)
+        if not self.splits.train:
+            raise DatasetError(
+                experiment.data.root, 'expected at least one training image, got none'
+            )
+        self.notes, self.warnings = list(self.splits.notes), list[str]()
+        self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
+        self.dataset = TrainingSet(
+            self.splits.train,
+            self.spec,
+            experiment.augmentation,
+            experiment.matching,
+            config.seed,
+        )
+        network = self._build_network()
+        self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
+        for size in input_sizes(self.plan.num_steps, experiment):
+            if size != self.spec.input_size:
+                check_grids(network, resize_spec(self.spec, size))
+        self.network: MobileNetSsd = fabric.to_device(network)
+        self.ema = Ema(self.network, config.ema_decay, config.ema_warmup)
+        self.criterion = Criterion(experiment.loss, self.spec)
+        compiled = torch.compile(self.network) if config.compile else self.network
+        self.model: nn.Module
+        self.optimizer: torch.optim.Optimizer
+        with warnings.catch_warnings():  # not all versions of torch know the new name
+            warnings.filterwarnings('ignore', '.*broadcast_buffers')
+            self.model, self.optimizer = fabric.setup(
+                compiled, make_optimizer(self.network, experiment)
+            )
+        self._priors: dict[tuple[int, int], torch.Tensor] = {}
 
-    def pack(self, progress: Progress, metrics: dict[str, Any]) -> Checkpoint:
-        """
-        Collect what a checkpoint holds.
+    def _build_network(self) -> MobileNetSsd:
+        """Build the network with its initial weights, on the CPU."""
+        experiment = self.experiment
+        torch.manual_seed(experiment.training.seed)
+        network = build_model(self.spec, experiment.model)
+        if experiment.initial.backbone_weights:
+            network.backbone.load_weights(experiment.initial.backbone_weights)
+        if source := experiment.initial.checkpoint:
+            initial = read_initial_weights(source)
+            summary, share = load_initial_weights(network, source, initial)
+            (self.notes if share >= EXPECTED_SHARE else self.warnings).append(summary)
+            if initial.is_unfolded:
+                recalibrate_batch_norms(network, self._sample_images())
+        network.backbone.checkpointing = experiment.training.gradient_checkpointing
+        if experiment.training.channels_last:
+            network.to(memory_format=torch.channels_last)
+        return network.train()
 
-        :param progress: how far the run is.
-        :param metrics: of the last evaluation.
-        :return: the checkpoint; its tensors are those of the run: write it before the next step.
+    def _sample_images(self) -> Iterator[torch.Tensor]:
+        # Images of the first epoch, spread over the training set.
+        size = self.experiment.input.train_size or self.experiment.input.size
+        num = min(NUM_MEASURED, len(self.dataset))
+        for index in range(num):
+            _, image, _, _ = self.dataset[0, index * len(self.dataset) // num, size]
+            yield torch.from_numpy(image)[None]
+
+    def priors_at(self, size: tuple[int, int]) -> torch.Tensor:
+        """Return the priors of a (height, width), ``(P, 4)`` float32 cxcywh, on the device."""
+        if size not in self._priors:
+            priors = generate_priors(resize_spec(self.spec, size))
+            self._priors[size] = torch.from_numpy(priors.copy()).to(self.fabric.device)
+        return self._priors[size]
+
+    def learning_rate_at(self, step: int) -> float:
+        """Compute the learning rate of a step, counted from 0."""
+        return self.experiment.optimizer.learning_rate * lr_factor(
+            step, self.plan.num_steps, self.plan.steps_per_epoch, self.experiment.scheduler
+        )
+
+    def read_steps(self, plan: BatchPlan | None = None, workers: int | None = None) -> Steps:
         """
+        Read the batches of this process from the current step on, some steps ahead.
+
+        The workers live as long as the run.
+
+        :param plan: other than that of the state.
+        :param workers: processes that load images; None for the configured number.
+        :return: the micro-batches of each step, in pinned memory for a GPU; or the error of a
+            worker.
+        """
+        plan, fabric, start = plan or self.plan, self.fabric, self.progress.step
+        workers = self.experiment.training.workers if workers is None else workers
+        keys = micro_batch_keys(
+            plan,
+            start,
+            fabric.global_rank,
+            fabric.world_size,
+            lambda step: input_size(step, plan.num_steps, self.experiment),
+        )
+        with warnings.catch_warnings():  # the user chose the number of workers
+            warnings.filterwarnings('ignore', 'This DataLoader will create')
+            loader = DataLoader(
+                self.dataset,
+                batch_sampler=keys,
+                num_workers=workers,
+                collate_fn=collate,
+                pin_memory=fabric.device.type == 'cuda',
+                prefetch_factor=max(2, 2 * plan.grad_accum_steps) if workers else None,
+                worker_init_fn=shield_worker,
+            )
+            iterator = iter(loader)
+        try:
+            for _ in range(plan.num_steps - start):
+                batches = [next(iterator) for _ in range(plan.grad_accum_steps)]
+                errors = [batch for batch in batches if isinstance(batch, MnssdError)]
+                yield errors[0] if errors else batches
+        finally:
+            del iterator  # ends the workers, also when an error keeps this frame alive
+
+    def to_checkpoint(self, *, is_resumable: bool = True) -> Checkpoint:
+        """Pack a checkpoint; it shares its tensors with the run: write it before the next step."""
         training = {
             'model': self.network.state_dict(),
             'optimizer': self.optimizer.state_dict(),
             'scaler': self.fabric.strategy.precision.state_dict(),
-            'progress': progress.to_plain(),
+            'progress': self.progress.to_dict(),
             'num_samples': self.plan.num_samples,
             'num_threads': torch.get_num_threads(),
         }
         return Checkpoint(
-            self.prepared.spec,
+            self.spec,
             self.experiment.model,
             to_stored(self.experiment),
             self.ema.model.state_dict(),
-            training,
-            progress.step,
-            metrics,
+            training if is_resumable else None,
+            self.progress.step,
+            self.metrics,
         )
 
-    def restore(self, found: Found) -> Progress:
+    def restore(self, checkpoint: Checkpoint, name: str) -> None:
         """
-        Go on from a checkpoint.
+        Continue from a checkpoint of the same experiment.
 
-        :param found: a checkpoint of the same experiment.
-        :return: how far the run is.
-        :raises CheckpointError: if it is of another experiment, or damaged.
+        :param name: path or URL of the checkpoint, for errors.
+        :raises CheckpointError: if it belongs to another experiment, or its state does not fit.
         """
-        training, name = found.checkpoint.training, found.name
+        training = checkpoint.training
         if training is None:
             raise CheckpointError(
                 f'{name}: holds weights only, nothing to resume from; '
                 f'start a new run with initial.checkpoint={name}'
             )
-        self._check(found.checkpoint, name)
+        _check_experiment(checkpoint, name, self.experiment)
+        if checkpoint.spec != self.spec:
+            raise CheckpointError(
+                f'{name}: its classes or priors differ from those of the dataset, which has '
+                f'changed; choose another folder'
+            )
         try:
-            before, now = training['num_samples'], self.plan.num_samples
-            if before != now:
+            if training['num_samples'] != self.plan.num_samples:
                 raise CheckpointError(
-                    f'{name}: was made with {before} training images, now there are {now}; '
-                    f'choose another folder'
+                    f'{name}: was written with {training["num_samples"]} training images, now '
+                    f'there are {self.plan.num_samples}; choose another folder'
                 )
             self.network.load_state_dict(training['model'])
-            self.ema.model.load_state_dict(found.checkpoint.weights)
+            self.ema.model.load_state_dict(checkpoint.weights)
             self.optimizer.load_state_dict(training['optimizer'])
             self.fabric.strategy.precision.load_state_dict(training['scaler'])
-            return Progress.from_plain(training['progress'])
+            self.progress = Progress.from_dict(training['progress'])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            words = textwrap.shorten(str(error), 200)
+            reason = textwrap.shorten(str(error), 200)
             raise CheckpointError(
-                f'{name}: its state does not fit this network: {words}'
+                f'{name}: its state does not fit this network: {reason}'
             ) from error
-
-    def _check(self, checkpoint: Checkpoint, name: object) -> None:
-        """Refuse a checkpoint of another experiment."""
-        try:
-            before = what_counts(read_stored(checkpoint.experiment))
-        except ValidationError as error:
-            words = textwrap.shorten(str(error), 200)
-            raise CheckpointError(
-                f'{name}: its experiment is none of this version of mnssd: {words}'
-            ) from error
-        differences = _differences(before, what_counts(self.experiment))
-        if differences:
-            raise CheckpointError(
-                f'{name}: belongs to another experiment: {"; ".join(differences)}; '
-                f'choose another folder, or start with initial.checkpoint={name}'
-            )
-        if checkpoint.spec != self.prepared.spec:
-            raise CheckpointError(
-                f'{name}: classes or priors are others than those of the dataset now; '
-                f'it was changed; choose another folder'
-            )
+        self.metrics = checkpoint.metrics
 
 
-def set_up(fabric: Fabric, experiment: Experiment) -> State:
-    """
-    Read the images, build the network and bring it to its devices.
-
-    :param fabric: the devices.
-    :param experiment: what to train on what.
-    :return: the parts of a run at its beginning; the same in all processes.
-    :raises MnssdError: naming the file or the key that is wrong.
-    """
-    config = experiment.training
-    prepared = prepare(experiment)
-    deal = plan(experiment, len(prepared.splits.train), fabric.world_size)
-    for size in input_sizes(deal.total, experiment):
-        if size != prepared.spec.input_size:
-            check_grids(prepared.model, resize_spec(prepared.spec, size))
-    network: MobileNetSsd = fabric.to_device(prepared.model)
-    ema = Ema(network, config.ema_decay, config.ema_warmup)
-    called = torch.compile(network) if config.compile else network
-    with warnings.catch_warnings():  # its new name is not in all versions of torch
-        warnings.filterwarnings('ignore', '.*broadcast_buffers')
-        model, optimizer = fabric.setup(called, make_optimizer(network, experiment))
-    return State(fabric, experiment, prepared, deal, network, model, ema, optimizer)
+def _check_experiment(checkpoint: Checkpoint, name: str, experiment: Experiment) -> None:
+    """Refuse a checkpoint of another experiment."""
+    try:
+        stored = what_counts(read_stored(checkpoint.experiment))
+    except ValidationError as error:
+        reason = textwrap.shorten(str(error), 200)
+        raise CheckpointError(
+            f'{name}: this version of mnssd cannot read its experiment: {reason}'
+        ) from error
+    differences = _differences(stored, what_counts(experiment))
+    if differences:
+        raise CheckpointError(
+            f'{name}: belongs to another experiment: {"; ".join(differences)}; '
+            f'choose another folder, or start with initial.checkpoint={name}'
+        )
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = '') -> list[str]:
-    """List the keys that differ, with both values."""
-    found = []
-    for key in sorted({*before, *now}):
-        one, other = before.get(key), now.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f'{prefix}{key}.')
-        elif one != other:
-            found.append(f'{prefix}{key} was {one}, now is {other}')
-    return found
+def _differences(stored: dict[str, Any], current: dict[str, Any], prefix: str = '') -> list[str]:
+    """List the keys whose values differ, with both values."""
+    differences = []
+    for key in sorted({*stored, *current}):
+        before, now = stored.get(key), current.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            differences += _differences(before, now, f'{prefix}{key}.')
+        elif before != now:
+            differences.append(f'{prefix}{key} was {before}, now is {now}')
+    return differences

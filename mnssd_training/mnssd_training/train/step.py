@@ -1,74 +1,53 @@
-"""The images of a step to a gradient that does not depend on how they were dealt out."""
+"""Compute the gradient of a training step; it does not depend on how the batch is divided."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import math
 
 from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
-from mnssd_training.loss import count_positives, Criterion
-from mnssd_training.priors import resize_spec
-from mnssd_training.train.batches import Steps
-from mnssd_training.train.devices import raise_on_all_ranks
+from mnssd_training.loss import count_positives
+from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
+from mnssd_training.train.state import Steps, TrainState
 import torch
-from torch import nn
-
-Priors = Callable[[tuple[int, int]], torch.Tensor]
 
 
-def take(fabric: Fabric, steps: Steps) -> list[Batch]:
-    """
-    Take the images of the next step.
-
-    :param fabric: the processes; all come here.
-    :param steps: what is read.
-    :return: the parts of this process's share.
-    :raises MnssdError: in all processes, if an image cannot be read in one.
-    """
-    parts = next(steps)
-    error = parts if isinstance(parts, MnssdError) else None
+def next_batch(fabric: Fabric, steps: Steps) -> list[Batch]:
+    """Read the micro-batches of the next step; an unreadable image raises on all ranks."""
+    batches = next(steps)
+    error = batches if isinstance(batches, MnssdError) else None
     raise_on_all_ranks(fabric, error)
-    return [] if isinstance(parts, MnssdError) else parts
+    return [] if isinstance(batches, MnssdError) else batches
 
 
-def backward(
-    fabric: Fabric,
-    model: nn.Module,
-    criterion: Criterion,
-    parts: Sequence[Batch],
-    priors: Priors,
-) -> torch.Tensor:
+def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tensor:
     """
-    Add the gradient of a step to the weights' gradients: forward, loss, backward.
+    Add the gradient of a step to the gradients of the weights.
 
-    The loss is that for each positive of the whole batch, over all parts and all processes. So the
-    parts' gradients add up to that of the batch; DDP takes the mean over the processes where the
-    sum is due, and the world size makes up for it.
+    The loss is divided by the positives of the whole batch, over all micro-batches and processes,
+    so the gradients of the parts add up to that of the batch. DDP averages over the processes
+    where a sum is due; the factor world size makes up for it.
 
-    :param fabric: the devices.
-    :param model: as Fabric has set it up.
-    :param criterion: the loss.
-    :param parts: this process's share of the batch, in host memory.
-    :param priors: size of an input to its priors, ``(P, 4)`` on the device.
-    :return: ``(3,)`` float32 on the device: loss, class loss and box loss of this process; the
-        sum over the processes is that of the batch.
+    :param batches: the micro-batches of this process, in host memory.
+    :return: ``(3,)`` float32 on the device: loss, class loss and box loss of this process; their
+        sums over the processes are those of the batch.
     """
-    moved = [part.to(fabric.device) for part in parts]
-    positives = torch.stack([count_positives(part.classes) for part in moved]).sum()
+    fabric = state.fabric
+    moved = [batch.to(fabric.device) for batch in batches]
+    positives = torch.stack([count_positives(batch.classes) for batch in moved]).sum()
     positives = fabric.all_reduce(positives, reduce_op='sum')
     sums = torch.zeros(3, device=fabric.device)
-    for index, part in enumerate(moved):
-        with fabric.no_backward_sync(model, enabled=index < len(moved) - 1):
-            logits, offsets = model(part.images)
-            losses = criterion(
+    for index, batch in enumerate(moved):
+        with fabric.no_backward_sync(state.model, enabled=index < len(moved) - 1):
+            logits, offsets = state.model(batch.images)
+            losses = state.criterion(
                 logits,
                 offsets,
-                part.classes,
-                part.offsets,
-                priors(part.size),
-                part.size,
+                batch.classes,
+                batch.offsets,
+                state.priors_at(batch.size),
+                batch.size,
                 positives,
             )
             fabric.backward(losses.total * fabric.world_size)
@@ -76,59 +55,37 @@ def backward(
     return sums
 
 
-def check_finite(
-    fabric: Fabric, loss: float, norm: float, step: int, parts: Sequence[Batch]
-) -> None:
-    """
-    Refuse a step that would spoil the weights.
+def clip_gradients(state: TrainState) -> torch.Tensor:
+    """Clip the gradient norm as configured; return the norm before, a scalar."""
+    max_norm = state.experiment.optimizer.clip_grad_norm or math.inf
+    return state.fabric.clip_gradients(
+        state.model, state.optimizer, max_norm=max_norm, error_if_nonfinite=False
+    )
 
-    :param fabric: the processes; all come here with the same numbers.
-    :param loss: of the batch.
-    :param norm: of its gradient; fp16 overflows now and then, and its scaler leaves the step out.
-    :param step: counted from 0.
-    :param parts: this process's share of the batch.
-    :raises TrainingError: naming the images, in all processes.
+
+def check_finite(state: TrainState, loss: float, norm: float, batches: Sequence[Batch]) -> None:
     """
-    scale = loss_scale(fabric).get('loss_scale', 0.0)
+    Refuse a step that would ruin the weights.
+
+    :param norm: of the gradient; fp16 overflows now and then, and the scaler skips that step.
+    :raises TrainingError: naming the images, on all ranks.
+    """
+    scale = loss_scale(state.fabric).get('loss_scale', 0.0)
     if math.isfinite(loss) and (scale >= 1.0 or math.isfinite(norm)):
         return
-    names = [name for part in parts for name in part.names]
-    if fabric.world_size > 1:
-        shares: list[list[str]] = [[] for _ in range(fabric.world_size)]
-        torch.distributed.all_gather_object(shares, names)
-        names = [name for share in shares for name in share]
+    names = [name for batch in batches for name in batch.names]
+    names = [name for share in all_gather_objects(state.fabric, names) for name in share]
     raise TrainingError(
-        f'the loss is {loss} and its gradient {norm} in step {step}; '
-        f'the batch was {", ".join(names)}'
+        f'expected a finite loss and gradient, got {loss} and {norm} in step '
+        f'{state.progress.step}; the batch was {", ".join(names)}'
     )
 
 
 def loss_scale(fabric: Fabric) -> dict[str, float]:
     """
-    Tell what losses are multiplied by, so that small gradients do not vanish in fp16.
+    Read the scale of the loss in fp16 as ``loss_scale``; empty for other precisions.
 
-    :param fabric: the devices.
-    :return: ``loss_scale``; empty without fp16. From 65536 it is halved by each overflow: below 1,
-        it is not the scale that is wrong.
+    It starts at 65536, and each overflow halves it: below 1, the scale is not to blame.
     """
     scaler = getattr(fabric.strategy.precision, 'scaler', None)
     return {} if scaler is None else {'loss_scale': float(scaler.get_scale())}
-
-
-def device_priors(spec: ModelSpec, device: torch.device) -> Priors:
-    """
-    Keep the priors of all input sizes on a device.
-
-    :param spec: the model.
-    :param device: where to.
-    :return: (height, width) to ``(P, 4)`` float32 cxcywh, fractions of that input.
-    """
-    known: dict[tuple[int, int], torch.Tensor] = {}
-
-    def at(size: tuple[int, int]) -> torch.Tensor:
-        if size not in known:
-            priors = generate_priors(resize_spec(spec, size))
-            known[size] = torch.from_numpy(priors.copy()).to(device)
-        return known[size]
-
-    return at

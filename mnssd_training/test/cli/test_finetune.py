@@ -1,4 +1,4 @@
-"""``finetune``: every flag of the script before mnssd does what it did."""
+"""``mnssd finetune``: each flag of the script before mnssd does what it did."""
 
 from collections.abc import Sequence
 import json
@@ -25,13 +25,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Experiment, dict[str,
     return calls
 
 
-def test_without_flags_it_is_the_preset(
+def test_default_is_the_preset(
     trained: list[tuple[Experiment, dict[str, Any]]],
 ) -> None:
     assert main([]) == 0
     ((experiment, rest),) = trained
     assert experiment == load_experiment('finetune')
-    assert rest == {'run': None, 'resume': None, 'progress': True, 'args': []}
+    assert rest == {'run': None, 'resume': None, 'progress': True, 'arguments': []}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_without_flags_it_is_the_preset(
     ],
     ids=lambda flags: flags[0][2:] if flags and flags[0].startswith('--') else '',
 )  # fmt: skip
-def test_flags(
+def test_flag_sets_its_key(
     flags: Sequence[str],
     overrides: Sequence[str],
     trained: list[tuple[Experiment, dict[str, Any]]],
@@ -73,17 +73,17 @@ def test_flags(
     assert trained[0][0] == load_experiment('finetune', overrides)
 
 
-def test_flags_of_the_run(trained: list[tuple[Experiment, dict[str, Any]]]) -> None:
+def test_run_flags(trained: list[tuple[Experiment, dict[str, Any]]]) -> None:
     flags = ['--output-dir', 'out', '--run-name', 'first', '--quiet', '--resume']
     assert main(flags) == 0
     assert trained[0][1] == {
-        'run': Path('out/first'), 'resume': True, 'progress': False, 'args': flags
+        'run': Path('out/first'), 'resume': True, 'progress': False, 'arguments': flags
     }  # fmt: skip
     assert main(['--resume', 's3://bucket/a.pt']) == 0
     assert trained[1][1]['resume'] == 's3://bucket/a.pt'
 
 
-def test_all_flags_of_the_script_are_there(capsys: Capture) -> None:
+def test_help_lists_all_flags_of_the_script(capsys: Capture) -> None:
     with pytest.raises(SystemExit):
         main(['--help'])
     out = capsys.readouterr().out
@@ -108,7 +108,7 @@ def test_all_flags_of_the_script_are_there(capsys: Capture) -> None:
     ],
     ids=['epochs', 'image-size', 'lr', 'device', 'set', 'data-root'],
 )  # fmt: skip
-def test_wrong_values_are_named(flags: Sequence[str], words: str, capsys: Capture) -> None:
+def test_invalid_value_is_named(flags: Sequence[str], words: str, capsys: Capture) -> None:
     assert main(flags) == 1
     err = capsys.readouterr().err
     assert err.startswith('error: ')
@@ -147,7 +147,7 @@ def yolo_root(hit_uav: Path, train_samples: list[Sample], tmp_path: Path) -> Pat
     return root
 
 
-def test_the_command_of_the_document(yolo_root: Path, tmp_path: Path) -> None:
+def test_documented_command_trains(yolo_root: Path, tmp_path: Path) -> None:
     arguments = [
         '--data-root', yolo_root, '--train-split', yolo_root / 'splits' / 'train.txt',
         '--val-split', yolo_root / 'splits' / 'val.txt', '--epochs', 1, '--batch-size', 2,

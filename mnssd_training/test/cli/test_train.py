@@ -1,4 +1,4 @@
-"""The verbs that train, as a user meets them: results, and errors of one line."""
+"""The commands that train: results, and errors of one line."""
 
 from collections.abc import Callable, Iterator
 import io
@@ -47,29 +47,29 @@ def fails(verb: Verb, arguments: list[Any], capsys: Capture) -> str:
 # --- what works ------------------------------------------------------------------------------
 
 
-def test_a_run_is_resumed_to_itself(run: Path, hit_uav: Path, capsys: Capture) -> None:
+def test_finished_run_is_resumed(run: Path, hit_uav: Path, capsys: Capture) -> None:
     for resume in (['--resume'], ['--resume', str(run)]):
         arguments = ['smoke', '--run', str(run), *resume, f'data.root={hit_uav}', *SMALL]
         assert train.main(arguments) == 0
         out = capsys.readouterr().out
-        assert 'going on from' in out
+        assert 'resuming from' in out
         assert 'trained 1 steps; mean AP@0.5 0.' in out
         assert f'run: {run}' in out
     assert load_checkpoint(run / 'checkpoints' / 'step-00000001.pt').step == 1
 
 
-def test_a_change_after_resume_is_no_checkpoint(run: Path, hit_uav: Path) -> None:
+def test_override_after_resume_is_not_a_checkpoint(run: Path, hit_uav: Path) -> None:
     arguments = ['smoke', '--run', str(run), '--quiet', *SMALL, '--resume', f'data.root={hit_uav}']
     assert train.main(arguments) == 0
 
 
-def test_a_change_after_resume_may_be_longer_than_a_name(capsys: Capture) -> None:
+def test_override_after_resume_may_exceed_the_length_of_a_file_name(capsys: Capture) -> None:
     root = 'x' * 300
     assert train.main(['smoke', '--print-config', '--resume', f'data.root={root}']) == 0
     assert yaml.safe_load(capsys.readouterr().out)['data']['root'] == root
 
 
-def test_a_run_has_a_place_of_its_own(
+def test_run_has_a_default_folder(
     hit_uav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
@@ -87,7 +87,9 @@ def test_a_run_has_a_place_of_its_own(
     assert folder.parent == tmp_path
 
 
-def test_print_config_prints_an_experiment(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_print_config_prints_a_valid_experiment(
+    hit_uav: Path, tmp_path: Path, capsys: Capture
+) -> None:
     changes = [f'data.root={hit_uav}', *SMALL]
     assert train.main(['smoke', *changes, '--print-config']) == 0
     printed = tmp_path / 'printed.yaml'
@@ -96,7 +98,7 @@ def test_print_config_prints_an_experiment(hit_uav: Path, tmp_path: Path, capsys
     assert load_experiment(printed) == load_experiment('smoke', changes)
 
 
-def test_dry_run_looks_at_a_batch_and_leaves_nothing(
+def test_dry_run_computes_a_batch_and_writes_nothing(
     hit_uav: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -113,16 +115,16 @@ def test_dry_run_looks_at_a_batch_and_leaves_nothing(
 
 
 @pytest.mark.parametrize('is_first', [True, False])
-def test_one_process_tells_of_a_dry_run(
+def test_dry_run_prints_on_rank_zero(
     is_first: bool, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = []
 
-    def rehearse(experiment: Experiment) -> Iterator[str]:
+    def dry_run(experiment: Experiment) -> Iterator[str]:
         yield 'all is well'
         looked.append(experiment)
 
-    monkeypatch.setattr('mnssd_training.train.rehearsal.rehearse', rehearse)
+    monkeypatch.setattr('mnssd_training.train.dry_run.dry_run', dry_run)
     monkeypatch.setattr('mnssd_training.train.is_rank_zero', lambda: is_first)
     assert train.main(['smoke', '--dry-run']) == 0
     assert finetune.main(['--dry-run']) == 0
@@ -134,7 +136,7 @@ def test_find_lr_suggests_and_plots(hit_uav: Path, tmp_path: Path, capsys: Captu
     plot = tmp_path / 'deep' / 'plot.png'
     arguments = ['smoke', f'data.root={hit_uav}', *SMALL, '--output', str(plot), '--quiet']
     assert find_lr.main([*arguments, '--steps', '10', '--highest', '0.01']) == 0
-    assert 'use it by optimizer.learning_rate=' in capsys.readouterr().out
+    assert 'to use it: optimizer.learning_rate=' in capsys.readouterr().out
     assert cv2.imread(str(plot)).shape == (600, 960, 3)
 
 
@@ -161,14 +163,18 @@ def test_find_batch_size_lists_and_suggests(hit_uav: Path, capsys: Capture) -> N
     ],
     ids=lambda arguments: arguments[-1],
 )
-def test_errors_of_the_experiment(verb: Any, arguments: list[str], capsys: Capture) -> None:
+def test_invalid_experiment_is_a_one_line_error(
+    verb: Any, arguments: list[str], capsys: Capture
+) -> None:
     words = arguments[-1].strip('[').replace('=1', '').replace('data.root=', '').strip('=')
     assert words in fails(verb.main, arguments, capsys)
 
 
-def test_errors_of_the_run(run: Path, hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_unusable_run_folder_is_a_one_line_error(
+    run: Path, hit_uav: Path, tmp_path: Path, capsys: Capture
+) -> None:
     data = ['smoke', f'data.root={hit_uav}', *SMALL]
-    assert 'holds a run already' in fails(train.main, [*data, '--run', run], capsys)
+    assert 'already holds a run' in fails(train.main, [*data, '--run', run], capsys)
     other = [*data, 'training.seed=9', '--run', run, '--resume']
     assert 'training.seed was 1337, now is 9' in fails(train.main, other, capsys)
     weights = [*data, f'initial.backbone_weights={hit_uav / "LICENSE"}', '--run', tmp_path / 'new']
@@ -183,7 +189,9 @@ def test_errors_of_the_run(run: Path, hit_uav: Path, tmp_path: Path, capsys: Cap
     assert 'gone.pt: no such checkpoint' in fails(train.main, gone, capsys)
 
 
-def test_errors_of_the_searches(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_invalid_search_is_a_one_line_error(
+    hit_uav: Path, tmp_path: Path, capsys: Capture
+) -> None:
     data = ['smoke', f'data.root={hit_uav}', *SMALL]
     assert 'at least 10' in fails(find_lr.main, [*data, '--steps', '2'], capsys)
     assert 'expected at least 1' in fails(find_batch_size.main, [*data, '--limit', '0'], capsys)
@@ -193,8 +201,8 @@ def test_errors_of_the_searches(hit_uav: Path, tmp_path: Path, capsys: Capture) 
     ('error', 'code', 'words'),
     [
         (KeyboardInterrupt(), 130, 'interrupted'),
-        (Preempted(2), 130, 'stopped by SIGINT; go on with --resume'),
-        (Preempted(15), 143, 'stopped by SIGTERM; go on with --resume'),
+        (Preempted(2), 130, 'stopped by SIGINT; continue with --resume'),
+        (Preempted(15), 143, 'stopped by SIGTERM; continue with --resume'),
     ],
     ids=['at once', 'SIGINT', 'SIGTERM'],
 )
@@ -214,7 +222,7 @@ def test_exit_codes_of_signals(
     assert capsys.readouterr().err == f'{words}\n'
 
 
-def test_a_reader_that_goes_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_closed_output_pipe_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(*_: object, **__: object) -> None:
         raise BrokenPipeError
 

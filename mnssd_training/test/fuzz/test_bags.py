@@ -1,19 +1,11 @@
-"""ROS 2 bags of which a file is damaged or missing."""
+"""ROS 2 bags with a corrupt or missing file."""
 
 from functools import lru_cache
 from pathlib import Path
 import shutil
 import tempfile
-from typing import Any
 
-from fuzz_strategies import (
-    attempt,
-    damaged_bytes,
-    damaged_text,
-    fuzz_settings,
-    REFUSED,
-    write_files,
-)
+from fuzzing import corrupt_bytes, corrupt_text, fuzz_settings, read_files, refusal, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.data.bags import read_bag_images
@@ -25,7 +17,7 @@ pytest.importorskip('rosbags')
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import get_typestore, Stores
 
-KIND = 'sensor_msgs/msg/Image'
+MESSAGE_TYPE = 'sensor_msgs/msg/Image'
 BAGS = [
     (StoragePlugin.SQLITE3, CompressionMode.NONE),
     (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
@@ -34,60 +26,54 @@ BAGS = [
 
 
 @lru_cache
-def sound_files(storage: StoragePlugin, compression: CompressionMode) -> dict[str, bytes]:
+def valid_files(storage: StoragePlugin, compression: CompressionMode) -> dict[str, bytes]:
     """Write a bag of three images of 8 x 6 pixels."""
-    types = get_typestore(Stores.ROS2_HUMBLE)
+    typestore = get_typestore(Stores.ROS2_HUMBLE)
     with tempfile.TemporaryDirectory() as folder:
         bag = Writer(Path(folder) / 'bag', version=9, storage_plugin=storage)
         bag.set_compression(compression, CompressionFormat.ZSTD)
         with bag:
-            connection = bag.add_connection('/camera/image', KIND, typestore=types)
+            connection = bag.add_connection('/camera/image', MESSAGE_TYPE, typestore=typestore)
             for number in range(1, 4):
-                time = types.types['builtin_interfaces/msg/Time'](number, 0)
-                header = types.types['std_msgs/msg/Header'](time, 'camera')
+                time = typestore.types['builtin_interfaces/msg/Time'](number, 0)
+                header = typestore.types['std_msgs/msg/Header'](time, 'camera')
                 pixels = np.full(6 * 8 * 3, 50 * number, np.uint8)
-                image = types.types[KIND](header, 6, 8, 'bgr8', 0, 24, pixels)
-                bag.write(connection, number, types.serialize_cdr(image, KIND))
-        return {path.name: path.read_bytes() for path in (Path(folder) / 'bag').iterdir()}
+                image = typestore.types[MESSAGE_TYPE](header, 6, 8, 'bgr8', 0, 24, pixels)
+                bag.write(connection, number, typestore.serialize_cdr(image, MESSAGE_TYPE))
+        return read_files(Path(folder) / 'bag')
 
 
-def read(bag: Path) -> Any:
-    return attempt(lambda: list(read_bag_images(bag)), [str(bag)])
+def read(bag: Path, is_valid: bool = False) -> None:
+    images = list(read_bag_images(bag))
+    assert all(image.dtype == np.uint8 and image.ndim == 3 for _, image, _ in images)
+    assert all(topic for _, _, topic in images)
+    if is_valid:
+        assert [int(image.mean()) for _, image, _ in images] == [50, 100, 150]
 
 
-@pytest.mark.parametrize(('storage', 'compression'), BAGS)
-def test_sound_bag_is_accepted(
-    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
-) -> None:
-    write_files(tmp_path, sound_files(storage, compression))
-    images = read(tmp_path)
-    assert images is not REFUSED
-    assert [int(image.mean()) for _, image, _ in images] == [50, 100, 150]
+@pytest.fixture(params=BAGS)
+def files(request: pytest.FixtureRequest) -> dict[str, bytes]:
+    return dict(valid_files(*request.param))
 
 
-@pytest.mark.parametrize(('storage', 'compression'), BAGS)
+def test_valid_bag_is_accepted(tmp_path: Path, files: dict[str, bytes]) -> None:
+    write_files(tmp_path, files)
+    assert not refusal(read, tmp_path, True)
+
+
 @fuzz_settings()
 @given(data=st.data())
-def test_damaged_bag_is_refused_or_holds_images(
-    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode, data: st.DataObject
+def test_corrupt_bag_is_refused_or_holds_images(
+    tmp_path: Path, files: dict[str, bytes], data: st.DataObject
 ) -> None:
-    files = dict(sound_files(storage, compression))
     name = data.draw(st.sampled_from(sorted(files)))
-    strategy = damaged_text if name.endswith('.yaml') else damaged_bytes
-    files[name] = data.draw(strategy(files[name]) | st.just(b''))
+    corrupt = corrupt_text if name.endswith('.yaml') else corrupt_bytes
+    content = data.draw(corrupt(files[name]) | st.just(b''))
     shutil.rmtree(tmp_path)
-    write_files(tmp_path, files)
-    images = read(tmp_path)
-    for _, image, topic in () if images is REFUSED else images:
-        assert image.dtype == np.uint8
-        assert image.ndim == 3
-        assert topic
+    write_files(tmp_path, files | {name: content})
+    refusal(read, tmp_path, names=[str(tmp_path)])
 
 
-@pytest.mark.parametrize(('storage', 'compression'), BAGS)
-def test_bag_without_its_data_is_refused(
-    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
-) -> None:
-    files = sound_files(storage, compression)
+def test_bag_without_its_data_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
     write_files(tmp_path, {name: files[name] for name in files if name.endswith('.yaml')})
-    assert read(tmp_path) is REFUSED
+    assert refusal(read, tmp_path, names=[str(tmp_path)])

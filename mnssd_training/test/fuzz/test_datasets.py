@@ -1,4 +1,4 @@
-"""Datasets of which one annotation file is damaged, missing or replaced."""
+"""Datasets with a corrupt, missing or replaced annotation file."""
 
 from functools import lru_cache
 import json
@@ -9,27 +9,24 @@ from typing import Any
 from xml.etree import ElementTree
 
 import cv2
-from fuzz_strategies import (
-    attempt,
-    changed_data,
-    damaged_text,
-    fuzz_settings,
-    REFUSED,
-    write_files,
-)
+from fuzzing import corrupt_data, corrupt_text, fuzz_settings, read_files, refusal, write_files
 from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.config import DataConfig
-from mnssd_training.data import load_image, read_splits, Sample
+from mnssd_training.data import load_image, read_splits
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 import numpy as np
 import pytest
 
-WIDTH, HEIGHT = 64, 48
 SPLITS = {'train': ('a', 'b', 'c'), 'val': ('d', 'e')}
-CLASSES = ('car', 'person')
-BOXES = ((4, 6, 24, 30, 0), (30, 10, 60, 40, 1))  # x1, y1, x2, y2 in pixels, label
 FORMATS = ('voc', 'coco', 'yolo', 'visdrone', 'shards')
+# The corpus has the annotations of all formats but shards; these are the images.
+IMAGES = {
+    'voc': 'JPEGImages/{name}.jpg',
+    'coco': 'images/{name}.jpg',
+    'yolo': 'images/{name}.jpg',
+    'visdrone': 'VisDrone2019-DET-{split}/images/{name}.jpg',
+}
 ENTITIES = b'<!DOCTYPE a [<!ENTITY b "x"><!ENTITY c "%s">]><a>%s</a>' % (
     b'&b;' * 999,
     b'&c;' * 999,
@@ -48,172 +45,97 @@ REPLACEMENTS = {
 }  # fmt: skip
 
 
-def image_files(pattern: str) -> dict[str, bytes]:
-    image = np.full((HEIGHT, WIDTH, 3), 99, np.uint8)
-    encoded = cv2.imencode('.jpg', image)[1].tobytes()
-    return {
-        pattern.format(split=split, name=name): encoded
+@lru_cache
+def valid_files(format_name: str) -> dict[str, bytes]:
+    if format_name == 'shards':
+        return shard_files()
+    image = cv2.imencode('.jpg', np.full((48, 64, 3), 99, np.uint8))[1].tobytes()
+    pattern = IMAGES[format_name]
+    return read_files(Path(__file__).with_name('corpus') / format_name) | {
+        pattern.format(split=split, name=name): image
         for split, names in SPLITS.items()
         for name in names
     }
 
 
-def voc_files() -> dict[str, bytes]:
-    objects = ''.join(
-        f'<object><name>{CLASSES[label]}</name>\n<difficult>{label}</difficult>\n<bndbox>'
-        f'<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n'
-        for x1, y1, x2, y2, label in BOXES
-    )
-    size = f'<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>'
-    files = image_files('JPEGImages/{name}.jpg') | {'classes.txt': '\n'.join(CLASSES).encode()}
-    for split, names in SPLITS.items():
-        files[f'ImageSets/Main/{split}.txt'] = '\n'.join(names).encode()
-        for name in names:
-            files[f'Annotations/{name}.xml'] = f'<annotation>{size}{objects}</annotation>'.encode()
-    return files
-
-
-def coco_files() -> dict[str, bytes]:
-    files = image_files('images/{name}.jpg')
-    for split, names in SPLITS.items():
-        content = {
-            'images': [
-                {'id': 7 * i, 'file_name': f'{name}.jpg', 'width': WIDTH, 'height': HEIGHT}
-                for i, name in enumerate(names)
-            ],
-            'annotations': [
-                {'id': 10 * i + label, 'image_id': 7 * i, 'category_id': 3 + label,
-                 'bbox': [x1, y1, x2 - x1, y2 - y1], 'area': (x2 - x1) * (y2 - y1),
-                 'iscrowd': label}
-                for i in range(len(names)) for x1, y1, x2, y2, label in BOXES
-            ],
-            'categories': [{'id': 3 + i, 'name': name} for i, name in enumerate(CLASSES)],
-        }  # fmt: skip
-        files[f'annotations/instances_{split}.json'] = json.dumps(content, indent=1).encode()
-    return files
-
-
-def yolo_files() -> dict[str, bytes]:
-    lines = ''.join(
-        f'{label} {(x1 + x2) / 2 / WIDTH:.6f} {(y1 + y2) / 2 / HEIGHT:.6f} '
-        f'{(x2 - x1) / WIDTH:.6f} {(y2 - y1) / HEIGHT:.6f}\n'
-        for x1, y1, x2, y2, label in BOXES
-    )
-    files = image_files('images/{name}.jpg') | {
-        'data.yaml': b'names: {0: car, 1: person}\nnc: 2\n'
-    }
-    for split, names in SPLITS.items():
-        listed = ''.join(f'/elsewhere/images/{name}.jpg\n' for name in names)
-        files[f'splits/{split}.txt'] = listed.encode()
-        files |= {f'labels/{name}.txt': lines.encode() for name in names}
-    return files
-
-
-def visdrone_files() -> dict[str, bytes]:
-    lines = ''.join(
-        f'{x1},{y1},{x2 - x1},{y2 - y1},{1 - label},{4 * label},0,0\n'
-        for x1, y1, x2, y2, label in BOXES
-    )
-    folder = 'VisDrone2019-DET-{split}'
-    files = image_files(f'{folder}/images/{{name}}.jpg')
-    for split, names in SPLITS.items():
-        for name in names:
-            files[f'{folder.format(split=split)}/annotations/{name}.txt'] = lines.encode()
-    return files
-
-
 def shard_files() -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        write_files(folder / 'coco', coco_files())
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
+        write_files(folder / 'coco', valid_files('coco'))
         splits = read_splits(DataConfig(format='coco', root=str(folder / 'coco')))
         for name in SPLITS:
             samples = getattr(splits, name)
             write_shards(samples, splits.class_names, folder / 'shards', name, ShardLimit(2))
-        return {path.name: path.read_bytes() for path in (folder / 'shards').iterdir()}
+        return read_files(folder / 'shards')
 
 
-@lru_cache
-def sound_files(kind: str) -> dict[str, bytes]:
-    makers = (voc_files, coco_files, yolo_files, visdrone_files, shard_files)
-    return dict(zip(FORMATS, makers))[kind]()
+def read(format_name: str, root: Path, options: dict[str, Any]) -> None:
+    """Read a dataset with all its images; assert what training relies on."""
+    splits = read_splits(DataConfig(format=format_name, root=str(root), **options))
+    assert all(note.isprintable() for note in splits.notes)
+    for sample in (*splits.train, *splits.val):
+        load_image(sample)
+        height, width = sample.size
+        for boxes, labels, lowest in (
+            (sample.boxes, sample.labels, 0),
+            (sample.ignore, sample.ignore_labels, -1),
+        ):
+            assert boxes.shape == (len(labels), 4)
+            assert np.isfinite(boxes).all()
+            assert ((boxes >= 0) & (boxes <= (width, height, width, height))).all()
+            assert (boxes[:, 2:] > boxes[:, :2]).all()
+            assert ((labels >= lowest) & (labels < len(splits.class_names))).all()
 
 
-def annotation_names(kind: str) -> list[str]:
-    return [name for name in sound_files(kind) if not name.endswith(('.jpg', '.tar'))]
-
-
-def read(kind: str, root: Path, **options: Any) -> Any:
-    """Read a dataset with all its images; an error names a file of it, or a key."""
-
-    def call() -> Any:
-        splits = read_splits(DataConfig(format=kind, root=str(root), **options))
-        for sample in (*splits.train, *splits.val):
-            load_image(sample)
-        return splits
-
-    return attempt(call, ['data.', f'{root}/', *sound_files(kind)])
-
-
-def check(sample: Sample, num_classes: int) -> None:
-    """Hold a sample against what training relies on."""
-    height, width = sample.size
-    for boxes, labels, lowest in (
-        (sample.boxes, sample.labels, 0),
-        (sample.ignore, sample.ignore_labels, -1),
-    ):
-        assert boxes.shape == (len(labels), 4)
-        assert np.isfinite(boxes).all()
-        assert ((boxes >= 0) & (boxes <= (width, height, width, height))).all()
-        assert (boxes[:, 2:] > boxes[:, :2]).all()
-        assert ((labels >= lowest) & (labels < num_classes)).all()
-
-
-@pytest.mark.parametrize('kind', FORMATS)
-def test_sound_data_set_is_accepted(tmp_path: Path, kind: str) -> None:
-    write_files(tmp_path, sound_files(kind))
-    splits = read(kind, tmp_path)
-    assert splits is not REFUSED
+def read_valid(format_name: str, root: Path) -> None:
+    splits = read_splits(DataConfig(format=format_name, root=str(root)))
     assert (len(splits.train), len(splits.val)) == (3, 2)
     assert all(len(sample.boxes) + len(sample.ignore) == 2 for sample in splits.train)
 
 
-@pytest.mark.parametrize('kind', FORMATS)
+def refuses(format_name: str, root: Path, **options: Any) -> str:
+    names = ['data.', f'{root}/', *valid_files(format_name)]
+    return refusal(read, format_name, root, options, names=names)
+
+
+@pytest.mark.parametrize('format_name', FORMATS)
+def test_valid_dataset_is_accepted(tmp_path: Path, format_name: str) -> None:
+    write_files(tmp_path, valid_files(format_name))
+    assert not refuses(format_name, tmp_path)
+    assert not refusal(read_valid, format_name, tmp_path)
+
+
+@pytest.mark.parametrize('format_name', FORMATS)
 @fuzz_settings()
 @given(data=st.data())
-def test_damaged_annotation_is_refused_or_makes_sound_samples(
-    tmp_path: Path, kind: str, data: st.DataObject
+def test_corrupt_annotation_is_refused_or_read_as_valid_samples(
+    tmp_path: Path, format_name: str, data: st.DataObject
 ) -> None:
-    files = dict(sound_files(kind))
-    name = data.draw(st.sampled_from(annotation_names(kind)))
-    files[name] = data.draw(damage(files[name], Path(name).suffix))
+    files = dict(valid_files(format_name))
+    names = [name for name in files if not name.endswith(('.jpg', '.tar'))]
+    name = data.draw(st.sampled_from(names))
+    files[name] = data.draw(corrupt_annotation(files[name], Path(name).suffix))
     shutil.rmtree(tmp_path)
     write_files(tmp_path, files)
-    options = data.draw(
-        st.sampled_from([{}, {'strict_labels': True}, {'classes': ('person', 'car')}])
-    )
-    splits = read(kind, tmp_path, **options)
-    if splits is not REFUSED:
-        for sample in (*splits.train, *splits.val):
-            check(sample, len(splits.class_names))
-        assert all(note.isprintable() for note in splits.notes)
+    options: list[dict[str, Any]] = [{}, {'strict_labels': True}, {'classes': ('person', 'car')}]
+    refuses(format_name, tmp_path, **data.draw(st.sampled_from(options)))
 
 
-def damage(content: bytes, suffix: str) -> st.SearchStrategy[bytes]:
-    strategies = [damaged_text(content), damaged_text(content)]
+def corrupt_annotation(content: bytes, suffix: str) -> st.SearchStrategy[bytes]:
+    strategies = [corrupt_text(content), corrupt_text(content)]
     if suffix in REPLACEMENTS:
         strategies.append(st.sampled_from(REPLACEMENTS[suffix]))
     if suffix == '.json':
         strategies.append(
-            changed_data(json.loads(content)).map(lambda data: json.dumps(data).encode())
+            corrupt_data(json.loads(content)).map(lambda data: json.dumps(data).encode())
         )
     if suffix == '.xml':
-        strategies.append(changed_xml(content))
+        strategies.append(corrupt_xml(content))
     return st.one_of(strategies)
 
 
 @st.composite
-def changed_xml(draw: st.DrawFn, content: bytes) -> bytes:
+def corrupt_xml(draw: st.DrawFn, content: bytes) -> bytes:
     """Remove, double, rename, empty or nest an element."""
     root = ElementTree.fromstring(content)
     pairs = [(parent, child) for parent in root.iter() for child in parent]
@@ -232,16 +154,26 @@ def changed_xml(draw: st.DrawFn, content: bytes) -> bytes:
     return ElementTree.tostring(root)
 
 
-@pytest.mark.parametrize('way', ['remove', 'folder', 'loop', 'link to nothing'])
-@pytest.mark.parametrize('kind', ['voc', 'coco', 'shards'])
-def test_list_that_cannot_be_read_is_refused(tmp_path: Path, kind: str, way: str) -> None:
-    write_files(tmp_path, sound_files(kind))
-    names = ('ImageSets/Main/train.txt', 'annotations/instances_train.json', 'train.index.json')
-    path = tmp_path / dict(zip(['voc', 'coco', 'shards'], names))[kind]
-    assert path.is_file()
+@pytest.mark.parametrize('way', ['remove', 'folder', 'loop', 'dangling link'])
+@pytest.mark.parametrize(
+    ('format_name', 'name'),
+    [
+        ('voc', 'ImageSets/Main/train.txt'),
+        ('coco', 'annotations/instances_train.json'),
+        ('shards', 'train.index.json'),
+    ],
+)
+def test_unreadable_list_is_refused(tmp_path: Path, format_name: str, name: str, way: str) -> None:
+    write_files(tmp_path, valid_files(format_name))
+    path = tmp_path / name
     path.unlink()
     if way == 'folder':
         path.mkdir()
     elif way != 'remove':
         path.symlink_to(path if way == 'loop' else tmp_path / 'nowhere')
-    assert read(kind, tmp_path) is REFUSED
+    assert refuses(format_name, tmp_path)
+
+
+def test_control_characters_of_a_name_are_escaped(tmp_path: Path) -> None:
+    write_files(tmp_path, valid_files('voc') | {'ImageSets/Main/train.txt': b'a\x0eb\nc'})
+    assert r'a\x0eb' in refuses('voc', tmp_path)

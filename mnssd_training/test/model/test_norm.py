@@ -22,7 +22,7 @@ def norms(channels: int = 3) -> tuple[BatchNorm, nn.BatchNorm2d]:
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('kind', [torch.float32, torch.bfloat16])
-def test_it_is_plain_batch_normalisation(training: bool, kind: torch.dtype) -> None:
+def test_batch_norm_equals_batch_norm_2d_in_one_process(training: bool, kind: torch.dtype) -> None:
     own, other = (norm.train(training) for norm in norms())
     x = torch.randn(2, 3, 4, 5, dtype=kind)
     found, wanted = own(x), other(x)
@@ -32,7 +32,7 @@ def test_it_is_plain_batch_normalisation(training: bool, kind: torch.dtype) -> N
         assert torch.equal(own.state_dict()[key], value), key
 
 
-def test_one_value_a_channel_is_normalised_by_the_running_statistics() -> None:
+def test_batch_norm_uses_running_statistics_for_one_value_per_channel() -> None:
     own, other = norms()
     x = torch.randn(1, 3, 1, 1)
     before = {key: value.clone() for key, value in own.state_dict().items()}
@@ -43,7 +43,7 @@ def test_one_value_a_channel_is_normalised_by_the_running_statistics() -> None:
     assert all(torch.equal(value, before[key]) for key, value in own.state_dict().items())
 
 
-def test_statistics_are_kept_while_asked_for() -> None:
+def test_statistics_kept_leaves_running_statistics_unchanged() -> None:
     own, _ = norms()
     own.train()
     x = torch.randn(2, 3, 4, 4)
@@ -56,7 +56,7 @@ def test_statistics_are_kept_while_asked_for() -> None:
     assert not torch.equal(own.running_mean, before['running_mean'])
 
 
-def test_autocast_and_channels_last() -> None:
+def test_batch_norm_keeps_dtype_and_channels_last() -> None:
     own, other = (norm.train() for norm in norms())
     x = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     with torch.autocast('cpu', torch.bfloat16):
@@ -65,7 +65,7 @@ def test_autocast_and_channels_last() -> None:
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_converted_network_computes_the_same() -> None:
+def test_convert_norms_keeps_the_output() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.Sequential(nn.BatchNorm2d(4, eps=1e-3, momentum=0.01)), nn.ReLU()
@@ -84,7 +84,7 @@ def test_a_converted_network_computes_the_same() -> None:
     ]
 
 
-def test_a_layer_of_timm_keeps_its_activation() -> None:
+def test_convert_norms_keeps_the_activation_of_timm() -> None:
     layers = pytest.importorskip('timm.layers')
     network = nn.Sequential(layers.BatchNormAct2d(3, act_layer=nn.ReLU6))
     x = torch.randn(2, 3, 4, 4) * 9
@@ -99,7 +99,7 @@ def test_a_layer_of_timm_keeps_its_activation() -> None:
 PARTS = (slice(0, 1), slice(1, 4))  # processes with one and with three images
 
 
-def network_and_photographs(shape: tuple[int, ...]) -> tuple[nn.Module, torch.Tensor]:
+def network_and_images(shape: tuple[int, ...]) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(3)
     network = nn.Sequential(nn.Conv2d(2, 3, 1), BatchNorm(3), nn.ReLU(), BatchNorm(3))
     return network.train(), torch.randn(4, 2, *shape) * 5 + 100
@@ -121,19 +121,21 @@ def process(rank: int, shape: tuple[int, ...], folder: str) -> None:
     distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=len(PARTS)
     )
-    network, x = network_and_photographs(shape)
+    network, x = network_and_images(shape)
     torch.save(step(network, x[PARTS[rank]].clone()), Path(folder) / f'{rank}.pt')
     distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='autograd on CUDA cannot be forked')
 @pytest.mark.parametrize('shape', [(5, 4), (1, 1)], ids=['map', 'one cell'])
-def test_two_processes_do_what_one_does(shape: tuple[int, int], tmp_path: Path) -> None:
+def test_batch_norm_of_two_processes_equals_that_of_one(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
     # Forked: these tests can be imported by no name.
     multiprocessing.start_processes(
         process, (shape, str(tmp_path)), nprocs=len(PARTS), start_method='fork'
     )
-    network, x = network_and_photographs(shape)
+    network, x = network_and_images(shape)
     wanted = step(network, x)
     parts = [torch.load(tmp_path / f'{rank}.pt') for rank in range(len(PARTS))]
     for key, value in wanted.items():

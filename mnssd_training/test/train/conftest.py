@@ -1,4 +1,4 @@
-"""What tests of training share: a tiny experiment, and processes that are forked."""
+"""Fixtures of the training tests: a tiny experiment, and forked processes."""
 
 from collections.abc import Callable
 import ctypes
@@ -9,8 +9,8 @@ import traceback
 from typing import Any
 
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.train import introduction, loop
-from mnssd_training.train.step import backward
+from mnssd_training.train import dry_run, loop
+from mnssd_training.train.step import forward_backward
 import pytest
 import torch
 
@@ -27,7 +27,7 @@ TINY = {
 
 @pytest.fixture
 def tiny(hit_uav: Path) -> Callable[..., Experiment]:
-    """Make an experiment of seconds on real images, with changes."""
+    """Make an experiment that takes seconds on real images, with overrides."""
 
     def make(**changes: Any) -> Experiment:
         merged = {'data.root': hit_uav, **TINY, **changes}
@@ -37,7 +37,7 @@ def tiny(hit_uav: Path) -> Callable[..., Experiment]:
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Run something in a forked process, which leaves with 0, or with 99 after an error."""
+    """Run a function in a forked process that exits with 0, or with 99 after an error."""
     if torch.cuda.is_available():
         pytest.skip('autograd on CUDA cannot be forked')
     sys.stdout.flush()
@@ -65,7 +65,7 @@ def leave(child: int) -> int:
 
 @pytest.fixture
 def forked() -> Callable[[Callable[[], object]], int]:
-    """Run something in a process of its own; return the exit code."""
+    """Run a function in another process; return its exit code."""
     return lambda work: leave(fork(work))
 
 
@@ -76,7 +76,7 @@ CANNOT_MOUNT = 77
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Callable[[Callable[[Path], object]], None]:
-    """Run something in a process of its own, on a disk of 8 MiB that only it sees."""
+    """Run a function in another process, on a private disk of 8 MiB."""
 
     def run(work: Callable[[Path], object]) -> None:
         folder = tmp_path / 'disk'
@@ -107,8 +107,8 @@ def small_disk(tmp_path: Path) -> Callable[[Callable[[Path], object]], None]:
 
 
 @pytest.fixture
-def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
-    """Run something in several processes that find each other, as under torchrun."""
+def run_ranks() -> Callable[[int, Callable[[int], object]], list[int]]:
+    """Run a function on several ranks, as under torchrun; return their exit codes."""
 
     def run(world: int, work: Callable[[int], object]) -> list[int]:
         # The store listens from here on, so that no other process can take its port meanwhile.
@@ -137,29 +137,29 @@ def side_by_side() -> Callable[[int, Callable[[int], object]], list[int]]:
 
 @pytest.fixture(autouse=True)
 def _no_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the count of multiplications out, which takes as long as the rest of a tiny run."""
-    monkeypatch.setattr(introduction, 'estimate_cost', lambda *_: 'cost')
+    """Skip the cost estimate, which takes as long as the rest of a tiny run."""
+    monkeypatch.setattr(dry_run, 'estimate_cost', lambda *_: 'cost')
 
 
 @pytest.fixture
-def unscored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scoring takes most of the time of a tiny run and changes nothing in it."""
+def without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the evaluation, which takes most of the time of a tiny run, by fixed metrics."""
     scores = {'map50': 0.25, 'coco': {'ap': 0.125}}
-    monkeypatch.setattr(loop, 'score', lambda *_: (scores, []))
+    monkeypatch.setattr(loop, 'validate', lambda *_: (scores, []))
 
 
 @pytest.fixture
-def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any]], None]:
-    """Do something in place of the gradient of a step."""
+def replace_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any]], None]:
+    """Replace the gradient of one step."""
 
     def arm(step: int, instead: Callable[..., Any]) -> None:
         calls = iter(range(10**6))
 
         def maybe(*args: Any) -> torch.Tensor:
             if next(calls) == step:
-                return instead(backward, *args)
-            return backward(*args)
+                return instead(forward_backward, *args)
+            return forward_backward(*args)
 
-        monkeypatch.setattr(loop, 'backward', maybe)
+        monkeypatch.setattr(loop, 'forward_backward', maybe)
 
     return arm

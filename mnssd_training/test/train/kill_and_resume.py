@@ -49,7 +49,7 @@ def train_in_a_process(experiment: Experiment, run: Path) -> int:
 
 
 def wait(child: int, is_enough: Callable[[], bool] = lambda: False) -> int | None:
-    """Wait for a process to end by itself, or for enough; None if it still runs."""
+    """Wait until a process ends, or a condition holds; None if it still runs."""
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -60,7 +60,7 @@ def wait(child: int, is_enough: Callable[[], bool] = lambda: False) -> int | Non
 
 
 def newest_step(run: Path) -> int:
-    """Tell the step of the newest checkpoint by its name; 0 for none."""
+    """Read the step of the newest checkpoint from its name; 0 for none."""
     return max((int(path.stem[5:]) for path in run.glob('checkpoints/step-*.pt')), default=0)
 
 
@@ -99,7 +99,7 @@ def kill_and_resume(
 
 
 def is_done_before(experiment: Experiment, run: Path, moment: float) -> bool:
-    """Train, and kill that some seconds after its first checkpoint unless it is done by then."""
+    """Train, and kill the process some seconds after its first checkpoint, unless it finishes."""
     before = newest_step(run)
     child = train_in_a_process(experiment, run)
     status = wait(child, lambda: newest_step(run) > before)
@@ -114,7 +114,7 @@ def is_done_before(experiment: Experiment, run: Path, moment: float) -> bool:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Compare all that two runs have come to, to the bit; empty if nothing differs."""
+    """List the differences between the results of two runs, bit by bit."""
     found = []
     for name in ('last', 'best'):
         a, b = (_checkpoint(run, name) for run in (one, other))
@@ -124,14 +124,14 @@ def differences(one: Path, other: Path) -> list[str]:
 
 
 def _checkpoint(run: Path, name: str) -> Any:
-    """Read what is in the last or the best checkpoint."""
+    """Read the last or the best checkpoint."""
     newest = sorted((run / 'checkpoints').glob('step-*.pt'))[-1]
     path = newest if name == 'last' else run / 'checkpoints' / 'best.pt'
     return torch.load(path, weights_only=True)
 
 
 def _rows(run: Path) -> list[dict[str, Any]]:
-    """Read the rows of numbers, without how long things took."""
+    """Read the metrics, without times."""
     rows = [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()]
     return [
         {key: value for key, value in row.items() if key not in NOT_OF_THE_RESULT} for row in rows
@@ -139,7 +139,7 @@ def _rows(run: Path) -> list[dict[str, Any]]:
 
 
 def _differences(one: Any, other: Any, where: str) -> list[str]:
-    """Compare nested values to the bit."""
+    """List the differences between nested values."""
     if isinstance(one, torch.Tensor):
         same = one.dtype == other.dtype and torch.equal(one, other)
         return [] if same else [where]
@@ -153,7 +153,7 @@ def _differences(one: Any, other: Any, where: str) -> list[str]:
 
 
 def main() -> int:
-    """Kill a run as often as is asked for."""
+    """Kill a run a number of times."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument('data', help='a dataset in VOC layout')
     parser.add_argument('--kills', type=int, default=30)

@@ -1,4 +1,4 @@
-"""How the images of a run are dealt out."""
+"""How the images of a run are divided into batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,26 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mnssd_training.config import Experiment
 from mnssd_training.errors import ConfigError
-from mnssd_training.train.batches import Plan, plan, RunSampler
+from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
 import pytest
 
 
 def keys(
     num: int, batch: int, epochs: int, parts: int, world: int = 1, rank: int = 0, start: int = 0
 ) -> list[list[list[Any]]]:
-    """List the parts of each step."""
-    deal = Plan(num, batch, epochs, parts, seed=3)
-    sampler = RunSampler(deal, start, rank, world, lambda step: (32, 32 + step))
-    found = list(sampler)
-    assert len(found) == len(sampler)
+    """List the micro-batches of each step."""
+    plan = BatchPlan(num, batch, epochs, parts, seed=3)
+    found = list(micro_batch_keys(plan, start, rank, world, lambda step: (32, 32 + step)))
+    assert len(found) == (plan.num_steps - start) * parts
     return [found[index : index + parts] for index in range(0, len(found), parts)]
 
 
-def whole(steps: list[list[list[Any]]]) -> list[set[Any]]:
+def full_batches(steps: list[list[list[Any]]]) -> list[set[Any]]:
     return [{key for part in step for key in part} for step in steps]
 
 
-def test_a_run_that_is_done_has_none_left() -> None:
+def test_finished_run_has_no_batches_left() -> None:
     assert keys(7, 2, 2, 1, start=6) == []
 
 
@@ -37,12 +36,14 @@ def test_a_run_that_is_done_has_none_left() -> None:
     parts=st.sampled_from([1, 2]),
     start=st.integers(0, 5),
 )
-def test_processes_and_parts_share_the_batches_of_one(
+def test_batches_do_not_depend_on_processes_and_accumulation(
     num: int, epochs: int, world: int, parts: int, start: int
 ) -> None:
     start = min(start, num // 8 * epochs)
-    alone = whole(keys(num, 8, epochs, 1))
-    shares = [whole(keys(num, 8, epochs, parts, world, rank, start)) for rank in range(world)]
+    alone = full_batches(keys(num, 8, epochs, 1))
+    shares = [
+        full_batches(keys(num, 8, epochs, parts, world, rank, start)) for rank in range(world)
+    ]
     assert all(len(share) == len(alone) - start for share in shares)
     for step, batch in enumerate(alone[start:], start):
         own = [share[step - start] for share in shares]
@@ -51,7 +52,7 @@ def test_processes_and_parts_share_the_batches_of_one(
         assert {size for _, _, size in batch} == {(32, 32 + step)}
 
 
-def test_each_epoch_sees_each_photograph_once_in_another_order() -> None:
+def test_each_epoch_visits_each_image_once_in_a_new_order() -> None:
     first, second = (
         [index for step in half for part in step for _, index, _ in part]
         for half in (keys(6, 2, 2, 1)[:3], keys(6, 2, 2, 1)[3:])
@@ -60,12 +61,12 @@ def test_each_epoch_sees_each_photograph_once_in_another_order() -> None:
     assert first != second
 
 
-def test_what_cannot_be_dealt_out_evenly(tiny: Callable[..., Experiment]) -> None:
-    assert plan(tiny(**{'training.batch_size': 64}), 7, 1).batch_size == 7
-    assert plan(tiny(**{'training.batch_size': 64}), 7, 4).batch_size == 4
+def test_batch_size_that_cannot_be_divided_is_refused(tiny: Callable[..., Experiment]) -> None:
+    assert plan_batches(tiny(**{'training.batch_size': 64}), 7, 1).batch_size == 7
+    assert plan_batches(tiny(**{'training.batch_size': 64}), 7, 4).batch_size == 4
     odd = tiny(**{'training.batch_size': 6, 'training.grad_accum_steps': 2})
-    assert plan(odd, 100, 3).batch_size == 6
+    assert plan_batches(odd, 100, 3).batch_size == 6
     with pytest.raises(ConfigError, match=r'training\.batch_size: expected a multiple of 4 '):
-        plan(odd, 100, 2)
+        plan_batches(odd, 100, 2)
     with pytest.raises(ConfigError, match='1 training images are too few for 2 processes'):
-        plan(tiny(), 1, 2)
+        plan_batches(tiny(), 1, 2)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there at all."""
+"""Checkpoints are complete or missing, never damaged unnoticed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ def path(tmp_path: Path, checkpoint: Checkpoint) -> Path:
     return path
 
 
-def test_what_is_written_is_read(path: Path, checkpoint: Checkpoint) -> None:
+def test_checkpoint_round_trip(path: Path, checkpoint: Checkpoint) -> None:
     read = load_checkpoint(path)
     assert (read.spec, read.model_config) == (checkpoint.spec, checkpoint.model_config)
     assert (read.experiment, read.step, read.metrics) == ({'name': 'tiny'}, 7, {'map50': 0.5})
@@ -52,7 +52,7 @@ def test_what_is_written_is_read(path: Path, checkpoint: Checkpoint) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_network_is_built_from_its_own_file(path: Path, checkpoint: Checkpoint) -> None:
+def test_network_is_built_from_the_checkpoint_alone(path: Path, checkpoint: Checkpoint) -> None:
     model = load_checkpoint(path).build()
     assert not model.training
     for key, value in model.state_dict().items():
@@ -60,7 +60,7 @@ def test_a_network_is_built_from_its_own_file(path: Path, checkpoint: Checkpoint
 
 
 @pytest.mark.parametrize('part', [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_a_file_that_is_cut_short(path: Path, part: float) -> None:
+def test_truncated_file_is_damaged(path: Path, part: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(DamagedCheckpointError, match=r'last\.pt: damaged: .*cut short'):
@@ -77,7 +77,7 @@ class Bomb:
         self.place = place
 
 
-def test_foreign_files(tmp_path: Path) -> None:
+def test_foreign_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'foreign.pt'
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         load_checkpoint(path)
@@ -95,7 +95,7 @@ def test_foreign_files(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
-def test_what_cannot_be_read_now_is_not_called_damaged(
+def test_unreadable_file_is_not_called_damaged(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CheckpointError, match=r'cannot be read: Is a directory'):
@@ -112,9 +112,7 @@ def test_what_cannot_be_read_now_is_not_called_damaged(
     assert not isinstance(caught.value, DamagedCheckpointError)
 
 
-def test_a_checkpoint_of_an_older_version_without_a_digest_is_read(
-    path: Path, checkpoint: Checkpoint
-) -> None:
+def test_checkpoint_without_digest_is_read(path: Path, checkpoint: Checkpoint) -> None:
     content = read_torch(path)
     torch.save(content, path)
     read = load_checkpoint(path)
@@ -122,7 +120,7 @@ def test_a_checkpoint_of_an_older_version_without_a_digest_is_read(
     assert all(torch.equal(read.weights[key], value) for key, value in checkpoint.weights.items())
 
 
-def test_damage_at_random_places_is_never_loaded(path: Path, checkpoint: Checkpoint) -> None:
+def test_random_damage_is_never_loaded(path: Path, checkpoint: Checkpoint) -> None:
     """A small version of ``damage_checkpoints.py``."""
     program = runpy.run_path(str(Path(__file__).with_name('damage_checkpoints.py')))
     counts = program['damage'](path, checkpoint, 60, random.Random(7))
@@ -133,7 +131,7 @@ def test_damage_at_random_places_is_never_loaded(path: Path, checkpoint: Checkpo
     assert set(counts) <= {'refused', 'loaded unaltered'}
 
 
-def test_a_checkpoint_at_a_url(path: Path, checkpoint: Checkpoint) -> None:
+def test_checkpoint_is_read_from_a_url(path: Path, checkpoint: Checkpoint) -> None:
     memory = fsspec.filesystem('memory')
     memory.pipe('/bucket/step.pt', path.read_bytes())
     memory.pipe('/bucket/cut.pt', path.read_bytes()[:5000])
@@ -146,7 +144,7 @@ def test_a_checkpoint_at_a_url(path: Path, checkpoint: Checkpoint) -> None:
         load_checkpoint('carrier-pigeon://bucket/step.pt')
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
     path, place = tmp_path / 'bomb.pt', tmp_path / 'exploded'
     path.write_bytes(pickle.dumps({'schema': 2, 'spec': Bomb(place)}))
     with pytest.raises(CheckpointError):
@@ -169,7 +167,7 @@ def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     [
         (lambda c: c.pop('weights'), "missing key 'weights'"),
         (lambda c: c.pop('prior_digest'), "missing key 'prior_digest'"),
-        (lambda c: c.update(prior_digest='sha256:0'), 'its priors are not those'),
+        (lambda c: c.update(prior_digest='sha256:0'), 'its priors differ'),
         (lambda c: c.update(spec=None), 'expected an object at the top level, got None'),
         (lambda c: c['spec'].update(colour='red'), "unknown key 'colour'"),
         (lambda c: c['spec'].update(input_size=[32, -1]), 'expected sides of 1 to'),
@@ -182,7 +180,7 @@ def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         (lambda c: c['model_config'].update(colour='red'), r'model_config\.colour: '),
     ],
 )
-def test_a_checkpoint_that_contradicts_itself(
+def test_inconsistent_checkpoint_is_refused(
     path: Path, change: Callable[[dict[str, Any]], Any], words: str
 ) -> None:
     change_content(path, change)
@@ -207,20 +205,20 @@ def test_former_key_names_are_read(path: Path) -> None:
 @pytest.mark.parametrize(
     'weights', [{}, None, [1], {'mean': torch.zeros(3)}], ids=['none', 'None', 'list', 'other']
 )
-def test_weights_that_do_not_fit(checkpoint: Checkpoint, weights: Any) -> None:
+def test_missing_weights_are_refused(checkpoint: Checkpoint, weights: Any) -> None:
     with pytest.raises(CheckpointError, match='the weights do not fit') as caught:
         replace(checkpoint, weights=weights).build()
     assert len(str(caught.value)) < 300
     assert '\n' not in str(caught.value)
 
 
-def test_weights_of_another_width_do_not_fit(checkpoint: Checkpoint) -> None:
+def test_weights_of_another_width_are_refused(checkpoint: Checkpoint) -> None:
     other = replace(checkpoint, model_config=ModelConfig(pyramid_channels=16, width_mult=0.25))
     with pytest.raises(CheckpointError, match='the weights do not fit'):
         other.build()
 
 
-def test_a_full_disk_leaves_the_old_file(
+def test_full_disk_keeps_the_old_file(
     path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = path.read_bytes()
@@ -235,7 +233,7 @@ def test_a_full_disk_leaves_the_old_file(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path, checkpoint: Checkpoint) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path, checkpoint: Checkpoint) -> None:
     with pytest.raises(CheckpointError, match='cannot be written'):
         save_checkpoint(tmp_path / 'nowhere' / 'last.pt', checkpoint)
 
@@ -252,7 +250,7 @@ def in_a_child(work: Callable[[], int]) -> int:
     return child
 
 
-def test_a_disk_that_is_really_full_is_named_and_leaves_the_old_file(
+def test_real_full_disk_is_reported_and_keeps_the_old_file(
     tmp_path: Path, checkpoint: Checkpoint, small_disk: Callable[..., Any]
 ) -> None:
     def fill(folder: Path) -> None:
@@ -263,7 +261,7 @@ def test_a_disk_that_is_really_full_is_named_and_leaves_the_old_file(
         with pytest.raises(
             CheckpointError,
             match=r'last\.pt: cannot be written: No space left on device: the file needs '
-            r'0\.\d\d MB, 0\.\d\d MB are free in .*; earlier checkpoints are unharmed',
+            r'0\.\d\d MB, 0\.\d\d MB are free in .*; earlier checkpoints are intact',
         ):
             save_checkpoint(path, checkpoint)
         assert path.read_bytes() == before
@@ -272,9 +270,7 @@ def test_a_disk_that_is_really_full_is_named_and_leaves_the_old_file(
     small_disk(fill)
 
 
-def test_a_file_that_grows_too_large_leaves_the_old_file(
-    path: Path, checkpoint: Checkpoint
-) -> None:
+def test_file_size_limit_keeps_the_old_file(path: Path, checkpoint: Checkpoint) -> None:
     before = path.read_bytes()
 
     def fill() -> int:
@@ -293,7 +289,7 @@ def test_a_file_that_grows_too_large_leaves_the_old_file(
 
 
 @pytest.mark.parametrize('delay', [0.01, 0.03, 0.05, 0.08, 0.13, 0.21])
-def test_a_process_that_is_killed_leaves_a_whole_file(
+def test_killed_process_leaves_a_complete_file(
     path: Path, checkpoint: Checkpoint, delay: float
 ) -> None:
     def save_for_ever() -> int:

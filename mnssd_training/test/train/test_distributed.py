@@ -1,4 +1,4 @@
-"""Two processes train what one trains: by DDP over gloo, by torchrun, and with other numbers."""
+"""Several processes train the weights of one: DDP over gloo, torchrun, elastic resume."""
 
 from collections.abc import Callable
 import json
@@ -13,9 +13,9 @@ from typing import Any
 from mnssd_perception.errors import MnssdError
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, DatasetError, TrainingError
-from mnssd_training.train import loop, Preempted, RunFolder, state, Stop, train
-from mnssd_training.train.prepare import prepare
-from mnssd_training.train.step import backward
+from mnssd_training.model import build_model
+from mnssd_training.train import loop, Preempted, RunFolder, state, StopRequest, train
+from mnssd_training.train.step import forward_backward
 import pytest
 import torch
 from torch import nn
@@ -45,18 +45,18 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     there are several processes or only another order of the images.
     """
 
-    def calm(experiment: Experiment) -> Any:
-        prepared = prepare(experiment)
-        for module in prepared.model.modules():
+    def calm(*args: Any) -> Any:
+        network = build_model(*args)
+        for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = 1.0
-        return prepared
+        return network
 
-    monkeypatch.setattr(state, 'prepare', calm)
+    monkeypatch.setattr(state, 'build_model', calm)
 
 
 def compare(one: Path, other: Path) -> None:
-    """Find the same weights, statistics and numbers in two runs."""
+    """Assert that two runs have the same weights, statistics and metrics."""
     a, b = (RunFolder(run).newest() for run in (one, other))
     assert a and b
     assert a.checkpoint.training and b.checkpoint.training
@@ -85,20 +85,20 @@ def one(tiny: Callable[..., Experiment], tmp_path: Path) -> Path:
     return tmp_path / 'one'
 
 
-def test_two_processes_train_what_one_trains(
-    tiny: Callable[..., Experiment], side_by_side: Side, one: Path, tmp_path: Path
+def test_two_processes_train_the_weights_of_one(
+    tiny: Callable[..., Experiment], run_ranks: Side, one: Path, tmp_path: Path
 ) -> None:
     two = tmp_path / 'two'
-    assert side_by_side(2, lambda _: train(tiny(**CHANGES), two, progress=False)) == [0, 0]
+    assert run_ranks(2, lambda _: train(tiny(**CHANGES), two, progress=False)) == [0, 0]
     compare(one, two)
     status = json.loads((two / 'status.json').read_text())
     assert (status['status'], status['step']) == ('success', 3)
 
 
-def test_two_parts_train_what_one_trains_where_norms_are_frozen(
-    tiny: Callable[..., Experiment], side_by_side: Side, tmp_path: Path
+def test_accumulation_trains_the_same_weights_with_frozen_norms(
+    tiny: Callable[..., Experiment], run_ranks: Side, tmp_path: Path
 ) -> None:
-    """Statistics of parts differ from those of the batch, so there must be none."""
+    """Batch statistics of micro-batches differ from those of the batch, so norms are frozen."""
 
     def wanted(parts: int) -> Experiment:
         frozen = {'model.frozen_norm': 'true', 'model.pyramid': 'plain', 'model.head': 'plain'}
@@ -108,25 +108,25 @@ def test_two_parts_train_what_one_trains_where_norms_are_frozen(
     train(wanted(2), tmp_path / 'parts', progress=False)
     compare(tmp_path / 'one', tmp_path / 'parts')
     both = tmp_path / 'both'
-    assert side_by_side(2, lambda _: train(wanted(2), both, progress=False)) == [0, 0]
+    assert run_ranks(2, lambda _: train(wanted(2), both, progress=False)) == [0, 0]
     compare(tmp_path / 'one', both)
 
 
-def test_a_run_goes_on_with_another_number_of_processes(
-    tiny: Callable[..., Experiment], side_by_side: Side, one: Path, tmp_path: Path
+def test_run_resumes_with_another_number_of_processes(
+    tiny: Callable[..., Experiment], run_ranks: Side, one: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / 'elastic'
 
     def stopped(rank: int) -> None:
-        stop = Stop()
+        stop = StopRequest()
         if rank == 1:
-            stop.note(signal.SIGTERM)  # only one of them is told
+            stop.handle_signal(signal.SIGTERM)  # only one of them is written
         try:
             train(tiny(**CHANGES), run, progress=False, stop=stop)
         except Preempted as preempted:
             sys.exit(128 + preempted.signum)
 
-    assert side_by_side(2, stopped) == [143, 143]
+    assert run_ranks(2, stopped) == [143, 143]
     status = json.loads((run / 'status.json').read_text())
     assert (status['status'], status['step']) == ('preempted', 1)
     train(tiny(**CHANGES), run, resume=True, progress=False)
@@ -134,9 +134,9 @@ def test_a_run_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.parametrize('what', ['image', 'loss', 'checkpoint'])
-def test_what_one_process_meets_is_raised_in_all(
+def test_error_of_one_rank_is_raised_on_all(
     tiny: Callable[..., Experiment],
-    side_by_side: Side,
+    run_ranks: Side,
     hit_uav: Path,
     tmp_path: Path,
     what: str,
@@ -148,7 +148,7 @@ def test_what_one_process_meets_is_raised_in_all(
     expected, words = {
         'image': (DatasetError, '0_60_70_0_06611'),
         'loss': (TrainingError, '0_60_70_0_06611'),
-        'checkpoint': (CheckpointError, 'holds a run already'),
+        'checkpoint': (CheckpointError, 'already holds a run'),
     }[what]
 
     def fail(rank: int) -> None:
@@ -158,13 +158,15 @@ def test_what_one_process_meets_is_raised_in_all(
             (run / 'checkpoints').mkdir(parents=True, exist_ok=True)
             (run / 'checkpoints' / 'step-00000001.pt').write_bytes(b'')
         else:
-            loop.backward = lambda *args: backward(*args) * (torch.nan if rank else 1)  # type: ignore[attr-defined]
+            loop.forward_backward = lambda *args: (
+                forward_backward(*args) * (torch.nan if rank else 1)
+            )  # type: ignore[attr-defined]
         try:
             train(wanted, run, progress=False)
         except expected as error:
             sys.exit(42 if words in str(error) else 43)
 
-    assert side_by_side(2, fail) == [42, 42]
+    assert run_ranks(2, fail) == [42, 42]
 
 
 @pytest.mark.slow

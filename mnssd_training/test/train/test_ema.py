@@ -14,7 +14,7 @@ def small() -> nn.Module:
 
 
 @pytest.mark.parametrize(('step', 'decay'), [(0, 0.1), (89, 90 / 99), (100_000, 0.99)])
-def test_one_step_by_hand(step: int, decay: float) -> None:
+def test_update_uses_the_decay_of_the_step(step: int, decay: float) -> None:
     model = small()
     ema = Ema(model, 0.99)
     old = copy.deepcopy(model.state_dict())
@@ -32,7 +32,7 @@ def test_one_step_by_hand(step: int, decay: float) -> None:
             assert torch.equal(value, new)
 
 
-def test_it_reaches_a_network_that_stays() -> None:
+def test_average_converges_to_constant_weights() -> None:
     model = small()
     ema = Ema(small(), 0.9)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_it_reaches_a_network_that_stays() -> None:
         torch.testing.assert_close(value, torch.full_like(value, 3.0))
 
 
-def test_it_is_a_copy_in_evaluation_mode_without_gradients() -> None:
+def test_average_is_a_copy_in_evaluation_mode_without_gradients() -> None:
     model = small().train()
     ema = Ema(model, 0.9)
     assert not ema.model.training
@@ -55,7 +55,7 @@ def test_it_is_a_copy_in_evaluation_mode_without_gradients() -> None:
     assert all(a.data_ptr() != b.data_ptr() for a, b in pairs)
 
 
-def test_equal_weights_stay_equal_to_the_bit() -> None:
+def test_equal_weights_stay_bit_identical() -> None:
     model = small()
     ema = Ema(model, 0.9)
     ema.update(model, 5)

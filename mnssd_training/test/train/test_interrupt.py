@@ -1,4 +1,4 @@
-"""Signals: the first is a wish, the second an order; workers outlive the first."""
+"""Signals: the first requests a stop, the second stops; workers survive the first."""
 
 from collections.abc import Callable
 import os
@@ -6,44 +6,44 @@ import signal
 from threading import Thread
 import time
 
-from mnssd_training.train.interrupt import interruptible, Preempted, shield_worker, Stop
+from mnssd_training.train.interrupt import handle_signals, Preempted, shield_worker, StopRequest
 import pytest
 
 
-def test_without_a_signal_nothing_happens() -> None:
+def test_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with interruptible() as stop:
+    with handle_signals() as stop:
         stop.check()
         assert stop.signum == 0
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
-def test_the_first_is_noted_and_the_second_raises(number: signal.Signals) -> None:
+def test_second_signal_raises(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Preempted) as caught, interruptible() as stop:
+    with pytest.raises(Preempted) as caught, handle_signals() as stop:
         os.kill(os.getpid(), number)
         assert stop.signum == number
         os.kill(os.getpid(), number)
         time.sleep(5)  # never so long
     assert caught.value.signum == number
-    assert str(caught.value) == f'stopped by {number.name}; go on with --resume'
+    assert str(caught.value) == f'stopped by {number.name}; continue with --resume'
     assert signal.getsignal(number) is before
 
 
-def test_a_check_raises_after_a_signal() -> None:
-    stop = Stop()
-    stop.note(signal.SIGTERM)
+def test_check_raises_after_a_signal() -> None:
+    stop = StopRequest()
+    stop.handle_signal(signal.SIGTERM)
     with pytest.raises(Preempted, match='SIGTERM'):
         stop.check()
 
 
-def test_a_second_waits_until_a_file_is_written() -> None:
+def test_second_signal_is_deferred_while_a_file_is_written() -> None:
     written = []
-    with pytest.raises(Preempted) as caught, interruptible() as stop:
-        with stop.held():
+    with pytest.raises(Preempted) as caught, handle_signals() as stop:
+        with stop.deferred():
             pass  # no signal, no error
-        with stop.held():
+        with stop.deferred():
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)
             written.append('file')
@@ -52,20 +52,20 @@ def test_a_second_waits_until_a_file_is_written() -> None:
     assert written == ['file']
 
 
-def test_an_error_while_a_second_waits_is_not_hidden() -> None:
-    stop = Stop()
-    stop.note(signal.SIGTERM)
-    with pytest.raises(ValueError, match='disk'), stop.held():
-        stop.note(signal.SIGTERM)
+def test_deferred_signal_does_not_hide_an_error() -> None:
+    stop = StopRequest()
+    stop.handle_signal(signal.SIGTERM)
+    with pytest.raises(ValueError, match='disk'), stop.deferred():
+        stop.handle_signal(signal.SIGTERM)
         raise ValueError('disk')
 
 
-def test_outside_the_main_thread_no_handler_is_touched() -> None:
+def test_no_handler_is_set_outside_the_main_thread() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen = []
 
     def work() -> None:
-        with interruptible() as stop:
+        with handle_signals() as stop:
             seen.append((stop.signum, signal.getsignal(signal.SIGINT)))
 
     thread = Thread(target=work)
@@ -74,7 +74,7 @@ def test_outside_the_main_thread_no_handler_is_touched() -> None:
     assert seen == [(0, before)]
 
 
-def test_a_worker_outlives_both_but_not_for_ever(
+def test_worker_survives_signals_for_a_while(
     forked: Callable[[Callable[[], object]], int],
 ) -> None:
     def work() -> None:

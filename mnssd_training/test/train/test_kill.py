@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends with the bits of one that nobody touched."""
+"""A run that is killed repeatedly ends bit-identical to an uninterrupted one."""
 
 from collections.abc import Callable
 import os
@@ -23,18 +23,18 @@ def program() -> dict[str, Any]:
     return runpy.run_path(str(Path(__file__).with_name('kill_and_resume.py')))
 
 
-def test_killed_at_random_moments_and_resumed(
+def test_run_killed_at_random_moments_resumes_bit_identically(
     program: dict[str, Any], hit_uav: Path, tmp_path: Path
 ) -> None:
     changes = [f'data.root={hit_uav}', *program['CHANGES'], 'training.epochs=5']
     experiment = load_experiment('smoke', changes)
-    straight, run = tmp_path / 'straight', tmp_path / 'killed'
-    assert program['wait'](program['train_in_a_process'](experiment, straight)) == 0
+    uninterrupted, run = tmp_path / 'uninterrupted', tmp_path / 'killed'
+    assert program['wait'](program['train_in_a_process'](experiment, uninterrupted)) == 0
     assert program['kill_and_resume'](experiment, run, KILLS, 0.05, random.Random(7)) > 0
-    assert program['differences'](straight, run) == []
+    assert program['differences'](uninterrupted, run) == []
 
 
-def test_a_difference_is_seen(
+def test_comparison_detects_a_difference(
     program: dict[str, Any], tiny: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     for seed in (1, 2):

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process at a time, gone with the process."""
+"""The lock of a run folder: held by one process, released when it ends."""
 
 from collections.abc import Callable
 import errno
@@ -12,7 +12,7 @@ import sys
 from mnssd_training.config import Experiment
 from mnssd_training.errors import TrainingError
 from mnssd_training.train import train
-from mnssd_training.train.lock import locked
+from mnssd_training.train.lock import lock_folder
 import pytest
 
 Forked = Callable[[Callable[[], object]], int]
@@ -23,7 +23,7 @@ def hold(folder: Path, then: Callable[[], object] = lambda: None) -> int:
     ready, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        with locked(folder):
+        with lock_folder(folder):
             then()
             os.write(tell, b'x')
             signal.pause()
@@ -39,30 +39,30 @@ def kill(child: int) -> None:
     os.waitpid(child, 0)
 
 
-def test_a_folder_in_which_nothing_is_written_is_gone_afterwards(tmp_path: Path) -> None:
+def test_unused_folder_is_removed(tmp_path: Path) -> None:
     run = tmp_path / 'run'
-    with locked(run) as note:
+    with lock_folder(run) as note:
         assert note == ''
         assert [path.name for path in run.iterdir()] == ['run.lock']
     assert not run.exists()
-    with locked(run):
+    with lock_folder(run):
         (run / 'status.json').write_text('{}')
     assert sorted(path.name for path in run.iterdir()) == ['run.lock', 'status.json']
 
 
-def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_second_process_is_refused_naming_the_holder(tmp_path: Path) -> None:
     child = hold(tmp_path / 'run')
     words = rf'another process trains in this folder \(host {socket.gethostname()}, pid {child}, '
     try:
-        with pytest.raises(TrainingError, match=words), locked(tmp_path / 'run'):
+        with pytest.raises(TrainingError, match=words), lock_folder(tmp_path / 'run'):
             pass
     finally:
         kill(child)
-    with locked(tmp_path / 'run'):
+    with lock_folder(tmp_path / 'run'):
         pass
 
 
-def test_a_process_that_is_killed_holds_it_no_longer_although_its_workers_live(
+def test_killed_process_releases_the_lock_while_its_workers_live(
     tmp_path: Path,
 ) -> None:
     read, write = os.pipe()
@@ -77,14 +77,14 @@ def test_a_process_that_is_killed_holds_it_no_longer_although_its_workers_live(
     worker = int(os.read(read, 100))
     kill(child)
     try:
-        with locked(tmp_path / 'run'):
+        with lock_folder(tmp_path / 'run'):
             pass
     finally:
         os.kill(worker, signal.SIGKILL)
 
 
-def test_a_second_run_in_a_folder_leaves_the_first_alone(
-    tiny: Callable[..., Experiment], forked: Forked, unscored: None, tmp_path: Path
+def test_second_run_in_a_folder_changes_nothing(
+    tiny: Callable[..., Experiment], forked: Forked, without_validation: None, tmp_path: Path
 ) -> None:
     run = tmp_path / 'run'
     train(tiny(**{'training.epochs': 1}), run, progress=False)
@@ -96,7 +96,7 @@ def test_a_second_run_in_a_folder_leaves_the_first_alone(
         except TrainingError as error:
             sys.exit(42 if 'another process trains in this folder' in str(error) else 43)
 
-    with locked(run):
+    with lock_folder(run):
         held = (run / 'run.lock').read_bytes()
         assert forked(resume) == 42
         before[run / 'run.lock'] = held
@@ -104,21 +104,21 @@ def test_a_second_run_in_a_folder_leaves_the_first_alone(
     assert forked(resume) == 0
 
 
-def test_a_file_system_without_locks_is_a_warning(
+def test_file_system_without_locks_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.ENOLCK, 'No locks available')
 
     monkeypatch.setattr(fcntl, 'flock', fail)
-    with locked(tmp_path / 'run') as note:
-        assert 'its file system has no locks (No locks available); see to it' in note
+    with lock_folder(tmp_path / 'run') as note:
+        assert 'its file system has no locks (No locks available); make sure' in note
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('in the way')
     with (
         pytest.raises(TrainingError, match='cannot be written: Not a directory'),
-        locked(tmp_path / 'file' / 'run'),
+        lock_folder(tmp_path / 'file' / 'run'),
     ):
         pass

@@ -1,4 +1,4 @@
-"""The training loop on real images: what it leaves, how it resumes, what went wrong."""
+"""The training loop on real images: results and errors."""
 
 from collections.abc import Callable
 import json
@@ -14,7 +14,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from mnssd_training.train import (
     checkpoint,
-    interruptible,
+    handle_signals,
     load_checkpoint,
     Preempted,
     state,
@@ -38,14 +38,14 @@ def status(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / 'status.json').read_text()))
 
 
-def last_of(run: Path) -> Path:
+def newest_checkpoint(run: Path) -> Path:
     return sorted((run / 'checkpoints').glob('step-*.pt'))[-1]
 
 
 # --- running ---------------------------------------------------------------------------------
 
 
-def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
+def test_contents_of_a_run_folder(tiny: Make, tmp_path: Path) -> None:
     run = tmp_path / 'deep' / 'run'
     wanted = tiny(
         **{'evaluation.every_epochs': 2, 'training.epochs': 3, 'logging.tensorboard': 'true'}
@@ -70,16 +70,26 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
         assert first['loss'] == pytest.approx(first['class_loss'] + first['box_loss'])
         assert first['images_per_second'] > 0
         assert 0 <= first['data_wait'] <= 1
-    told = status(run)
-    assert (told['status'], told['step'], told['epoch'], told['reason']) == ('success', 6, 3, '')
+    written = status(run)
+    assert (written['status'], written['step'], written['epoch'], written['reason']) == (
+        'success',
+        6,
+        3,
+        '',
+    )
     assert json.loads((run / 'config.json').read_text()) == last.experiment
-    saved, best = load_checkpoint(last_of(run)), load_checkpoint(run / 'checkpoints' / 'best.pt')
+    saved, best = (
+        load_checkpoint(newest_checkpoint(run)),
+        load_checkpoint(run / 'checkpoints' / 'best.pt'),
+    )
     assert (saved.step, best.training) == (6, None)
     assert saved.metrics == last.metrics
-    assert best.metrics['map50'] == max(row.get('map50', 0) for row in rows(run)) == told['best']
+    assert (
+        best.metrics['map50'] == max(row.get('map50', 0) for row in rows(run)) == written['best']
+    )
     assert best.build().spec == last.spec
     log = (run / 'train.log').read_text()
-    assert '4 images to train on, 4 to score on, 4 classes' in log
+    assert '4 training images, 4 validation images, 4 classes' in log
     assert 'epoch 3/3: loss' in log
 
 
@@ -102,8 +112,8 @@ def test_what_a_run_leaves_behind(tiny: Make, tmp_path: Path) -> None:
     ],
     ids=['bf16', 'fp16', 'checkpointing', 'grad_accum_steps', 'deterministic'],
 )
-def test_ways_to_train(
-    tiny: Make, tmp_path: Path, unscored: None, changes: dict[str, Any]
+def test_training_options(
+    tiny: Make, tmp_path: Path, without_validation: None, changes: dict[str, Any]
 ) -> None:
     try:
         last = train(tiny(**{'training.epochs': 1, **changes}), tmp_path / 'run', progress=False)
@@ -118,20 +128,22 @@ def test_ways_to_train(
     assert bool(last.training['scaler']) == (changes.get('training.precision') == 'fp16')
 
 
-def test_a_batch_is_never_larger_than_the_set(tiny: Make, tmp_path: Path, unscored: None) -> None:
+def test_batch_is_never_larger_than_the_training_set(
+    tiny: Make, tmp_path: Path, without_validation: None
+) -> None:
     changes = tiny(**{'training.batch_size': 64, 'training.epochs': 1})
     assert train(changes, tmp_path / 'run', progress=False).step == 1
 
 
-def test_without_a_validation_set_the_last_is_the_best(tiny: Make, tmp_path: Path) -> None:
+def test_best_checkpoint_is_the_last_without_a_validation_set(tiny: Make, tmp_path: Path) -> None:
     last = train(tiny(**{'data.val_split': "''"}), tmp_path / 'run', progress=False)
     best = load_checkpoint(tmp_path / 'run' / 'checkpoints' / 'best.pt')
     assert (best.step, best.metrics) == (4, {})
     assert all(torch.equal(best.weights[key], value) for key, value in last.weights.items())
 
 
-def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
-    tiny: Make, tmp_path: Path, unscored: None
+def test_early_stopping_ends_the_run_for_good(
+    tiny: Make, tmp_path: Path, without_validation: None
 ) -> None:
     wanted = tiny(
         **{'training.epochs': 9, 'training.early_stopping_patience': 2,
@@ -147,61 +159,66 @@ def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
 
 
 @pytest.mark.parametrize('what', ['loss', 'gradient'])
-def test_what_is_not_finite_names_its_photographs_and_spoils_no_checkpoint(
+def test_non_finite_step_names_its_images_and_is_not_saved(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
-    unscored: None,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
     tmp_path: Path,
     what: str,
 ) -> None:
-    def explode(backward: Any, *args: Any) -> torch.Tensor:
-        losses = backward(*args)
+    def explode(forward_backward: Any, *args: Any) -> torch.Tensor:
+        losses = forward_backward(*args)
         if what == 'loss':
             return losses * torch.nan
-        next(p for p in args[1].parameters() if p.grad is not None).grad.fill_(torch.inf)
+        next(p for p in args[0].network.parameters() if p.grad is not None).grad.fill_(torch.inf)
         return losses
 
-    at_step(3, explode)
-    with pytest.raises(TrainingError, match=r'the loss is .* in step 3; the batch was ') as caught:
+    replace_step(3, explode)
+    with pytest.raises(
+        TrainingError, match=r'expected a finite loss .* in step 3; the batch was '
+    ) as caught:
         train(tiny(**{'checkpoint.every_steps': 1}), tmp_path / 'run', progress=False)
     named = set(str(caught.value).partition('the batch was ')[2].split(', '))
     assert len(named) == 2
     assert named < TRAIN
-    saved = load_checkpoint(last_of(tmp_path / 'run'))
+    saved = load_checkpoint(newest_checkpoint(tmp_path / 'run'))
     assert saved.step == 3
     assert saved.training is not None
     assert all(torch.isfinite(value).all() for value in saved.training['model'].values())
-    told = status(tmp_path / 'run')
-    assert (told['status'], told['step']) == ('failed', 3)
-    assert told['reason'] == str(caught.value)
+    written = status(tmp_path / 'run')
+    assert (written['status'], written['step']) == ('failed', 3)
+    assert written['reason'] == str(caught.value)
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_a_photograph_that_cannot_be_read_is_named(
+def test_unreadable_image_is_named(
     tiny: Make, hit_uav: Path, tmp_path: Path, workers: int
 ) -> None:
     root = tmp_path / 'data'
     shutil.copytree(hit_uav, root)
-    spoilt = root / 'JPEGImages' / '0_60_70_0_06611.jpg'
-    spoilt.write_bytes(spoilt.read_bytes()[:9000])
+    truncated = root / 'JPEGImages' / '0_60_70_0_06611.jpg'
+    truncated.write_bytes(truncated.read_bytes()[:9000])
     changes = {'data.root': root, 'training.workers': workers}
     with pytest.raises(DatasetError, match='a JPEG that is cut short') as caught:
         train(tiny(**changes), tmp_path / 'run', progress=False)
-    assert caught.value.path == spoilt
+    assert caught.value.path == truncated
     assert status(tmp_path / 'run')['status'] == 'failed'
 
 
 @pytest.mark.parametrize(
     ('words', 'expected'),
     [
-        ('DataLoader worker (pid 7) is killed by signal: Killed.', 'loads images has died'),
-        ('CUDA out of memory', 'memory is full.* lower training.batch_size'),
-        ('[gloo] Connection closed by peer', 'another process of this run has gone'),
+        (
+            'DataLoader worker (pid 7) is killed by signal: Killed.',
+            'a worker that loads images has died',
+        ),
+        ('CUDA out of memory', 'out of memory.* lower training.batch_size'),
+        ('[gloo] Connection closed by peer', 'another process of this run has ended'),
     ],
 )
-def test_what_torch_says_is_put_in_words(
+def test_errors_of_torch_are_explained(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
+    replace_step: Callable[[int, Callable[..., Any]], None],
     tmp_path: Path,
     words: str,
     expected: str,
@@ -210,26 +227,26 @@ def test_what_torch_says_is_put_in_words(
         kind = torch.OutOfMemoryError if 'memory' in words else RuntimeError
         raise kind(words)
 
-    at_step(0, fail)
+    replace_step(0, fail)
     with pytest.raises(TrainingError, match=expected):
         train(tiny(), tmp_path / 'run', progress=False)
     assert words in status(tmp_path / 'run')['reason']
 
 
-def test_devices_that_are_not_there(tiny: Make, tmp_path: Path) -> None:
+def test_missing_device_is_a_config_error(tiny: Make, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip('there is a GPU')
     with pytest.raises(ConfigError, match=r'training\.accelerator=gpu'):
         train(tiny(**{'training.accelerator': 'gpu'}), tmp_path / 'run', progress=False)
 
 
-def test_a_run_folder_that_cannot_be_made(tiny: Make, tmp_path: Path) -> None:
+def test_run_folder_that_cannot_be_created_is_an_error(tiny: Make, tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(TrainingError, match='cannot be written'):
         train(tiny(), tmp_path / 'file' / 'run', progress=False)
 
 
-def test_a_training_size_that_the_network_cannot_see_is_told_before_the_run(
+def test_unsupported_training_size_is_refused_before_the_run(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(_: object, spec: ModelSpec) -> None:
@@ -241,15 +258,15 @@ def test_a_training_size_that_the_network_cannot_see_is_told_before_the_run(
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_full_disk_is_named_and_keeps_the_last_checkpoint(
-    tiny: Make, small_disk: Callable[..., Any], unscored: None
+def test_full_disk_is_reported_and_keeps_the_last_checkpoint(
+    tiny: Make, small_disk: Callable[..., Any], without_validation: None
 ) -> None:
     changes = {'training.batch_size': 1, 'checkpoint.every_steps': 1, 'checkpoint.keep_last': 9}
 
     def fill(folder: Path) -> None:
         with pytest.raises(CheckpointError, match='cannot be written: No space left on device: '):
             train(tiny(**changes), folder / 'run', progress=False)
-        saved = load_checkpoint(last_of(folder / 'run'))
+        saved = load_checkpoint(newest_checkpoint(folder / 'run'))
         assert 0 < saved.step < 8
         assert not list((folder / 'run').rglob('*.partial'))
         assert status(folder / 'run')['status'] == 'failed'
@@ -257,8 +274,8 @@ def test_a_full_disk_is_named_and_keeps_the_last_checkpoint(
     small_disk(fill)
 
 
-def test_a_second_signal_during_a_save_lets_it_finish(
-    tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_second_signal_during_a_save_lets_it_finish(
+    tiny: Make, without_validation: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def write(path: Path, content: bytes) -> None:
         if path.name == 'step-00000001.pt':
@@ -268,27 +285,27 @@ def test_a_second_signal_during_a_save_lets_it_finish(
 
     monkeypatch.setattr(checkpoint, 'write_atomically', write)
     wanted = tiny(**{'checkpoint.every_steps': 1})
-    with pytest.raises(Preempted) as caught, interruptible() as stop:
+    with pytest.raises(Preempted) as caught, handle_signals() as stop:
         train(wanted, tmp_path / 'run', progress=False, stop=stop)
     assert caught.value.signum == signal.SIGTERM
-    assert load_checkpoint(last_of(tmp_path / 'run')).step == 1
-    told = status(tmp_path / 'run')
-    assert (told['status'], told['step']) == ('preempted', 1)
+    assert load_checkpoint(newest_checkpoint(tmp_path / 'run')).step == 1
+    written = status(tmp_path / 'run')
+    assert (written['status'], written['step']) == ('preempted', 1)
 
 
-def test_the_status_is_current_while_it_runs(
+def test_status_is_current_while_training(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
-    unscored: None,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
     tmp_path: Path,
 ) -> None:
     seen = []
 
-    def look(backward: Any, *args: Any) -> torch.Tensor:
-        told = status(tmp_path / 'run')
-        seen.append((told['status'], told['step'], told['epoch']))
-        return backward(*args)
+    def look(forward_backward: Any, *args: Any) -> torch.Tensor:
+        written = status(tmp_path / 'run')
+        seen.append((written['status'], written['step'], written['epoch']))
+        return forward_backward(*args)
 
-    at_step(3, look)
+    replace_step(3, look)
     train(tiny(), tmp_path / 'run', progress=False)
     assert seen == [('running', 3, 1)]

@@ -1,4 +1,4 @@
-"""The whole training thread learns four real images by heart."""
+"""Training overfits a few real images."""
 
 from collections.abc import Callable
 import json
@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_it_overfits_four_real_photographs(
+def test_training_overfits_four_real_images(
     experiment: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     wanted = experiment(

@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, spoilt or finished, and what goes on from them."""
+"""Runs that were stopped, killed, corrupted or finished, and are resumed."""
 
 from collections.abc import Callable
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from mnssd_training.config import Experiment
 from mnssd_training.errors import CheckpointError
-from mnssd_training.train import Checkpoint, load_checkpoint, loop, Preempted, Stop, train
+from mnssd_training.train import Checkpoint, load_checkpoint, loop, Preempted, StopRequest, train
 from mnssd_training.train.checkpoint import save_checkpoint
 import pytest
 import torch
@@ -16,7 +16,7 @@ import torch
 Make = Callable[..., Experiment]
 AtStep = Callable[[int, Callable[..., Any]], None]
 
-SCORES = {'map50': 0.25, 'coco': {'ap': 0.125}}  # of the fixture unscored
+SCORES = {'map50': 0.25, 'coco': {'ap': 0.125}}  # of the fixture without_validation
 
 
 def rows(run: Path, kind: str = 'epoch') -> list[dict[str, Any]]:
@@ -28,12 +28,12 @@ def status(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / 'status.json').read_text()))
 
 
-def last_of(run: Path) -> Path:
+def newest_checkpoint(run: Path) -> Path:
     return sorted((run / 'checkpoints').glob('step-*.pt'))[-1]
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Compare nested state to the bit."""
+    """Compare nested state bit by bit."""
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
@@ -49,63 +49,68 @@ RESUMABLE = {'training.batch_size': 1, 'training.epochs': 2, 'evaluation.every_e
 
 
 @pytest.fixture(scope='module')
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of eight steps in two epochs that nobody stopped."""
-    return tmp_path_factory.mktemp('straight') / 'run'
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of eight steps in two epochs."""
+    return tmp_path_factory.mktemp('uninterrupted') / 'run'
 
 
 @pytest.mark.parametrize(('save_every', 'failing'), [(1, 4), (2, 3), (3, 7)])
-def test_a_resumed_run_ends_with_the_same_bits(
+def test_resumed_run_is_bit_identical(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
-    unscored: None,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
     tmp_path: Path,
-    straight: Path,
+    uninterrupted: Path,
     save_every: int,
     failing: int,
 ) -> None:
     wanted = tiny(**RESUMABLE, **{'checkpoint.every_steps': save_every})
-    if not straight.exists():
-        train(wanted, straight, progress=False)
+    if not uninterrupted.exists():
+        train(wanted, uninterrupted, progress=False)
 
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt
 
     run = tmp_path / 'run'
-    at_step(failing, fail)
+    replace_step(failing, fail)
     with pytest.raises(KeyboardInterrupt):
         train(wanted, run, progress=False)
     assert status(run)['status'] == 'failed'
-    at_step(10**6, fail)
+    replace_step(10**6, fail)
     torch.manual_seed(4711)  # nothing may hang on the state of the process
     train(wanted, run, resume=True, progress=False)
-    one, other = load_checkpoint(last_of(straight)), load_checkpoint(last_of(run))
+    one, other = (
+        load_checkpoint(newest_checkpoint(uninterrupted)),
+        load_checkpoint(newest_checkpoint(run)),
+    )
     assert one.step == other.step == 8
     assert equal(one.weights, other.weights)
     assert equal(one.training, other.training)
     assert [row['step'] for row in rows(run)] == [4, 8]
     for kind, count in (('step', 8), ('epoch', 2)):
-        here, there = rows(run, kind), rows(straight, kind)
+        here, there = rows(run, kind), rows(uninterrupted, kind)
         assert len(here) == len(there) == count
         for name in ('loss', 'gradient_norm', 'learning_rate'):
             assert [row[name] for row in here] == [row[name] for row in there]
 
 
-def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
+def test_run_stopped_during_evaluation_resumes_with_the_evaluation(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stop = Stop()
+    stop = StopRequest()
 
     def signalled(*args: Any) -> None:
-        stop.note(15)
+        stop.handle_signal(15)
         args[3](1)
 
     wanted = tiny(**{'training.epochs': 1})
-    monkeypatch.setattr(loop, 'score', signalled)
+    monkeypatch.setattr(loop, 'validate', signalled)
     with pytest.raises(Preempted):
         train(wanted, tmp_path / 'run', progress=False, stop=stop)
-    assert load_checkpoint(last_of(tmp_path / 'run')).step == 2  # what was learnt is not lost
-    monkeypatch.setattr(loop, 'score', lambda *_: (SCORES, []))
+    assert (
+        load_checkpoint(newest_checkpoint(tmp_path / 'run')).step == 2
+    )  # what was learnt is not lost
+    monkeypatch.setattr(loop, 'validate', lambda *_: (SCORES, []))
     last = train(wanted, tmp_path / 'run', resume=True, progress=False)
     assert last.metrics == SCORES
     assert (tmp_path / 'run' / 'checkpoints' / 'best.pt').exists()
@@ -113,49 +118,49 @@ def test_a_run_that_is_killed_while_it_is_scored_goes_on_with_the_score(
 
 
 @pytest.mark.parametrize('step', [0, 1], ids=['within', 'at the end of an epoch'])
-def test_a_signal_lets_the_step_finish(
+def test_signal_lets_the_step_finish(
     tiny: Make,
-    at_step: Callable[[int, Callable[..., Any]], None],
-    unscored: None,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
     tmp_path: Path,
     step: int,
 ) -> None:
-    stop = Stop()
+    stop = StopRequest()
 
-    def signalled(backward: Any, *args: Any) -> torch.Tensor:
-        stop.note(15)
-        return backward(*args)
+    def signalled(forward_backward: Any, *args: Any) -> torch.Tensor:
+        stop.handle_signal(15)
+        return forward_backward(*args)
 
-    at_step(step, signalled)
+    replace_step(step, signalled)
     with pytest.raises(Preempted) as caught:
         train(tiny(), tmp_path / 'run', progress=False, stop=stop)
     assert caught.value.signum == 15
-    assert load_checkpoint(last_of(tmp_path / 'run')).step == step + 1
-    told = status(tmp_path / 'run')
-    assert (told['status'], told['step']) == ('preempted', step + 1)
-    assert told['reason'] == 'stopped by SIGTERM; go on with --resume'
+    assert load_checkpoint(newest_checkpoint(tmp_path / 'run')).step == step + 1
+    written = status(tmp_path / 'run')
+    assert (written['status'], written['step']) == ('preempted', step + 1)
+    assert written['reason'] == 'stopped by SIGTERM; continue with --resume'
     assert train(tiny(), tmp_path / 'run', resume=True, progress=False).step == 4
     assert [row['step'] for row in rows(tmp_path / 'run', 'step')] == [1, 2, 3, 4]
 
 
 @pytest.fixture
-def finished(tiny: Make, unscored: None, tmp_path: Path) -> Path:
-    """A run that came to its end."""
+def finished(tiny: Make, without_validation: None, tmp_path: Path) -> Path:
+    """A finished run."""
     train(tiny(**{'training.epochs': 1}), tmp_path / 'finished', progress=False)
     return tmp_path / 'finished'
 
 
-def test_a_finished_run_is_resumed_to_itself(tiny: Make, finished: Path) -> None:
-    before = last_of(finished).read_bytes()
+def test_resuming_a_finished_run_changes_nothing(tiny: Make, finished: Path) -> None:
+    before = newest_checkpoint(finished).read_bytes()
     again = train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
     assert again.metrics == SCORES
-    assert last_of(finished).read_bytes() == before
+    assert newest_checkpoint(finished).read_bytes() == before
     assert len(rows(finished)) == 1
     assert status(finished)['status'] == 'success'
 
 
-def test_a_run_with_variables_is_resumed(
-    tiny: Make, unscored: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_run_with_environment_variables_resumes(
+    tiny: Make, without_validation: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in {'ACC': 'cpu', 'MON': 'ap', 'RID': 'mine', 'SPLIT': 'train'}.items():
         monkeypatch.setenv(name, value)
@@ -173,21 +178,19 @@ def test_a_run_with_variables_is_resumed(
     assert train(wanted, tmp_path / 'run', resume=True, progress=False).step == 2
 
 
-def test_a_checkpoint_goes_on_in_another_folder(
-    tiny: Make, finished: Path, tmp_path: Path
-) -> None:
+def test_checkpoint_resumes_in_another_folder(tiny: Make, finished: Path, tmp_path: Path) -> None:
     wanted = tiny(**{'training.epochs': 1, 'training.workers': 1, 'checkpoint.keep_last': 1})
-    last = train(wanted, tmp_path / 'new', resume=str(last_of(finished)), progress=False)
+    last = train(wanted, tmp_path / 'new', resume=str(newest_checkpoint(finished)), progress=False)
     assert last.step == 2
     assert status(tmp_path / 'new')['status'] == 'success'
 
 
-def test_a_run_is_never_written_over(tiny: Make, finished: Path) -> None:
-    with pytest.raises(CheckpointError, match='holds a run already; go on with --resume'):
+def test_run_is_never_overwritten(tiny: Make, finished: Path) -> None:
+    with pytest.raises(CheckpointError, match='already holds a run; continue it with --resume'):
         train(tiny(**{'training.epochs': 1}), finished, progress=False)
 
 
-def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
+def test_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) -> None:
     other = tiny(**{'training.epochs': 5, 'loss.smooth_l1_beta': 0.5})
     with pytest.raises(
         CheckpointError,
@@ -197,7 +200,7 @@ def test_a_run_of_another_experiment_is_not_resumed(tiny: Make, finished: Path) 
         train(other, finished, resume=True, progress=False)
 
 
-def test_a_data_set_that_was_changed_is_noticed(
+def test_changed_dataset_is_not_resumed(
     tiny: Make, finished: Path, hit_uav: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / 'data'
@@ -205,12 +208,12 @@ def test_a_data_set_that_was_changed_is_noticed(
     names = root / 'ImageSets' / 'Main' / 'train.txt'
     names.write_text('\n'.join(names.read_text().split()[:3]))
     fewer = tiny(**{'data.root': root, 'training.epochs': 1})
-    with pytest.raises(CheckpointError, match='with 4 training images, now there are 3'):
+    with pytest.raises(CheckpointError, match='written with 4 training images, now there are 3'):
         train(fewer, finished, resume=True, progress=False)
 
 
 @pytest.mark.parametrize(
-    'spoil',
+    'corrupt',
     [
         lambda training: training.pop('optimizer'),
         lambda training: training['model'].popitem(),
@@ -220,18 +223,18 @@ def test_a_data_set_that_was_changed_is_noticed(
     ],
     ids=['no optimizer', 'no weight', 'other optimizer', 'no step', 'no progress'],
 )
-def test_state_that_does_not_fit_is_not_resumed(
-    tiny: Make, finished: Path, spoil: Callable[[dict[str, Any]], Any]
+def test_mismatched_state_is_not_resumed(
+    tiny: Make, finished: Path, corrupt: Callable[[dict[str, Any]], Any]
 ) -> None:
-    checkpoint: Checkpoint = load_checkpoint(last_of(finished))
+    checkpoint: Checkpoint = load_checkpoint(newest_checkpoint(finished))
     assert checkpoint.training is not None
-    spoil(checkpoint.training)
-    save_checkpoint(last_of(finished), checkpoint)
+    corrupt(checkpoint.training)
+    save_checkpoint(newest_checkpoint(finished), checkpoint)
     with pytest.raises(CheckpointError, match='its state does not fit this network'):
         train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
 
 
-def test_a_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: Path) -> None:
+def test_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: Path) -> None:
     best = str(finished / 'checkpoints' / 'best.pt')
     with pytest.raises(CheckpointError, match='holds weights only, nothing to resume from; start'):
         train(tiny(**{'training.epochs': 1}), tmp_path / 'new', resume=best, progress=False)
@@ -240,7 +243,7 @@ def test_a_best_checkpoint_is_not_resumed(tiny: Make, finished: Path, tmp_path: 
 # --- fine-tuning -----------------------------------------------------------------------------
 
 
-def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+def test_checkpoint_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
     path = finished / 'checkpoints' / 'best.pt'
     changes = {'initial.checkpoint': path, 'optimizer.learning_rate': 1e-12}
     last = train(tiny(**changes), tmp_path / 'tuned', progress=False).build()
@@ -251,35 +254,37 @@ def test_another_run_is_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -
     (line,) = (
         line
         for line in (tmp_path / 'wider' / 'train.log').read_text().splitlines()
-        if 'layers begin afresh, such as pyramid' in line
+        if 'layers start from scratch, such as pyramid' in line
     )
     assert f'INFO note: {path}: ' in line
 
 
-def test_less_than_half_of_the_weights_is_a_warning(
+def test_loading_less_than_half_of_the_weights_is_a_warning(
     tiny: Make, finished: Path, tmp_path: Path
 ) -> None:
     path = finished / 'checkpoints' / 'best.pt'
     wider = tiny(**{'initial.checkpoint': path, 'model.width_mult': 0.5})
     train(wider, tmp_path / 'wider', progress=False)
     log = (tmp_path / 'wider' / 'train.log').read_text()
-    (line,) = (line for line in log.splitlines() if 'of the weights taken over' in line)
+    (line,) = (line for line in log.splitlines() if 'of the weights' in line)
     assert f'WARNING warning: {path}: ' in line
 
 
-def test_another_number_of_threads_is_said(
+def test_another_number_of_threads_is_noted(
     tiny: Make, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def said() -> str:
         train(tiny(**{'training.epochs': 1}), finished, resume=True, progress=False)
         return (finished / 'train.log').read_text()
 
-    assert 'threads before' not in said()
+    assert 'the checkpoint was computed with' not in said()
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
-    assert 'note: computed with 1 threads before, now with 3: ' in said()
+    assert 'note: the checkpoint was computed with 1 threads, now there are 3: ' in said()
 
 
-def test_a_run_that_cannot_be_fine_tuned(tiny: Make, finished: Path, tmp_path: Path) -> None:
+def test_unusable_initial_checkpoint_is_refused(
+    tiny: Make, finished: Path, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         train(tiny(**{'initial.checkpoint': 'gone.pt'}), tmp_path / 'run', progress=False)
     path = finished / 'checkpoints' / 'best.pt'

@@ -1,4 +1,4 @@
-"""A run and its workers, and the signals that reach them."""
+"""Signals to a run and its workers."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def begin(hit_uav: Path, run: Path) -> int:
-    """Train in a session of its own until some steps are done; return the process id."""
+    """Train in another session until some steps are done; return the process id."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -65,22 +65,23 @@ def status(run: Path) -> dict[str, object]:
 @pytest.mark.parametrize(
     ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=['SIGTERM', 'SIGINT']
 )
-def test_a_signal_to_all_processes_saves_and_leaves_in_order(
+def test_signal_to_all_processes_saves_a_checkpoint(
     hit_uav: Path, run: Path, number: signal.Signals, code: int
 ) -> None:
     child = begin(hit_uav, run)
     os.killpg(child, number)
     assert ended(child) == code
-    told = status(run)
-    assert told['status'] == 'preempted'
+    written = status(run)
+    assert written['status'] == 'preempted'
     (saved, *_) = sorted((run / 'checkpoints').glob('step-*.pt'), reverse=True)
-    assert saved.name == f'step-{told["step"]:08}.pt'
+    assert saved.name == f'step-{written["step"]:08}.pt'
     assert (
-        run.with_suffix('.err').read_text() == f'stopped by {number.name}; go on with --resume\n'
+        run.with_suffix('.err').read_text()
+        == f'stopped by {number.name}; continue with --resume\n'
     )
 
 
-def test_a_worker_that_is_killed_is_told_in_words(hit_uav: Path, run: Path) -> None:
+def test_killed_worker_is_explained(hit_uav: Path, run: Path) -> None:
     child = begin(hit_uav, run)
     workers = Path(f'/proc/{child}/task/{child}/children').read_text().split()
     assert len(workers) == 2
@@ -88,4 +89,4 @@ def test_a_worker_that_is_killed_is_told_in_words(hit_uav: Path, run: Path) -> N
     assert ended(child) == 1
     assert status(run)['status'] == 'failed'
     (line,) = run.with_suffix('.err').read_text().splitlines()
-    assert line.startswith('error: a process that loads images has died: ')
+    assert line.startswith('error: a worker that loads images has died: ')

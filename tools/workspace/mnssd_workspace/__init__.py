@@ -1,3 +1,1 @@
-"""ROS 2 and this repository's packages on any machine."""
-
-__all__ = []
+"""Set up ROS 2 and the packages of this repository on any machine."""

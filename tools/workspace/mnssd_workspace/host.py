@@ -1,109 +1,135 @@
-"""This machine, as far as a workspace depends on it."""
+"""Check that this machine has what a workspace needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 import importlib.util
+import os
 from pathlib import Path
-import platform
+import shlex
+import shutil
+import subprocess
 import sys
-import sysconfig
 
-from mnssd_workspace.errors import RosError
+_OLDEST, _NEWEST = (3, 10), (3, 13)
+# Language -> variable that chooses the compiler, usual names, a header.
+_COMPILERS = {
+    'C': ('CC', ('cc', 'gcc', 'clang'), 'stddef.h'),
+    'C++': ('CXX', ('c++', 'g++', 'clang++'), 'cstddef'),
+}
 
-__all__ = ['Host', 'Ros', 'find_ros', 'this_host']
+
+class WorkspaceError(Exception):
+    """Report why a workspace cannot be made or used, and how to fix that."""
 
 
-@dataclass(frozen=True)
-class Ros:
+def find_ros(environ: Mapping[str, str], root: Path, *, has_rclpy: bool) -> tuple[Path, ...]:
     """
-    Describe a sourced ROS 2.
+    Return the AMENT_PREFIX_PATH of the ROS 2 that a shell has sourced, or nothing.
 
-    :param distro: for example ``jazzy``.
-    :param prefixes: its AMENT_PREFIX_PATH, without this workspace's own.
-    """
-
-    distro: str
-    prefixes: tuple[Path, ...]
-
-    def has_package(self, name: str) -> bool:
-        """
-        Say whether a package is installed in it.
-
-        :param name: of the package.
-        """
-        index = Path('share/ament_index/resource_index/packages')
-        return any((prefix / index / name).exists() for prefix in self.prefixes)
-
-
-@dataclass(frozen=True)
-class Host:
-    """
-    Describe the machine and the Python that runs.
-
-    :param python: the base interpreter, not one of a virtual environment.
-    :param version: of Python, (major, minor).
-    :param full_version: of Python, with everything.
-    :param system: for example ``Linux``.
-    :param machine: for example ``x86_64``.
-    :param include: the folder that should hold Python.h.
-    :param ros: the sourced ROS 2, if there is one.
-    """
-
-    python: Path
-    version: tuple[int, int]
-    full_version: str
-    system: str
-    machine: str
-    include: Path
-    ros: Ros | None
-
-    @property
-    def dotted(self) -> str:
-        """Return the version of Python, for example ``3.12``."""
-        return f'{self.version[0]}.{self.version[1]}'
-
-
-def find_ros(environ: Mapping[str, str], root: Path, *, rclpy_found: bool) -> Ros | None:
-    """
-    Find the ROS 2 that a shell has sourced.
-
-    :param environ: the environment variables.
-    :param root: of the repository; what was installed under it is no ROS 2.
-    :param rclpy_found: whether this Python can import rclpy.
-    :return: None where none is sourced.
-    :raises RosError: if one is sourced that this Python cannot use.
+    :param root: of the repository: packages installed below it do not count.
+    :param has_rclpy: whether this Python can import rclpy.
     """
     distro = environ.get('ROS_DISTRO', '')
     paths = [Path(path) for path in environ.get('AMENT_PREFIX_PATH', '').split(':') if path]
     prefixes = tuple(path for path in paths if not path.is_relative_to(root))
     if not distro or not prefixes:
-        return None
-    if not rclpy_found:
-        raise RosError(
+        return ()
+    if not has_rclpy:
+        raise WorkspaceError(
             f'ROS 2 {distro} is sourced, but {sys.executable} cannot import its rclpy; use the '
             'Python that it was built for (often `make setup PYTHON=/usr/bin/python3`), install '
             f'`ros-{distro}-rclpy`, or start a shell that does not source ROS 2'
         )
-    return Ros(distro, prefixes)
+    return prefixes
 
 
-def this_host(environ: Mapping[str, str], root: Path) -> Host:
+def check_python(
+    version: tuple[int, int],
+    system: str,
+    machine: str,
+    *,
+    has_ros: bool,
+    which: Callable[[str], str | None] = shutil.which,
+) -> None:
     """
-    Describe this machine.
+    Check that ROS 2 is sourced or comes as wheels for this Python and machine.
 
-    :param environ: the environment variables.
-    :param root: of the repository.
+    :param system: for example ``Linux``.
+    :param machine: for example ``x86_64``.
     """
-    found = importlib.util.find_spec('rclpy') is not None
-    return Host(
-        # Resolved: inside a virtual environment this is the Python that it was made from.
-        python=Path(sys.executable).resolve(),
-        version=(sys.version_info[0], sys.version_info[1]),
-        full_version=sys.version,
-        system=platform.system(),
-        machine=platform.machine(),
-        include=Path(sysconfig.get_config_var('INCLUDEPY')),
-        ros=find_ros(environ, root, rclpy_found=found),
-    )
+    if version < _OLDEST or (version > _NEWEST and not has_ros):
+        names = [f'python3.{minor}' for minor in range(_NEWEST[1], _OLDEST[1] - 1, -1)]
+        hint = 'install one, or source a ROS 2 and use its python3'
+        if installed := [name for name in names if which(name)]:
+            hint = f'{installed[0]} is installed: use it with `make setup PYTHON={installed[0]}`'
+        raise WorkspaceError(
+            f'expected Python 3.{_OLDEST[1]} to 3.{_NEWEST[1]}, got '
+            f'{version[0]}.{version[1]} ({sys.executable}); {hint}'
+        )
+    if not has_ros and (system, machine) != ('Linux', 'x86_64'):
+        raise WorkspaceError(
+            'expected Linux on x86_64, for which ROS 2 comes as Python wheels, got '
+            f'{system} on {machine}; install a ROS 2 there and source it'
+        )
+
+
+def check_venv_module(
+    version: str, find_spec: Callable[[str], object] = importlib.util.find_spec
+) -> None:
+    """Check that Python can make virtual environments, which Debian packages separately."""
+    if find_spec('venv') is None or find_spec('ensurepip') is None:
+        raise WorkspaceError(
+            f'python{version} has no complete venv module; on Debian and Ubuntu install it with '
+            f'`sudo apt install python{version}-venv`'
+        )
+
+
+def check_headers(include: Path, version: str) -> None:
+    """Check that Python.h is there, with which message packages are compiled."""
+    if not (include / 'Python.h').is_file():
+        raise WorkspaceError(
+            f'expected Python.h in {include}, which compiling the messages needs; on Debian and '
+            f'Ubuntu install it with `sudo apt install python{version}-dev`'
+        )
+
+
+def check_compilers(
+    environ: Mapping[str, str], which: Callable[[str], str | None] = shutil.which
+) -> None:
+    """Check that the C and the C++ compiler compile and link a program."""
+    for language, (variable, names, header) in _COMPILERS.items():
+        installed = [name for name in names if which(name)] or [*names]
+        command = shlex.split(environ.get(variable, '')) or installed[:1]
+        program = f'#include <{header}>\nint main() {{ return 0; }}\n'.encode()
+        words = [*command, '-x', language.lower(), '-', '-o', os.devnull]
+        try:
+            result = subprocess.run(
+                words, input=program, env=dict(environ), capture_output=True, check=False
+            )
+        except OSError as error:
+            reason = f'{command[0]} could not be run ({error.strerror})'
+        else:
+            lines = (result.stderr or result.stdout).decode(errors='replace').splitlines()
+            reason = f'{command[0]} does not compile an empty program ({"".join(lines[-1:])})'
+            if result.returncode == 0:
+                continue
+        raise WorkspaceError(
+            f'expected a working {language} compiler, {reason}; install one (on Debian and '
+            'Ubuntu `sudo apt install g++`) or name yours in CC and CXX'
+        )
+
+
+def check_disk(folder: Path, num_bytes: int, *, training: bool) -> None:
+    """
+    Check the free space of the disk that holds a folder.
+
+    :param training: whether the libraries of training are a part of it.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        hint = ', or leave training out with `make setup WITHOUT_TRAINING=1`' if training else ''
+        raise WorkspaceError(
+            f'expected {num_bytes / 1e9:.1f} GB free in {folder}, got {free / 1e9:.1f} GB; free '
+            f'some space{hint}, then run it again'
+        )

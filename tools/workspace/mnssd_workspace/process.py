@@ -1,132 +1,148 @@
-"""A command to its output in a log file, and to an error with the way out where it fails."""
+"""Run commands: logged ones of the setup, and one in the foreground of the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import errno
 import os
 from pathlib import Path
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from typing import TypeAlias
 
-from mnssd_workspace.errors import (
-    CommandError,
-    DiskFullError,
-    HashError,
-    MissingWheelError,
-    NetworkError,
-    WorkspaceError,
-)
+from mnssd_workspace.host import WorkspaceError
 
-__all__ = ['diagnose', 'run_logged']
+Command: TypeAlias = 'list[str | os.PathLike[str]]'
 
-_LEASH = os.fspath(Path(__file__).with_name('leash.py'))
+_SUPERVISE = os.fspath(Path(__file__).with_name('supervise.py'))
 _NUM_LAST_LINES = 20
-_NO_SPACE = ('No space left on device', 'Disk quota exceeded')
-_WRONG_HASH = 'DO NOT MATCH THE HASHES'
-_NO_WHEEL = re.compile(r'ERROR: No matching distribution found for (\S+)')
-_NO_REGISTRY = (
-    'ConnectTimeoutError',
-    'Connection refused',
-    'Connection to ',
-    'ConnectionError',
-    'Could not fetch URL',
-    'Failed to establish a new connection',
-    'Name or service not known',
-    'Network is unreachable',
-    'NewConnectionError',
-    'ProxyError',
-    'ReadTimeoutError',
-    'Temporary failure in name resolution',
+_SETTINGS = 'the index settings of pip (`pip config list`) and uv (`env | grep UV_`)'
+DISK_FULL = (
+    'no space is left on the disk of the workspace or of the cache of uv (~/.cache/uv); free '
+    'some, then run it again: completed steps stay completed'
+)
+# What pip, uv, colcon or a compiler writes -> the message, with the groups of the expression.
+_CAUSES = (
+    (r'No space left on device|Disk quota exceeded', DISK_FULL),
+    (
+        r'DO NOT MATCH THE HASHES|Hash mismatch for `([^`]+)`',
+        'expected files with the hashes in tools/workspace/requirements.lock, got another one; a '
+        'mirror that repacks wheels, a damaged download or tampering may be the cause, see '
+        f'{_SETTINGS}',
+    ),
+    (
+        r'but none were provided for: (\S+)|Because you require (\S+) and \S+==\S+, we can',
+        'expected a hash of {0} in tools/workspace/requirements.lock, got none; run `make lock`',
+    ),
+    (
+        r'must have their versions pinned with `==`, but found: (.+)',
+        'expected `name==version` in tools/workspace/requirements, got {0!r}',
+    ),
+    (
+        'Connection ?(?:Error|refused|to )|ConnectTimeoutError|Could not fetch URL|'
+        'Failed to establish a new connection|Name or service not known|Network is unreachable|'
+        'ProxyError|ReadTimeoutError|Temporary failure in name resolution|'
+        'error sending request|Failed to fetch: |Network connectivity is disabled',
+        'the package registry could not be reached; check the network, the proxy and '
+        f'{_SETTINGS}, then run it again',
+    ),
+    (
+        r'No matching distribution found for (\S+)|Because (\S+) was not found|'
+        r'there is no version of (\S+)|Because (\S+) has no ',
+        f'the package registry has no {{0}} for this Python and machine; check {_SETTINGS}, or '
+        'use another Python with `make setup PYTHON=...`',
+    ),
 )
 
 
-def diagnose(output: str) -> str:
-    """
-    Tell the known causes of failure apart.
-
-    :param output: what the failed command wrote.
-    :return: ``'disk'``, ``'hash'``, ``'network'`` or ``'unknown'``.
-    """
-    if any(sign in output for sign in _NO_SPACE):
-        return 'disk'
-    if _WRONG_HASH in output:
-        return 'hash'
-    if any(sign in output for sign in _NO_REGISTRY):
-        return 'network'
-    return 'unknown'
+def explain_failure(output: str) -> str:
+    """Return the message for a known cause that the output of a command shows, or nothing."""
+    for pattern, message in _CAUSES:
+        if match := re.search(pattern, output):
+            return message.format(*filter(None, match.groups()))
+    return ''
 
 
 def run_logged(
-    name: str,
-    command: Sequence[str | os.PathLike[str]],
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
+    command: Command,
     log: Path,
+    env: Mapping[str, str],
+    *,
     verbose: bool = False,
 ) -> None:
     """
-    Run a command and append all that it writes to a log file.
+    Run a command and append its output to a log file.
 
-    :param name: short name for messages.
-    :param command: its words.
-    :param cwd: folder to run it in.
-    :param env: its whole environment.
-    :param log: file to append to.
     :param verbose: show the output as well.
-    :raises WorkspaceError: if it fails; the leaf class depends on what it wrote.
+    :raises WorkspaceError: if it fails, with the cause where the output shows a known one.
     """
     words = [os.fspath(word) for word in command]
-    lines: list[str] = []
+    output = ''
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('a') as file:
+        file.write(f'$ {shlex.join(words)}\n')
+        # It must not work on when this process is killed; until then it holds the lock, too.
+        with subprocess.Popen(
+            [sys.executable, '-I', '-S', _SUPERVISE, *words],
+            cwd=log.parent,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors='replace',
+            close_fds=False,
+        ) as process:
+            for line in process.stdout or ():
+                output += line
+                file.write(line)
+                file.flush()
+                if verbose:
+                    sys.stdout.write(line)
+    if process.returncode and (cause := explain_failure(output)):
+        raise WorkspaceError(f'{cause} (details: {log})')
+    if process.returncode:
+        last_lines = [line for line in output.splitlines() if line.strip()][-_NUM_LAST_LINES:]
+        raise WorkspaceError(
+            f'{Path(words[0]).name} failed with status {process.returncode}; the complete output '
+            f'is in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
+        )
+
+
+def run_in_foreground(
+    program: str, words: Sequence[str], env: Mapping[str, str], terminal: str = '/dev/tty'
+) -> int:
+    """
+    Run a command as a shell with job control does, and return its exit status.
+
+    On Ctrl-C `make` fails, however well its command ends. A command in a foreground process group
+    of its own receives the signal with all that it has started, and make does not.
+    """
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open('a') as file:
-            file.write(f'$ {shlex.join(words)}\n')
-            # On a leash, which we hold by its standard input: were this process killed, nothing
-            # must work on behind the back of the next. It inherits the workspace's lock.
-            with subprocess.Popen(
-                [sys.executable, '-I', '-S', _LEASH, *words],
-                cwd=cwd,
-                env=dict(env),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors='replace',
-                close_fds=False,
-            ) as process:
-                for line in process.stdout or ():
-                    lines.append(line)
-                    file.write(line)
-                    file.flush()
-                    if verbose:
-                        sys.stdout.write(line)
-                status = process.wait()
-    except OSError as error:
-        raise _translate(error, name, log) from error
-    if status:
-        raise _failure(name, status, log, lines)
+        tty = os.open(terminal, os.O_RDWR)
+    except OSError:
+        return subprocess.run(words, executable=program, env=dict(env), check=False).returncode
+    group = os.getpgrp()
+    is_foreground = os.tcgetpgrp(tty) == group
 
+    def take_terminal() -> None:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(tty, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 
-def _translate(error: OSError, name: str, log: Path) -> WorkspaceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFullError(log.parent)
-    return CommandError(name, error.errno or 1, log, (str(error),))
-
-
-def _failure(name: str, status: int, log: Path, lines: Sequence[str]) -> WorkspaceError:
-    cause = diagnose(''.join(lines))
-    if cause == 'disk':
-        return DiskFullError(log.parent)
-    if cause == 'hash':
-        return HashError(log)
-    if cause == 'network':
-        return NetworkError(log)
-    missing = _NO_WHEEL.search(''.join(lines))
-    if missing:
-        return MissingWheelError(missing[1], log)
-    last = tuple(line.rstrip() for line in lines if line.strip())[-_NUM_LAST_LINES:]
-    return CommandError(name, status, log, last)
+    # A background process group that takes the terminal would otherwise be stopped.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        return subprocess.run(
+            words,
+            executable=program,
+            env=dict(env),
+            preexec_fn=take_terminal if is_foreground else None,  # safe: there is one thread
+            check=False,
+        ).returncode
+    finally:
+        if is_foreground:
+            os.tcsetpgrp(tty, group)
+        os.close(tty)

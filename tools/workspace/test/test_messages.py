@@ -1,4 +1,4 @@
-"""The interface definitions kept here against those that a robot has."""
+"""The interface definitions of this repository match those of vision_msgs."""
 
 import json
 import os
@@ -29,18 +29,18 @@ HASHES = {
 }
 
 
-def test_every_message_is_there_and_built() -> None:
+def test_every_message_is_defined_and_built() -> None:
     assert sorted(path.stem for path in (FOLDER / 'msg').glob('*.msg')) == list(HASHES)
     cmake = (FOLDER / 'CMakeLists.txt').read_text()
     assert [name for name in HASHES if f'msg/{name}.msg\n' not in cmake] == []
 
 
-def test_colcon_leaves_them_alone_on_a_robot() -> None:
+def test_colcon_ignores_them_on_a_robot() -> None:
     assert (FOLDER.parent / 'COLCON_IGNORE').is_file()
 
 
 def description(name: str) -> dict[str, Any] | None:
-    """Read what was generated for a message, from wherever vision_msgs is installed."""
+    """Read the generated description of a message, wherever vision_msgs is installed."""
     for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(':'):
         path = Path(prefix, 'share', 'vision_msgs', 'msg', f'{name}.json')
         if path.is_file():
@@ -50,7 +50,7 @@ def description(name: str) -> dict[str, Any] | None:
 
 @pytest.mark.ros
 @pytest.mark.parametrize('name', HASHES)
-def test_the_type_hash_is_that_of_the_real_package(name: str) -> None:
+def test_type_hash_is_that_of_the_real_package(name: str) -> None:
     generated = description(name)
     if generated is None:
         pytest.skip('needs vision_msgs of ROS 2 Jazzy or later, or a workspace')
@@ -59,7 +59,7 @@ def test_the_type_hash_is_that_of_the_real_package(name: str) -> None:
 
 
 @pytest.mark.ros
-def test_a_message_makes_the_trip_through_the_middleware() -> None:
+def test_message_survives_serialization() -> None:
     messages = pytest.importorskip('vision_msgs.msg')
     serialization = pytest.importorskip('rclpy.serialization')
     hypothesis = messages.ObjectHypothesisWithPose()

@@ -1,9 +1,9 @@
-"""Lifecycle and parameter requests, valid and not, to a detector on a real graph."""
+"""Valid and invalid lifecycle and parameter requests to a detector on a real graph."""
 
 import math
 from typing import Any
 
-from fuzz_strategies import fuzz_settings
+from fuzzing import fuzz_settings
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ros
 
 DOMAIN = 58
 
-# State and transition -> the state that follows; everything else is refused.
+# State and transition -> the next state; everything else is refused.
 VALID = {
     (State.PRIMARY_STATE_UNCONFIGURED, Transition.TRANSITION_CONFIGURE): (
         State.PRIMARY_STATE_INACTIVE
@@ -32,7 +32,7 @@ VALID = {
     (State.PRIMARY_STATE_INACTIVE, Transition.TRANSITION_ACTIVATE): State.PRIMARY_STATE_ACTIVE,
     (State.PRIMARY_STATE_ACTIVE, Transition.TRANSITION_DEACTIVATE): State.PRIMARY_STATE_INACTIVE,
 }
-SHUTDOWNS = (5, 6, 7)  # end the node, and are left out
+SHUTDOWNS = (5, 6, 7)  # end the node: left out
 DECLARED = (
     'score_threshold', 'iou_threshold', 'max_detections', 'class_filter', 'max_age_ms', 'bundle',
     'engine', 'threads', 'use_sim_time', 'autostart',
@@ -46,14 +46,14 @@ VALUES: tuple[Any, ...] = (
 
 
 class Client:
-    """A detector, and who asks it."""
+    """A detector, and calls of its services."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
         graph.start(DetectorNode, autostart=False, warmup=0, threads=1)
 
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        return self._graph.call(kind, f'detector/{name}', request)
+    def call(self, service: Any, name: str, request: Any) -> Any:
+        return self._graph.call(service, f'detector/{name}', request)
 
     def state(self) -> int:
         return self.call(GetState, 'get_state', GetState.Request()).current_state.id
@@ -112,7 +112,7 @@ def test_invalid_transition_is_refused_and_changes_nothing(
 
 @fuzz_settings(2)
 @given(name=st.sampled_from(NAMES), value=st.sampled_from(VALUES))
-def test_parameter_is_set_or_stays_as_it_was(client: Client, name: str, value: Any) -> None:
+def test_parameter_is_set_or_unchanged(client: Client, name: str, value: Any) -> None:
     before = client.get(name)
     accepted = client.set(name, value)
     after = client.get(name)

@@ -1,0 +1,163 @@
+"""The parameters of the nodes."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mnssd_perception.ros.parameters import parameter
+from mnssd_perception.ssd import Thresholds
+from mnssd_perception.ssd.thresholds import MAX_CANDIDATES
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """The parameters of the camera node, all of them read-only."""
+
+    source: str = parameter(
+        'synthetic:',
+        'a folder of images, a video file, /dev/video0, rtsp://..., gst:<pipeline> or synthetic:',
+        read_only=True,
+    )
+    rate: float = parameter(
+        0.0, 'frames per second [Hz]; 0 for the rate of the source', minimum=0.0, maximum=1000.0,
+        read_only=True,
+    )  # fmt: skip
+    loop: bool = parameter(False, 'start over at the end', read_only=True)
+    exit_at_end: bool = parameter(True, 'end the process at the end of the source', read_only=True)
+    frame_id: str = parameter(
+        'camera_optical_frame', 'frame_id of the images, an optical frame (REP 103)',
+        read_only=True,
+    )  # fmt: skip
+    encoding: str = parameter(
+        '', 'encoding of the images; empty for that of the source, bgr8, mono8 or mono16',
+        choices=('', 'bgr8', 'rgb8', 'mono8'), read_only=True,
+    )  # fmt: skip
+    width: int = parameter(
+        0, 'width to request from a V4L2 camera [pixels]; 0 for its default', minimum=0,
+        maximum=16384, read_only=True,
+    )  # fmt: skip
+    height: int = parameter(
+        0, 'height to request from a V4L2 camera [pixels]; 0 for its default', minimum=0,
+        maximum=16384, read_only=True,
+    )  # fmt: skip
+    fourcc: str = parameter(
+        'MJPG', 'pixel format to request from a V4L2 camera; empty for its default', read_only=True
+    )
+    wait_for_subscribers: int = parameter(
+        0, 'number of subscribers to wait for before the first frame', minimum=0, maximum=100,
+        read_only=True,
+    )  # fmt: skip
+    lockstep: bool = parameter(
+        False, 'publish the next frame only when the detections of the last one have arrived, so '
+        'that a slow detector processes every frame of a file. A frame without detections is '
+        'published again and, after 30 s, skipped with a warning; the third in a row is an error, '
+        'as is the very first after 60 s',
+        read_only=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DetectorParameters:
+    """The parameters of the detector; those that are not read-only can change at runtime."""
+
+    autostart: bool = parameter(
+        True, 'configure and activate at startup, without a lifecycle manager', read_only=True
+    )
+    bundle: str = parameter(
+        '', 'path of the model bundle; empty for the one that is shipped', read_only=True
+    )
+    bundle_digest: str = parameter(
+        '', 'digest that the bundle must have, "sha256:" and the SHA-256 of its manifest.json, as '
+        '~/status shows it; empty for any bundle', read_only=True,
+    )  # fmt: skip
+    engine: str = parameter(
+        'auto', 'name of the inference engine; auto selects the fastest that is available',
+        read_only=True,
+    )  # fmt: skip
+    threads: int = parameter(
+        0, 'number of threads of the engine; 0 for the default of the engine', minimum=0,
+        maximum=256, read_only=True,
+    )  # fmt: skip
+    spinning: bool = parameter(
+        False, 'let idle engine threads spin: slightly faster, but keeps the CPU busy',
+        read_only=True,
+    )  # fmt: skip
+    warmup: int = parameter(
+        3, 'number of inferences before the first frame, which would be slow otherwise', minimum=0,
+        maximum=1000, read_only=True,
+    )  # fmt: skip
+    engine_timeout: float = parameter(
+        1.0, 'report the engine as hung when a frame takes longer [s]', minimum=0.1,
+        maximum=3600.0,
+    )  # fmt: skip
+    diagnostics_period: float = parameter(
+        1.0, 'time between two reports [s]', minimum=0.1, maximum=3600.0, read_only=True
+    )
+    score_threshold: float = parameter(
+        Thresholds.score, 'minimum score of a detection, above 0 and below 1; that of the bundle '
+        'unless set', minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+    iou_threshold: float = parameter(
+        Thresholds.iou, 'IoU threshold of the NMS; that of the bundle unless set', minimum=0.0,
+        maximum=1.0,
+    )  # fmt: skip
+    max_detections: int = parameter(
+        Thresholds.max_detections, 'maximum number of detections per image, highest scores first; '
+        'that of the bundle unless set', minimum=1, maximum=MAX_CANDIDATES,
+    )  # fmt: skip
+    class_filter: tuple[str, ...] = parameter((), 'names of the classes to detect; empty for all')
+    max_age_ms: float = parameter(
+        0.0, 'drop frames that are older when they are processed [ms]; 0 drops none; needs a '
+        'camera that stamps with the same clock', minimum=0.0, maximum=1e6,
+    )  # fmt: skip
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds; raises SettingsError when a value is out of range."""
+        return Thresholds(self.score_threshold, self.iou_threshold, self.max_detections)
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """The parameters of the recorder node, all of them read-only."""
+
+    output: str = parameter(
+        'mnssd_recording', 'folder for video, contact sheet and detections', read_only=True
+    )
+    ready_file: str = parameter(
+        '', 'file to create once the detector is ready; empty for none', read_only=True
+    )
+    start_timeout: float = parameter(
+        60.0, 'fail without a detection message after this time [s]', minimum=1.0, maximum=86400.0,
+        read_only=True,
+    )  # fmt: skip
+    idle_timeout: float = parameter(
+        10.0, 'end after this time without a message, although the camera is still there [s]',
+        minimum=1.0, maximum=86400.0, read_only=True,
+    )  # fmt: skip
+
+
+# The parameters of all nodes, which one section of a parameter file may contain together.
+PARAMETER_NAMES = frozenset(
+    entry.name
+    for parameters_type in (CameraParameters, DetectorParameters, RecorderParameters)
+    for entry in fields(parameters_type)
+)
+
+# Topics and endpoints whose QoS can be overridden in one of the nodes.
+OVERRIDABLE = (
+    ('image', 'publisher'),
+    ('image', 'subscription'),
+    ('detections', 'publisher'),
+    ('overlay', 'publisher'),
+    ('label_info', 'publisher'),
+    ('vision_info', 'publisher'),
+)
+
+
+def threshold_parameters(thresholds: Thresholds) -> dict[str, Any]:
+    """Return the values of the parameters that hold the thresholds."""
+    return {
+        'score_threshold': float(thresholds.score),
+        'iou_threshold': float(thresholds.iou),
+        'max_detections': int(thresholds.max_detections),
+    }

@@ -1,0 +1,109 @@
+"""Load the weights that a run starts from: a checkpoint or an exported bundle."""
+
+from dataclasses import dataclass
+import os
+
+from mnssd_perception.bundle import Bundle, open_bundle
+from mnssd_perception.engines import open_engine
+from mnssd_perception.errors import EngineError, MnssdError
+from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.text import mask_secrets
+from mnssd_training.config import ModelConfig, rename_keys
+from mnssd_training.errors import CheckpointError
+from mnssd_training.model import build_model, MobileNetSsd, TorchEngine
+from mnssd_training.model.onnx_weights import recover_weights
+from mnssd_training.model.weights import load_matching_layers
+from mnssd_training.train.checkpoint import load_checkpoint
+import numpy as np
+from pydantic import ValidationError
+import torch
+
+ENGINE = 'onnxruntime'
+TOLERANCE = 1e-3  # of raw heads; ONNX Runtime and PyTorch differ by about 1e-5
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """State dict of a trained network; if unfolded, its batch norms lack running statistics."""
+
+    spec: ModelSpec
+    weights: dict[str, torch.Tensor]
+    is_unfolded: bool
+
+
+def read_initial_weights(source: str) -> InitialWeights:
+    """
+    Read the averaged weights of another run.
+
+    :param source: path or URL of a checkpoint, or path of a bundle.
+    :raises CheckpointError: naming the file and the problem.
+    """
+    # pathlib raises for a path that may not be looked at
+    if not (source.endswith('.mnssd') or os.path.isdir(source)):  # noqa: PTH112
+        checkpoint = load_checkpoint(source)
+        return InitialWeights(checkpoint.spec, checkpoint.weights, is_unfolded=False)
+    try:
+        bundle = open_bundle(source)
+        return InitialWeights(bundle.manifest.spec, _recover(bundle), is_unfolded=True)
+    except (CheckpointError, EngineError) as error:
+        raise CheckpointError(f'{source}: {error}') from error
+    except MnssdError as error:  # of the bundle, which names the file
+        raise CheckpointError(str(error)) from error
+
+
+def load_initial_weights(
+    model: MobileNetSsd, source: str, initial: InitialWeights
+) -> tuple[str, float]:
+    """
+    Load initial weights where their shapes match.
+
+    :return: a summary for the user, and the share of the weights that match, 0 to 1.
+    :raises CheckpointError: if no layer matches.
+    """
+    try:
+        result = load_matching_layers(model, initial.weights)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from error
+    summary = f'{source}: loaded {result.loaded_fraction:.0%} of the weights'
+    if result.new_layers:
+        summary += (
+            f'; {len(result.new_layers)} layers start from scratch, such as {result.new_layers[0]}'
+        )
+    if initial.spec.class_names != model.spec.class_names:
+        summary += f'; its classes differ: {", ".join(initial.spec.class_names)}'
+    if initial.spec.feature_maps != model.spec.feature_maps:
+        summary += '; its priors differ, so box regression is learnt anew'
+    return mask_secrets(summary), result.loaded_fraction
+
+
+def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
+    """Recover the weights of the exported network, and compare its output with theirs."""
+    artefact = bundle.artefact(ENGINE)
+    if artefact is None or artefact.precision != 'fp32':
+        raise CheckpointError(f'expected a bundle with a network for {ENGINE} in fp32')
+    try:
+        experiment = rename_keys(bundle.manifest.provenance.experiment)
+        config = ModelConfig.model_validate(experiment.get('model'))
+    except ValidationError as error:
+        raise CheckpointError(
+            'the manifest lacks a valid network configuration (provenance.experiment.model)'
+        ) from error
+    model = build_model(bundle.manifest.spec, config)
+    image = np.random.default_rng(0).integers(0, 256, (*model.spec.input_size, 3), np.uint8)
+    engine = open_engine(bundle, ENGINE)  # first: it checks the file before anybody parses it
+    try:
+        weights = recover_weights(model, bundle.read(artefact.path))
+        model.load_state_dict(weights)
+        expected, received = engine.infer(image), TorchEngine(model).infer(image)
+    finally:
+        engine.close()
+    difference = max(
+        float(np.abs(expected.logits - received.logits).max()),
+        float(np.abs(expected.offsets - received.offsets).max()),
+    )
+    if not difference <= TOLERANCE:
+        raise CheckpointError(
+            f'expected raw heads within {TOLERANCE} of those of the bundle, '
+            f'got a difference of {difference:.3g}; use the checkpoint that it was exported from'
+        )
+    return weights
