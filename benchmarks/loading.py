@@ -19,10 +19,9 @@ from mnssd_perception.engines import open_engine
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
-from mnssd_training.config import AugmentationConfig, LossConfig, ModelConfig
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import AugmentationConfig, DataConfig, LossConfig, ModelConfig
+from mnssd_training.data import read_splits, Sample
 from mnssd_training.data.dataset import collate, EpochSampler, TrainingSet
-from mnssd_training.data.reading import read_classes
 from mnssd_training.data.sample import load_image, read_image
 from mnssd_training.data.transforms import augment
 from mnssd_training.errors import ConfigError
@@ -101,8 +100,8 @@ def _read_samples(root: Path | None, workers: int) -> tuple[list[Sample], ModelS
     if root is None:
         samples, class_names = _demo_samples()
     elif root.is_dir():
-        samples = [*read_voc(root, 'train'), *read_voc(root, 'val')]
-        class_names = tuple(read_classes(root))
+        splits = read_splits(DataConfig(root=str(root)))
+        samples, class_names = [*splits.train, *splits.val], splits.class_names
     else:
         raise ConfigError(f'{root}: no such folder; name one in VOC layout with --data')
     repeats = -(-MIN_IMAGES * max(1, 4 * workers) // len(samples))

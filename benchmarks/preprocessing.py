@@ -20,9 +20,10 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.encodings import convert
 from mnssd_perception.engines import open_engine
 from mnssd_perception.ssd import Detections, resize_frame, resize_image, resize_transform
+from mnssd_training.config import SourceConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
-from mnssd_training.data.voc import read_voc
+from mnssd_training.data.sources import read_samples
 from mnssd_training.evaluation import evaluate_detections, SCORING
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,7 @@ def _time_resizing(frame: tuple[int, int], generator: Any, rounds: int) -> None:
 def _score(bundle: Bundle, root: Path) -> None:
     """Print the average precision of a model behind each resize method."""
     names = bundle.manifest.spec.class_names
-    samples = read_voc(root, 'val', names)
+    samples = read_samples(SourceConfig(root=str(root)), 'val', names)
     num = min(NUM_IMAGES, len(samples))
     samples = [samples[i * len(samples) // num] for i in range(num)]
     print(f'AP50 on {num} images of {root}, and its mean over classes')

@@ -18,9 +18,8 @@ from typing import Any
 import cv2
 from mnssd_perception.ssd import Detections, feature_map, ModelSpec, scale_sizes
 from mnssd_training.config import Experiment, load_experiment
-from mnssd_training.data import load_image, read_voc, Sample
+from mnssd_training.data import load_image, read_splits, Sample
 from mnssd_training.data.dataset import derive_seed, EpochSampler
-from mnssd_training.data.reading import read_classes
 from mnssd_training.data.transforms import augment
 from mnssd_training.evaluation import evaluate_detections, scores_to_json
 from mnssd_training.train.schedule import lr_factor
@@ -67,10 +66,8 @@ def train_peer(
     :param pretrained: start the backbone from the ImageNet weights that torchvision downloads.
     """
     config, rule = experiment.training, experiment.optimizer
-    root = Path(experiment.data.root)
-    classes = read_classes(root)
-    samples = read_voc(root, experiment.data.train_split, classes)
-    validation = read_voc(root, experiment.data.val_split, classes)
+    splits = read_splits(experiment.data)
+    classes, samples, validation = splits.class_names, splits.train, splits.val
     torch.manual_seed(config.seed)
     model = ssdlite320_mobilenet_v3_large(
         weights=None,

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mnssd_perception.ssd import feature_map, ModelSpec
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_samples, Sample
 import pytest
 
 
@@ -14,7 +15,7 @@ def hit_uav() -> Path:
 
 @pytest.fixture(scope='session')
 def train_samples(hit_uav: Path) -> list[Sample]:
-    return read_voc(hit_uav, 'train')
+    return read_samples(SourceConfig(root=str(hit_uav)), 'train')
 
 
 @pytest.fixture(scope='session')

@@ -44,7 +44,7 @@ class AnnotatedImage(Protocol):
         """(height, width), pixels."""
 
     @property
-    def boxes(self) -> NDArray[np.float32]:
+    def boxes(self) -> NDArray[np.floating]:
         """``(N, 4)`` xyxy, pixels."""
 
 

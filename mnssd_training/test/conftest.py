@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 from mnssd_perception.ssd import feature_map, ModelSpec
-from mnssd_training.config import Experiment, load_experiment, ModelConfig
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import Experiment, load_experiment, ModelConfig, SourceConfig
+from mnssd_training.data import read_samples, Sample
 from mnssd_training.data.sample import ANY_CLASS
 from mnssd_training.model import build_model, MobileNetSsd
 import numpy as np
@@ -57,12 +57,12 @@ def shared() -> Path:
 
 @pytest.fixture(scope='session')
 def train_samples(hit_uav: Path) -> list[Sample]:
-    return read_voc(hit_uav, 'train')
+    return read_samples(SourceConfig(root=str(hit_uav)), 'train')
 
 
 @pytest.fixture(scope='session')
 def val_samples(hit_uav: Path) -> list[Sample]:
-    return read_voc(hit_uav, 'val')
+    return read_samples(SourceConfig(root=str(hit_uav)), 'val')
 
 
 @pytest.fixture(scope='session')

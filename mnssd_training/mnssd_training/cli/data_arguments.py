@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from mnssd_training.config import DataConfig, expand_stored, load_experiment, SourceConfig
 from mnssd_training.data import read_samples, Sample
+from mnssd_training.data.formats import guess_format
 from mnssd_training.errors import ConfigError
-from mnssd_training.inspection import guess_format
 
 FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
 

@@ -14,9 +14,9 @@ from mnssd_training.config import (
     SourceConfig,
 )
 from mnssd_training.data import Sample
+from mnssd_training.data.formats import Format, guess_format, list_splits
 from mnssd_training.data.sources import read_samples, read_splits
 from mnssd_training.errors import ConfigError, DatasetError
-from mnssd_training.inspection import Format, guess_format, splits_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def choose(args: Namespace) -> DataChoice:
             f'{args.overrides[0]!r} changes an experiment, but {args.source} is a folder'
         )
     form: Format = args.format or guess_format(folder)
-    splits = tuple(args.split) or tuple(splits_of(folder, form))
+    splits = tuple(args.split) or tuple(list_splits(folder, form))
     if not splits:
         raise DatasetError(folder, 'there is no list of a split; name one with --split')
     train = 'train' if 'train' in splits else ''

@@ -1,8 +1,9 @@
-"""``dataset``: what is in a dataset, what is wrong with it, and what it looks like."""
+"""``dataset``: check a dataset, measure it, and draw its images."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, REMAINDER
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 import json
 from pathlib import Path
 import sys
@@ -12,8 +13,6 @@ from mnssd_training.cli.verb import run_verb
 from mnssd_training.cli.writing import write_file, write_image
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text
-from mnssd_training.inspection.findings import count_errors, count_warnings
-from mnssd_training.inspection.photograph import Photograph
 from mnssd_training.inspection.preview import (
     choose_indices,
     draw_network_sample,
@@ -37,144 +36,139 @@ examples:
 
 
 def _verb(arguments: Sequence[str] | None) -> None:
-    """Parse and run one of the three."""
     parser = ArgumentParser(
         'mnssd dataset',
-        description='Look into a dataset. Each of the three tells more with --help.',
+        description='Inspect a dataset. check, stats and preview have their own --help.',
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument('verb', choices=('check', 'stats', 'preview'))
-    parser.add_argument('rest', nargs=REMAINDER, help='what the verb needs')
-    chosen = parser.parse_args(arguments)
-    add, run = {
-        'check': (_add_check, _check),
-        'stats': (_add_stats, _stats),
-        'preview': (_add_preview, _preview),
-    }[chosen.verb]
-    own = ArgumentParser(f'mnssd dataset {chosen.verb}', description=run.__doc__)
-    add_choice(own)
-    add(own)
-    run(own.parse_intermixed_args(chosen.rest))
+    verbs = {
+        'check': (_add_check_arguments, _check),
+        'stats': (_add_stats_arguments, _stats),
+        'preview': (_add_preview_arguments, _preview),
+    }
+    parser.add_argument('verb', choices=(*verbs, 'look'), metavar=f'{{{",".join(verbs)}}}')
+    parser.add_argument('arguments', nargs=REMAINDER, help='of the verb')
+    args = parser.parse_args(arguments)
+    if args.verb == 'look':
+        parser.error("'look' is now called 'preview'")
+    add_arguments, run = verbs[args.verb]
+    verb_parser = ArgumentParser(f'mnssd dataset {args.verb}', description=run.__doc__)
+    add_choice(verb_parser)
+    add_arguments(verb_parser)
+    run(verb_parser.parse_intermixed_args(args.arguments))
 
 
-def _add_check(parser: ArgumentParser) -> None:
-    """Add the arguments of ``check``."""
-    parser.add_argument('--strict', action='store_true', help='warnings are errors, too')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all findings there')
+def _add_check_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument('--strict', action='store_true', help='fail for warnings, too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all problems there')
     parser.add_argument(
-        '--shown', type=int, default=5, help='findings named of each kind; 0 for all (default: 5)'
+        '--shown',
+        type=int,
+        default=5,
+        help='problems listed of each kind; 0 for all (default: 5)',
     )
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
 
 
 def _check(args: Namespace) -> None:
-    """Find everything that is wrong with a dataset; exit with 1 if there is an error."""
+    """Find all problems of a dataset; exit with 1 if there is an error."""
     choice = choose(args)
-
-    def progress(found: Iterator[Photograph], total: int) -> Iterable[Photograph]:
-        return tqdm(found, 'images', total, disable=args.quiet or None, leave=False)
-
-    checked = check(
+    result = check(
         choice.sources,
         choice.splits,
         choice.config.classes,
         choice.experiment,
         args.workers,
-        progress,
+        partial(tqdm, desc='images', disable=args.quiet or None, leave=False),
     )
-    print(check_text(checked, Path(choice.config.root).expanduser(), args.shown))
+    print(check_text(result, Path(choice.config.root).expanduser(), args.shown))
     if args.json:
-        write_file(args.json, json.dumps(check_json(checked), indent=1))
-    wrong = count_errors(checked.findings)
-    wrong += count_warnings(checked.findings) if args.strict else 0
-    if wrong:
-        raise DatasetError(choice.config.root, f'found {wrong} faults')
+        write_file(args.json, json.dumps(check_json(result), indent=1))
+    num = result.count('error') + (result.count('warning') if args.strict else 0)
+    if num:
+        raise DatasetError(choice.config.root, f'found {num} problems')
 
 
-def _add_stats(parser: ArgumentParser) -> None:
-    """Add the arguments of ``stats``."""
-    parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with diagrams')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures there')
+def _add_stats_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with plots')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers there')
 
 
 def _stats(args: Namespace) -> None:
-    """Count and measure what is in a dataset."""
+    """Count and measure the objects of a dataset."""
     choice = choose(args)
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
     stats = {
-        split: measure_split(own, class_names, network.size, network.resize)
+        split: measure_split(in_split, class_names, network.size, network.resize)
         if network
-        else measure_split(own, class_names)
-        for split, own in samples.items()
+        else measure_split(in_split, class_names)
+        for split, in_split in samples.items()
     }
     print(stats_text(stats))
     if args.html:
         write_file(args.html, stats_page(args.source, stats))
     if args.json:
-        plain = {split: asdict(figures) for split, figures in stats.items()}
+        plain = {split: asdict(split_stats) for split, split_stats in stats.items()}
         write_file(args.json, json.dumps(plain, indent=1))
 
 
-def _add_preview(parser: ArgumentParser) -> None:
-    """Add the arguments of ``preview``."""
+def _add_preview_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--output', type=Path, default=Path('preview.jpg'), help='.jpg, .png or .html'
     )
     parser.add_argument('--num', type=int, default=12, help='images (default: 12)')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='of the random choice (default: 0)')
     parser.add_argument(
-        '--class', dest='classes', action='append', default=[], help='must be shown; repeatable'
+        '--class',
+        dest='classes',
+        action='append',
+        default=[],
+        help='only images that show it; repeatable',
     )
     parser.add_argument('--augmented', action='store_true', help='as the network sees it')
-    parser.add_argument('--epoch', type=int, default=0, help='of the training (default: 0)')
-    parser.add_argument('--matched', action='store_true', help='priors that answer for objects')
-    parser.add_argument('--columns', type=int, default=3, help='a row (default: 3)')
+    parser.add_argument('--epoch', type=int, default=0, help='of training (default: 0)')
+    parser.add_argument('--matched', action='store_true', help='draw the positive priors')
+    parser.add_argument('--columns', type=int, default=3, help='images per row (default: 3)')
     parser.add_argument(
         '--width', type=int, default=560, help='of an image, pixels (default: 560)'
     )
 
 
 def _preview(args: Namespace) -> None:
-    """Draw some of a dataset with boxes, as it is or as the network sees it."""
+    """Draw images of a dataset with their boxes, as they are or as the network sees them."""
     choice = choose(args)
     class_names, samples = read_choice(choice)
     unknown = [name for name in args.classes if name not in class_names]
     if unknown:
         raise ConfigError(f'--class: expected one of {", ".join(class_names)}, got {unknown[0]!r}')
     split = choice.splits[0] if choice.splits else 'train'
-    own = samples.get(split) or next(iter(samples.values()))
+    pool = samples.get(split) or next(iter(samples.values()))
     labels = [class_names.index(name) for name in args.classes]
-    chosen = choose_indices(own, args.num, labels, np.random.default_rng(args.seed))
+    chosen = choose_indices(pool, args.num, labels, np.random.default_rng(args.seed))
     if not (args.augmented or args.matched):
-        tiles = [draw_sample(own[index], args.width) for index in chosen]
+        tiles = [draw_sample(pool[index], args.width) for index in chosen]
     elif choice.experiment is None:
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
         experiment = choice.experiment
-        spec = make_spec(experiment, samples.get('train', own), class_names)
+        spec = make_spec(experiment, samples.get('train', pool), class_names)
         tiles = []
         for index in chosen:
-            sample = make_network_sample(own, index, spec, experiment, args.epoch, args.augmented)
-            name = own[index].name
+            sample = make_network_sample(pool, index, spec, experiment, args.epoch, args.augmented)
+            name = pool[index].name
             tiles.append(
                 draw_network_sample(name, sample, spec, experiment, args.matched, args.width)
             )
-    _write_tiles(args.output, args.source, tiles, class_names, args.columns)
-
-
-def _write_tiles(
-    path: Path, title: str, tiles: Sequence[drawing.Tile], class_names: Sequence[str], columns: int
-) -> None:
-    """Write images as a sheet or as a page."""
-    if path.suffix == '.html':
-        colours = dict(drawing.class_legend(class_names))
-        write_file(path, page.render_page('images', title=title, tiles=tiles, colours=colours))
+    legend = drawing.class_legend(class_names)
+    if args.output.suffix == '.html':
+        html = page.render_page('images', title=args.source, tiles=tiles, colours=dict(legend))
+        write_file(args.output, html)
     else:
-        write_image(path, drawing.contact_sheet(tiles, columns, drawing.class_legend(class_names)))
-    print(f'{len(tiles)} images: {path}')
+        write_image(args.output, drawing.contact_sheet(tiles, args.columns, legend))
+    print(f'{len(tiles)} images: {args.output}')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

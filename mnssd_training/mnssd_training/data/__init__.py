@@ -3,14 +3,12 @@
 from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sample import load_image, read_image, Sample
 from mnssd_training.data.sources import read_samples, read_splits, Splits
-from mnssd_training.data.voc import read_voc
 
 __all__ = [
     'load_image',
     'read_image',
     'read_samples',
     'read_splits',
-    'read_voc',
     'Sample',
     'ShardEntry',
     'Splits',

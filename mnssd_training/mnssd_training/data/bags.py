@@ -1,6 +1,7 @@
-"""A ROS 2 bag to its images, without ROS."""
+"""Read the images of ROS 2 bags, without ROS."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,11 @@ STORAGE_SUFFIXES = ('.db3', '.mcap')
 METADATA = 'metadata.yaml'
 NS = 10**9
 
-RAW, COMPRESSED = KINDS = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+IMAGE_TYPES = RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
 def is_bag(path: Path) -> bool:
-    """
-    Tell whether a path is a bag: a folder as ``ros2 bag record`` makes it, or one file of such.
-
-    :param path: any path.
-    :return: whether it looks like one.
-    """
+    """Return whether a path is a folder as ``ros2 bag record`` makes it, or a file of one."""
     if path.is_dir():
         return (path / METADATA).exists() or any(
             child.suffix in STORAGE_SUFFIXES for child in path.iterdir()
@@ -34,23 +30,19 @@ def is_bag(path: Path) -> bool:
     return path.suffix in STORAGE_SUFFIXES
 
 
-def image_topics(path: Path) -> dict[str, int]:
+def list_image_topics(path: Path) -> dict[str, int]:
     """
-    List the topics of a bag that carry images.
+    List the topics of a bag that carry images, with their numbers of messages, by name.
 
     :param path: folder of the bag (sqlite3 or mcap), or one of its files.
-    :return: topic to number of messages, in the order of their names.
     :raises DatasetError: if it is not a bag that can be read.
     """
-    reader = _open(path)
-    try:
+    with closing(_open(path)) as reader:
         counts: dict[str, int] = {}
-        for one in reader.connections:
-            if one.msgtype in KINDS:
-                counts[one.topic] = counts.get(one.topic, 0) + one.msgcount
+        for connection in reader.connections:
+            if connection.msgtype in IMAGE_TYPES:
+                counts[connection.topic] = counts.get(connection.topic, 0) + connection.msgcount
         return dict(sorted(counts.items()))
-    finally:
-        reader.close()
 
 
 def read_bag_images(
@@ -62,55 +54,52 @@ def read_bag_images(
     The drone reads encodings the same way; see :mod:`mnssd_perception.encodings`.
 
     :param path: folder of the bag (sqlite3 or mcap), or one of its files.
-    :param topic: which to read; None for the only one that carries images.
+    :param topic: None for the only one that carries images.
     :return: stamp of the image [ns], or when it was recorded where it has none;
         ``(H, W, 3)`` uint8 RGB; and the topic.
     :raises DatasetError: if the bag, the topic or an image cannot be read.
     """
     from rosbags.typesys import get_typestore, Stores
 
-    wanted = _choose(path, topic)
+    topic = _choose_topic(path, topic)
     types = get_typestore(Stores.ROS2_HUMBLE)  # images are the same in every distribution
-    reader = _open(path)
-    try:
+    with closing(_open(path)) as reader:
         connections = [
-            one for one in reader.connections if one.topic == wanted and one.msgtype in KINDS
+            connection
+            for connection in reader.connections
+            if connection.topic == topic and connection.msgtype in IMAGE_TYPES
         ]
         messages = reader.messages(connections=connections)
         for index in count():
-            where = f'{wanted}, message {index}'
-            item = _guarded(path, where, next, messages, None)
+            location = f'{topic}, message {index}'
+            item = _call_reader(path, location, next, messages, None)
             if item is None:
                 return
             connection, recorded_ns, content = item
-            kind = connection.msgtype
-            message = _guarded(path, where, types.deserialize_cdr, content, kind)
+            message_type = connection.msgtype
+            message = _call_reader(path, location, types.deserialize_cdr, content, message_type)
             try:
-                image = convert(message) if kind == RAW else _decompress(message)
+                image = convert(message) if message_type == RAW else _decompress(message)
             except ImageError as error:
-                raise DatasetError(path, f'{where}: {error}') from error
+                raise DatasetError(path, f'{location}: {error}') from error
             stamp = message.header.stamp
-            yield stamp.sec * NS + stamp.nanosec or recorded_ns, image, wanted
-    finally:
-        reader.close()
+            yield stamp.sec * NS + stamp.nanosec or recorded_ns, image, topic
 
 
-def _choose(path: Path, topic: str | None) -> str:
-    """Take the topic that is asked for, or the only one."""
-    topics = image_topics(path)
-    known = ', '.join(topics) or 'none'
+def _choose_topic(path: Path, topic: str | None) -> str:
+    topics = list_image_topics(path)
+    available = ', '.join(topics) or 'none'
     if topic is None:
         if len(topics) != 1:
             hint = '; name one of them' if topics else ''
-            raise DatasetError(path, f'expected one topic with images, got {known}{hint}')
+            raise DatasetError(path, f'expected one topic with images, got {available}{hint}')
         return next(iter(topics))
     if topic not in topics:
-        raise DatasetError(path, f'no topic {topic!r} with images; there are: {known}')
+        raise DatasetError(path, f'no topic {topic!r} with images; there are: {available}')
     return topic
 
 
 def _open(path: Path) -> Any:
-    """Open a bag or say why not."""
     from rosbags.rosbag2 import Reader
 
     if not path.exists():
@@ -123,21 +112,22 @@ def _open(path: Path) -> Any:
         raise DatasetError(
             path, f'no {METADATA}, the recording was cut off; name the .mcap or .db3 file in it'
         )
-    reader = _guarded(path, 'opening', Reader, path)
-    _guarded(path, 'opening', reader.open)
+    reader = _call_reader(path, 'opening', Reader, path)
+    _call_reader(path, 'opening', reader.open)
     return reader
 
 
-def _guarded(path: Path, where: str, action: Callable[..., Any], *arguments: Any) -> Any:
-    """Put whatever a damaged bag leads its reader to into words."""
+def _call_reader(path: Path, location: str, action: Callable[..., Any], *arguments: Any) -> Any:
+    """Call rosbags; raise whatever it raises for a damaged bag as a :class:`DatasetError`."""
     try:
         return action(*arguments)
     except Exception as error:  # rosbags, SQLite, zstd and struct have no common error
-        words = sanitize_text(error) or type(error).__name__
-        raise DatasetError(path, f'{where}: the bag is damaged or unknown: {words}') from error
+        reason = sanitize_text(error) or type(error).__name__
+        raise DatasetError(
+            path, f'{location}: the bag is damaged or not supported: {reason}'
+        ) from error
 
 
 def _decompress(message: Any) -> NDArray[np.uint8]:
-    """Read a compressed image as the drone would see the camera's own."""
     encoded = np.asarray(message.data, np.uint8).tobytes()
     return decode_image(encoded, f'compressed as {message.format}')

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import difflib
 
 from mnssd_training.config.data import SourceConfig
-from mnssd_training.data.reading import DatasetSplit
+from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
 import numpy as np

@@ -1,308 +1,260 @@
 """
-COCO JSON annotations to samples.
+Parse COCO JSON annotations.
 
 Lin et al., Microsoft COCO, 2014; the format of detection challenges: ``images``, ``annotations``
 with boxes as [x, y, width, height] in pixels, ``categories``. Ids need not be consecutive. Crowds
 become ignore regions of their class.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
 import json
+import math
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
-from mnssd_training.config.data import SourceConfig
-from mnssd_training.data.reading import (
-    AnnotationBuilder,
-    DatasetSplit,
-    DirectoryIndex,
-    read_text,
-    SkipLog,
-)
-from mnssd_training.data.sample import Sample
+from mnssd_training.data.annotations import BoxRecord, Edges, ImageRecord, ParsedSplit
+from mnssd_training.data.problems import Problem, Report, report_to, try_read
+from mnssd_training.data.text_files import choose_unique_names, DirectoryIndex, read_text
 from mnssd_training.errors import DatasetError
 
 Record = dict[str, Any]
 NUMBERS = frozenset({int, float})
 FAR = 1e9  # pixels; beyond any image
 MAX_JSON = 2 << 30  # bytes of an annotation file; COCO's largest has 0.5 GB
+ITEMS = {'annotations': 'annotation', 'images': 'image', 'categories': 'category'}
 
 
-def read_coco_source(source: SourceConfig, split: str) -> DatasetSplit:
-    """
-    Read one split of a dataset of COCO layout.
-
-    Boxes are cut at the edges of the image. A box without area, of which COCO 2017 has two,
-    is skipped and counted, or refused with ``strict_labels``; one with a negative side or wholly
-    outside is an error. Images without objects are kept. No image is opened.
-
-    :param source: the dataset.
-    :param split: see :func:`find_json`.
-    :return: what the split holds.
-    :raises DatasetError: naming the file and the annotation, image or category that is wrong.
-    """
-    root = Path(source.root).expanduser()
-    path = find_json(root, split)
-    plain = _read_json(path)
-    categories = _categories(path, plain)
-    images = _images(path, plain)
-    labels = {number: label for label, number in enumerate(categories)}
-    regions = {
-        number: AnnotationBuilder(image['width'], image['height'])
-        for number, image in images.items()
-    }
-    tally = SkipLog(source.strict_labels)
-    _read_annotations(path, plain, labels, regions, tally)
-    paths = _find_images(root, path, split, images)
-    names = _names(images)
-    samples = [
-        Sample(
-            names[number],
-            paths[number],
-            (image['height'], image['width']),
-            *regions[number].arrays(),
-        )
-        for number, image in images.items()
+def list_coco_splits(root: Path) -> list[str]:
+    """List the splits of a COCO folder: those of usual names, or those in ``annotations``."""
+    files = (root / 'annotations').glob('instances_*.json')
+    names = sorted(path.stem.removeprefix('instances_') for path in files)
+    usual = [
+        name for name in ('train', 'val', 'valid', 'test') if find_annotation_file(root, name)
     ]
-    return DatasetSplit(tuple(categories.values()), samples, ids=categories, notes=tally.notes())
+    return usual or names
 
 
-def find_json(root: Path, split: str) -> Path:
+def parse_coco(root: Path, split: str) -> ParsedSplit:
     """
-    Find the annotation file of a split.
+    Parse one split of a COCO folder. No image is opened.
 
-    :param root: of the dataset.
     :param split: a JSON file, as a path or as ``train`` for ``instances_train.json``,
         ``instances_train2017.json`` or ``train.json`` in ``annotations``, ``train.json``, or
         ``train/_annotations.coco.json``.
-    :return: its path; there is such a file.
-    :raises DatasetError: if there is none.
     """
+    problems: list[Problem] = []
+    path = find_annotation_file(root, split)
+    if path is None:
+        path = _json_candidates(root, split)[0]
+        problems.append(Problem('list unreadable', path, '', 'no such file'))
+        return ParsedSplit(path, problems=problems)
+    report = report_to(problems, path)
+    content = try_read('annotation unreadable', problems, _read_json, path, report)
+    if content is None:
+        return ParsedSplit(path, problems=problems)
+    categories = _parse_categories(content, report)
+    images, image_ids = _parse_images(content, report)
+    boxes = _parse_annotations(content, categories, images, image_ids, report)
+    files = _find_images(root, path, split, images, report)
+    names = choose_unique_names(
+        [Path(image['file_name']).with_suffix('').as_posix() for image in images.values()],
+        [image['file_name'] for image in images.values()],
+    )
+    records = [
+        ImageRecord(name, files[number], path, _parse_size(image), tuple(boxes[number]))
+        for name, (number, image) in zip(names, images.items())
+    ]
+    return ParsedSplit(path, records, problems, tuple(categories.values()), categories)
+
+
+def _json_candidates(root: Path, split: str) -> list[Path]:
+    if split.endswith('.json'):
+        return [root / split, Path(split).expanduser()]
     names = (f'instances_{split}.json', f'instances_{split}2017.json', f'{split}.json')
-    places = [
+    return [
         *(root / 'annotations' / name for name in names),
         root / f'{split}.json',
         root / split / '_annotations.coco.json',
     ]
-    if split.endswith('.json'):
-        places = [root / split, Path(split).expanduser()]
-    for place in places:
+
+
+def find_annotation_file(root: Path, split: str) -> Path | None:
+    """Find the annotation file of a split; see :func:`parse_coco`."""
+    for path in _json_candidates(root, split):
         try:
-            if place.is_file():
-                return place
+            if path.is_file():
+                return path
         except (OSError, ValueError):  # a name that no file can have
             continue
-    raise DatasetError(
-        places[0], 'no such file; set data.train_split and data.val_split to names or paths'
-    )
+    return None
 
 
-def _read_json(path: Path) -> Record:
-    """Read a JSON object."""
+def _read_json(path: Path, report: Report) -> Record:
+    """Read a JSON object; NaN and infinities, which JSON does not have, are a problem."""
+    constants: set[str] = set()
+
+    def parse_constant(text: str) -> float:
+        if text not in constants:
+            report('not finite', '', f'not JSON: {text} is not a number')
+        constants.add(text)
+        return float(text)
+
     try:
-        plain = json.loads(read_text(path, MAX_JSON), parse_constant=_no_constant)
+        content = json.loads(read_text(path, MAX_JSON), parse_constant=parse_constant)
     except (ValueError, RecursionError) as error:
         raise DatasetError(path, f'not JSON: {error}') from error
     except MemoryError as error:
         raise DatasetError(path, 'larger than the memory; split it') from error
-    if not isinstance(plain, dict):
-        raise DatasetError(path, f'expected a JSON object, got {type(plain).__name__}')
-    return plain
+    if not isinstance(content, dict):
+        raise DatasetError(path, f'expected a JSON object, got {type(content).__name__}')
+    return content
 
 
-def _no_constant(text: str) -> NoReturn:
-    """Refuse NaN and infinities, which JSON does not have."""
-    raise ValueError(f'{text} is not a number')
-
-
-def _records(path: Path, plain: Record, key: str, check: Callable[[Record, str], None]) -> None:
-    """Check each record of a list."""
-    records = plain.get(key)
+def _iterate_records(
+    content: Record, key: str, report: Report
+) -> Iterator[tuple[int, Record, str]]:
+    """Yield id, record and location of each record with an id of its own."""
+    records = content.get(key)
     if not isinstance(records, list):
-        raise DatasetError(path, f'{key}: expected a list, got {_short(records)}')
-    kind = {'annotations': 'annotation', 'images': 'image', 'categories': 'category'}[key]
-    seen: set[int] = set()
-    for place, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise DatasetError(path, f'{key}[{place}]: expected an object, got {_short(record)}')
-        number = record.get('id')
+        report('annotation unreadable', key, f'expected a list, got {_shorten(records)}')
+        return
+    ids: set[int] = set()
+    for index, record in enumerate(records):
+        is_object = isinstance(record, dict)
+        number = record.get('id') if is_object else None
         if type(number) is not int:
-            raise DatasetError(
-                path, f'{key}[{place}]: id: expected a whole number, got {_short(number)}'
-            )
-        where = f'{kind} {number}'
-        if number in seen:
-            raise DatasetError(path, f'{where} is there more than once; give each its own id')
-        seen.add(number)
-        check(record, where)
+            message = f'id: expected a whole number, got {_shorten(number)}'
+            if not is_object:
+                message = f'expected an object, got {_shorten(record)}'
+            report('bad value', f'{key}[{index}]', message)
+            continue
+        location = f'{ITEMS[key]} {number}'
+        if number in ids:
+            report('id twice', location, 'an earlier one has this id')
+            continue
+        ids.add(number)
+        yield number, record, location
 
 
-def _categories(path: Path, plain: Record) -> dict[int, str]:
-    """Read the class names by their ids, in the order of the ids."""
+def _parse_categories(content: Record, report: Report) -> dict[int, str]:
+    """Parse the class names by their ids, in the order of the ids."""
     names: dict[int, str] = {}
-
-    def check(record: Record, where: str) -> None:
+    for number, record, location in _iterate_records(content, 'categories', report):
         name = record.get('name')
         if not isinstance(name, str) or not name.strip():
-            raise DatasetError(path, f'{where}: name: expected a text, got {_short(name)}')
-        if name.strip() in names.values():
-            raise DatasetError(path, f'{where}: {name!r} is there more than once')
-        names[record['id']] = name.strip()
-
-    _records(path, plain, 'categories', check)
-    if not names:
-        raise DatasetError(path, 'categories: expected at least one')
+            report('class list wrong', location, f'name: expected a text, got {_shorten(name)}')
+        elif name.strip() in names.values():
+            report('class list wrong', location, f'name: {name!r} has another id too')
+        else:
+            names[number] = name.strip()
+    if content.get('categories') == []:
+        report('class list wrong', 'categories', 'expected at least one, got none')
     return dict(sorted(names.items()))
 
 
-def _images(path: Path, plain: Record) -> dict[int, Record]:
-    """Read the images by their ids."""
+def _parse_images(content: Record, report: Report) -> tuple[dict[int, Record], set[int]]:
+    """Return the usable images by their ids, and the ids of all."""
     images: dict[int, Record] = {}
-    names: set[str] = set()
-
-    def check(record: Record, where: str) -> None:
+    image_ids: set[int] = set()
+    ids: dict[str, int] = {}
+    for number, record, location in _iterate_records(content, 'images', report):
+        image_ids.add(number)
         name = record.get('file_name')
         if not isinstance(name, str) or not name.strip():
-            raise DatasetError(path, f'{where}: file_name: expected a text, got {_short(name)}')
-        if name in names:
-            raise DatasetError(path, f'{where}: {name} is the file of another image too')
+            report('bad value', location, f'file_name: expected a text, got {_shorten(name)}')
+            continue
+        if name in ids:
+            report('listed twice', location, f'{name} is the file of image {ids[name]} too')
+            continue
         for side in ('width', 'height'):
-            value = record.get(side)
-            if type(value) is not int or not 1 <= value <= MAX_IMAGE_SIDE:
-                raise DatasetError(
-                    path,
-                    f'{where}: {side}: expected a whole number of 1 to {MAX_IMAGE_SIDE}, '
-                    f'got {_short(value)}',
+            if not _is_side(record.get(side)):
+                message = (
+                    f'{side}: expected a whole number of 1 to {MAX_IMAGE_SIDE}, '
+                    f'got {_shorten(record.get(side))}'
                 )
-        names.add(name)
-        images[record['id']] = record
+                report('bad value', location, message)
+        ids[name] = number
+        images[number] = record
+    if content.get('images') == []:
+        report('list unreadable', 'images', 'expected at least one, got none')
+    return images, image_ids
 
-    _records(path, plain, 'images', check)
-    if not images:
-        raise DatasetError(path, 'images: expected at least one')
-    return images
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MAX_IMAGE_SIDE
 
 
-def _read_annotations(
-    path: Path,
-    plain: Record,
-    labels: dict[int, int],
-    regions: dict[int, AnnotationBuilder],
-    tally: SkipLog,
-) -> None:
-    """Read the objects of all images."""
+def _parse_size(image: Record) -> tuple[int, int] | None:
+    if _is_side(image.get('height')) and _is_side(image.get('width')):
+        return image['height'], image['width']
+    return None
 
-    def check(record: Record, where: str) -> None:
-        for key, known, what in (
-            ('image_id', regions, 'image'),
-            ('category_id', labels, 'category'),
-        ):
-            if type(record.get(key)) is not int or record[key] not in known:
-                raise DatasetError(
-                    path,
-                    f'{where}: there is no {what} {_short(record.get(key))}; '
-                    f'correct its {key} or take it out',
+
+def _parse_annotations(
+    content: Record,
+    categories: Mapping[int, str],
+    images: Mapping[int, Record],
+    image_ids: set[int],
+    report: Report,
+) -> dict[int, list[BoxRecord]]:
+    """Parse the boxes by image id."""
+    boxes: dict[int, list[BoxRecord]] = {number: [] for number in images}
+    for _, record, location in _iterate_records(content, 'annotations', report):
+        image = record.get('image_id')
+        if type(image) is not int or image not in image_ids:
+            report('unknown image', location, f'there is no image {_shorten(image)}')
+            continue
+        category = record.get('category_id')
+        name = categories.get(category, '') if type(category) is int else ''
+        if not name:
+            report('unknown class', location, f'there is no category {_shorten(category)}')
+        for key in ('iscrowd', 'ignore'):
+            if record.get(key, 0) not in (0, 1):
+                report(
+                    'bad value', location, f'{key}: expected 0 or 1, got {_shorten(record[key])}'
                 )
-        _check_flags(path, record, where)
-        left, top, wide, high = _box(path, record, where)
-        inside = regions[record['image_id']]
-        box = inside.clip((left, top, left + wide, top + high))
-        if box is not None:
-            ignore = bool(record.get('iscrowd', 0) or record.get('ignore', 0))
-            inside.add(box, labels[record['category_id']], ignore)
-        elif inside.touches((left, top, left + wide, top + high)):
-            tally.skip('boxes without area', path, f'{where}: bbox {record["bbox"]} has no area')
-        else:
-            raise DatasetError(
-                path,
-                f'{where}: bbox {record["bbox"]} is outside of its image; correct it or take the '
-                f'annotation out',
-            )
-
-    _records(path, plain, 'annotations', check)
+        edges = _parse_box(record.get('bbox'), location, report)
+        if edges is not None and image in boxes:
+            of_image = f'{location} of {images[image]["file_name"]}'
+            is_ignored = bool(record.get('iscrowd', 0) or record.get('ignore', 0))
+            boxes[image].append(BoxRecord(of_image, name, edges, is_ignored))
+    return boxes
 
 
-def _check_flags(path: Path, record: Record, where: str) -> None:
-    """Refuse flags that are none."""
-    for key in ('iscrowd', 'ignore'):
-        if record.get(key, 0) not in (0, 1):
-            raise DatasetError(path, f'{where}: {key}: expected 0 or 1, got {_short(record[key])}')
+def _parse_box(box: Any, location: str, report: Report) -> Edges | None:
+    kind = 'bad value'
+    if type(box) is list and len(box) == 4 and NUMBERS.issuperset(map(type, box)):
+        left, top, width, height = box
+        if -FAR < left < FAR and -FAR < top < FAR and abs(width) < FAR and abs(height) < FAR:
+            return left, top, left + width, top + height
+        if any(isinstance(value, float) and not math.isfinite(value) for value in box):
+            kind = 'not finite'
+    report(kind, location, f'bbox: expected [x, y, width, height] in pixels, got {_shorten(box)}')
+    return None
 
 
-def _box(path: Path, record: Record, where: str) -> list[float]:
-    """Read the box of an annotation."""
-    box = record.get('bbox')
-    if type(box) is not list or len(box) != 4 or not NUMBERS.issuperset(map(type, box)):
-        raise DatasetError(
-            path, f'{where}: bbox: expected [x, y, width, height], got {_short(box)}'
-        )
-    left, top, wide, high = box
-    if not (-FAR < left < FAR and -FAR < top < FAR and 0 <= wide < FAR and 0 <= high < FAR):
-        raise DatasetError(
-            path,
-            f'{where}: bbox: expected pixels, with a width and height from 0 on, '
-            f'got {_short(box)}; correct it or take the annotation out',
-        )
-    return box
-
-
-def image_folders(root: Path, path: Path, split: str) -> list[Path]:
-    """
-    List the folders that the images of a split may be in, the likeliest first.
-
-    :param root: of the dataset.
-    :param path: the annotation file.
-    :param split: its name, or the path that was given.
-    """
+def _find_images(
+    root: Path, path: Path, split: str, images: Mapping[int, Record], report: Report
+) -> dict[int, Path]:
+    """Find the files of all images; a missing one gets the likeliest path."""
     split = Path(split).stem.removeprefix('instances_')
     near = (split, f'{split}2017', f'images/{split}', f'images/{split}2017', 'images', '.')
-    return list(dict.fromkeys([*(root / name for name in near), path.parent]))
-
-
-def find_image(places: Sequence[Path], name: str, folders: DirectoryIndex) -> Path | None:
-    """
-    Find the file of an image.
-
-    :param places: see :func:`image_folders`.
-    :param name: its ``file_name``.
-    :param folders: what is on the disk.
-    :return: the first that is there, or None.
-    """
-    return next((place / name for place in places if folders.has(place / name)), None)
-
-
-def _find_images(root: Path, path: Path, split: str, images: dict[int, Record]) -> dict[int, Path]:
-    """Find the files of all images."""
-    places, folders = image_folders(root, path, split), DirectoryIndex()
-    found, missing = {}, []
+    folders = list(dict.fromkeys([*(root / name for name in near), path.parent]))
+    index = DirectoryIndex()
+    files = {}
     for number, image in images.items():
-        there = find_image(places, image['file_name'], folders)
-        if there is None:
-            missing.append(f'image {number}: {image["file_name"]}')
-        else:
-            found[number] = there
-    if missing:
-        raise DatasetError(
-            path,
-            f'{len(missing)} of {len(images)} files are missing, such as {missing[0]}; looked in '
-            f'{", ".join(map(str, places))}',
-        )
-    return found
+        candidates = (folder / image['file_name'] for folder in folders)
+        file = next(filter(index.has, candidates), None)
+        files[number] = file or folders[0] / image['file_name']
+        if file is None:
+            message = f'{image["file_name"]}: no such file; looked in '
+            message += ', '.join(map(str, folders))
+            report('image missing', f'image {number}', message)
+    return files
 
 
-def _names(images: dict[int, Record]) -> dict[int, str]:
-    """Name images by their files, without suffix unless that makes two the same."""
-    short = {
-        number: Path(image['file_name']).with_suffix('').as_posix()
-        for number, image in images.items()
-    }
-    if len(set(short.values())) == len(short):
-        return short
-    return {number: image['file_name'] for number, image in images.items()}
-
-
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     """Show a value in one short line."""
     text = repr(value) if value is not None else 'nothing'
     return text if len(text) <= 60 else f'{text[:57]}...'

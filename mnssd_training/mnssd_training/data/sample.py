@@ -19,12 +19,11 @@ class Sample:
     """
     One annotated image.
 
-    Whatever a dataset marks as not to be learnt and not to be counted becomes an ignore region,
-    one way for all formats: VOC objects marked difficult, COCO crowds and VisDrone objects of
-    score 0 hide their own class; regions of ``DontCare``, VisDrone's ignored regions and others,
-    and classes renamed to nothing hide every class (:data:`ANY_CLASS`). Ignore regions are
-    neither right nor wrong: in training no prior inside answers for anything, in evaluation a
-    detection inside is not counted.
+    What a dataset marks as neither to learn nor to count becomes an ignore region, in the same
+    way for all formats: VOC objects marked difficult, COCO crowds and VisDrone objects of score 0
+    hide their own class; regions of ``DontCare``, VisDrone's ignored regions and others, and
+    classes renamed to nothing hide every class (:data:`ANY_CLASS`). In training no prior inside an
+    ignore region is matched or negative; in evaluation a detection inside is not counted.
 
     :ivar name: unique in the split; may hold slashes.
     :ivar path: the image file, or its bytes in a shard.
@@ -46,31 +45,25 @@ class Sample:
 
 def load_image(sample: Sample) -> NDArray[np.uint8]:
     """
-    Read the image of a sample.
+    Read the image of a sample as ``(H, W, 3)`` uint8 RGB.
 
-    :param sample: which one.
-    :return: ``(height, width, 3)`` uint8 RGB.
     :raises DatasetError: if the file is missing, not an image, or not of the annotated size.
     """
     height, width = sample.size
-    return _decode(sample.path, (width, height))
+    return read_image(sample.path, (width, height))
 
 
-def read_image(path: Path | ShardEntry) -> NDArray[np.uint8]:
+def read_image(
+    path: Path | ShardEntry, size_wh: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """
-    Read an image.
+    Read an image as ``(H, W, 3)`` uint8 RGB.
 
-    :param path: the image file, or its bytes in a shard.
-    :return: ``(height, width, 3)`` uint8 RGB.
+    :param size_wh: expected (width, height), pixels; another one is refused before decoding.
     :raises DatasetError: if the file is missing, cut short or not an image.
     """
-    return _decode(path, None)
-
-
-def _decode(path: Path | ShardEntry, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Decode as the drone does, and before that compare the annotated (width, height)."""
     try:
-        return decode_image(read_encoded(path), str(path), size)
+        return decode_image(read_encoded(path), str(path), size_wh)
     except ImageFileError as error:
         raise DatasetError(path, error.reason) from error
 
@@ -79,8 +72,6 @@ def read_encoded(path: Path | ShardEntry) -> bytes:
     """
     Read the bytes of an image file.
 
-    :param path: the image file, or its bytes in a shard.
-    :return: JPEG, PNG or whatever it is encoded as.
     :raises DatasetError: if they cannot be read.
     """
     if isinstance(path, ShardEntry):
@@ -89,3 +80,17 @@ def read_encoded(path: Path | ShardEntry) -> bytes:
         return image_file.read_encoded(path)
     except ImageFileError as error:
         raise DatasetError(path, error.reason) from error
+
+
+def read_header_size(path: Path | ShardEntry) -> tuple[int, int]:
+    """
+    Read the (height, width) of an upright image, pixels, from its header.
+
+    :raises DatasetError: if the file is missing or not an image.
+    """
+    try:
+        source = path if isinstance(path, Path) else read_encoded(path)
+        width, height = image_file.read_image_size(source)
+    except ImageFileError as error:
+        raise DatasetError(path, error.reason) from error
+    return height, width

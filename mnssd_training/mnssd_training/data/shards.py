@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
-from mnssd_training.data.reading import AnnotationBuilder, DatasetSplit
+from mnssd_training.data.annotations import AnnotationBuilder, DatasetSplit
 from mnssd_training.data.remote import is_remote, read_url, Shard, ShardEntry
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import DatasetError

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.classes import (
     balance,
     check_ids,
@@ -13,14 +14,9 @@ from mnssd_training.data.classes import (
     join_classes,
     relabel,
 )
-from mnssd_training.data.coco import read_coco_source
-from mnssd_training.data.reading import DatasetSplit
+from mnssd_training.data.formats import read_split
 from mnssd_training.data.remote import is_remote
 from mnssd_training.data.sample import Sample
-from mnssd_training.data.shards import read_shards
-from mnssd_training.data.visdrone import read_visdrone_source
-from mnssd_training.data.voc import read_voc_source
-from mnssd_training.data.yolo import read_yolo_source
 from mnssd_training.errors import ConfigError, DatasetError
 
 
@@ -109,14 +105,8 @@ def _read(
         raise ConfigError(
             f'data.root: only shards can be read at {source.root}; make them by the verb shard'
         )
-    reader = {
-        'voc': lambda: read_voc_source(source, split),
-        'coco': lambda: read_coco_source(source, split),
-        'yolo': lambda: read_yolo_source(source, split, training, classes),
-        'visdrone': lambda: read_visdrone_source(source, split),
-        'shards': lambda: read_shards(source.root, split, cache),
-    }[source.format]
-    return _background(reader(), source) if training else reader()
+    dataset = read_split(source, split, training, classes, cache)
+    return _background(dataset, source) if training else dataset
 
 
 def _background(reading: DatasetSplit, source: SourceConfig) -> DatasetSplit:

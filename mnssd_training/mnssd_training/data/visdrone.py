@@ -1,27 +1,18 @@
 """
-VisDrone text annotations to samples.
+Parse VisDrone text annotations.
 
 Zhu et al., Detection and Tracking Meet Drones Challenge, TPAMI 2021. A line is ``left, top, width,
 height, score, category, truncation, occlusion``. Category 0 (ignored regions) and 11 (others)
-become ignore regions of any class; an object of score 0 is not counted by the challenge and
+become ignore regions of every class; an object of score 0 is not counted by the challenge and
 becomes an ignore region of its class.
 """
 
 import math
 from pathlib import Path
 
-from mnssd_training.config.data import SourceConfig
-from mnssd_training.data.reading import (
-    AnnotationBuilder,
-    DatasetSplit,
-    header_size,
-    IMAGE_SUFFIXES,
-    MAX_ANNOTATION,
-    read_text,
-    SkipLog,
-)
-from mnssd_training.data.sample import ANY_CLASS, Sample
-from mnssd_training.errors import DatasetError
+from mnssd_training.data.annotations import BoxRecord, ImageRecord, ParsedSplit
+from mnssd_training.data.problems import Problem, Report, report_to, try_read
+from mnssd_training.data.text_files import IMAGE_SUFFIXES, MAX_ANNOTATION, read_text
 
 VISDRONE_CLASSES = (
     'pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus',
@@ -31,115 +22,108 @@ IGNORED, OTHERS = 0, 11
 COLUMNS = 8
 
 
-def read_visdrone_source(source: SourceConfig, split: str) -> DatasetSplit:
+def list_visdrone_splits(root: Path) -> list[str]:
+    """List the splits of a VisDrone folder: the folders in it that hold annotations."""
+    names = sorted(path.parent.name for path in root.glob('*/annotations'))
+    short = [name.rpartition('-DET-')[2] for name in names]
+    return [name for name in ('train', 'val', 'test') if name in short] or short
+
+
+def parse_visdrone(root: Path, split: str) -> ParsedSplit:
     """
-    Read one split of a dataset of VisDrone-DET layout.
+    Parse one split of a VisDrone-DET folder; image sizes are not read.
 
-    Boxes without area, of which the challenge has a few, are skipped and counted, or refused with
-    ``strict_labels``. All else that is wrong is an error.
-
-    :param source: the dataset.
     :param split: a folder with ``images`` and ``annotations``, as a path or by its name, such as
-        ``train`` for ``VisDrone2019-DET-train``.
-    :return: what the split holds.
-    :raises DatasetError: naming the file that is missing or wrong.
+        ``train`` for ``VisDrone2019-DET-train``. Each image in it has an annotation.
     """
-    root = Path(source.root).expanduser()
-    folder = _folder(root, split)
-    images = _files(folder / 'images', IMAGE_SUFFIXES)
-    annotations = _files(folder / 'annotations', ('.txt',))
-    for names, others, what in (
-        (images, annotations, 'annotation'),
-        (annotations, images, 'image'),
-    ):
-        alone = sorted(names.keys() - others.keys())
-        if alone:
-            raise DatasetError(
-                names[alone[0]], f'has no {what}; {len(alone)} of {len(names)} have none'
-            )
-    tally = SkipLog(source.strict_labels)
-    samples = []
-    for name, image in sorted(images.items()):
-        height, width = header_size(image)
-        regions = AnnotationBuilder(width, height)
-        _read_annotation(annotations[name], regions, tally)
-        samples.append(Sample(name, image, (height, width), *regions.arrays()))
-    return DatasetSplit(VISDRONE_CLASSES, samples, notes=tally.notes())
-
-
-def _folder(root: Path, split: str) -> Path:
-    """Find the folder of a split."""
-    places = [
+    problems: list[Problem] = []
+    candidates = [
         root / split,
         *(root / f'VisDrone{year}-DET-{split}' for year in (2019, 2018)),
         Path(split).expanduser(),
     ]
-    for place in places:
-        try:
-            if (place / 'images').is_dir() and (place / 'annotations').is_dir():
-                return place
-        except (OSError, ValueError):  # a name that no folder can have
-            continue
-    raise DatasetError(
-        root,
-        f'no folder with images and annotations for the split {split!r}; looked for '
-        f'{", ".join(str(place) for place in places)}',
-    )
+    folder = next(filter(_is_split, candidates), None)
+    if folder is None:
+        message = (
+            f'no folder with images and annotations for the split {split!r}; looked for '
+            f'{", ".join(map(str, candidates))}'
+        )
+        problems.append(Problem('list unreadable', root, '', message))
+        return ParsedSplit(root, problems=problems, class_names=VISDRONE_CLASSES)
+    images = _list_files(folder / 'images', IMAGE_SUFFIXES, problems)
+    annotations = _list_files(folder / 'annotations', ('.txt',), problems)
+    if not images:
+        message = f'no file with a suffix of {", ".join(IMAGE_SUFFIXES)}'
+        problems.append(Problem('list unreadable', folder / 'images', '', message))
+    for name in sorted(annotations.keys() - images.keys()):
+        image = folder / 'images' / f'{name}{IMAGE_SUFFIXES[0]}'
+        message = f'no image for the annotation {annotations[name].name}'
+        problems.append(Problem('image missing', image, '', message))
+    records = []
+    for name, image in sorted(images.items()):
+        path = annotations.get(name, folder / 'annotations' / f'{name}.txt')
+        boxes: tuple[BoxRecord, ...] = ()
+        if name in annotations:
+            boxes = _parse_annotation(path, problems)
+        else:
+            problems.append(Problem('annotation missing', path, '', 'no such file'))
+        records.append(ImageRecord(name, image, path, None, boxes))
+    return ParsedSplit(folder, records, problems, VISDRONE_CLASSES)
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _is_split(folder: Path) -> bool:
+    try:
+        return (folder / 'images').is_dir() and (folder / 'annotations').is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
+
+
+def _list_files(
+    folder: Path, suffixes: tuple[str, ...], problems: list[Problem]
+) -> dict[str, Path]:
     """List the files of a folder by their stems."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes:
-            if path.stem in files:
-                raise DatasetError(path, f'there is also {files[path.stem].name}')
+        if path.suffix.lower() not in suffixes:
+            continue
+        if path.stem in files:
+            message = f'there is also {files[path.stem].name}'
+            problems.append(Problem('listed twice', path, '', message))
+        else:
             files[path.stem] = path
-    if not files:
-        raise DatasetError(folder, f'there is no file with a suffix of {", ".join(suffixes)}')
     return files
 
 
-def _read_annotation(path: Path, regions: AnnotationBuilder, tally: SkipLog) -> None:
-    """Read the objects of one annotation."""
-    for number, line in enumerate(read_text(path, MAX_ANNOTATION).splitlines(), 1):
-        if not line.strip():
-            continue
-        left, top, wide, high, score, category = _values(path, number, line)
-        if wide < 0 or high < 0:
-            raise DatasetError(
-                path, f'line {number}: expected a width and height from 0 on, got {line.strip()!r}'
-            )
-        box = regions.clip((left, top, left + wide, top + high))
-        if box is None:
-            tally.skip(
-                'boxes without area',
-                f'{path.name}:{number}',
-                f'nothing of {line.strip()!r} is inside the image',
-            )
-        elif category in (IGNORED, OTHERS):
-            regions.add(box, ANY_CLASS)
-        else:
-            regions.add(box, category - 1, ignore=score == 0)
+def _parse_annotation(path: Path, problems: list[Problem]) -> tuple[BoxRecord, ...]:
+    text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
+    report = report_to(problems, path)
+    boxes = [
+        _parse_line(line.strip(), f'line {number}', report)
+        for number, line in enumerate((text or '').splitlines(), 1)
+        if line.strip()
+    ]
+    return tuple(box for box in boxes if box)
 
 
-def _values(path: Path, number: int, line: str) -> tuple[float, float, float, float, float, int]:
-    """Read the numbers of a line."""
-    fields = line.strip().rstrip(',').split(',')
+def _parse_line(line: str, location: str, report: Report) -> BoxRecord | None:
+    fields = line.rstrip(',').split(',')  # some files end lines with a comma
     try:
         values = [float(field) for field in fields]
     except ValueError:
         values = []
-    if len(values) != COLUMNS or not all(math.isfinite(value) for value in values):
-        raise DatasetError(
-            path,
-            f'line {number}: expected {COLUMNS} numbers with commas between, '
-            f'got {line.strip()[:80]!r}',
+    if len(values) != COLUMNS or not all(map(math.isfinite, values)):
+        kind = 'not finite' if len(values) == COLUMNS else 'bad value'
+        report(
+            kind, location, f'expected {COLUMNS} numbers with commas between, got {line[:80]!r}'
         )
-    category = values[5]
-    if category not in range(OTHERS + 1):
-        raise DatasetError(
-            path, f'line {number}: expected a category of 0 to {OTHERS}, got {category:g}'
+        return None
+    left, top, width, height, score, category = values[:6]
+    edges = (left, top, left + width, top + height)
+    if category in (IGNORED, OTHERS):
+        return BoxRecord(location, '', edges, is_ignored=True)
+    if category not in range(OTHERS):
+        report(
+            'unknown class', location, f'expected a category of 0 to {OTHERS}, got {category:g}'
         )
-    left, top, wide, high, score = values[:5]
-    return left, top, wide, high, score, int(category)
+        return BoxRecord(location, '', edges)
+    return BoxRecord(location, VISDRONE_CLASSES[int(category) - 1], edges, score == 0)

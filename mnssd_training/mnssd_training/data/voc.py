@@ -1,238 +1,147 @@
 """
-PASCAL VOC annotations to samples.
+Parse PASCAL VOC annotations.
 
 Everingham et al., The PASCAL Visual Object Classes Challenge. Coordinates are taken as continuous
 edges, as they are written; objects marked difficult become ignore regions of their class, and
-names such as DontCare ignore regions of any class.
+names such as DontCare ignore regions of every class.
 """
 
-from collections.abc import Sequence
-import contextlib
-from dataclasses import dataclass
 import math
 from pathlib import Path
 from xml.etree import ElementTree
 
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
-from mnssd_training.config.data import SourceConfig
-from mnssd_training.data.reading import (
-    AnnotationBuilder,
-    DatasetSplit,
-    IGNORE_NAMES,
+from mnssd_training.data.annotations import BoxRecord, ImageRecord, ParsedSplit, read_class_list
+from mnssd_training.data.problems import Problem, Report, report_to, try_read
+from mnssd_training.data.text_files import (
+    DirectoryIndex,
     IMAGE_SUFFIXES,
-    read_classes,
     read_text,
     read_xml,
 )
-from mnssd_training.data.sample import ANY_CLASS, Sample
-from mnssd_training.errors import DatasetError
+
+LISTS = Path('ImageSets', 'Main')
+EDGES = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
-@dataclass(frozen=True)
-class _Object:
-    """One object element of an annotation."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool
+def list_voc_splits(root: Path) -> list[str]:
+    """List the splits of a PASCAL VOC folder: the usual ones, or all lists."""
+    names = sorted(path.stem for path in (root / LISTS).glob('*.txt'))
+    return [name for name in ('train', 'val', 'test') if name in names] or names
 
 
-@dataclass(frozen=True)
-class _Annotation:
-    """One XML file."""
-
-    path: Path
-    size: tuple[int, int]
-    objects: tuple[_Object, ...]
-
-
-def read_voc_source(source: SourceConfig, split: str) -> DatasetSplit:
+def parse_voc(root: Path, split: str, use_difficult: bool = False) -> ParsedSplit:
     """
-    Read one split of a dataset of PASCAL VOC layout.
+    Parse one split of a PASCAL VOC folder.
 
-    The classes are those of ``classes.txt``; without it, the names that the annotations hold, by
-    alphabet, which is also the order of the twenty of the challenge.
-
-    :param source: the dataset.
+    :param root: folder with ``Annotations``, ``JPEGImages``, ``ImageSets/Main``, and perhaps
+        ``classes.txt``.
     :param split: a list in ``ImageSets/Main``, by name or as a path; a flag after a name, as in
-        the lists of one class, is not looked at.
-    :return: what the split holds.
-    :raises DatasetError: naming the file that is missing or wrong.
+        the lists of one class, is not read.
+    :param use_difficult: make objects of those marked difficult, not ignore regions.
     """
-    root = Path(source.root).expanduser()
-    names = _read_list(root, split)
-    annotations = [_parse(root / 'Annotations' / f'{name}.xml') for name in names]
-    classes, declared = _classes(source, root, annotations)
-    samples = [
-        _sample(
-            name,
-            annotation,
-            find_image(root / 'JPEGImages', name),
-            classes,
-            source.use_difficult,
-        )
-        for name, annotation in zip(names, annotations)
-    ]
-    return DatasetSplit(classes, samples, declared)
-
-
-def read_voc(root: Path, split: str, class_names: tuple[str, ...] | None = None) -> list[Sample]:
-    """
-    Read one split of a PASCAL VOC folder.
-
-    :param root: folder with ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
-    :param split: name of the list in ``ImageSets/Main``, without suffix.
-    :param class_names: the classes in the order of their labels; by default ``classes.txt``.
-    :return: the samples in the order of the list.
-    :raises DatasetError: naming the file that is missing or wrong.
-    """
-    root = Path(root)
-    classes = class_names or read_classes(root)
-    return [
-        _sample(
-            name,
-            _parse(root / 'Annotations' / f'{name}.xml'),
-            find_image(root / 'JPEGImages', name),
-            classes,
-        )
-        for name in _read_list(root, split)
-    ]
-
-
-def read_voc_annotation(
-    path: Path, image: Path, class_names: tuple[str, ...], use_difficult: bool = False
-) -> Sample:
-    """
-    Read one annotation.
-
-    Boxes are cut at the edges of the image; one that is then empty is an error.
-
-    :param path: the XML file.
-    :param image: the image file.
-    :param class_names: the classes in the order of their labels.
-    :param use_difficult: take objects marked difficult for objects.
-    :return: the sample.
-    :raises DatasetError: naming the file, the object and what is wrong with it.
-    """
-    return _sample(path.stem, _parse(path), image, class_names, use_difficult)
-
-
-def _read_list(root: Path, split: str) -> list[str]:
-    """Read the names of a split."""
-    path = root / 'ImageSets' / 'Main' / f'{split}.txt'
+    path = root / LISTS / f'{split}.txt'
     if split.endswith('.txt'):
         path = root / split if (root / split).is_file() else Path(split).expanduser()
-    names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
-    if not names:
-        raise DatasetError(path, 'expected a name a line, got an empty list')
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise DatasetError(path, f'{name!r} is listed more than once')
-        seen.add(name)
-    return names
-
-
-def _classes(
-    source: SourceConfig, root: Path, annotations: Sequence[_Annotation]
-) -> tuple[tuple[str, ...], bool]:
-    """Find out the classes, and whether the dataset lists them."""
-    renamed = tuple(name for name in source.class_map if name != '*')
-    found = {item.name for annotation in annotations for item in annotation.objects}
-    found = {name for name in found if name in renamed or name.lower() not in IGNORE_NAMES}
+    problems: list[Problem] = []
+    names = read_names(path, problems)
+    folders = DirectoryIndex()
+    records = [_parse_image(root, name, use_difficult, folders, problems) for name in names]
+    class_names: tuple[str, ...] = ()
     if (root / 'classes.txt').exists():
-        listed = read_classes(root)
-        extra = found & set(renamed) if '*' not in source.class_map else found
-        return listed + tuple(sorted(extra - set(listed))), True
-    return tuple(sorted(found)), False
+        class_names = read_class_list(root / 'classes.txt', problems)
+    return ParsedSplit(path, records, problems, class_names)
 
 
-def _parse(path: Path) -> _Annotation:
-    """Read an XML file."""
-    tree = read_xml(path)
-    size = (_number(path, tree, 'size/height'), _number(path, tree, 'size/width'))
-    if not all(side.is_integer() and 1 <= side <= MAX_IMAGE_SIDE for side in size):
-        raise DatasetError(
-            path, f'expected sides of 1 to {MAX_IMAGE_SIDE} whole pixels, got {size}'
-        )
-    objects = (
-        _read_object(path, element, index) for index, element in enumerate(tree.iter('object'))
-    )
-    return _Annotation(path, (int(size[0]), int(size[1])), tuple(objects))
-
-
-def _sample(
-    name: str,
-    annotation: _Annotation,
-    image: Path,
-    class_names: tuple[str, ...],
-    use_difficult: bool = False,
-) -> Sample:
-    """Give the objects of an annotation their labels."""
-    path, (height, width) = annotation.path, annotation.size
-    regions = AnnotationBuilder(width, height)
-    for index, item in enumerate(annotation.objects):
-        box = regions.clip(item.box)
-        if box is None:
-            raise DatasetError(
-                path, f'object {index}: expected a box inside {width} x {height}, got {item.box}'
+def read_names(path: Path, problems: list[Problem]) -> list[str]:
+    """Read the list of a split, each name once."""
+    report = report_to(problems, path)
+    text = try_read('list unreadable', problems, read_text, path)
+    lines: dict[str, int] = {}
+    for number, line in enumerate((text or '').splitlines(), 1):
+        name = line.split()[0] if line.strip() else ''
+        if name in lines:
+            report(
+                'listed twice', f'line {number}', f'{name!r} is listed on line {lines[name]} too'
             )
-        if item.name in class_names:
-            regions.add(box, class_names.index(item.name), item.difficult and not use_difficult)
-        elif item.name.lower() in IGNORE_NAMES:
-            regions.add(box, ANY_CLASS)
-        else:
-            raise DatasetError(
-                path,
-                f'object {index} is of class {item.name!r}; known are {", ".join(class_names)}; '
-                f'data.class_map can give it another name, or an empty one to ignore it',
-            )
-    return Sample(name, image, annotation.size, *regions.arrays())
+        elif name:
+            lines[name] = number
+    if text is not None and not lines:
+        report('list unreadable', '', 'expected a name a line, got an empty list')
+    return list(lines)
 
 
-def _read_object(path: Path, element: ElementTree.Element, index: int) -> _Object:
-    """Read one object element."""
-    where = f'object {index}'
-    name = (element.findtext('name') or '').strip()
-    if not name:
-        raise DatasetError(path, f'{where} has no name')
-    x1, y1, x2, y2 = (
-        _number(path, element, f'bndbox/{edge}', where)
-        for edge in ('xmin', 'ymin', 'xmax', 'ymax')
-    )
-    difficult = (element.findtext('difficult') or '0').strip()
-    if difficult not in ('0', '1'):
-        raise DatasetError(path, f'{where}: expected difficult 0 or 1, got {difficult!r}')
-    return _Object(name, (x1, y1, x2, y2), difficult == '1')
+def _parse_image(
+    root: Path, name: str, use_difficult: bool, folders: DirectoryIndex, problems: list[Problem]
+) -> ImageRecord:
+    path = root / 'Annotations' / f'{name}.xml'
+    image = _find_image(root / 'JPEGImages', name, folders, problems)
+    kind = 'annotation unreadable' if folders.has(path) else 'annotation missing'
+    tree = try_read(kind, problems, read_xml, path)
+    if tree is None:
+        return ImageRecord(name, image, path, None, ())
+    report = report_to(problems, path)
+    size = _parse_size(tree, report)
+    boxes = [
+        _parse_object(element, f'object {index}', use_difficult, report)
+        for index, element in enumerate(tree.iter('object'))
+    ]
+    return ImageRecord(name, image, path, size, tuple(box for box in boxes if box))
 
 
-def _number(path: Path, element: ElementTree.Element, tag: str, where: str = '') -> float:
-    """Read the number in a tag."""
-    text = element.findtext(tag)
-    name = f'{where}: {tag}' if where else tag
-    if text is None:
-        raise DatasetError(path, f'{name} is missing')
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DatasetError(path, f'{name}: expected a number, got {text.strip()!r}')
-    return value
-
-
-def find_image(folder: Path, name: str) -> Path:
-    """
-    Find the image file of a name.
-
-    :param folder: of the images.
-    :param name: without suffix.
-    :return: the file.
-    :raises DatasetError: if there is none.
-    """
+def _find_image(folder: Path, name: str, folders: DirectoryIndex, problems: list[Problem]) -> Path:
     for suffix in IMAGE_SUFFIXES:
         for candidate in (folder / f'{name}{suffix}', folder / f'{name}{suffix.upper()}'):
-            with contextlib.suppress(OSError, ValueError):  # of a name that no file can have
-                if candidate.exists():
-                    return candidate
-    raise DatasetError(folder / name, f'no image with a suffix of {", ".join(IMAGE_SUFFIXES)}')
+            if folders.has(candidate):
+                return candidate
+    image = folder / f'{name}{IMAGE_SUFFIXES[0]}'
+    message = f'no image with a suffix of {", ".join(IMAGE_SUFFIXES)}'
+    problems.append(Problem('image missing', image, '', message))
+    return image
+
+
+def _parse_size(tree: ElementTree.Element, report: Report) -> tuple[int, int] | None:
+    height, width = (
+        _parse_number(tree, f'size/{side}', '', report) for side in ('height', 'width')
+    )
+    if height is None or width is None:
+        return None
+    if not all(side.is_integer() and 1 <= side <= MAX_IMAGE_SIDE for side in (height, width)):
+        message = f'expected sides of 1 to {MAX_IMAGE_SIDE} whole pixels, got {width} x {height}'
+        report('bad value', 'size', message)
+        return None
+    return int(height), int(width)
+
+
+def _parse_object(
+    element: ElementTree.Element, location: str, use_difficult: bool, report: Report
+) -> BoxRecord | None:
+    name = (element.findtext('name') or '').strip()
+    if not name:
+        report('bad value', location, 'expected a name, got nothing')
+        return None
+    difficult = (element.findtext('difficult') or '0').strip()
+    if difficult not in ('0', '1'):
+        report('bad value', location, f'expected difficult 0 or 1, got {difficult!r}')
+    x1, y1, x2, y2 = (_parse_number(element, f'bndbox/{edge}', location, report) for edge in EDGES)
+    if x1 is None or y1 is None or x2 is None or y2 is None:
+        return None
+    return BoxRecord(location, name, (x1, y1, x2, y2), difficult == '1' and not use_difficult)
+
+
+def _parse_number(
+    element: ElementTree.Element, tag: str, location: str, report: Report
+) -> float | None:
+    """Parse the finite number in a tag; None with a problem if there is none."""
+    text = element.findtext(tag)
+    kind = 'bad value'
+    try:
+        value = float(text or '')
+        if math.isfinite(value):
+            return value
+        kind = 'not finite'
+    except ValueError:
+        pass
+    shown = 'nothing' if text is None else repr(text.strip()[:60])
+    report(kind, location, f'{tag}: expected a number, got {shown}')
+    return None

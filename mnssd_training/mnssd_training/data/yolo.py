@@ -1,43 +1,46 @@
 """
-YOLO text labels to samples.
+Parse YOLO text labels.
 
 A dataset is a folder with ``images/``, ``labels/``, ``classes.txt`` and lists of image paths in
 ``splits/``, or one with the ``data.yaml`` of Ultralytics. Lists may hold paths of another
-computer: one that is not there is looked up by the end of its path. Labels count from 0 here as
+computer: one that does not exist is looked up by the end of its path. Labels count from 0 here as
 in the files; the 1 that makes room for the background is added where targets are made
 (:func:`mnssd_perception.ssd.encode_targets`).
 
-An image with an empty label file or none shows no object, as Ultralytics has it. A label file
-with lines of which none is valid tells nothing, and its image is not trained on.
+An image with an empty label file or none shows no object, as in Ultralytics. A label file with
+lines of which none is valid tells nothing, and its image is not trained on.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 import math
 from pathlib import Path
 import re
 
-from mnssd_training.config.data import SourceConfig
 from mnssd_training.config.tree import Node
 from mnssd_training.config.yaml_text import read_yaml
-from mnssd_training.data.reading import (
-    AnnotationBuilder,
-    DatasetSplit,
-    DirectoryIndex,
-    header_size,
-    IMAGE_SUFFIXES,
-    MAX_ANNOTATION,
-    read_classes,
-    read_text,
-    SkipLog,
-    unique_names,
+from mnssd_training.data.annotations import (
+    BoxRecord,
+    Edges,
+    ImageRecord,
+    ParsedSplit,
+    read_class_list,
 )
-from mnssd_training.data.sample import Sample
+from mnssd_training.data.problems import Problem, report_to, try_read
+from mnssd_training.data.text_files import (
+    choose_unique_names,
+    DirectoryIndex,
+    list_image_files,
+    MAX_ANNOTATION,
+    path_exists,
+    read_text,
+)
 from mnssd_training.errors import ConfigError, DatasetError
 
+LISTS = Path('splits')
 BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
 ROUNDING = 0.01  # of the image, that a corner of a polygon may be outside
-SHOWN = 3  # missing files that an error names
 MAX_YAML = 256 << 10  # bytes; the 1 203 names of LVIS take 30 000
+MAX_CHARS = 60  # of a line that a message shows
 
 # What a split may be called in ``data.yaml`` and as a folder.
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -45,91 +48,70 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     'valid': ('valid', 'val', 'validation'),
 }
 
-Edges = tuple[float, float, float, float]
+
+def list_yolo_splits(root: Path) -> list[str]:
+    """List the splits of a YOLO folder: its lists, ``data.yaml``, or the folders of its images."""
+    names = sorted(path.stem for path in (root / LISTS).glob('*.txt'))
+    if not names:
+        try:
+            keys = _read_yaml(root / 'data.yaml')
+        except DatasetError:
+            keys = {}
+        names = _usual_splits([key for key, node in keys.items() if node.value is not None])
+    names = names or sorted(path.name for path in (root / 'images').glob('*') if path.is_dir())
+    return _usual_splits(names) or names
 
 
-def read_yolo_source(
-    source: SourceConfig, split: str, training: bool, known: Sequence[str] = ()
-) -> DatasetSplit:
+def _usual_splits(names: Collection[str]) -> list[str]:
+    """Return those of ``train``, ``val`` and ``test`` that exist, by any of their names."""
+    return [
+        split
+        for split in ('train', 'val', 'test')
+        if any(name in names for name in SPLIT_NAMES.get(split, (split,)))
+    ]
+
+
+def parse_yolo(root: Path, split: str, class_names: Sequence[str] = ()) -> ParsedSplit:
     """
-    Read one split of a dataset of YOLO layout.
+    Parse one split of a YOLO folder; image sizes are not read.
 
-    Lines that are no label, class ids beyond the class list and boxes of which nothing is inside
-    the image are skipped and counted, or refused with ``strict_labels``. Boxes are cut at the
-    edges of the image. Polygons become the boxes around them; of pose labels the boxes are read.
+    Polygons become the boxes around them; of pose labels only the boxes are read.
 
-    :param source: the dataset.
-    :param split: see :func:`find_split`.
-    :param training: leave out images of whose labels none is valid.
-    :param known: the classes, for a dataset that does not list its own.
-    :return: what the split holds.
-    :raises DatasetError: naming the file that is missing or wrong.
+    :param split: its name, or the path of a list of image paths or of a folder of images. A name
+        is looked up as a list in ``splits/``, a key of ``data.yaml``, a list in the root, and a
+        folder in ``images/`` or in the root, in this order. ``val`` is also ``valid``.
+    :param class_names: the classes, for a dataset that does not list its own.
     """
-    root = Path(source.root).expanduser()
-    classes = read_class_names(root, known)
-    num_keypoint_columns = keypoint_columns(root)
+    problems: list[Problem] = []
+    class_names = _read_class_names(root, class_names, problems)
+    num_columns = try_read('annotation unreadable', problems, _count_keypoint_columns, root) or 0
     folders = DirectoryIndex()
-    places = find_split(root, split)
-    images = _existing(root, places, folders)
-    tally = SkipLog(source.strict_labels)
-    samples, invalid, unlabelled = [], [], []
-    for name, image in zip(unique_names(images, root), images):
-        height, width = header_size(image)
-        regions = AnnotationBuilder(width, height)
-        label, num_lines = find_label(root, image, folders), 0
-        if label is None:
-            unlabelled.append(image)
-        else:
-            num_lines = _read_label(
-                label, root, (height, width), len(classes), num_keypoint_columns, regions, tally
-            )
-        if training and num_lines and not len(regions):
-            invalid.append(name)
-        else:
-            samples.append(Sample(name, image, (height, width), *regions.arrays()))
-    notes = list(tally.notes())
-    if invalid:
-        notes.append(
-            f'left out {len(invalid)} images without a valid label from training: '
-            + ', '.join(invalid[:SHOWN])
-        )
-    if training and unlabelled:
-        looked_for = ', '.join(map(str, label_paths(root, unlabelled[0])))
-        notes.append(
-            f'{len(unlabelled)} of {len(images)} images have no label file, such as '
-            f'{unlabelled[0].name}: looked for {looked_for}'
-        )
-    if training and not any(len(sample.boxes) for sample in samples):
-        raise DatasetError(
-            places[0],
-            f'expected a valid label in at least one of {len(images)} images, got none'
-            + ''.join(f'; {note}' for note in notes),
-        )
-    return DatasetSplit(classes, samples, ids=dict(enumerate(classes)), notes=tuple(notes))
+    lists = try_read('list unreadable', problems, _find_split, root, split) or []
+    images = _list_images(root, lists, folders, problems)
+    records = [
+        _parse_image(root, name, image, class_names, num_columns, folders, problems)
+        for name, image in zip(_name_images(images, root), images)
+    ]
+    class_ids = dict(enumerate(class_names))
+    return ParsedSplit(lists[0] if lists else root, records, problems, class_names, class_ids)
 
 
 # --- classes -------------------------------------------------------------------------------------
 
 
-def read_class_names(root: Path, known: Sequence[str] = ()) -> tuple[str, ...]:
-    """
-    Read the class list of a dataset.
-
-    :param root: folder with ``classes.txt`` or ``data.yaml``.
-    :param known: the classes, for a dataset that does not list its own.
-    :return: the names in the order of their ids.
-    :raises DatasetError: if there are none, or the file is wrong.
-    """
-    if (root / 'classes.txt').exists():
-        return read_classes(root)
-    path = root / 'data.yaml'
+def _read_class_names(
+    root: Path, class_names: Sequence[str], problems: list[Problem]
+) -> tuple[str, ...]:
+    path = root / 'classes.txt'
     if path.exists():
-        return _names(path, _read_yaml(path).get('names'))
-    if known:
-        return tuple(known)
-    raise DatasetError(
-        root / 'classes.txt', 'no such file; write class names in it, or set data.classes'
-    )
+        return read_class_list(path, problems)
+    if (root / 'data.yaml').exists():
+        yaml = root / 'data.yaml'
+        return try_read('class list wrong', problems, _names_in_yaml, yaml) or ()
+    if not class_names:
+        message = 'no such file; write class names in it, or set data.classes'
+        problems.append(Problem('class list wrong', path, '', message))
+    return tuple(class_names)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Node]:
@@ -141,8 +123,9 @@ def _read_yaml(path: Path) -> Mapping[str, Node]:
     return keys if isinstance(keys, Mapping) else {}
 
 
-def _names(path: Path, node: Node | None) -> tuple[str, ...]:
+def _names_in_yaml(path: Path) -> tuple[str, ...]:
     """Read ``names``: a list, or a dict numbered from 0."""
+    node = _read_yaml(path).get('names')
     values: Sequence[Node] = ()
     if node is not None and isinstance(node.value, tuple):
         values = node.value
@@ -166,103 +149,26 @@ def _text(node: Node) -> str:
 # --- images --------------------------------------------------------------------------------------
 
 
-def find_split(root: Path, split: str) -> list[Path]:
-    """
-    Find what names the images of a split.
-
-    In this order: its list in ``splits/``, its key in ``data.yaml``, its list in the root, its
-    folder in ``images/`` or in the root, and a path. ``val`` is also ``valid``.
-
-    :param root: of the dataset.
-    :param split: its name, or the path of a list of image paths or of a folder of images.
-    :return: lists and folders.
-    :raises DatasetError: if there is none.
-    """
+def _find_split(root: Path, split: str) -> list[Path]:
+    """Find the lists and folders that name the images of a split."""
     names = SPLIT_NAMES.get(split, (split,))
-    lists = [root / 'splits' / f'{name}.txt' for name in names]
-    if own := next(filter(_exists, lists), None):
-        return [own]
-    if places := _split_in_yaml(root / 'data.yaml', split):
-        return places
-    for place in (
+    lists = [root / LISTS / f'{name}.txt' for name in names]
+    if path := next(filter(path_exists, lists), None):
+        return [path]
+    if paths := _find_split_in_yaml(root / 'data.yaml', split):
+        return paths
+    for path in (
         *(root / f'{name}.txt' for name in names),
         *(root / 'images' / name for name in names),
         *(root / name for name in names),
         Path(split).expanduser(),
     ):
-        if _exists(place):
-            return [place]
-    raise DatasetError(
-        lists[0],
-        f'no such file, nor a folder images/{split}; set data.train_split and data.val_split '
-        f'to a list of image paths',
-    )
+        if path_exists(path):
+            return [path]
+    raise DatasetError(lists[0], f'no such file, nor a folder images/{split}')
 
 
-def splits_in_yaml(root: Path) -> list[str]:
-    """
-    List the splits that ``data.yaml`` names.
-
-    :param root: of the dataset.
-    :return: of ``train``, ``val`` and ``test``, those it has; none where it cannot be read.
-    """
-    try:
-        keys = _read_yaml(root / 'data.yaml')
-    except DatasetError:
-        return []
-    return usual_splits([key for key, node in keys.items() if node.value is not None])
-
-
-def usual_splits(names: Collection[str]) -> list[str]:
-    """
-    Choose the splits of usual names.
-
-    :param names: of lists, folders or keys.
-    :return: of ``train``, ``val`` and ``test``, those that :func:`find_split` finds among them.
-    """
-    return [
-        split
-        for split in ('train', 'val', 'test')
-        if any(name in names for name in SPLIT_NAMES.get(split, (split,)))
-    ]
-
-
-def list_images(root: Path, place: Path, folders: DirectoryIndex) -> list[tuple[str, Path]]:
-    """
-    List the images of a list or a folder.
-
-    :param root: of the dataset.
-    :param place: as :func:`find_split` gives it.
-    :param folders: what is on the disk.
-    :return: the line, if any, and the path of each; of one that is missing, where it should be.
-    :raises DatasetError: if there is none, or the list cannot be read.
-    """
-    if place.is_dir():
-        inside = place / 'images' if (place / 'images').is_dir() else place
-        images = sorted(p for p in inside.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not images:
-            raise DatasetError(inside, 'there is no image in this folder')
-        return [('', image) for image in images]
-    lines = enumerate(map(str.strip, read_text(place).splitlines()), 1)
-    entries = [
-        (f'line {number}: {line}', _find_image(root, place.parent, line, folders))
-        for number, line in lines
-        if line
-    ]
-    if not entries:
-        raise DatasetError(place, 'expected an image path a line, got an empty list')
-    return entries
-
-
-def _exists(path: Path) -> bool:
-    """Tell whether a path is there; a name that no file can have is not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def _split_in_yaml(path: Path, split: str) -> list[Path]:
+def _find_split_in_yaml(path: Path, split: str) -> list[Path]:
     """Find the lists and folders that ``data.yaml`` names for a split; none if it has no key."""
     if not path.exists():
         return []
@@ -271,21 +177,54 @@ def _split_in_yaml(path: Path, split: str) -> list[Path]:
     node = keys.get(key)
     if node is None or node.value is None:
         return []
-    values = node.value if isinstance(node.value, tuple) else (node,)
     base = _text(keys['path']) if 'path' in keys else ''
-    found = []
-    for value in map(_text, values):
+    paths = []
+    for value in map(_text, node.value if isinstance(node.value, tuple) else (node,)):
         # Exports of Roboflow say ../train/images where they mean train/images.
         texts = [value, value.removeprefix('../')] if value else []
         bases = (path.parent / base, path.parent)
         candidates = (folder / text for folder in bases for text in texts)
-        place = next(filter(_exists, candidates), None)
-        if place is None:
+        found = next(filter(path_exists, candidates), None)
+        if found is None:
             raise DatasetError(
                 path, f'{key}: expected a folder or a list of images, got {value[:200]!r}'
             )
-        found.append(place)
-    return found
+        paths.append(found)
+    return paths
+
+
+def _list_images(
+    root: Path, lists: Sequence[Path], folders: DirectoryIndex, problems: list[Problem]
+) -> list[Path]:
+    """List the images of a split, each once; report missing ones and keep their likely path."""
+    images: dict[Path, str] = {}
+    for path in lists:
+        report = report_to(problems, path)
+        if path.is_dir():
+            folder = path / 'images' if (path / 'images').is_dir() else path
+            entries = [('', image) for image in list_image_files(folder)]
+            expected = 'an image in this folder'
+        else:
+            text = try_read('list unreadable', problems, read_text, path)
+            if text is None:
+                continue
+            entries = [
+                (f'line {number}', _find_image(root, path.parent, line, folders))
+                for number, line in enumerate(map(str.strip, text.splitlines()), 1)
+                if line
+            ]
+            expected = 'an image path a line'
+        if not entries:
+            report('list unreadable', '', f'expected {expected}, got none')
+        for location, image in entries:
+            if image in images:
+                message = f'{image.name} is the image of {images[image]} too'
+                report('listed twice', location, message)
+            elif not folders.has(image):
+                message = f'{image.name}: neither at its path nor in {root / "images"}'
+                report('image missing', location, message)
+            images.setdefault(image, location or str(path))
+    return list(images)
 
 
 def _find_image(root: Path, folder: Path, line: str, folders: DirectoryIndex) -> Path:
@@ -297,46 +236,64 @@ def _find_image(root: Path, folder: Path, line: str, folders: DirectoryIndex) ->
     """
     parts = re.split(r'[/\\]', line)
     ends = ('/'.join(parts[start:]) for start in range(1, len(parts)))
-    places: Iterator[Path] = (
+    candidates: Iterable[Path] = (
         base / end for end in (line, *ends) for base in (root, folder, root / 'images')
     )
-    return next((place for place in places if folders.has(place)), root / 'images' / parts[-1])
+    return next(filter(folders.has, candidates), root / 'images' / parts[-1])
 
 
-def _existing(root: Path, places: Sequence[Path], folders: DirectoryIndex) -> list[Path]:
-    """List the images of a split; each is there, and once."""
-    images: dict[Path, str] = {}
-    missing = []
-    for place in places:
-        for where, image in list_images(root, place, folders):
-            if not folders.has(image):
-                missing.append(where)
-            elif image in images:
-                first = images[image].partition(':')[0]
-                raise DatasetError(place, f'{where} is the image of {first}')
-            else:
-                images[image] = where
-    if missing:
-        raise DatasetError(
-            places[0],
-            f'{len(missing)} of {len(missing) + len(images)} images are neither at their '
-            f'path nor in {root / "images"}: {"; ".join(missing[:SHOWN])}; put them there, or '
-            f'take them out of the list',
-        )
-    return list(images)
+def _name_images(images: Sequence[Path], root: Path) -> Sequence[str]:
+    """Name images by their stems; where that is ambiguous, by their paths from the root."""
+    inside = [path.relative_to(root) if path.is_relative_to(root) else path for path in images]
+    return choose_unique_names(
+        [path.stem for path in images],
+        [path.with_suffix('').as_posix() for path in inside],
+        [path.as_posix() for path in inside],
+    )
 
 
 # --- labels --------------------------------------------------------------------------------------
 
 
-def label_paths(root: Path, image: Path) -> list[Path]:
-    """
-    List where the label file of an image may be.
+def _parse_image(
+    root: Path,
+    name: str,
+    image: Path,
+    class_names: Sequence[str],
+    num_keypoint_columns: int,
+    folders: DirectoryIndex,
+    problems: list[Problem],
+) -> ImageRecord:
+    candidates = _label_candidates(root, image)
+    path = next(filter(folders.has, candidates), None)
+    boxes: list[BoxRecord] = []
+    if path is None:
+        path = candidates[0]
+        message = f'no such file, nor {", ".join(map(str, candidates[1:]))}'
+        problems.append(Problem('label file missing', path, '', message))
+    else:
+        report = report_to(problems, path)
+        text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
+        for number, line in enumerate((text or '').splitlines(), 1):
+            if not line.strip():
+                continue
+            location = f'line {number}'
+            try:
+                label, edges = _parse_label(line, num_keypoint_columns)
+            except ValueError as error:
+                kind, message = error.args
+                report(kind, location, message)
+                continue
+            class_name = class_names[label] if label in range(len(class_names)) else ''
+            if not class_name:
+                message = f'class id {label} is not one of 0 to {len(class_names) - 1}'
+                report('unknown class', location, message)
+            boxes.append(BoxRecord(location, class_name, edges))
+    return ImageRecord(name, image, path, None, tuple(boxes), is_normalized=True)
 
-    :param root: of the dataset.
-    :param image: its path.
-    :return: in ``labels``, where ``labels`` mirrors ``images``, and beside the image.
-    """
+
+def _label_candidates(root: Path, image: Path) -> list[Path]:
+    """List where a label file may be: in ``labels``, in its mirror of ``images``, or beside."""
     paths = [root / 'labels' / f'{image.stem}.txt']
     parts = list(image.parts)
     if 'images' in parts[:-1]:
@@ -345,26 +302,8 @@ def label_paths(root: Path, image: Path) -> list[Path]:
     return list(dict.fromkeys([*paths, image.with_suffix('.txt')]))
 
 
-def find_label(root: Path, image: Path, folders: DirectoryIndex) -> Path | None:
-    """
-    Find the label file of an image.
-
-    :param root: of the dataset.
-    :param image: its path.
-    :param folders: what is on the disk.
-    :return: the first of :func:`label_paths` that is there.
-    """
-    return next((path for path in label_paths(root, image) if folders.has(path)), None)
-
-
-def keypoint_columns(root: Path) -> int:
-    """
-    Count the columns of keypoints that pose labels have after the box.
-
-    :param root: of the dataset.
-    :return: the product of ``kpt_shape`` in ``data.yaml``; 0 without one.
-    :raises DatasetError: if the file or its ``kpt_shape`` is wrong.
-    """
+def _count_keypoint_columns(root: Path) -> int:
+    """Count the columns of keypoints after the box, by ``kpt_shape`` in ``data.yaml``."""
     path = root / 'data.yaml'
     node = _read_yaml(path).get('kpt_shape') if path.exists() else None
     if node is None or node.value is None:
@@ -375,76 +314,41 @@ def keypoint_columns(root: Path) -> int:
     raise DatasetError(path, 'kpt_shape: expected [number of keypoints, 2 or 3]')
 
 
-def parse_label(line: str, num_keypoint_columns: int = 0) -> tuple[int, Edges]:
+def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
     """
-    Read a line of a label file.
+    Parse a line of a label file into a class id and xyxy as fractions of the image.
 
     :param line: ``class x y width height``, with a confidence or without, or with keypoints, which
-        are not read; or without those ``class x1 y1 x2 y2 x3 y3 ...``, the corners of a polygon,
-        which becomes the box around them. Coordinates are parts of the image.
-    :param num_keypoint_columns: see :func:`keypoint_columns`.
-    :return: class id, and xyxy as parts of the image, not cut.
-    :raises ValueError: saying why it is no label.
+        are not read; or without those ``class x1 y1 x2 y2 x3 y3 ...``, the corners of a polygon.
+    :raises ValueError: with kind and message of the problem.
     """
-    fields, shown = line.split(), repr(line.strip()[:60])
-    others = 'the corners of a polygon'
+    fields, shown = line.split(), repr(line.strip()[:MAX_CHARS])
+    alternative = 'the corners of a polygon'
     if num_keypoint_columns:
-        others = f'a box and {num_keypoint_columns} columns of keypoints (kpt_shape in data.yaml)'
-    words = f'expected class, x, y, width and height, or {others}, got {shown}'
+        alternative = (
+            f'a box and {num_keypoint_columns} columns of keypoints (kpt_shape in data.yaml)'
+        )
+    expected = f'expected class, x, y, width and height, or {alternative}, got {shown}'
     is_box = len(fields) in (*BOX_COLUMNS, 5 + num_keypoint_columns)
     is_polygon = not (is_box or num_keypoint_columns) and len(fields) % 2 == 1 and len(fields) > 5
     if not (is_box or is_polygon):
-        raise ValueError(words)
+        raise ValueError('bad value', expected)
     try:
         label, *values = map(float, fields if is_polygon else fields[:5])
     except ValueError:
-        raise ValueError(words) from None
-    if not (label.is_integer() and all(map(math.isfinite, values))):
-        raise ValueError(words)
+        raise ValueError('bad value', expected) from None
+    if not all(map(math.isfinite, (label, *values))):
+        raise ValueError('not finite', expected)
+    if not label.is_integer():
+        raise ValueError('bad value', expected)
     if is_polygon:
         if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
             raise ValueError(
+                'bad value',
                 f'expected the corners of a polygon as parts of the image, 0 to 1, got {shown}; '
-                f'if these are keypoints, write their kpt_shape in data.yaml'
+                f'if these are keypoints, write their kpt_shape in data.yaml',
             )
         xs, ys = values[::2], values[1::2]
         return int(label), (min(xs), min(ys), max(xs), max(ys))
-    x, y, wide, high = values
-    return int(label), (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
-
-
-def _read_label(
-    path: Path,
-    root: Path,
-    size: tuple[int, int],
-    num_classes: int,
-    num_keypoint_columns: int,
-    regions: AnnotationBuilder,
-    tally: SkipLog,
-) -> int:
-    """Read the objects of one label file, and count its lines."""
-    short = path.relative_to(root) if path.is_relative_to(root) else path
-    num = 0
-    for number, line in enumerate(read_text(path, MAX_ANNOTATION).splitlines(), 1):
-        if not line.strip():
-            continue
-        num += 1
-        where = f'{short}:{number}'
-        try:
-            label, edges = parse_label(line, num_keypoint_columns)
-        except ValueError as error:
-            tally.skip('lines that are no label', where, str(error))
-            continue
-        if label not in range(num_classes):
-            tally.skip(
-                'objects of unknown classes',
-                where,
-                f'class id {label} is not one of 0 to {num_classes - 1}',
-            )
-            continue
-        box = regions.clip([edge * side for edge, side in zip(edges, (*size[::-1], *size[::-1]))])
-        if box is None:
-            tally.skip('boxes without area', where, f'nothing of {line.strip()[:60]!r} is inside')
-            continue
-        regions.add(box, label)
-    return num
+    x, y, width, height = values
+    return int(label), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

@@ -1,18 +1,5 @@
-"""Datasets under the magnifying glass: faults, figures, contact sheets and prior sizes."""
+"""Check, measure and draw datasets, and fit prior sizes to them."""
 
-from mnssd_training.inspection.check import check, Checked
-from mnssd_training.inspection.findings import Finding, KINDS
-from mnssd_training.inspection.report import check_json, check_text
-from mnssd_training.inspection.scan import Format, guess_format, splits_of
+from mnssd_training.inspection.check import check, check_json, check_text, CheckResult
 
-__all__ = [
-    'check',
-    'check_json',
-    'check_text',
-    'Checked',
-    'Finding',
-    'Format',
-    'guess_format',
-    'KINDS',
-    'splits_of',
-]
+__all__ = ['check', 'check_json', 'check_text', 'CheckResult']

@@ -1,47 +1,50 @@
-"""Datasets to a list of everything that is wrong with them."""
+"""Check datasets for everything that stops training or makes it worse."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, SourceConfig
+from mnssd_training.data.problems import HINTS, Problem, relative_to_root, Severity
 from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sources import read_samples
-from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
-from mnssd_training.inspection.check_classes import check_classes, check_empty
-from mnssd_training.inspection.check_images import check_colours, check_image
-from mnssd_training.inspection.check_network import (
-    check_network,
-    check_priors,
-    sizes_in_input,
+from mnssd_training.data.text_files import DirectoryIndex
+from mnssd_training.inspection.check_boxes import (
+    check_boxes,
+    check_classes,
+    check_empty,
+    check_pairs,
+    check_unusual,
 )
-from mnssd_training.inspection.check_splits import check_likeness, check_names
-from mnssd_training.inspection.findings import count_errors, Finding
-from mnssd_training.inspection.photograph import look_at_all, Photograph
-from mnssd_training.inspection.placed import place, Placed
-from mnssd_training.inspection.records import Place, Scan
-from mnssd_training.inspection.scan import scan
-from mnssd_training.priors import make_feature_maps
-import numpy as np
+from mnssd_training.inspection.check_images import check_colours, check_image, check_splits
+from mnssd_training.inspection.check_network import check_network
+from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes, TRAIN, VAL
+from mnssd_training.inspection.image_facts import ImageFacts, read_all_image_facts
+from mnssd_training.inspection.near_duplicates import check_duplicates
+from mnssd_training.inspection.records import read_records
 
-Progress = Callable[[Iterator[Photograph], int], Iterable[Photograph]]
-TRAIN, VAL = 'train', 'val'
+Progress = Callable[..., Iterable[ImageFacts]]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """
     The result of a check.
 
-    :ivar num_images: that were looked at.
-    :ivar num_boxes: that were looked at, ignore regions among them.
-    :ivar findings: all that is wrong, in the order of the checks.
+    :ivar num_boxes: including ignore regions.
+    :ivar problems: in the order of the checks.
     """
 
     num_images: int
     num_boxes: int
-    findings: tuple[Finding, ...]
+    problems: tuple[Problem, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Count the problems of one severity."""
+        return sum(problem.severity == severity for problem in self.problems)
 
 
 def check(
@@ -50,98 +53,120 @@ def check(
     class_names: Sequence[str] = (),
     experiment: Experiment | None = None,
     workers: int = 1,
-    progress: Progress = lambda found, _: found,
-) -> Checked:
+    progress: Progress = lambda facts, total: facts,
+) -> CheckResult:
     """
-    Find everything that is wrong with datasets that are trained on together.
+    Find all problems of datasets that are trained on together.
 
-    :param sources: the datasets.
-    :param splits: lists to look at; empty for those that each dataset is trained and scored on.
+    :param splits: to check; empty for the training and validation split of each dataset.
     :param class_names: of the model; empty for those of each dataset.
-    :param experiment: tells what the network makes of the boxes; None to leave that out.
+    :param experiment: whose network and priors to check the boxes against.
     :param workers: processes that read images.
-    :param progress: passes images on; gets their number, too.
-    :return: all findings.
+    :param progress: wraps the iterator over images, as tqdm does.
     :raises DatasetError: if there is no such folder.
     """
-    scans = [_scan(source, splits, class_names) for source in sources]
-    findings = [finding for one in scans for finding in one.findings]
-    entries = [entry for one in scans for entry in one.entries]
-    names = list(class_names) or list(
-        dict.fromkeys(name for one in scans for name in one.class_names)
-    )
-    files = [path for path in dict.fromkeys(entry.image for entry in entries) if _exists(path)]
-    looked = progress(look_at_all(files, workers), len(files))
-    photographs = {photograph.path: photograph for photograph in looked}
-    placed = place(entries, photographs, names)
-    for entry in entries:
-        findings += check_image(entry, photographs.get(entry.image))
-    findings += check_colours(entries, photographs)
-    findings += check_names(entries)
-    findings += check_likeness(entries, photographs)
-    for item in placed:
-        findings += check_boxes(item)
-        findings += check_pairs(item, names)
-    findings += check_unusual(placed, names)
+    problems: list[Problem] = []
+    records = []
+    listed: dict[str, None] = dict.fromkeys(class_names)
+    for source in sources:
+        # The lists used for training and validation count as train and val, whatever their names.
+        roles = {} if splits else {source.train_split: TRAIN, source.val_split: VAL}
+        dataset = read_records(source, splits or _used_splits(source), class_names)
+        problems += dataset.problems
+        records += [(roles.get(split, split), record) for split, record in dataset.images]
+        if not class_names:
+            listed |= dict.fromkeys(dataset.class_names)
+    names = list(listed)
+    index = DirectoryIndex()
+    paths = [
+        path
+        for path in dict.fromkeys(record.path for _, record in records)
+        if isinstance(path, ShardEntry) or index.has(path)
+    ]
+    all_facts = progress(read_all_image_facts(paths, workers), total=len(paths))
+    facts = {image.path: image for image in all_facts}
+    images = [CheckedImage(split, record, facts.get(record.path)) for split, record in records]
+    for image in images:
+        problems += check_image(image)
+    problems += [*check_colours(images), *check_splits(images), *check_duplicates(images)]
+    measured = measure_boxes(images, names)
+    for boxes in measured:
+        problems += [*check_boxes(boxes), *check_pairs(boxes, names)]
+    problems += check_unusual(measured, names)
     root = mask_secrets(', '.join(source.root for source in sources))
-    findings += check_classes(placed, names, TRAIN, VAL, root)
-    findings += check_empty(placed, root)
+    problems += check_classes(measured, names, root)
+    problems += check_empty(measured, root)
     if experiment is not None:
-        findings += _check_network(placed, experiment, names, root)
-    if not count_errors(findings):
-        findings += _check_readers(sources, splits, class_names)
-    return Checked(len(entries), sum(len(entry.boxes) for entry in entries), tuple(findings))
+        problems += check_network(measured, experiment, names, root)
+    if all(problem.severity != 'error' for problem in problems):
+        problems += _check_training(sources, splits, class_names)
+    num_boxes = sum(len(record.boxes) for _, record in records)
+    return CheckResult(len(records), num_boxes, tuple(problems))
 
 
-def _scan(source: SourceConfig, splits: Sequence[str], class_names: Sequence[str]) -> Scan:
-    """Read one dataset, with the names ``train`` and ``val`` for the lists used as such."""
-    wanted = list(splits) or _own_splits(source)
-    roles = {} if splits else {source.train_split: TRAIN, source.val_split: VAL}
-    found = scan(source, wanted, class_names)
-    entries = tuple(
-        replace(entry, split=roles.get(entry.split, entry.split)) for entry in found.entries
-    )
-    return replace(found, entries=entries)
-
-
-def _own_splits(source: SourceConfig) -> list[str]:
-    """List the splits that a dataset is trained and scored on."""
+def _used_splits(source: SourceConfig) -> list[str]:
     return [split for split in (source.train_split, source.val_split) if split]
 
 
-def _exists(path: Place) -> bool:
-    """Tell whether there is an image file to look at."""
-    try:
-        return isinstance(path, ShardEntry) or path.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
-def _check_network(
-    placed: Sequence[Placed], experiment: Experiment, class_names: Sequence[str], root: str
-) -> Iterator[Finding]:
-    """Find objects that the network of an experiment can hardly learn."""
-    size = experiment.input
-    sizes = [sizes_in_input(item, size.size, size.resize) for item in placed]
-    to_train = [(item, own) for item, own in zip(placed, sizes) if item.entry.split == TRAIN]
-    boxes = np.concatenate([*(own[item.is_object] for item, own in to_train), np.zeros((0, 2))])
-    labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
-    levels = make_feature_maps(experiment.priors, size, boxes, experiment.training.seed)
-    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
-    yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
-    for item, own in zip(placed, sizes):
-        yield from check_network(item, own, levels, iou, min_side)
-
-
-def _check_readers(
+def _check_training(
     sources: Sequence[SourceConfig], splits: Sequence[str], class_names: Sequence[str]
-) -> Iterator[Finding]:
-    """Read the datasets as training does: what it refuses is never passed over here."""
+) -> Iterator[Problem]:
+    """Read datasets without errors as training does, so that nothing it refuses is missed."""
     for source in sources:
-        for split in splits or _own_splits(source):
+        for split in splits or _used_splits(source):
             try:
                 read_samples(source, split, class_names)
             except MnssdError as error:
-                place = str(getattr(error, 'path', source.root))
-                words = str(error).removeprefix(f'{place}: ')
-                yield Finding('reader refuses', place, split, words)
+                file = str(getattr(error, 'path', source.root))
+                message = str(error).removeprefix(f'{file}: ')
+                yield Problem('training refuses', file, split, message)
+
+
+def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
+    """
+    List problems by kind, worst first.
+
+    :param root: files below it are named from there.
+    :param max_shown: problems of a kind to list; 0 for all.
+    """
+    lines = [f'{result.num_images} images, {result.num_boxes} boxes']
+    for severity, hints in HINTS.items():
+        for kind, hint in hints.items():
+            problems = [problem for problem in result.problems if problem.kind == kind]
+            if not problems:
+                continue
+            lines += ['', f'{severity}: {kind} ({len(problems)})']
+            shown = problems[: max_shown or None]
+            lines += [f'  {_format_problem(problem, root)}' for problem in shown]
+            if len(problems) > len(shown):
+                lines.append(f'  and {len(problems) - len(shown)} more')
+            lines.append(f'  -> {hint}')
+    counts = ', '.join(f'{result.count(severity)} {severity}s' for severity in HINTS)
+    return '\n'.join([*lines, '', counts])
+
+
+def _format_problem(problem: Problem, root: Path) -> str:
+    file = 'the dataset'
+    if Path(problem.file) != root:
+        file = relative_to_root(problem.file, root)
+    location = f', {problem.location}' if problem.location else ''
+    return ' '.join(f'{file}{location}: {problem.message}'.split())
+
+
+def check_json(result: CheckResult) -> dict[str, Any]:
+    """Return the result of a check as plain data."""
+    return {
+        'num_images': result.num_images,
+        'num_boxes': result.num_boxes,
+        'counts': {severity: result.count(severity) for severity in HINTS},
+        'problems': [
+            {
+                'severity': problem.severity,
+                'kind': problem.kind,
+                'file': str(problem.file),
+                'location': problem.location,
+                'message': problem.message,
+            }
+            for problem in result.problems
+        ],
+    }

@@ -1,112 +1,100 @@
-"""Boxes of single images to what is wrong with them."""
+"""Check the boxes of images, and those of each class."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_training.inspection.findings import Finding
-from mnssd_training.inspection.placed import Placed
+from mnssd_training.data.annotations import find_box_problem
+from mnssd_training.data.problems import Problem
+from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN, VAL
 import numpy as np
 from numpy.typing import NDArray
 
 OVERHANG = 1.0  # pixels that a box may reach over an edge: roundings of annotation tools
-TINY = 2.0  # pixels; a side under it shows nothing
-ALL = 0.95  # part of the image
+TINY = 2.0  # pixels; a shorter side shows nothing
+WHOLE_IMAGE = 0.95  # part of the image
 SAME = 0.95  # IoU from which two boxes of one class are one box drawn twice
-STRONG = 0.9  # IoU from which two boxes of different classes contradict each other
+CONFLICT = 0.9  # IoU from which two boxes of different classes contradict each other
 HIDDEN = 0.9  # part of an object inside an ignore region
-ENOUGH = 30  # objects of a class that show what is usual
+MIN_OBJECTS = 30  # of a class, that show what is usual
 UNUSUAL = 6.0  # robust standard deviations
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
+RARE = 50  # boxes to train on; a class with fewer is hardly learned
+UNBALANCED = 30.0  # most frequent class over least frequent
 
 
-def check_boxes(placed: Placed) -> Iterator[Finding]:
-    """
-    Find boxes that are no boxes, or not in the image.
-
-    :param placed: the boxes of one image.
-    :return: the findings.
-    """
-    height, width = placed.size
+def check_boxes(image: ImageBoxes) -> Iterator[Problem]:
+    """Find boxes without area in the image, or of an unlikely size or position."""
+    height, width = image.size
     limit = np.array((width, height), np.float64)
-    for box, edges, sides in zip(placed.entry.boxes, placed.edges, placed.sides):
-        low, high = edges[:2], edges[2:]
-        shown = ', '.join(f'{edge:.6g}' for edge in edges)
-        words = ''
-        if (high <= low).any():
-            kind, words = 'box degenerate', f'({shown}) has no area'
-        elif (high <= 0).any() or (low >= limit).any():
-            kind, words = 'box off image', f'({shown}) lies outside {width} x {height}'
-        elif (low < -OVERHANG).any() or (high > limit + OVERHANG).any():
-            kind, words = 'box outside', f'({shown}) reaches over {width} x {height}'
+    record = image.image.record
+    for row, (box, edges, sides) in enumerate(zip(record.boxes, image.edges, image.sides)):
+        problem = find_box_problem(record, box, edges.tolist(), image.size)
+        if problem is not None:
+            yield problem
+        elif (edges[:2] < -OVERHANG).any() or (edges[2:] > limit + OVERHANG).any():
+            shown = ', '.join(f'{edge:.6g}' for edge in edges)
+            message = f'{box.class_name}: ({shown}) reaches over {width} x {height}'
+            yield image.problem('box outside', row, message)
         elif (sides < TINY).any():
-            kind, words = 'box tiny', f'{sides[0]:.2g} x {sides[1]:.2g} pixels'
-        elif sides.prod() >= ALL * width * height and not box.is_ignore:
-            kind, words = 'box covers all', f'{100 * sides.prod() / (width * height):.0f} %'
-        if words:
-            yield _finding(placed, box.where, kind, f'{box.name}: {words}')
+            message = f'{box.class_name}: {sides[0]:.2g} x {sides[1]:.2g} pixels'
+            yield image.problem('box tiny', row, message)
+        elif sides.prod() >= WHOLE_IMAGE * width * height and not box.is_ignored:
+            message = f'{box.class_name}: {100 * sides.prod() / (width * height):.0f} %'
+            yield image.problem('box covers all', row, message)
 
 
-def check_pairs(placed: Placed, class_names: Sequence[str]) -> Iterator[Finding]:
-    """
-    Find boxes that contradict or repeat each other.
-
-    :param placed: the boxes of one image.
-    :param class_names: in the order of their labels.
-    :return: the findings.
-    """
-    rows = np.flatnonzero(placed.is_object)
-    boxes, labels = placed.boxes[rows], placed.labels[rows]
-    where = [placed.entry.boxes[row].where for row in rows]
+def check_pairs(image: ImageBoxes, class_names: Sequence[str]) -> Iterator[Problem]:
+    """Find boxes that contradict or repeat each other."""
+    rows = np.flatnonzero(image.is_object)
+    boxes, labels = image.boxes[rows], image.labels[rows]
+    locations = [image.image.record.boxes[row].location for row in rows]
     ious = np.triu(boxes_of.box_iou(boxes, boxes), 1)
-    for first, second in zip(*np.nonzero(ious >= min(SAME, STRONG))):
-        overlap = f'IoU {ious[first, second]:.2f}'
-        one, other = class_names[labels[first]], class_names[labels[second]]
+    for first, second in zip(*np.nonzero(ious >= min(SAME, CONFLICT))):
+        iou = f'IoU {ious[first, second]:.2f}'
+        first_class, second_class = class_names[labels[first]], class_names[labels[second]]
         if labels[first] != labels[second]:
-            words = f'{other} lies on the {one} of {where[first]}, {overlap}'
-            yield _finding(placed, where[second], 'two classes', words)
+            message = f'{second_class} lies on the {first_class} of {locations[first]}, {iou}'
+            yield image.problem('two classes', rows[second], message)
         elif ious[first, second] >= SAME:
-            words = f'the {one} of {where[first]} once more, {overlap}'
-            yield _finding(placed, where[second], 'box twice', words)
-    regions = placed.boxes[placed.is_ignore & (placed.labels < 0)]
+            message = f'the {first_class} of {locations[first]} once more, {iou}'
+            yield image.problem('box twice', rows[second], message)
+    regions = image.boxes[image.is_ignored & (image.labels < 0)]
     if len(regions):
         hidden = boxes_of.box_ioa(boxes, regions).max(axis=1, initial=0)
         for row in np.flatnonzero(hidden >= HIDDEN):
-            words = f'{class_names[labels[row]]} inside an ignore region'
-            yield _finding(placed, where[row], 'box hidden', words)
+            message = f'{class_names[labels[row]]} inside an ignore region'
+            yield image.problem('box hidden', rows[row], message)
 
 
-def check_unusual(placed: Sequence[Placed], class_names: Sequence[str]) -> Iterator[Finding]:
+def check_unusual(images: Sequence[ImageBoxes], class_names: Sequence[str]) -> Iterator[Problem]:
     """
     Find boxes whose size or shape is far from that of their class.
 
     Both are compared on a logarithmic scale, sizes in widths of the image, by the distance from
     the median over the median of such distances.
-
-    :param placed: the boxes of all images.
-    :param class_names: in the order of their labels.
-    :return: the findings.
     """
-    rows = [(item, row) for item in placed for row in np.flatnonzero(item.is_object)]
-    labels = np.array([item.labels[row] for item, row in rows], np.int64)
-    sides = np.array([item.sides[row] for item, row in rows]).reshape(-1, 2)
-    widths = np.array([item.size[1] for item, _ in rows], np.float64)
+    rows = [(image, row) for image in images for row in np.flatnonzero(image.is_object)]
+    labels = np.array([image.labels[row] for image, row in rows], np.int64)
+    sides = np.array([image.sides[row] for image, row in rows]).reshape(-1, 2)
+    widths = np.array([image.size[1] for image, _ in rows], np.float64)
     for label, name in enumerate(class_names):
-        own = np.flatnonzero(labels == label)
-        if len(own) < ENOUGH:
+        indices = np.flatnonzero(labels == label)
+        if len(indices) < MIN_OBJECTS:
             continue
-        relative = np.sqrt(sides[own].prod(axis=1)) / widths[own]
-        # Seen from above things lie in any direction: a standing box is as usual as a lying one.
-        shapes = sides[own].max(axis=1) / sides[own].min(axis=1)
+        relative = np.sqrt(sides[indices].prod(axis=1)) / widths[indices]
+        # From above, objects lie in any direction: a standing box is as usual as a lying one.
+        shapes = sides[indices].max(axis=1) / sides[indices].min(axis=1)
         measures = (
             ('size unusual', relative, 'of the width of the image'),
             ('shape unusual', shapes, 'times as long as it is narrow'),
         )
         for kind, values, unit in measures:
             score, usual = _robust_score(np.log(values)), float(np.median(values))
-            for place in np.flatnonzero(np.abs(score) > UNUSUAL):
-                item, row = rows[own[place]]
-                words = f'{name}: {values[place]:.3g} {unit}; the usual is {usual:.3g}'
-                yield _finding(item, item.entry.boxes[row].where, kind, words)
+            for index in np.flatnonzero(np.abs(score) > UNUSUAL):
+                image, row = rows[indices[index]]
+                message = f'{name}: {values[index]:.3g} {unit}; the usual is {usual:.3g}'
+                yield image.problem(kind, row, message)
 
 
 def _robust_score(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,6 +104,41 @@ def _robust_score(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return distance / max(spread, 1e-3)
 
 
-def _finding(placed: Placed, where: str, kind: str, words: str) -> Finding:
-    """Make a finding about one box."""
-    return Finding(kind, str(placed.entry.annotation), where, words)
+def check_classes(
+    images: Sequence[ImageBoxes], class_names: Sequence[str], root: str
+) -> Iterator[Problem]:
+    """Find classes that cannot be learned or cannot be scored."""
+    counts: dict[str, Counter[str]] = {}
+    for image in images:
+        counter = counts.setdefault(image.image.split, Counter())
+        counter.update(class_names[label] for label in image.labels[image.is_object])
+    in_train, in_val = counts.get(TRAIN, Counter()), counts.get(VAL, Counter())
+    has_both = TRAIN in counts and VAL in counts
+    in_any = sum(counts.values(), Counter())
+    for name in class_names:
+        if not in_any[name]:
+            yield Problem('class unused', root, name, 'no box of it in any split')
+            continue
+        if has_both and not in_train[name] and in_val[name]:
+            message = f'{in_val[name]} boxes in {VAL}, none in {TRAIN}'
+            yield Problem('class only in val', root, name, message)
+        elif TRAIN in counts and 0 < in_train[name] < RARE:
+            yield Problem('class rare', root, name, f'{in_train[name]} boxes in {TRAIN}')
+        if has_both and in_train[name] and not in_val[name]:
+            message = f'{in_train[name]} boxes in {TRAIN}, none in {VAL}'
+            yield Problem('class not in val', root, name, message)
+    used = [(number, name) for name, number in in_train.items() if number]
+    if used and max(used)[0] >= UNBALANCED * min(used)[0]:
+        (fewest, rare), (most, frequent) = min(used), max(used)
+        message = f'{most} of {frequent} and {fewest} of {rare} in {TRAIN}'
+        yield Problem('classes unbalanced', root, '', message)
+
+
+def check_empty(images: Sequence[ImageBoxes], root: str) -> Iterator[Problem]:
+    """Count the images of each split that show nothing."""
+    totals = Counter(image.image.split for image in images)
+    empty = Counter(image.image.split for image in images if not len(image.edges))
+    for split, number in empty.items():
+        share = 100 * number / totals[split]
+        message = f'{number} of {totals[split]} images ({share:.0f} %)'
+        yield Problem('images without boxes', root, split, message)

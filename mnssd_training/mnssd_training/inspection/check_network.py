@@ -1,65 +1,54 @@
-"""Boxes in the network input to those that the network can hardly learn."""
+"""Check how the network of an experiment sees boxes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from mnssd_perception.ssd import boxes as boxes_of
-from mnssd_perception.ssd import FeatureMap, resize_transform
-from mnssd_training.inspection.findings import Finding
-from mnssd_training.inspection.placed import Placed
+from mnssd_perception.ssd import FeatureMap
+from mnssd_training.config import Experiment
+from mnssd_training.data.problems import Problem
+from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN
+from mnssd_training.priors import make_feature_maps, measure_box_sizes
 import numpy as np
 from numpy.typing import NDArray
 
-ENOUGH = 30  # boxes that tell something of a class
+MIN_BOXES = 30  # of a class, that show something
 MOST = 0.5  # part of the boxes of a class
 
 
-def sizes_in_input(
-    placed: Placed, input_size: tuple[int, int], resize: Literal['stretch', 'letterbox']
-) -> NDArray[np.float64]:
-    """
-    Measure boxes in the network input.
-
-    :param placed: the boxes of one image.
-    :param input_size: (height, width) of the network input, pixels.
-    :param resize: how images are brought to that size.
-    :return: ``(N, 2)`` (width, height), pixels of the input.
-    """
-    plan = resize_transform(placed.size, input_size, resize)
-    scale = (plan.content_size[1] / placed.size[1], plan.content_size[0] / placed.size[0])
-    return placed.sides * np.array(scale)
-
-
 def check_network(
-    placed: Placed,
+    images: Sequence[ImageBoxes], experiment: Experiment, class_names: Sequence[str], root: str
+) -> Iterator[Problem]:
+    """Find objects that the network of an experiment can hardly learn."""
+    network = experiment.input
+    sizes = [measure_box_sizes([image], network.size, network.resize) for image in images]
+    to_train = [(i, size) for i, size in zip(images, sizes) if i.image.split == TRAIN]
+    boxes = np.concatenate([*(size[i.is_object] for i, size in to_train), np.zeros((0, 2))])
+    labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
+    levels = make_feature_maps(experiment.priors, network, boxes, experiment.training.seed)
+    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
+    yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
+    for image, size in zip(images, sizes):
+        yield from _check_image(image, size, levels, iou, min_side)
+
+
+def _check_image(
+    image: ImageBoxes,
     sizes: NDArray[np.float64],
     levels: Sequence[FeatureMap],
     positive_iou: float,
     min_side: float,
-) -> Iterator[Finding]:
-    """
-    Find objects that are too small in the network input, or that no prior fits.
-
-    :param placed: the boxes of one image.
-    :param sizes: ``(N, 2)`` of the same, pixels of the input.
-    :param levels: of priors.
-    :param positive_iou: from this IoU on a prior answers for an object.
-    :param min_side: a box with a smaller side becomes an ignore region, pixels of the input.
-    :return: the findings.
-    """
-    rows = np.flatnonzero(placed.is_object)
-    own = sizes[rows]
-    for row, size, best in zip(rows, own, _best_ious(own, levels)):
-        box = placed.entry.boxes[row]
-        shown = f'{box.name}: {size[0]:.1f} x {size[1]:.1f} pixels of the network input'
+) -> Iterator[Problem]:
+    """Find objects that are too small in the network input, or that no prior fits."""
+    rows = np.flatnonzero(image.is_object)
+    for row, size, best in zip(rows.tolist(), sizes[rows], _best_ious(sizes[rows], levels)):
+        name = image.image.record.boxes[row].class_name
+        shown = f'{name}: {size[0]:.1f} x {size[1]:.1f} pixels of the network input'
         if (size < min_side).any():
-            words, kind = f'{shown}, less than {min_side:g}', 'box small for network'
+            message = f'{shown}, less than {min_side:g}'
+            yield image.problem('box small for network', row, message)
         elif best < positive_iou:
-            words = f'{shown}; IoU {best:.2f} with the nearest prior, {positive_iou:g} is needed'
-            kind = 'box without prior'
-        else:
-            continue
-        yield Finding(kind, str(placed.entry.annotation), box.where, words)
+            message = f'{shown}; IoU {best:.2f} with the nearest prior, {positive_iou:g} is needed'
+            yield image.problem('box without prior', row, message)
 
 
 def check_priors(
@@ -70,9 +59,9 @@ def check_priors(
     positive_iou: float,
     min_side: float,
     root: str,
-) -> Iterator[Finding]:
+) -> Iterator[Problem]:
     """
-    Find classes most of whose training boxes are out of reach of the network.
+    Find classes most of whose training boxes no prior fits, for all classes together and each.
 
     Such a box is too small, or has an IoU of less than ``positive_iou`` with every prior. An
     object of the second kind still gets its best prior, one where others get several; where that
@@ -80,38 +69,35 @@ def check_priors(
 
     :param sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
     :param labels: ``(N,)`` of the boxes.
-    :param class_names: in the order of their labels.
-    :param levels: of priors.
-    :param positive_iou: from this IoU on a prior answers for an object.
+    :param positive_iou: a prior with this IoU or more is matched to an object.
     :param min_side: a box with a smaller side becomes an ignore region, pixels of the input.
-    :param root: of the dataset, for the findings.
-    :return: a finding for all classes together, and one a class.
+    :param root: of the dataset, for the problems.
     """
     is_small = (sizes < min_side).any(axis=1)
     is_unmatched = is_small | (_best_ious(sizes, levels) < positive_iou)
     groups = [('all classes', np.ones(len(labels), np.bool_))]
     groups += [(name, labels == label) for label, name in enumerate(class_names)]
-    for name, own in groups:
-        num, num_small = int((own & is_unmatched).sum()), int((own & is_small).sum())
-        if own.sum() < ENOUGH or num <= MOST * own.sum():
+    for name, in_group in groups:
+        num, num_small = int((in_group & is_unmatched).sum()), int((in_group & is_small).sum())
+        if in_group.sum() < MIN_BOXES or num <= MOST * in_group.sum():
             continue
-        wide, high = np.median(sizes[own & is_unmatched], axis=0)
+        width, height = np.median(sizes[in_group & is_unmatched], axis=0)
         priors = np.array([size for level in levels for size in level.sizes])
-        low, big = priors.prod(axis=1).argmin(), priors.prod(axis=1).argmax()
-        yield Finding(
+        smallest, largest = priors[priors.prod(axis=1).argsort()[[0, -1]]]
+        yield Problem(
             'most boxes without prior',
             root,
             name,
-            f'{num} of {own.sum()} boxes to train on: {num_small} have a side of less than '
+            f'{num} of {in_group.sum()} boxes to train on: {num_small} have a side of less than '
             f'{min_side:g} pixels of the network input, {num - num_small} an IoU of less than '
-            f'{positive_iou:g} with every prior; their median is {wide:.1f} x {high:.1f} pixels, '
-            f'priors have {priors[low][0]:.1f} x {priors[low][1]:.1f} to {priors[big][0]:.1f} x '
-            f'{priors[big][1]:.1f}, the finest stride is {min(levels[0].stride):g}',
+            f'{positive_iou:g} with every prior; their median is {width:.1f} x {height:.1f} '
+            f'pixels, priors have {smallest[0]:.1f} x {smallest[1]:.1f} to {largest[0]:.1f} x '
+            f'{largest[1]:.1f}, the finest stride is {min(levels[0].stride):g}',
         )
 
 
 def _best_ious(sizes: NDArray[np.float64], levels: Sequence[FeatureMap]) -> NDArray[np.float64]:
-    """Measure the IoU of each box with the prior that fits best, whatever the place."""
+    """Measure the IoU of each box with the prior that fits best, at the same centre."""
     priors = np.array([size for level in levels for size in level.sizes])
     ious = boxes_of.box_iou(
         np.concatenate((-sizes, sizes), axis=1), np.concatenate((-priors, priors), axis=1)

@@ -1,64 +1,132 @@
-"""What annotation files say, before any of it is judged."""
+"""Read all annotations of a dataset, with the class names of the model and all problems."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnssd_training.data.remote import ShardEntry
-from mnssd_training.inspection.findings import Finding
-
-Place = Path | ShardEntry  # where an image is
-
-
-@dataclass(frozen=True)
-class RawBox:
-    """
-    One box as it is written.
-
-    :ivar where: the line, object or annotation that says so.
-    :ivar name: of the class.
-    :ivar edges: xyxy, finite, neither cut nor ordered; in the unit of the entry.
-    :ivar is_ignore: an ignore region, or an object that is to be taken for one.
-    """
-
-    where: str
-    name: str
-    edges: tuple[float, float, float, float]
-    is_ignore: bool = False
+from mnssd_training.config.data import DataConfig, SourceConfig
+from mnssd_training.data.annotations import BoxRecord, IGNORE_NAMES, ImageRecord, ParsedSplit
+from mnssd_training.data.classes import renamed
+from mnssd_training.data.coco import find_annotation_file
+from mnssd_training.data.formats import list_splits, parse_split
+from mnssd_training.data.problems import Problem
+from mnssd_training.data.text_files import list_image_files
+from mnssd_training.data.voc import LISTS as VOC_LISTS
+from mnssd_training.data.voc import read_names
+from mnssd_training.data.yolo import LISTS as YOLO_LISTS
+from mnssd_training.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetRecords:
     """
-    One image of a split with what its annotation says.
-
-    :ivar name: unique in the dataset if all is well.
-    :ivar split: the list it is on.
-    :ivar image: the image file; it may be missing.
-    :ivar annotation: the file that holds the boxes.
-    :ivar size: (height, width) as annotated, pixels; None where the format does not say.
-    :ivar boxes: those that could be read.
-    :ivar is_fraction: boxes are in fractions of the image, not in pixels.
-    """
-
-    name: str
-    split: str
-    image: Place
-    annotation: Path
-    size: tuple[int, int] | None
-    boxes: tuple[RawBox, ...]
-    is_fraction: bool = False
-
-
-@dataclass(frozen=True)
-class Scan:
-    """
-    All that was read of a dataset.
+    The annotations of a dataset.
 
     :ivar class_names: in the order of their labels.
-    :ivar entries: split after split.
-    :ivar findings: what could not be read.
+    :ivar images: split and record of each image, split after split.
     """
 
     class_names: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    findings: tuple[Finding, ...]
+    images: tuple[tuple[str, ImageRecord], ...]
+    problems: tuple[Problem, ...]
+
+
+def read_records(
+    source: SourceConfig, splits: Sequence[str], class_names: Sequence[str] = ()
+) -> DatasetRecords:
+    """
+    Read all annotations of a dataset.
+
+    :param class_names: of the model; empty for those that the dataset lists, or if it lists none,
+        all that it uses.
+    :raises DatasetError: if there is no such folder.
+    """
+    root = Path(source.root).expanduser()
+    if source.format != 'shards' and not root.is_dir():
+        raise DatasetError(root, 'no such folder; set data.root to that of the dataset')
+    cache = source.cache_dir if isinstance(source, DataConfig) else ''
+    parsed = {split: parse_split(source, split, class_names, cache) for split in splits}
+    problems = [problem for split in parsed.values() for problem in split.problems]
+    listed_names = _join_class_names(parsed.values(), problems)
+    problems += find_orphan_files(source, root, parsed.values())
+    known = tuple(class_names) or tuple(
+        dict.fromkeys(filter(None, (renamed(name, source.class_map) for name in listed_names)))
+    )
+    images = []
+    for split, content in parsed.items():
+        for record in content.records:
+            boxes = tuple(_rename_box(box, source.class_map, known) for box in record.boxes)
+            images.append((split, replace(record, boxes=boxes)))
+            if known:
+                problems += _find_unknown_classes(images[-1][1], known)
+    if not known:
+        used = {box.class_name for _, image in images for box in image.boxes if not box.is_ignored}
+        known = tuple(sorted(used - {''}))
+    return DatasetRecords(known, tuple(images), tuple(dict.fromkeys(problems)))
+
+
+def _join_class_names(splits: Iterable[ParsedSplit], problems: list[Problem]) -> list[str]:
+    """Join the class lists of splits; report ids that stand for two classes."""
+    ids: dict[int, str] = {}
+    names: dict[str, None] = {}
+    for parsed in splits:
+        names |= dict.fromkeys(parsed.class_names)
+        for number, name in parsed.class_ids.items():
+            if ids.setdefault(number, name) != name:
+                message = f'{name!r} has the id of {ids[number]!r} in another split'
+                location = f'category {number}'
+                problems.append(Problem('class list wrong', parsed.file, location, message))
+    return [ids[number] for number in sorted(ids)] or list(names)
+
+
+def _rename_box(box: BoxRecord, rename: Mapping[str, str], known: Sequence[str]) -> BoxRecord:
+    """Give a box the name of its class in the model; one without becomes an ignore region."""
+    if not box.class_name:
+        return box
+    name = renamed(box.class_name, rename, known)
+    is_hidden = not name or (name not in known and name.lower() in IGNORE_NAMES)
+    return box._replace(class_name=name, is_ignored=box.is_ignored or is_hidden)
+
+
+def _find_unknown_classes(image: ImageRecord, known: Sequence[str]) -> Iterator[Problem]:
+    for box in image.boxes:
+        if box.class_name and box.class_name not in known and not box.is_ignored:
+            message = f'is of class {box.class_name!r}; known are {", ".join(known)}'
+            yield Problem('unknown class', image.annotation, box.location, message)
+
+
+def find_orphan_files(
+    source: SourceConfig, root: Path, splits: Iterable[ParsedSplit]
+) -> Iterator[Problem]:
+    """Find images and annotations without the other, and images that no list names."""
+    splits = list(splits)
+    records = [record for parsed in splits for record in parsed.records]
+    if source.format == 'coco':
+        files = {find_annotation_file(root, split) for split in list_splits(root, 'coco')}
+        if files <= {parsed.file for parsed in splits}:
+            used = {record.path for record in records}
+            for path in list_image_files(root):
+                if path not in used:
+                    message = 'no annotation file names it'
+                    yield Problem('image without annotation', path, '', message)
+    if source.format not in ('voc', 'yolo'):
+        return
+    lists, images, annotations = {
+        'voc': (VOC_LISTS, 'JPEGImages', sorted((root / 'Annotations').rglob('*.xml'))),
+        'yolo': (YOLO_LISTS, 'images', sorted((root / 'labels').rglob('*.txt'))),
+    }[source.format]
+    listed = {Path(str(record.path)).stem for record in records}
+    for path in (root / lists).glob('*.txt'):
+        listed |= {Path(name.replace('\\', '/')).stem for name in read_names(path, [])}
+    annotated = {path.stem for path in annotations}
+    image_files = list_image_files(root / images)
+    for path in image_files:
+        if path.stem not in listed:
+            if path.stem in annotated:
+                yield Problem('in no split', path, '', 'no list names it')
+            else:
+                yield Problem('image without annotation', path, '', 'there is no annotation')
+    stems = {path.stem for path in image_files}
+    for path in annotations:
+        if path.stem not in stems:
+            yield Problem('annotation without image', path, '', 'there is no image for it')

@@ -10,9 +10,10 @@ import cv2
 from mnssd_training.cli import bags_to_dataset
 from mnssd_training.config import SourceConfig
 from mnssd_training.data import Sample
+from mnssd_training.data.formats import Format, list_splits
 from mnssd_training.data.sample import load_image
 from mnssd_training.data.sources import read_samples
-from mnssd_training.inspection import check, Format, splits_of
+from mnssd_training.inspection import check
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -59,21 +60,19 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize('form', FORMATS)
-def test_a_bag_becomes_a_data_set(
-    bag: Path, tmp_path: Path, capsys: Capture, form: Format
-) -> None:
+def test_bag_becomes_a_dataset(bag: Path, tmp_path: Path, capsys: Capture, form: Format) -> None:
     root = tmp_path / 'new'
     arguments = [str(bag), '--output', str(root), '--format', form, '--every', '0', '--quiet']
     assert bags_to_dataset.main([*arguments, '--val-share', '0.2', '--gap', '1.5']) == 0
     assert capsys.readouterr().out.startswith('4 images (3 in train, 1 in val), ')
     source = SourceConfig(format=form, root=str(root))
-    assert splits_of(root, form) == ['train', 'val']
+    assert list_splits(root, form) == ['train', 'val']
     train, val = (read_samples(source, split) for split in ('train', 'val'))
     assert (len(train), len(val)) == (3, 1)
     assert max(sample.name for sample in train) < min(sample.name for sample in val)
     assert train[0].name == 'flight_1700000000_000000000'
-    findings = check([source], ['train', 'val']).findings
-    assert {finding.kind for finding in findings if finding.severity != 'note'} <= {
+    problems = check([source], ['train', 'val']).problems
+    assert {problem.kind for problem in problems if problem.severity != 'note'} <= {
         'class rare',
         'class not in val',
         'class only in val',
@@ -101,7 +100,7 @@ def check_frames(root: Path, bag: Path, samples: list[Sample]) -> None:
     assert cv2.imread(str(samples[0].path), cv2.IMREAD_UNCHANGED).ndim == 2
 
 
-def test_without_labels(bag: Path, tmp_path: Path) -> None:
+def test_no_prelabel_writes_no_labels(bag: Path, tmp_path: Path) -> None:
     root = tmp_path / 'new'
     arguments = [bag, '--output', root, '--every', '2', '--no-prelabel', '--quiet']
     arguments += ['--classes', 'Goat, Sheep', '--val-share', '0', '--png', '--min-difference', '0']
@@ -114,7 +113,7 @@ def test_without_labels(bag: Path, tmp_path: Path) -> None:
     assert {path.suffix for path in (root / 'JPEGImages').iterdir()} == {'.png'}
 
 
-def test_two_bags_of_one_name(bag: Path, tmp_path: Path) -> None:
+def test_bags_with_the_same_name_get_a_number(bag: Path, tmp_path: Path) -> None:
     (tmp_path / 'other').mkdir()
     image = np.full((48, 64), 99, np.uint8)
     other = write_bag(tmp_path / 'other' / 'flight', [image], 1)
@@ -125,9 +124,9 @@ def test_two_bags_of_one_name(bag: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'words'),
+    ('arguments', 'reason'),
     [
-        (['{bag}', '--output', '{full}'], 'is there already; choose another --output'),
+        (['{bag}', '--output', '{full}'], 'already exists; choose another --output'),
         (['{full}/nobody', '--output', '{new}'], 'nobody: no such bag'),
         (['{bag}', '--output', '{new}', '--topic', '/other'], "no topic '/other' with images"),
         (['{bag}', '--output', '{new}', '--every', '-1'], '--every: expected seconds from 0 on'),
@@ -140,7 +139,7 @@ def test_two_bags_of_one_name(bag: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    bag: Path, tmp_path: Path, capsys: Capture, arguments: list[str], words: str
+    bag: Path, tmp_path: Path, capsys: Capture, arguments: list[str], reason: str
 ) -> None:
     full = tmp_path / 'full'
     full.mkdir()
@@ -150,4 +149,4 @@ def test_bad_input_is_one_line(
     err = capsys.readouterr().err
     assert err.startswith('error: ')
     assert err.count('\n') == 1
-    assert words in err
+    assert reason in err

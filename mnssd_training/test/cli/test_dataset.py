@@ -25,9 +25,9 @@ def fails(verb: str, arguments: Sequence[object], capsys: Capture) -> str:
 
 
 @pytest.fixture
-def spoilt(hit_uav: Path, tmp_path: Path) -> Path:
-    """A copy with one fault."""
-    root = tmp_path / 'spoilt'
+def corrupted(hit_uav: Path, tmp_path: Path) -> Path:
+    """A copy with one name."""
+    root = tmp_path / 'corrupted'
     shutil.copytree(hit_uav, root)
     (root / 'JPEGImages' / '0_60_50_0_06519.jpg').write_bytes(b'')
     return root
@@ -36,7 +36,7 @@ def spoilt(hit_uav: Path, tmp_path: Path) -> Path:
 # --- check -----------------------------------------------------------------------------------
 
 
-def test_check_of_a_clean_folder(hit_uav: Path, capsys: Capture) -> None:
+def test_check_of_a_clean_folder_succeeds(hit_uav: Path, capsys: Capture) -> None:
     assert dataset.main(['check', str(hit_uav), '--quiet']) == 0
     out, err = capsys.readouterr()
     assert out.startswith('8 images, 38 boxes\n')
@@ -44,30 +44,32 @@ def test_check_of_a_clean_folder(hit_uav: Path, capsys: Capture) -> None:
     assert err == ''
 
 
-def test_check_of_a_path_that_may_not_be_looked_at(capsys: Capture) -> None:
+def test_check_of_a_path_that_is_too_long_is_refused(capsys: Capture) -> None:
     assert 'no such experiment' in fails('dataset', ['check', 'x' * 5000], capsys)
 
 
-def test_check_of_a_fault(spoilt: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_check_fails_for_an_error_and_writes_json(
+    corrupted: Path, tmp_path: Path, capsys: Capture
+) -> None:
     report = tmp_path / 'reports' / 'faults.json'
-    arguments = ['check', spoilt, '--quiet', '--json', report]
-    assert '1 faults' in fails('dataset', arguments, capsys)
+    arguments = ['check', corrupted, '--quiet', '--json', report]
+    assert '1 problems' in fails('dataset', arguments, capsys)
     plain = json.loads(report.read_text())
     assert plain['counts']['error'] == 1
-    (finding,) = (item for item in plain['findings'] if item['severity'] == 'error')
-    assert finding['kind'] == 'image unreadable'
-    assert finding['file'].endswith('JPEGImages/0_60_50_0_06519.jpg')
+    (problem,) = (item for item in plain['problems'] if item['severity'] == 'error')
+    assert problem['kind'] == 'image unreadable'
+    assert problem['file'].endswith('JPEGImages/0_60_50_0_06519.jpg')
 
 
-def test_check_names_a_fault_with_its_way_out(spoilt: Path, capsys: Capture) -> None:
-    dataset.main(['check', str(spoilt), '--quiet'])
+def test_check_prints_a_problem_with_its_hint(corrupted: Path, capsys: Capture) -> None:
+    dataset.main(['check', str(corrupted), '--quiet'])
     lines = capsys.readouterr().out.splitlines()
     start = lines.index('error: image unreadable (1)')
     assert lines[start + 1].startswith('  JPEGImages/0_60_50_0_06519.jpg: ')
-    assert lines[start + 2].startswith('  -> fetch the image anew')
+    assert lines[start + 2].startswith('  -> fetch the image again')
 
 
-def test_check_by_an_experiment_knows_the_network(hit_uav: Path, capsys: Capture) -> None:
+def test_check_of_an_experiment_includes_the_network(hit_uav: Path, capsys: Capture) -> None:
     arguments = ['check', 'smoke', f'data.root={hit_uav}', *SMALL, '--quiet']
     arguments.append('augmentation.min_box_size=3')
     assert dataset.main(arguments) == 0
@@ -91,11 +93,11 @@ def test_priors_that_fit_few_boxes_are_an_error_with_advice(
     assert 'mnssd anchors EXPERIMENT' in out
 
 
-def test_strict_makes_errors_of_warnings(hit_uav: Path, capsys: Capture) -> None:
-    assert '5 faults' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
+def test_strict_fails_for_warnings(hit_uav: Path, capsys: Capture) -> None:
+    assert '5 problems' in fails('dataset', ['check', hit_uav, '--quiet', '--strict'], capsys)
 
 
-def test_shown_findings(hit_uav: Path, capsys: Capture) -> None:
+def test_shown_limits_the_listed_problems(hit_uav: Path, capsys: Capture) -> None:
     dataset.main(['check', str(hit_uav), '--quiet', '--shown', '1'])
     assert '  and 3 more\n' in capsys.readouterr().out
 
@@ -157,6 +159,13 @@ def test_preview_of_a_class(hit_uav: Path, tmp_path: Path, capsys: Capture) -> N
     assert capsys.readouterr().out == f'1 images: {path}\n'
 
 
+def test_look_is_now_preview(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as left:
+        dataset.main(['look', 'hit_uav'])
+    assert left.value.code == 2
+    assert "'look' is now called 'preview'" in capsys.readouterr().err
+
+
 # --- anchors ---------------------------------------------------------------------------------
 
 
@@ -165,8 +174,8 @@ def test_anchors(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
     assert anchors.main([*arguments, '--output', str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.startswith('4 images, 17 boxes, input (96, 120)\n')
-    for words in ('clusters', 'this experiment (clustered)', 'original', 'finetune', 'ssdlite'):
-        assert words in out
+    for reason in ('clusters', 'this experiment (clustered)', 'original', 'finetune', 'ssdlite'):
+        assert reason in out
     assert out.count('Person') == 1
     section = out[out.index('priors:\n') : out.index('image: ')]
     assert 'layout: clustered\n  strides: [8, 16, 32]\n  priors_per_cell: [' in section
@@ -178,7 +187,7 @@ def test_anchors(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ('verb', 'arguments', 'words'),
+    ('verb', 'arguments', 'reason'),
     [
         ('dataset', ['check', '{empty}'], 'cannot tell its format'),
         ('dataset', ['check', '{empty}', '--format', 'voc'], 'no list of a split'),
@@ -202,10 +211,10 @@ def test_anchors(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    verb: str, arguments: list[str], words: str, hit_uav: Path, tmp_path: Path, capsys: Capture
+    verb: str, arguments: list[str], reason: str, hit_uav: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     data = tmp_path / 'data'
     shutil.copytree(hit_uav, data)
     (tmp_path / 'empty').mkdir()
     filled = [text.format(data=data, empty=tmp_path / 'empty') for text in arguments]
-    assert words in fails(verb, filled, capsys)
+    assert reason in fails(verb, filled, capsys)

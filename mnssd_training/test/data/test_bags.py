@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from mnssd_training.data.bags import image_topics, is_bag, read_bag_images
+from mnssd_training.data.bags import is_bag, list_image_topics, read_bag_images
 from mnssd_training.errors import DatasetError
 import numpy as np
 import pytest
@@ -73,25 +73,25 @@ def read_one(tmp_path: Path, message: Any, storage: str = 'mcap') -> np.ndarray:
 
 
 @pytest.mark.parametrize('storage', STORAGES)
-def test_an_empty_bag(tmp_path: Path, storage: str) -> None:
+def test_empty_bag_has_no_image_topic(tmp_path: Path, storage: str) -> None:
     bag = write(tmp_path / 'bag', [], storage)
     assert is_bag(bag)
-    assert image_topics(bag) == {}
+    assert list_image_topics(bag) == {}
     with pytest.raises(DatasetError, match='expected one topic with images, got none'):
         list(read_bag_images(bag))
 
 
 @pytest.mark.parametrize('storage', STORAGES)
 @pytest.mark.parametrize('compression', [CompressionMode.NONE, CompressionMode.MESSAGE])
-def test_stamps_images_and_order(
+def test_images_are_read_in_recorded_order_with_their_stamps(
     tmp_path: Path, storage: str, compression: CompressionMode
 ) -> None:
     shades = [np.full((4, 6, 3), shade, np.uint8) for shade in (10, 20, 30)]
     stamps = [5 * 10**9 + 7, 4 * 10**9, 0]  # the last has none: when it was recorded counts
     messages = [(TOPIC, raw(*item)) for item in zip(shades, ['rgb8'] * 3, stamps)]
-    messages.insert(1, ('/words', Text('not an image')))
+    messages.insert(1, ('/reason', Text('not an image')))
     bag = write(tmp_path / 'bag', messages, storage, compression)
-    assert image_topics(bag) == {TOPIC: 3}
+    assert list_image_topics(bag) == {TOPIC: 3}
     found = list(read_bag_images(bag))
     assert [stamp for stamp, _, _ in found] == [5 * 10**9 + 7, 4 * 10**9, 4 * 10**9]
     assert [int(image.mean()) for _, image, _ in found] == [10, 20, 30]
@@ -99,7 +99,7 @@ def test_stamps_images_and_order(
 
 
 @pytest.mark.parametrize('storage', STORAGES)
-def test_one_file_of_a_bag(tmp_path: Path, storage: str) -> None:
+def test_single_file_of_a_bag_is_read(tmp_path: Path, storage: str) -> None:
     bag = write(tmp_path / 'bag', [(TOPIC, raw(COLOURS, 'rgb8'))], storage)
     (file,) = (path for path in bag.iterdir() if path.suffix in ('.db3', '.mcap'))
     assert is_bag(file)
@@ -121,21 +121,21 @@ def alpha(image: np.ndarray) -> np.ndarray:
     ],
     ids=['rgb8', 'bgr8', 'rgba8', 'bgra8'],
 )
-def test_colours(
+def test_colour_encodings_are_converted_to_rgb(
     tmp_path: Path, encoding: str, change: Callable[[np.ndarray], np.ndarray], padding: int
 ) -> None:
     image = read_one(tmp_path, raw(change(COLOURS), encoding, padding=padding))
     np.testing.assert_array_equal(image, COLOURS)
 
 
-def test_grey(tmp_path: Path) -> None:
+def test_mono8_is_converted_to_rgb(tmp_path: Path) -> None:
     image = read_one(tmp_path, raw(COLOURS[..., 0], 'mono8', padding=3))
     np.testing.assert_array_equal(image, np.dstack([COLOURS[..., 0]] * 3))
 
 
 @pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
 @pytest.mark.parametrize('big', [0, 1])
-def test_thermal_greys_are_spread_over_8_bits(tmp_path: Path, encoding: str, big: int) -> None:
+def test_16_bit_images_are_stretched_to_8_bit(tmp_path: Path, encoding: str, big: int) -> None:
     greys = np.linspace(29000, 29300, 48).reshape(6, 8).astype('>u2' if big else '<u2')
     image = read_one(tmp_path, raw(greys, encoding, padding=2, big=big), 'sqlite3')
     assert image.shape == (6, 8, 3)
@@ -143,7 +143,7 @@ def test_thermal_greys_are_spread_over_8_bits(tmp_path: Path, encoding: str, big
     assert (np.diff(image[..., 0].ravel().astype(int)) >= 0).all()
 
 
-def test_shared_colours_and_bayer_patterns(tmp_path: Path) -> None:
+def test_yuv_and_bayer_encodings_are_converted(tmp_path: Path) -> None:
     red = np.tile(np.array([90, 81, 240, 81], np.uint8).reshape(1, 2, 2), (4, 3, 1))
     mosaic = np.tile(np.array([[200, 100], [100, 50]], np.uint8), (4, 4))
     for name, message, expected in (
@@ -154,7 +154,7 @@ def test_shared_colours_and_bayer_patterns(tmp_path: Path) -> None:
         np.testing.assert_allclose(image, np.broadcast_to(expected, image.shape), atol=3)
 
 
-def test_compressed_images(tmp_path: Path) -> None:
+def test_compressed_images_are_decoded(tmp_path: Path) -> None:
     smooth = np.broadcast_to(np.array((200, 100, 50), np.uint8), (16, 16, 3))
     np.testing.assert_array_equal(read_one(tmp_path / 'png', compressed(COLOURS, '.png')), COLOURS)
     jpeg = read_one(tmp_path / 'jpg', compressed(smooth, '.jpg'))
@@ -166,7 +166,7 @@ def test_compressed_images(tmp_path: Path) -> None:
     assert (thermal.min(), thermal.max()) == (0, 255)
 
 
-def test_a_topic_is_chosen(tmp_path: Path) -> None:
+def test_topic_is_selected_by_name(tmp_path: Path) -> None:
     shades = {'/left': 10, '/right': 20}
     messages = [
         (topic, raw(np.full((4, 4, 3), shade, np.uint8), 'rgb8'))
@@ -186,7 +186,7 @@ def test_a_topic_is_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('message', 'words'),
+    ('message', 'reason'),
     [
         (raw(COLOURS, 'nv21'), "unknown image encoding 'nv21'"),
         (Image(header(1), 6, 8, 'rgb8', 0, 10, COLOURS.ravel()), 'expected a step of at least 24'),
@@ -202,13 +202,15 @@ def test_a_topic_is_chosen(tmp_path: Path) -> None:
     ],
     ids=['encoding', 'step', 'rows', 'nothing', 'codec'],
 )
-def test_a_damaged_image_is_named(tmp_path: Path, message: Any, words: str) -> None:
+def test_damaged_image_is_refused_with_topic_and_index(
+    tmp_path: Path, message: Any, reason: str
+) -> None:
     bag = write(tmp_path / 'bag', [(TOPIC, raw(COLOURS, 'rgb8')), (TOPIC, message)][-1:])
-    with pytest.raises(DatasetError, match=f'{TOPIC}, message 0: .*{words}'):
+    with pytest.raises(DatasetError, match=f'{TOPIC}, message 0: .*{reason}'):
         list(read_bag_images(bag))
 
 
-def test_a_jpeg_cut_short(tmp_path: Path) -> None:
+def test_truncated_jpeg_is_refused(tmp_path: Path) -> None:
     whole = compressed(np.tile(COLOURS, (8, 8, 1)), '.jpg')
     cut = CompressedImage(whole.header, whole.format, whole.data[:-200])
     bag = write(tmp_path / 'bag', [(TOPIC, whole), (TOPIC, cut)], 'mcap')
@@ -217,25 +219,25 @@ def test_a_jpeg_cut_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('storage', STORAGES)
-def test_a_bag_cut_short(tmp_path: Path, storage: str) -> None:
+def test_truncated_bag_is_refused(tmp_path: Path, storage: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
     bag = write(tmp_path / 'bag', [(TOPIC, raw(noise, 'rgb8'))] * 8, storage)
     (file,) = (path for path in bag.iterdir() if path.suffix in ('.db3', '.mcap'))
     file.write_bytes(file.read_bytes()[:40000])
-    with pytest.raises(DatasetError, match='the bag is damaged or unknown'):
+    with pytest.raises(DatasetError, match='the bag is damaged or not supported'):
         list(read_bag_images(bag))
 
 
-def test_what_is_no_bag(tmp_path: Path, hit_uav: Path) -> None:
+def test_path_that_is_no_bag_is_refused(tmp_path: Path, hit_uav: Path) -> None:
     with pytest.raises(DatasetError, match='no such bag'):
-        image_topics(tmp_path / 'gone')
+        list_image_topics(tmp_path / 'gone')
     assert not is_bag(hit_uav)
     with pytest.raises(DatasetError, match='expected a bag: a folder with metadata.yaml'):
-        image_topics(hit_uav)
+        list_image_topics(hit_uav)
     (tmp_path / 'metadata.yaml').write_text('[')
     with pytest.raises(DatasetError, match='opening: the bag is damaged'):
-        image_topics(tmp_path)
+        list_image_topics(tmp_path)
     cut_off = write(tmp_path / 'bag', [(TOPIC, raw(COLOURS, 'rgb8'))], 'mcap')
     (cut_off / 'metadata.yaml').unlink()
     with pytest.raises(DatasetError, match=r'the recording was cut off; name the .mcap'):
-        image_topics(cut_off)
+        list_image_topics(cut_off)

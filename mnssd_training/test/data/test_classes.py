@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mnssd_training.config import SourceConfig
+from mnssd_training.data.annotations import DatasetSplit
 from mnssd_training.data.classes import (
     balance,
     check_ids,
@@ -12,7 +13,6 @@ from mnssd_training.data.classes import (
     relabel,
     renamed,
 )
-from mnssd_training.data.reading import DatasetSplit
 from mnssd_training.data.sample import ANY_CLASS, Sample
 from mnssd_training.errors import ConfigError, DatasetError
 import pytest

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+import struct
 from typing import Any
+import zlib
 
+import cv2
 from mnssd_perception.image_file import read_image, read_image_size
 from mnssd_perception.sources.folder import FolderSource
 from mnssd_perception.thermal import to_8bit
 from mnssd_training.cli.frames import open_frames
-from mnssd_training.data.sample import load_image, Sample
+from mnssd_training.data.sample import load_image, read_header_size, Sample
 from mnssd_training.errors import DatasetError
 import numpy as np
 from PIL import Image
@@ -72,14 +75,16 @@ def sample_of(path: Path, make_sample: Callable[..., Sample]) -> Sample:
     return make_sample(path=path, size=(height, width))
 
 
-def test_header_and_pixels_have_one_size(path: Path, make_sample: Callable[..., Sample]) -> None:
+def test_header_size_equals_decoded_size(path: Path, make_sample: Callable[..., Sample]) -> None:
     is_turned = path.stem.startswith('turned')
     size = (WIDTH, HEIGHT) if is_turned else (HEIGHT, WIDTH)
     sample = sample_of(path, make_sample)
     assert sample.size == load_image(sample).shape[:2] == size
 
 
-def test_what_is_scored_is_what_flies(path: Path, make_sample: Callable[..., Sample]) -> None:
+def test_evaluation_and_camera_node_decode_the_same_pixels(
+    path: Path, make_sample: Callable[..., Sample]
+) -> None:
     pytest.importorskip('rclpy')
     from mnssd_perception.ros.images import from_bgr, to_rgb
     from std_msgs.msg import Header
@@ -96,7 +101,7 @@ def test_what_is_scored_is_what_flies(path: Path, make_sample: Callable[..., Sam
             np.testing.assert_array_equal(converted, scored)
 
 
-def test_what_is_scored_is_what_is_predicted_on(
+def test_evaluation_and_predict_decode_the_same_pixels(
     path: Path, make_sample: Callable[..., Sample]
 ) -> None:
     scored = load_image(sample_of(path, make_sample))
@@ -105,17 +110,80 @@ def test_what_is_scored_is_what_is_predicted_on(
     np.testing.assert_array_equal(read_image(path), scored)
 
 
-def test_a_thermal_file_fills_the_greys(tmp_path: Path) -> None:
+def test_thermal_image_is_stretched_to_8_bit(tmp_path: Path) -> None:
     pillow(THERMAL).save(tmp_path / 'thermal.png')
     image = read_image(tmp_path / 'thermal.png')
     assert (image.min(), image.max()) == (0, 255)
     np.testing.assert_array_equal(image, np.dstack([to_8bit(THERMAL)] * 3))
 
 
-def test_an_image_of_another_size_than_annotated_is_not_decoded(
+def test_image_with_another_size_than_annotated_is_not_decoded(
     tmp_path: Path, make_sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pillow(COLOURS).save(tmp_path / 'image.png')
     monkeypatch.setattr('cv2.imdecode', lambda *_: pytest.fail('it was decoded'))
     with pytest.raises(DatasetError, match='expected 48x64 pixels as annotated, got 70x40'):
         load_image(make_sample(path=tmp_path / 'image.png', size=(64, 48)))
+
+
+# --- sizes from headers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'bmp', 'tif', 'webp'])
+def test_header_size_equals_size_decoded_by_opencv(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'image.{suffix}'
+    cv2.imwrite(str(path), np.zeros((17, 31, 3), np.uint8))
+    assert read_header_size(path) == read_image(path).shape[:2] == (17, 31)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'webp'])
+@pytest.mark.parametrize('orientation', range(10))
+def test_header_size_respects_exif_orientation(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f'upright.{suffix}'
+    Image.new('RGB', (31, 17)).save(path, exif=exif)
+    assert read_header_size(path) == read_image(path).shape[:2]
+    assert read_header_size(path) == ((31, 17) if orientation in (5, 6, 7, 8) else (17, 31))
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG of any size, with nothing in it."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(content))
+        + kind
+        + content
+        + struct.pack('>I', zlib.crc32(kind + content))
+        for kind, content in ((b'IHDR', header), (b'IDAT', b''))
+    )
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (None, 'cannot read the image: No such file'),
+        (b'', 'not an image'),
+        (b'\0' * 50, 'not an image'),
+        (b'\xff\xd8\xff\xe0', 'not an image'),
+        (png(1_000_000, 1_000_000), r'expected at most \d+ pixels|expected 1 to'),
+        (png(100_000, 1), 'expected sides of 1 to 32766 pixels, got 100000x1'),
+        (png(0, 5), 'expected 1 to .* pixels, got 0x5|not an image'),
+    ],
+    ids=['missing', 'empty', 'zeros', 'cut', 'bomb', 'wide', 'no width'],
+)
+def test_damaged_header_is_refused(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / 'image.png'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        read_header_size(path)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize('name', ['nul\0', 'x' * 5000, '.'])
+def test_invalid_image_path_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match='cannot read the image|not an image|header is damaged'):
+        read_header_size(tmp_path / name)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_samples, Sample
 from mnssd_training.evaluation import coco_ap, CocoMetrics, detect_samples
 from mnssd_training.evaluation.coco_ap import coco_annotations, coco_results
 import numpy as np
@@ -116,5 +117,5 @@ def test_real_detections(real: Scored) -> None:
 def test_real_detections_of_a_whole_validation_set(
     shipped_detector: Detector, shared: Path
 ) -> None:
-    samples = read_voc(shared / 'data' / 'hit_uav', 'val', NAMES)[::8]
+    samples = read_samples(SourceConfig(root=str(shared / 'data' / 'hit_uav')), 'val', NAMES)[::8]
     check(samples, detect_samples(shipped_detector, samples), NAMES)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_samples, Sample
 from mnssd_training.data.sample import ANY_CLASS
 from mnssd_training.evaluation import average_precision, detect_samples, voc_ap
 import numpy as np
@@ -124,7 +125,7 @@ def test_real_detections_of_a_whole_validation_set(
     shipped_detector: Detector, shared: Path
 ) -> None:
     names = shipped_detector.class_names
-    samples = read_voc(shared / 'data' / 'hit_uav', 'val', names)[3::8]
+    samples = read_samples(SourceConfig(root=str(shared / 'data' / 'hit_uav')), 'val', names)[3::8]
     assert check(samples, detect_samples(shipped_detector, samples), len(names), 0.5) >= 3
 
 

@@ -8,7 +8,8 @@ import shutil
 from typing import Any
 
 import cv2
-from mnssd_training.data import read_voc, Sample
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_samples, Sample
 from mnssd_training.data.visdrone import VISDRONE_CLASSES
 import numpy as np
 import pytest
@@ -111,7 +112,10 @@ def small_sets(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """The eight images in each format, half as wide and high: format to folder."""
     folder = tmp_path_factory.mktemp('small_sets')
     for split in ('train', 'val'):
-        samples = [halved(sample, folder) for sample in read_voc(hit_uav, split)]
+        samples = [
+            halved(sample, folder)
+            for sample in read_samples(SourceConfig(root=str(hit_uav)), split)
+        ]
         for form, write in WRITERS.items():
             write(folder / form, split, samples)
     return {form: folder / form for form in WRITERS}
@@ -119,7 +123,7 @@ def small_sets(hit_uav: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture
 def copy_of(small_sets: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Copy the dataset of a format, to spoil it."""
+    """Copy the dataset of a format, to corrupt it."""
 
     def copy(form: str) -> Path:
         return Path(shutil.copytree(small_sets[form], tmp_path / form))

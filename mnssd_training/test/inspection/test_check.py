@@ -1,4 +1,4 @@
-"""Faults that were put into copies of a clean dataset, found again."""
+"""Problems seeded into copies of a clean dataset are found."""
 
 from collections.abc import Callable, Sequence
 import json
@@ -8,7 +8,9 @@ from typing import Any
 
 import cv2
 from mnssd_training.config import SourceConfig
-from mnssd_training.inspection import check, Checked, Finding, guess_format, splits_of
+from mnssd_training.data.formats import guess_format, list_splits
+from mnssd_training.data.problems import Problem
+from mnssd_training.inspection import check, CheckResult
 import numpy as np
 from PIL import Image
 import pytest
@@ -23,17 +25,17 @@ Box = Sequence[Any]
 CopyOf = Callable[[str], Path]
 
 
-def run(root: Path, **options: Any) -> Checked:
+def run(root: Path, **options: Any) -> CheckResult:
     form = guess_format(root)
     source = SourceConfig(format=form, root=str(root))
-    return check([source], splits_of(root, form), **options)
+    return check([source], list_splits(root, form), **options)
 
 
-def found(root: Path, kind: str) -> list[Finding]:
-    return [finding for finding in run(root).findings if finding.kind == kind]
+def found(root: Path, kind: str) -> list[Problem]:
+    return [problem for problem in run(root).problems if problem.kind == kind]
 
 
-# --- ways to spoil ---------------------------------------------------------------------------
+# --- ways to corrupt ---------------------------------------------------------------------------
 
 
 def image(root: Path, split: str = 'train', index: int = 0) -> Path:
@@ -161,7 +163,7 @@ def like_image(root: Path, split: str) -> None:
     cv2.imwrite(str(target), pixels * 0.9, [cv2.IMWRITE_JPEG_QUALITY, 60])
 
 
-def spoil_annotation(root: Path) -> None:
+def corrupt_annotation(root: Path) -> None:
     annotation(root).write_bytes(annotation(root).read_bytes()[:40] + b'\xff\xfe')
 
 
@@ -247,11 +249,10 @@ def remove(*paths: Path) -> None:
         path.unlink()
 
 
-FILES = ('voc', 'yolo', 'visdrone')  # formats with an annotation an image
 NAMED = ('voc', 'yolo', 'coco')  # formats with lists, or what is like one
 
-# Kind of fault, formats that can have it, and how to put it in.
-FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
+# Kind of name, formats that can have it, and how to put it in.
+SEEDED: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
     'missing image': ('image missing', NAMED, lambda root: remove(image(root))),
     'cut image': ('image unreadable', FORMATS, cut_image),
     'cut image with preview': ('image unreadable', FORMATS, cut_image_with_preview),
@@ -268,11 +269,16 @@ FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
     ),
     'stray annotation': (
         'annotation without image',
-        FILES,
+        ('voc', 'yolo'),
+        lambda root: annotation(root).with_stem('stray').write_text(''),
+    ),
+    'annotation file of no image': (
+        'image missing',
+        ('visdrone',),
         lambda root: annotation(root).with_stem('stray').write_text(''),
     ),
     'annotation of no image': (
-        'annotation without image',
+        'unknown image',
         ('coco',),
         lambda root: change_json(root, lambda x: x['annotations'][0].update(image_id=999)),
     ),
@@ -282,7 +288,7 @@ FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
     'missing label file': (
         'label file missing', ('yolo',), lambda root: remove(annotation(root))
     ),
-    'spoilt annotation': ('annotation unreadable', FORMATS, spoil_annotation),
+    'corrupted annotation': ('annotation unreadable', FORMATS, corrupt_annotation),
     'bad value': ('bad value', FORMATS, bad_value),
     'nan': ('not finite', FORMATS, lambda root: add_box(root, ('nan', 1, 20, 20))),
     'unknown class': (
@@ -291,7 +297,7 @@ FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
     'off image': ('box off image', FORMATS, lambda root: add_box(root, (350, 9, 360, 40))),
     'over the edge': ('box outside', FORMATS, lambda root: add_box(root, (300, 9, 330, 40))),
     'no width': ('box degenerate', FORMATS, lambda root: add_box(root, (9, 9, 9, 40))),
-    'inside out': ('box degenerate', FORMATS, lambda root: add_box(root, (40, 9, 9, 40))),
+    'inside out': ('box inverted', FORMATS, lambda root: add_box(root, (40, 9, 9, 40))),
     'tiny': ('box tiny', FORMATS, lambda root: add_box(root, (9, 9, 10, 40))),
     'covers all': ('box covers all', FORMATS, lambda root: add_box(root, (1, 1, 319, 255))),
     'drawn twice': ('box twice', FORMATS, lambda root: duplicate_box(root, CAR)),
@@ -333,32 +339,32 @@ FAULTS: dict[str, tuple[str, Sequence[str], Callable[[Path], object]]] = {
 
 
 @pytest.fixture(scope='module')
-def clean(small_sets: dict[str, Path]) -> dict[str, Checked]:
+def clean(small_sets: dict[str, Path]) -> dict[str, CheckResult]:
     """What is said of the clean datasets: few images make rare classes."""
     return {form: run(root) for form, root in small_sets.items()}
 
 
 @pytest.mark.parametrize('form', FORMATS)
-def test_a_clean_data_set(clean: dict[str, Checked], form: str) -> None:
+def test_clean_dataset_has_no_errors(clean: dict[str, CheckResult], form: str) -> None:
     checked = clean[form]
     num_boxes = 38 if form == 'voc' else 34  # 4 ignore regions
     assert (checked.num_images, checked.num_boxes) == (8, num_boxes)
-    kinds = {finding.kind for finding in checked.findings}
+    kinds = {problem.kind for problem in checked.problems}
     assert kinds <= {'class rare', 'class unused', 'class not in val', 'images without boxes'}
 
 
 @pytest.mark.parametrize(
-    ('fault', 'form'),
-    [(fault, form) for fault, (_, forms, _) in FAULTS.items() for form in forms],
+    ('name', 'form'),
+    [(name, form) for name, (_, forms, _) in SEEDED.items() for form in forms],
 )
-def test_a_seeded_fault_is_found(
-    clean: dict[str, Checked], copy_of: CopyOf, fault: str, form: str
+def test_seeded_problem_is_found(
+    clean: dict[str, CheckResult], copy_of: CopyOf, name: str, form: str
 ) -> None:
-    kind, _, spoil = FAULTS[fault]
-    before = [(f.kind, f.where, f.words) for f in clean[form].findings]
+    kind, _, corrupt = SEEDED[name]
+    before = [(f.kind, f.location, f.message) for f in clean[form].problems]
     root = copy_of(form)
-    spoil(root)
-    new = [f for f in run(root).findings if (f.kind, f.where, f.words) not in before]
-    named = [finding for finding in new if finding.kind == kind]
+    corrupt(root)
+    new = [f for f in run(root).problems if (f.kind, f.location, f.message) not in before]
+    named = [problem for problem in new if problem.kind == kind]
     assert named, new
-    assert all(root in Path(finding.file).parents or Path(finding.file) == root for finding in new)
+    assert all(root in Path(problem.file).parents or Path(problem.file) == root for problem in new)

@@ -1,4 +1,4 @@
-"""Faults put into copies of the shared datasets, all at once, and each found again."""
+"""Problems seeded into copies of the shared datasets, all at once, are found."""
 
 from collections.abc import Callable
 import json
@@ -8,7 +8,9 @@ from typing import Any
 
 import cv2
 from mnssd_training.config import SourceConfig
-from mnssd_training.inspection import check, Finding, Format, splits_of
+from mnssd_training.data.formats import Format, list_splits
+from mnssd_training.data.problems import Problem
+from mnssd_training.inspection import check
 import numpy as np
 from PIL import Image
 import pytest
@@ -17,10 +19,10 @@ SHARED = Path(__file__).parents[4] / 'shared' / 'data'
 NTH = 10  # of the images of the largest set one of so many is looked at
 SETS: dict[str, Format] = {'hit_uav': 'voc', 'aerial_cars': 'yolo', 'sea_drones': 'coco'}
 
-# Kind of finding -> box as (left, top, width, height), in parts of the image.
+# Kind of problem -> box as (left, top, width, height), in parts of the image.
 BOXES = {
     'not finite': (float('nan'), 0.1, 0.1, 0.1),
-    'box degenerate': (0.5, 0.5, -0.1, 0.1),
+    'box inverted': (0.5, 0.5, -0.1, 0.1),
     'box off image': (1.2, 0.5, 0.1, 0.1),
     'box outside': (0.9, 0.5, 0.2, 0.1),
     'box tiny': (0.5, 0.5, 0.001, 0.1),
@@ -29,8 +31,8 @@ BOXES = {
 }
 
 
-class Spoilt:
-    """A copy of a dataset, and which file must be named for which kind of fault."""
+class CorruptDataset:
+    """A copy of a dataset, and which file must be named for which kind of name."""
 
     def __init__(self, root: Path, form: str) -> None:
         self.root, self.form = root, form
@@ -52,8 +54,8 @@ class Spoilt:
         content: dict[str, Any] = json.loads(path.read_text())
         return content
 
-    def spoil_image(self, kind: str, path: Path, spoil: Callable[[Path], object]) -> None:
-        spoil(path)
+    def corrupt_image(self, kind: str, path: Path, corrupt: Callable[[Path], object]) -> None:
+        corrupt(path)
         self.expected[kind] = path.name
 
     def add_box(self, kind: str, image: Path) -> None:
@@ -84,10 +86,10 @@ class Spoilt:
             path.write_text(json.dumps(content))
             self.expected[kind] = f'annotation {key}'
 
-    def names(self, kind: str, finding: Finding) -> bool:
-        """Tell whether a finding is the expected one."""
-        place = f'{Path(finding.file).name} {finding.where} {finding.words}'
-        return finding.kind == kind and self.expected[kind] in place
+    def names(self, kind: str, problem: Problem) -> bool:
+        """Tell whether a problem is the expected one."""
+        place = f'{Path(problem.file).name} {problem.location} {problem.message}'
+        return problem.kind == kind and self.expected[kind] in place
 
 
 def cut(path: Path) -> None:
@@ -107,7 +109,7 @@ def deepen(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', SETS)
-def test_every_seeded_fault_is_found(name: str, tmp_path: Path) -> None:
+def test_every_seeded_problem_is_found(name: str, tmp_path: Path) -> None:
     if not (SHARED / name).is_dir():
         pytest.skip(f'needs {SHARED / name}')
     form = SETS[name]
@@ -115,42 +117,42 @@ def test_every_seeded_fault_is_found(name: str, tmp_path: Path) -> None:
     shutil.copytree(SHARED / name, tmp_path / name)
     for path in (tmp_path / name / 'ImageSets' / 'Main').glob('*.txt'):  # the one large set
         path.write_text('\n'.join(path.read_text().split()[::NTH]) + '\n')
-    spoilt = Spoilt(tmp_path / name, form)
-    train, val = iter(spoilt.train), iter(spoilt.val)
-    spoilt.spoil_image('image missing', next(train), Path.unlink)
-    spoilt.spoil_image('image unreadable', next(train), cut)
-    spoilt.spoil_image('orientation set', next(train), turn)
-    spoilt.spoil_image('not 8 bit', next(train), deepen)
-    spoilt.spoil_image(
+    corrupted = CorruptDataset(tmp_path / name, form)
+    train, val = iter(corrupted.train), iter(corrupted.val)
+    corrupted.corrupt_image('image missing', next(train), Path.unlink)
+    corrupted.corrupt_image('image unreadable', next(train), cut)
+    corrupted.corrupt_image('orientation set', next(train), turn)
+    corrupted.corrupt_image('not 8 bit', next(train), deepen)
+    corrupted.corrupt_image(
         'same image in two splits', next(val), lambda path: shutil.copy(next(train), path)
     )
-    spoilt.spoil_image(
+    corrupted.corrupt_image(
         'like image in two splits',
         next(val),
         lambda path: cv2.imwrite(
             str(path), cv2.imread(str(next(train))), [cv2.IMWRITE_JPEG_QUALITY, 50]
         ),
     )
-    spoilt.spoil_image(
+    corrupted.corrupt_image(
         'image without annotation',
-        spoilt.folder / 'stray.jpg',
+        corrupted.folder / 'stray.jpg',
         lambda path: shutil.copy(next(val), path),
     )
     for kind in BOXES:
-        spoilt.add_box(kind, next(train))
-    assert len(spoilt.expected) == 14
-    findings = check([source], splits_of(spoilt.root, form)).findings
+        corrupted.add_box(kind, next(train))
+    assert len(corrupted.expected) == 14
+    problems = check([source], list_splits(corrupted.root, form)).problems
     missed = [
         kind
-        for kind in spoilt.expected
-        if not any(spoilt.names(kind, finding) for finding in findings)
+        for kind in corrupted.expected
+        if not any(corrupted.names(kind, problem) for problem in problems)
     ]
     assert missed == []
-    allowed = {*spoilt.expected, 'size differs'}  # another image may have another size
+    allowed = {*corrupted.expected, 'size differs'}  # another image may have another size
     unexpected = [
-        finding
-        for finding in findings
-        if (finding.severity == 'error' or 'two splits' in finding.kind)
-        and finding.kind not in allowed
+        problem
+        for problem in problems
+        if (problem.severity == 'error' or 'two splits' in problem.kind)
+        and problem.kind not in allowed
     ]
     assert unexpected == []

@@ -1,43 +1,42 @@
-"""An image file to what can be told of it without knowing what it shows."""
+"""Measure image files without knowing what they show."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 import hashlib
+from pathlib import Path
 
 import cv2
 from mnssd_perception.encodings import array_to_rgb
 from mnssd_perception.errors import ImageFileError
 from mnssd_perception.image_file import decode_pixels, drop_extras, read_image_header
+from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sample import read_encoded
 from mnssd_training.errors import DatasetError
-from mnssd_training.inspection.records import Place
 import numpy as np
 from numpy.typing import NDArray
 
-HASH_SIDE = 16  # bits a row and rows of a hash
+HASH_SIDE = 16  # bits per row and rows of a hash
 COLOUR = 2.0  # mean difference of channels, of 255, from which an image is not grey
-SPARSE = 4  # every so many pixels tell whether an image is grey
-FEW = 200  # images that are not worth further processes
+PIXEL_STEP = 4  # one of so many pixels tells whether an image is grey
+MIN_PARALLEL = 200  # fewer images are not worth further processes
 
 
 @dataclass(frozen=True)
-class Photograph:
+class ImageFacts:
     """
-    What a file holds.
+    What an image file holds.
 
-    :ivar path: the file.
     :ivar error: why it cannot be used; empty if it can. Nothing else is known then.
-    :ivar size: (height, width) as readers see it, pixels.
+    :ivar size: (height, width) upright, pixels.
     :ivar digest: SHA-256 of the file, hexadecimal.
-    :ivar hash: ``(HASH_SIDE ** 2,)`` bool; alike for images that look alike.
+    :ivar hash: ``(HASH_SIDE ** 2,)`` bool; similar for images that look similar.
     :ivar has_channels: more than one channel is stored.
     :ivar is_grey: all channels are nearly the same.
-    :ivar is_8_bit: a channel has 8 bits.
     :ivar orientation: EXIF orientation; 1 for upright.
     """
 
-    path: Place
+    path: Path | ShardEntry
     error: str = ''
     size: tuple[int, int] = (0, 0)
     digest: str = ''
@@ -48,45 +47,38 @@ class Photograph:
     orientation: int = 1
 
 
-def look_at_all(paths: Iterable[Place], workers: int) -> Iterator[Photograph]:
-    """
-    Look at many image files.
-
-    :param paths: the files.
-    :param workers: processes; a few images are looked at in this one.
-    :return: one after the other, in the order of the files.
-    """
+def read_all_image_facts(paths: Iterable[Path | ShardEntry], workers: int) -> Iterator[ImageFacts]:
+    """Read image files in their order, by several processes if there are many."""
     files = list(paths)
-    if workers < 2 or len(files) < FEW:
-        yield from map(look_at, files)
+    if workers < 2 or len(files) < MIN_PARALLEL:
+        yield from map(read_image_facts, files)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(look_at, files, chunksize=16)
+        yield from pool.map(read_image_facts, files, chunksize=16)
 
 
-def look_at(path: Place) -> Photograph:
-    """Look at an image file."""
+def read_image_facts(path: Path | ShardEntry) -> ImageFacts:
+    """Read an image file."""
     try:
         encoded = read_encoded(path)
         header = read_image_header(encoded, str(path))
         stored = decode_pixels(encoded, str(path))
     except DatasetError as error:
-        return Photograph(path, str(error).removeprefix(f'{path}: '))
+        return ImageFacts(path, str(error).removeprefix(f'{path}: '))
     except ImageFileError as error:
-        return Photograph(path, error.reason)
+        return ImageFacts(path, error.reason)
     image = array_to_rgb(drop_extras(stored))
-    some = image[::SPARSE, ::SPARSE]
-    spread = some.max(axis=2).astype(np.int16) - some.min(axis=2)
-    return Photograph(
+    pixels = image[::PIXEL_STEP, ::PIXEL_STEP]
+    spread = pixels.max(axis=2).astype(np.int16) - pixels.min(axis=2)
+    return ImageFacts(
         path,
-        '',
-        (image.shape[0], image.shape[1]),
-        hashlib.sha256(encoded).hexdigest(),
-        perceptual_hash(image),
-        stored.ndim == 3,
-        float(spread.mean()) < COLOUR,
-        stored.dtype == np.uint8,
-        header.orientation,
+        size=(image.shape[0], image.shape[1]),
+        digest=hashlib.sha256(encoded).hexdigest(),
+        hash=perceptual_hash(image),
+        has_channels=stored.ndim == 3,
+        is_grey=float(spread.mean()) < COLOUR,
+        is_8_bit=stored.dtype == np.uint8,
+        orientation=header.orientation,
     )
 
 

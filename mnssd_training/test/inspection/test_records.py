@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_training.config import DataConfig, SourceConfig
 from mnssd_training.data import load_image, read_samples, read_splits
+from mnssd_training.data.formats import Format, guess_format, list_splits
+from mnssd_training.data.problems import SEVERITIES
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import DatasetError
 from mnssd_training.inspection.check_boxes import check_boxes, check_pairs, check_unusual
-from mnssd_training.inspection.findings import KINDS
-from mnssd_training.inspection.placed import place
-from mnssd_training.inspection.scan import Format, guess_format, scan, splits_of
+from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes
+from mnssd_training.inspection.records import read_records
 import numpy as np
 import pytest
 
@@ -33,20 +34,20 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 
 def match_detections(root: Path, form: Format) -> None:
     """Scan and check all but the images."""
-    found = scan(SourceConfig(format=form, root=str(root)), ['train', 'val'])
-    assert all(finding.kind in KINDS for finding in found.findings)
-    entries = [entry for entry in found.entries if entry.size]
-    placed = place(entries, {}, found.class_names)
-    for item in placed:
+    found = read_records(SourceConfig(format=form, root=str(root)), ['train', 'val'])
+    assert all(problem.kind in SEVERITIES for problem in found.problems)
+    images = [CheckedImage(split, record, None) for split, record in found.images]
+    measured = measure_boxes(images, found.class_names)
+    for item in measured:
         assert np.isfinite(item.edges).all()
         list(check_boxes(item))
         list(check_pairs(item, found.class_names))
-    list(check_unusual(placed, found.class_names))
+    list(check_unusual(measured, found.class_names))
 
 
 @pytest.fixture(scope='module')
 def roots(small_sets: dict[Format, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies that a test spoils and repairs."""
+    """Copies that a test corrupts and restores."""
     folder = tmp_path_factory.mktemp('fuzz')
     for form, root in small_sets.items():
         shutil.copytree(root, folder / form)
@@ -56,7 +57,9 @@ def roots(small_sets: dict[Format, Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize('form', FILES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_mutated_bytes(roots: Path, form: Format, data: st.DataObject) -> None:
+def test_mutated_annotation_bytes_are_parsed_or_reported(
+    roots: Path, form: Format, data: st.DataObject
+) -> None:
     path = roots / form / FILES[form]
     whole = path.read_bytes()
     content = bytearray(whole)
@@ -72,7 +75,7 @@ def test_mutated_bytes(roots: Path, form: Format, data: st.DataObject) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_mutated_json(roots: Path, data: st.DataObject) -> None:
+def test_mutated_coco_json_is_parsed_or_reported(roots: Path, data: st.DataObject) -> None:
     path = roots / 'coco' / FILES['coco']
     whole = path.read_text()
     content = json.loads(whole)
@@ -98,10 +101,12 @@ def test_mutated_json(roots: Path, data: st.DataObject) -> None:
         path.write_text(whole)
 
 
-def test_formats_are_told_apart(small_sets: dict[Format, Path], tmp_path: Path) -> None:
+def test_format_is_guessed_from_the_folders(
+    small_sets: dict[Format, Path], tmp_path: Path
+) -> None:
     for form, root in small_sets.items():
         assert guess_format(root) == form
-        assert splits_of(root, form) == ['train', 'val']
+        assert list_splits(root, form) == ['train', 'val']
     with pytest.raises(DatasetError, match='cannot tell its format'):
         guess_format(tmp_path)
     with pytest.raises(DatasetError, match='no such folder'):
@@ -109,14 +114,14 @@ def test_formats_are_told_apart(small_sets: dict[Format, Path], tmp_path: Path) 
 
 
 @pytest.mark.parametrize('form', FILES)
-def test_a_split_that_is_not_there(small_sets: dict[Format, Path], form: Format) -> None:
-    found = scan(SourceConfig(format=form, root=str(small_sets[form])), ['nowhere'])
-    assert found.entries == ()
-    assert 'list unreadable' in {finding.kind for finding in found.findings}
+def test_missing_split_is_reported(small_sets: dict[Format, Path], form: Format) -> None:
+    found = read_records(SourceConfig(format=form, root=str(small_sets[form])), ['nowhere'])
+    assert found.images == ()
+    assert 'list unreadable' in {problem.kind for problem in found.problems}
 
 
 @pytest.mark.parametrize('form', ['yolo', 'coco', 'voc'])
-def test_equal_names_in_two_splits_are_told_apart(tmp_path: Path, form: Format) -> None:
+def test_equal_file_names_in_two_splits_are_distinguished(tmp_path: Path, form: Format) -> None:
     """The image of each entry is the one that training reads, and none is missing."""
     for split, side in (('train', 8), ('val', 16)):
         folder = tmp_path / {'voc': 'JPEGImages', 'yolo': 'images', 'coco': ''}[form] / split
@@ -124,13 +129,13 @@ def test_equal_names_in_two_splits_are_told_apart(tmp_path: Path, form: Format) 
         cv2.imwrite(str(folder / 'a.png'), np.zeros((side, side, 3), np.uint8))
         write_one(tmp_path, form, split, side)
     source = SourceConfig(format=form, root=str(tmp_path))
-    found = scan(source, ['train', 'val'], ('car',))
-    for entry in found.entries:
-        (sample,) = read_samples(source, entry.split, ('car',))
-        assert entry.image == sample.path
-        assert entry.image.parent.name == entry.split
-        assert load_image(sample).shape[0] == {'train': 8, 'val': 16}[entry.split]
-    assert [finding.kind for finding in found.findings] == []
+    found = read_records(source, ['train', 'val'], ('car',))
+    for split, record in found.images:
+        (sample,) = read_samples(source, split, ('car',))
+        assert record.path == sample.path
+        assert record.path.parent.name == split
+        assert load_image(sample).shape[0] == {'train': 8, 'val': 16}[split]
+    assert [problem.kind for problem in found.problems] == []
 
 
 def write_one(root: Path, form: Format, split: str, side: int) -> None:
@@ -169,11 +174,11 @@ def test_polygons_and_data_yaml_are_read_as_in_training(tmp_path: Path) -> None:
     yaml = 'train: ../train/images\nval: ../valid/images\ntest:\nnames: [car]\n'
     (tmp_path / 'data.yaml').write_text(yaml)
     assert guess_format(tmp_path) == 'yolo'
-    assert splits_of(tmp_path, 'yolo') == ['train', 'val']
-    found = scan(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'])
-    assert found.findings == ()
+    assert list_splits(tmp_path, 'yolo') == ['train', 'val']
+    found = read_records(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'])
+    assert found.problems == ()
     assert found.class_names == ('car',)
-    boxes = [box.edges for entry in found.entries for box in entry.boxes]
+    boxes = [box.edges for _, record in found.images for box in record.boxes]
     assert boxes == [(0.25, 0.25, 0.75, 0.75)] * 2
 
 
@@ -187,16 +192,16 @@ def test_pose_labels_are_read_as_in_training(tmp_path: Path) -> None:
 
     def scanned(yaml: str) -> tuple[list[tuple[float, ...]], list[tuple[str, str]]]:
         (tmp_path / 'data.yaml').write_text(f'train: images/train\nnames: [car]\n{yaml}')
-        found = scan(source, ['train'])
-        boxes = [box.edges for entry in found.entries for box in entry.boxes]
-        return boxes, [(finding.kind, finding.words) for finding in found.findings]
+        found = read_records(source, ['train'])
+        boxes = [box.edges for _, record in found.images for box in record.boxes]
+        return boxes, [(problem.kind, problem.message) for problem in found.problems]
 
     assert scanned('kpt_shape: [2, 3]') == ([(0.25, 0.25, 0.75, 0.75)], [])
-    boxes, ((kind, words),) = scanned('')
+    boxes, ((kind, reason),) = scanned('')
     assert (boxes, kind) == ([], 'bad value')
-    assert 'kpt_shape' in words
-    _, ((kind, words), _) = scanned('kpt_shape: 2')
-    assert (kind, words) == (
+    assert 'kpt_shape' in reason
+    _, ((kind, reason), _) = scanned('kpt_shape: 2')
+    assert (kind, reason) == (
         'annotation unreadable', 'kpt_shape: expected [number of keypoints, 2 or 3]'
     )  # fmt: skip
 
@@ -212,24 +217,22 @@ def test_coco_files_are_found_as_in_training(tmp_path: Path, place: str, val: st
         written.rename(tmp_path / place.format(split))
     (tmp_path / 'annotations').rmdir()
     assert guess_format(tmp_path) == 'coco'
-    assert splits_of(tmp_path, 'coco') == ['train', val]
+    assert list_splits(tmp_path, 'coco') == ['train', val]
     source = SourceConfig(format='coco', root=str(tmp_path))
-    found = scan(source, ['train', val])
-    assert found.findings == ()
-    for entry in found.entries:
-        (sample,) = read_samples(source, entry.split, ('car',))
-        assert (entry.image, len(entry.boxes)) == (sample.path, len(sample.boxes))
+    found = read_records(source, ['train', val])
+    assert found.problems == ()
+    for split, record in found.images:
+        (sample,) = read_samples(source, split, ('car',))
+        assert (record.path, len(record.boxes)) == (sample.path, len(sample.boxes))
     cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((8, 8, 3), np.uint8))
     paths = [str(tmp_path / place.format(split)) for split in ('train', val)]
-    (finding,) = scan(source, paths).findings
-    assert finding.kind == 'image without annotation'
+    (problem,) = read_records(source, paths).problems
+    assert problem.kind == 'image without annotation'
 
 
 @pytest.mark.parametrize('val', ['val', 'valid', 'validation'])
 @pytest.mark.parametrize('place', ['images/{}', 'splits/{}.txt'])
-def test_the_validation_split_of_yolo_has_other_names(
-    tmp_path: Path, place: str, val: str
-) -> None:
+def test_yolo_validation_split_has_alternative_names(tmp_path: Path, place: str, val: str) -> None:
     for split in ('train', val):
         (tmp_path / 'images' / split).mkdir(parents=True)
         path = tmp_path / 'images' / split / f'{split}.png'
@@ -241,10 +244,12 @@ def test_the_validation_split_of_yolo_has_other_names(
         if place.startswith('splits'):
             (tmp_path / 'splits').mkdir(exist_ok=True)
             (tmp_path / place.format(split)).write_text(f'images/{split}/{split}.png\n')
-    assert splits_of(tmp_path, 'yolo') == ['train', 'val']
-    found = scan(SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'], ('car',))
-    assert found.findings == ()
-    assert [entry.name for entry in found.entries] == ['train', val]
+    assert list_splits(tmp_path, 'yolo') == ['train', 'val']
+    found = read_records(
+        SourceConfig(format='yolo', root=str(tmp_path)), ['train', 'val'], ('car',)
+    )
+    assert found.problems == ()
+    assert [record.name for _, record in found.images] == ['train', val]
 
 
 def empty_one(root: Path, form: Format) -> None:
@@ -287,7 +292,9 @@ def test_background_is_trained_on_in_all_formats(
     assert [sample.name for sample in left.val] == [sample.name for sample in kept.val]
 
 
-def test_nothing_but_background(small_sets: dict[str, Path], tmp_path: Path) -> None:
+def test_training_split_of_background_only_is_refused(
+    small_sets: dict[str, Path], tmp_path: Path
+) -> None:
     root = Path(shutil.copytree(small_sets['visdrone'], tmp_path / 'set'))
     for path in (root / 'VisDrone2019-DET-train' / 'annotations').iterdir():
         path.write_text('')

@@ -1,0 +1,294 @@
+"""
+Turn the records of any annotation format into samples.
+
+A parser of one format reads a split into records, which say what is written, and problems. Here
+records become samples: boxes are clipped, classes numbered, and problems refused or skipped.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+import struct
+from typing import NamedTuple
+
+from mnssd_training.config.data import SourceConfig
+from mnssd_training.data.problems import (
+    describe_skipped,
+    MAX_EXAMPLES,
+    Problem,
+    refuse_problems,
+    SKIPPED_KINDS,
+    try_read,
+)
+from mnssd_training.data.remote import ShardEntry
+from mnssd_training.data.sample import ANY_CLASS, read_header_size, Sample
+from mnssd_training.data.text_files import read_text
+from mnssd_training.errors import DatasetError
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE_NAMES = frozenset({'dontcare', 'ignore', 'ignored', 'ignored regions', 'misc'})
+FLOAT32 = struct.Struct('4f')
+
+Edges = tuple[float, float, float, float]
+
+
+class BoxRecord(NamedTuple):  # a frozen dataclass takes three times as long to make
+    """
+    One box as it is written.
+
+    :ivar location: the line, object or annotation.
+    :ivar class_name: in the dataset; empty for an ignore region of every class, and for a class
+        that the parser has reported as unknown.
+    :ivar edges: xyxy, finite, neither clipped nor ordered; pixels, or fractions of the image.
+    :ivar is_ignored: an ignore region of its class.
+    """
+
+    location: str
+    class_name: str
+    edges: Edges
+    is_ignored: bool = False
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """
+    One image of a split with its annotation as it is written.
+
+    :ivar name: unique in the split.
+    :ivar path: the image file, which may be missing, or its bytes in a shard.
+    :ivar annotation: the file that holds the boxes.
+    :ivar size: (height, width) as annotated, pixels; None where the format does not say.
+    :ivar is_normalized: boxes are fractions of the image.
+    """
+
+    name: str
+    path: Path | ShardEntry
+    annotation: Path | str
+    size: tuple[int, int] | None
+    boxes: tuple[BoxRecord, ...]
+    is_normalized: bool = False
+
+
+@dataclass(frozen=True)
+class ParsedSplit:
+    """
+    What the files of one split say.
+
+    :ivar file: the list, annotation file or folder that names the images.
+    :ivar class_names: as the dataset lists them; empty if it has no list.
+    :ivar class_ids: class names by the numbers that the dataset gives them, if it does.
+    """
+
+    file: Path | str
+    records: Sequence[ImageRecord] = ()
+    problems: Sequence[Problem] = ()
+    class_names: tuple[str, ...] = ()
+    class_ids: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetSplit:
+    """
+    One split of one dataset, in its own class names.
+
+    :ivar class_names: the labels of the samples are indices into these.
+    :ivar declared: whether the dataset lists its classes; else they were found in annotations.
+    :ivar ids: class names by the numbers that the dataset gives them, if it does.
+    :ivar notes: what was skipped, for the user to read.
+    """
+
+    class_names: tuple[str, ...]
+    samples: list[Sample]
+    declared: bool = True
+    ids: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class AnnotationBuilder:
+    """Collect the boxes of one image of (width, height) pixels."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._sides = (width, height)
+        self._boxes: list[Edges] = []
+        self._labels: list[int] = []
+        self._ignore: list[Edges] = []
+        self._ignore_labels: list[int] = []
+
+    def clip(self, box: Sequence[float]) -> Edges | None:
+        """Clip a box (xyxy, pixels) to the image, as float32; None if no area is left."""
+        width, height = self._sides
+        x1, y1, x2, y2 = FLOAT32.unpack(
+            FLOAT32.pack(
+                min(max(box[0], 0.0), width),
+                min(max(box[1], 0.0), height),
+                min(max(box[2], 0.0), width),
+                min(max(box[3], 0.0), height),
+            )
+        )
+        return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+    def add(self, box: Edges, label: int, ignore: bool = False) -> None:
+        """
+        Add an object or an ignore region.
+
+        :param box: as :meth:`clip` returns it.
+        :param label: :data:`ANY_CLASS` makes an ignore region of every class.
+        :param ignore: make an ignore region of the class.
+        """
+        if ignore or label == ANY_CLASS:
+            self._ignore.append(box)
+            self._ignore_labels.append(label)
+        else:
+            self._boxes.append(box)
+            self._labels.append(label)
+
+    def arrays(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """Return the last four fields of a sample: boxes, labels, ignore and ignore_labels."""
+        return (
+            np.array(self._boxes, np.float32).reshape(-1, 4),
+            np.array(self._labels, np.int64),
+            np.array(self._ignore, np.float32).reshape(-1, 4),
+            np.array(self._ignore_labels, np.int64),
+        )
+
+
+def read_class_list(path: Path, problems: list[Problem]) -> tuple[str, ...]:
+    """Read ``classes.txt``: names in the order of their labels, one a line."""
+    text = try_read('class list wrong', problems, read_text, path)
+    if text is None:
+        return ()
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    if not names:
+        message = 'expected class names that differ, one a line, got none'
+        problems.append(Problem('class list wrong', path, '', message))
+    for number, name in enumerate(names, 1):
+        if not name or name in names[: number - 1]:
+            message = f'expected class names that differ, one a line, got {name!r}'
+            message += ' again' if name else ''
+            problems.append(Problem('class list wrong', path, f'line {number}', message))
+    return tuple(names)
+
+
+def find_box_problem(
+    record: ImageRecord, box: BoxRecord, edges: Sequence[float], size: tuple[int, int]
+) -> Problem | None:
+    """
+    Report a box that has no area in the image.
+
+    :param edges: of the box, xyxy, pixels.
+    :param size: (height, width) of the image, pixels.
+    """
+    height, width = size
+    if AnnotationBuilder(width, height).clip(edges) is not None:
+        return None
+    x1, y1, x2, y2 = edges
+    if x2 < x1 or y2 < y1:
+        kind = 'box inverted'
+    elif x1 > width or y1 > height or x2 < 0 or y2 < 0:
+        kind = 'box off image'
+    else:
+        kind = 'box degenerate'
+    shown = ', '.join(f'{edge:.9g}' for edge in edges)
+    message = f'expected a box inside {width} x {height} pixels, got ({shown})'
+    return Problem(kind, record.annotation, box.location, message)
+
+
+def build_split(parsed: ParsedSplit, source: SourceConfig, training: bool) -> DatasetSplit:
+    """
+    Turn the records of a split into samples.
+
+    :param training: leave out images of a YOLO dataset with labels of which none is valid, which
+        tell nothing, and require at least one valid label.
+    :raises DatasetError: for problems that training refuses.
+    """
+    root = Path(source.root).expanduser()
+    skipped_kinds = frozenset() if source.strict_labels else SKIPPED_KINDS[source.format]
+    refuse_problems(parsed.problems, skipped_kinds)
+    class_names = _complete_class_names(parsed, source.class_map)
+    problems = list(parsed.problems)
+    samples = _build_samples(parsed.records, class_names, problems)
+    refuse_problems(problems, skipped_kinds)
+    notes = describe_skipped(problems, root)
+    if training and source.format == 'yolo':
+        samples = _drop_invalid(parsed, samples, problems, notes)
+    return DatasetSplit(
+        class_names, samples, bool(parsed.class_names), parsed.class_ids, tuple(notes)
+    )
+
+
+def _complete_class_names(parsed: ParsedSplit, rename: Mapping[str, str]) -> tuple[str, ...]:
+    """Add names to the class list that only annotations hold: all, or those to be renamed."""
+    renamed = {name for name in rename if name != '*'}
+    used = {box.class_name for record in parsed.records for box in record.boxes} - {''}
+    used = {name for name in used if name in renamed or name.lower() not in IGNORE_NAMES}
+    if parsed.class_names and '*' not in rename:
+        used &= renamed
+    return parsed.class_names + tuple(sorted(used - set(parsed.class_names)))
+
+
+def _build_samples(
+    records: Sequence[ImageRecord], class_names: Sequence[str], problems: list[Problem]
+) -> list[Sample]:
+    """Clip and label boxes."""
+    labels = {name: label for label, name in enumerate(class_names)}
+    samples = []
+    for record in records:
+        size = record.size or read_header_size(record.path)
+        height, width = size
+        builder = AnnotationBuilder(width, height)
+        for box in record.boxes:
+            edges = box.edges
+            if record.is_normalized:
+                x1, y1, x2, y2 = edges
+                edges = (x1 * width, y1 * height, x2 * width, y2 * height)
+            label = labels.get(box.class_name)
+            if label is None and not box.class_name:
+                if not box.is_ignored:  # reported by the parser
+                    continue
+                label = ANY_CLASS
+            elif label is None and box.class_name.lower() in IGNORE_NAMES:
+                label = ANY_CLASS
+            clipped = builder.clip(edges)
+            if clipped is None:
+                problem = find_box_problem(record, box, edges, size)
+                assert problem is not None
+                problems.append(problem)
+            elif label is None:
+                message = f'is of class {box.class_name!r}; known are {", ".join(class_names)}'
+                problems.append(Problem('unknown class', record.annotation, box.location, message))
+            else:
+                builder.add(clipped, label, box.is_ignored)
+        samples.append(Sample(record.name, record.path, size, *builder.arrays()))
+    return samples
+
+
+def _drop_invalid(
+    parsed: ParsedSplit, samples: Sequence[Sample], problems: Sequence[Problem], notes: list[str]
+) -> list[Sample]:
+    """Drop images with labels of which none is valid, and note them and missing label files."""
+    files_with_errors = {problem.file for problem in problems if problem.severity == 'error'}
+    kept, invalid = [], []
+    for record, sample in zip(parsed.records, samples):
+        if record.annotation in files_with_errors and not len(sample.boxes):
+            invalid.append(sample.name)
+        else:
+            kept.append(sample)
+    if invalid:
+        notes.append(
+            f'left out {len(invalid)} images without a valid label from training: '
+            + ', '.join(invalid[:MAX_EXAMPLES])
+        )
+    missing = [problem for problem in problems if problem.kind == 'label file missing']
+    if missing:
+        notes.append(
+            f'{len(missing)} of {len(samples)} images have no label file, such as '
+            f'{missing[0].file}: {missing[0].message}'
+        )
+    if not any(len(sample.boxes) for sample in kept):
+        raise DatasetError(
+            parsed.file,
+            f'expected a valid label in at least one of {len(samples)} images, got none'
+            + ''.join(f'; {note}' for note in notes),
+        )
+    return kept
