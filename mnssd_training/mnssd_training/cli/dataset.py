@@ -20,8 +20,7 @@ from mnssd_training.inspection.preview import (
 )
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.priors import make_spec
-from mnssd_training.reporting.drawing import class_legend, contact_sheet
-from mnssd_training.reporting.page import render_page
+from mnssd_training.reporting import drawing, page
 import numpy as np
 from tqdm import tqdm
 
@@ -162,12 +161,12 @@ def _preview(args: Namespace) -> None:
             tiles.append(
                 draw_network_sample(name, sample, spec, experiment, args.matched, args.width)
             )
-    legend = class_legend(class_names)
+    legend = drawing.class_legend(class_names)
     if args.output.suffix == '.html':
-        html = render_page('images', title=args.source, tiles=tiles, colours=dict(legend))
+        html = page.render_page('images', title=args.source, tiles=tiles, colours=dict(legend))
         write_file(args.output, html)
     else:
-        write_image(args.output, contact_sheet(tiles, args.columns, legend))
+        write_image(args.output, drawing.contact_sheet(tiles, args.columns, legend))
     print(f'{len(tiles)} images: {args.output}')
 
 

@@ -52,13 +52,11 @@ def test_further_data_sets_and_other_computers() -> None:
         'more': [{'root': '/home/somebody/sea/'}, {'root': 'birds'}],
     }
     sources = [{'root': 'sea'}, {'root': 'birds'}]
-    assert public_experiment({'data': data}) == {
-        'data': {'root': 'cars', 'extra_sources': sources}
-    }
+    public = public_experiment({'data': data})
+    assert public == {'data': {'root': 'cars', 'extra_sources': sources}}
     data['extra_sources'] = data.pop('more')
-    assert public_experiment({'data': data}) == {
-        'data': {'root': 'cars', 'extra_sources': sources}
-    }
+    public = public_experiment({'data': data})
+    assert public == {'data': {'root': 'cars', 'extra_sources': sources}}
 
 
 # --- the commit ------------------------------------------------------------------------------
