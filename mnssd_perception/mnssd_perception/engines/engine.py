@@ -1,7 +1,8 @@
 """The interface of inference engines: the base class validates, a subclass runs the network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
@@ -93,7 +94,11 @@ class Engine(ABC):
         :raises EngineError: if the runtime fails, a head holds NaN or an infinity, or the engine
             is closed.
         """
-        return RawHeads(*self._infer(image, (), self._run))
+        self._check_input(image)
+        with self._wrapped_errors():
+            logits, offsets = self._run(image)
+        self._check_finite(logits=logits, offsets=offsets)
+        return RawHeads(logits, offsets)
 
     def infer_batch(self, images: NDArray[np.uint8]) -> list[RawHeads]:
         """
@@ -106,17 +111,14 @@ class Engine(ABC):
         """
         if not len(images):
             return []
-        heads = self._infer(images, (len(images),), self._run_batch)
-        return [RawHeads(logits, offsets) for logits, offsets in zip(*heads)]
+        self._check_input(images, len(images))
+        with self._wrapped_errors():
+            logits, offsets = self._run_batch(images)
+        self._check_finite(logits=logits, offsets=offsets)
+        return [RawHeads(*heads) for heads in zip(logits, offsets)]
 
-    def _infer(
-        self,
-        images: NDArray[np.uint8],
-        batch: tuple[int, ...],
-        run: Callable[[NDArray[np.uint8]], Heads],
-    ) -> Heads:
-        """Check what goes in, run, and check what comes out."""
-        shape = (*batch, *self.spec.input_size, 3)
+    def _check_input(self, images: NDArray[np.uint8], *batch_size: int) -> None:
+        shape = (*batch_size, *self.spec.input_size, 3)
         got = getattr(images, 'shape', None), getattr(images, 'dtype', type(images).__name__)
         if got != (shape, np.uint8):
             raise ImageError(
@@ -125,15 +127,16 @@ class Engine(ABC):
             )
         if self._closed:
             raise EngineError(f"engine '{self.info.name}' is closed")
+
+    @contextmanager
+    def _wrapped_errors(self) -> Iterator[None]:
         try:
-            logits, offsets = run(images)
+            yield
         except MnssdError:
             raise
         except Exception as error:  # the runtimes have no common error
             reason = sanitize_text(str(error), 500)
             raise EngineError(f"engine '{self.info.name}' failed: {reason}") from error
-        self._check_finite(logits=logits, offsets=offsets)
-        return logits, offsets
 
     def _check_finite(self, **heads: NDArray[np.float32]) -> None:
         """

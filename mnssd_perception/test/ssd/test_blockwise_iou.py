@@ -31,10 +31,10 @@ def test_best_boxes_are_those_of_all_pairs(num_priors, num_boxes, blockwise, pai
 
 
 def test_only_blocks_that_meet_a_box_are_compared():
-    # Blocks 0 and 2 are far from both boxes; block 1 touches the second at an edge only.
+    # Blocks 0 and 2 are far from all boxes; block 1 touches two of them at an edge only.
     left = np.repeat([500.0, 0.0, 700.0], BLOCK_SIZE)[:, None]
     priors = left + np.array([0.0, 0.0, 10.0, 10.0])
-    boxes = np.array([[5.0, 5.0, 9.0, 9.0], [10.0, 0.0, 20.0, 10.0]])
+    boxes = np.array([[5.0, 5.0, 9.0, 9.0], [10.0, 0.0, 20.0, 10.0], [-9.0, 0.0, 0.0, 10.0]])
     overlaps = blockwise_iou(priors, boxes)
     assert overlaps.num_priors == 3 * BLOCK_SIZE
     assert list(zip(overlaps.block, overlaps.box)) == [(1, 0)]

@@ -256,3 +256,20 @@ def test_equals_the_reference(kind, seed):
         assert np.isfinite(found.boxes).all()
         assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
         assert (found.boxes <= (*frame[::-1], *frame[::-1])).all()
+
+
+def test_only_what_may_pass_the_threshold_reaches_the_softmax(monkeypatch):
+    # At a threshold of 0.5 a class must have at least the logit of the background.
+    heads = RawHeads(
+        np.array([[0, 0.1, -9], [0, -0.5, -0.5], [0, -9, 2], [0, -3, -3]], np.float32),
+        np.zeros((4, 4), np.float32),
+    )
+    num_rows = []
+
+    def exp(values, *args, real=np.exp, **kwargs):
+        num_rows.append(len(values))
+        return real(values, *args, **kwargs)
+
+    monkeypatch.setattr(np, 'exp', exp)
+    assert len(found_in(heads, score=0.5)) == 2
+    assert num_rows[0] == 2  # then come the boxes

@@ -211,3 +211,13 @@ def test_resizing_does_not_shift_an_edge(source, size):
     found = resize_image(image, size)
     white = found[..., 0].astype(float).sum(axis=1) / 255 * width / size[1]
     assert np.abs(white - (width - width // 2)).max() <= max(1.0, width / size[1]) / 2 + 0.5
+
+
+@pytest.mark.parametrize(('source', 'shape'), [((20, 51), (41, 51)), ((51, 20), (51, 41))])
+def test_padding_of_an_odd_number_of_pixels(source, shape):
+    transform = resize_transform(source, shape, 'letterbox')
+    resized = resize_frame(
+        np.zeros((*source, 3), np.uint8), transform, np.full((*shape, 3), 7, np.uint8)
+    )
+    assert np.unique(resized).tolist() == [0, PADDING]
+    assert (resized == PADDING).sum() == 3 * 21 * 51

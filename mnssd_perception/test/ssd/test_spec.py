@@ -5,6 +5,7 @@ import json
 from mnssd_perception.errors import SpecError
 from mnssd_perception.serialization import from_plain, to_plain
 from mnssd_perception.ssd import feature_map, FeatureMap, ModelSpec, Normalisation
+from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 import pytest
 
 LEVEL = FeatureMap((2, 3), (8.0, 8.0), ((10.0, 10.0), (20.0, 10.0)))
@@ -98,6 +99,35 @@ def test_invalid_normalisations_are_refused(changes):
 def test_invalid_specifications_are_refused(changes, message):
     with pytest.raises(SpecError, match=message):
         spec(**changes)
+
+
+def grid(rows, columns):
+    return (FeatureMap((rows, columns), (0.5, 0.25), ((0.5, 0.5),)),)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'input_size': (1, 8192)},
+        {'input_size': (4096, 4096)},
+        {'feature_maps': grid(1000, 1000), 'class_names': ('a',)},
+        {'feature_maps': grid(512, 1024), 'class_names': tuple(map(str, range(63)))},
+    ],
+    ids=['side', 'pixels', 'priors', 'logits'],
+)
+def test_the_largest_specifications_are_accepted(changes):
+    spec(**changes)
+
+
+def test_one_prior_too_many_is_refused():
+    with pytest.raises(SpecError, match='at most 1000000 priors, got 1000001'):
+        spec(feature_maps=grid(101, 9901))
+
+
+def test_defaults():
+    imagenet = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert spec() == spec(resize='stretch', normalisation=imagenet, variances=(0.1, 0.2))
+    assert MAX_IMAGE_SIDE == 32766  # OpenCV's remapping overflows above
 
 
 def test_json_round_trip():
