@@ -16,6 +16,8 @@ from mnssd_workspace.host import WorkspaceError
 
 Command: TypeAlias = 'list[str | os.PathLike[str]]'
 
+# Resolved while it is there: setup removes `.venv` also when its own Python runs it.
+_PYTHON = os.path.realpath(sys.executable)
 _SUPERVISE = os.fspath(Path(__file__).with_name('supervise.py'))
 _NUM_LAST_LINES = 20
 _SETTINGS = 'the index settings of pip (`pip config list`) and uv (`env | grep UV_`)'
@@ -81,7 +83,7 @@ def run_logged(
         file.write(f'$ {shlex.join(words)}\n')
         # It must not work on when this process is killed; until then it holds the lock, too.
         with subprocess.Popen(
-            [sys.executable, '-I', '-S', _SUPERVISE, *words],
+            [_PYTHON, '-I', '-S', _SUPERVISE, *words],
             cwd=log.parent,
             env=dict(env),
             stdin=subprocess.PIPE,

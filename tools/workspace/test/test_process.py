@@ -5,6 +5,7 @@ from pathlib import Path
 import pty
 import shutil
 import signal
+import subprocess
 import sys
 
 from mnssd_workspace.host import WorkspaceError
@@ -129,3 +130,22 @@ def test_ctrl_c_reaches_the_command_and_not_make(tmp_path: Path) -> None:
 def test_command_without_a_terminal_returns_its_status() -> None:
     words = ['python', '-c', 'raise SystemExit(7)']
     assert run_in_foreground(sys.executable, words, os.environ, terminal='/nowhere') == 7
+
+
+def test_commands_run_after_setup_has_removed_its_own_python(tmp_path: Path) -> None:
+    # As `make setup` in a shell with `source .venv/mnssd.bash`.
+    python = tmp_path / 'python3'
+    python.symlink_to(os.path.realpath(sys.executable))
+    script = (
+        'import os, pathlib, sys; sys.path.insert(0, sys.argv[1])\n'
+        'from mnssd_workspace.process import run_logged\n'
+        'os.unlink(sys.executable)\n'
+        "print(run_logged(['echo', 'alive'], pathlib.Path(sys.argv[2]), os.environ))"
+    )
+    result = subprocess.run(
+        [python, '-c', script, TOOLS, tmp_path / 'log'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == 'alive'
