@@ -36,12 +36,12 @@ def heads_of(spec, probabilities, offsets=None):
     return RawHeads(logits, moved)
 
 
-def found_in(heads, plan=STRETCH, spec=FOUR, labels=None, max_candidates=2000, **thresholds):
+def found_in(heads, transform=STRETCH, spec=FOUR, labels=None, max_candidates=2000, **thresholds):
     """Run the function under test, in which not even a warning is welcome."""
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         return postprocess(
-            heads, spec, plan, Thresholds(**thresholds), labels, max_candidates=max_candidates
+            heads, spec, transform, Thresholds(**thresholds), labels, max_candidates=max_candidates
         )
 
 
@@ -75,16 +75,16 @@ def test_a_prior_may_answer_for_two_classes():
 
 
 def test_letterbox_takes_the_padding_away():
-    plan = resize_transform((32, 64), (16, 16), 'letterbox')  # 8 of 16 rows are content
+    transform = resize_transform((32, 64), (16, 16), 'letterbox')  # 8 of 16 rows are content
     heads = heads_of(FOUR, {0: (0.1, 0.9, 0), 3: (0.2, 0.8, 0)})
-    found = found_in(heads, plan)
+    found = found_in(heads, transform)
     np.testing.assert_allclose(found.boxes, [[0, 0, 32, 16], [32, 16, 64, 32]], atol=1e-4)
 
 
 def test_boxes_in_the_padding_are_dropped():
-    plan = resize_transform((16, 64), (16, 16), 'letterbox')  # rows 6 to 10 are content
+    transform = resize_transform((16, 64), (16, 16), 'letterbox')  # rows 6 to 10 are content
     heads = heads_of(FOUR, {0: (0.1, 0.9, 0)}, {0: (0, -5, 0, -3.4657359)})
-    assert len(found_in(heads, plan)) == 0
+    assert len(found_in(heads, transform)) == 0
 
 
 def test_detections_are_clipped_to_the_image():
@@ -161,12 +161,14 @@ def test_non_finite_heads_are_no_detections(value):
 # The reference: everything the dear way, and in plain loops.
 
 
-def reference(heads, spec, plan, thresholds, labels, max_candidates):
+def reference(heads, spec, transform, thresholds, labels, max_candidates):
     """Find (box, score, label), best first, without any short cut."""
     with np.errstate(all='ignore'):
         weights = np.exp(heads.logits - heads.logits.max(axis=1, keepdims=True))
         scores = weights / weights.sum(axis=1, keepdims=True)
-        boxes = plan.to_source(decode_boxes(heads.offsets, generate_priors(spec), spec.variances))
+        boxes = transform.to_source(
+            decode_boxes(heads.offsets, generate_priors(spec), spec.variances)
+        )
     threshold = np.float32(thresholds.score)
     rows = []
     for prior in range(spec.num_priors):
@@ -234,7 +236,7 @@ def test_equals_the_reference(kind, seed):
         heads = random_heads(generator, kind)
         mode = 'stretch' if generator.random() < 0.5 else 'letterbox'
         frame = (int(generator.integers(1, 900)), int(generator.integers(1, 900)))
-        plan = resize_transform(frame, DENSE.input_size, mode)
+        transform = resize_transform(frame, DENSE.input_size, mode)
         some = tuple(label for label in range(3) if generator.random() < 0.6)
         thresholds = Thresholds(
             score=float(generator.choice([0.01, 0.05, 0.2, 0.5, 0.9])),
@@ -245,8 +247,8 @@ def test_equals_the_reference(kind, seed):
         labels = some if generator.random() < 0.3 else None
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            found = postprocess(heads, DENSE, plan, thresholds, labels, max_candidates=most)
-        expected = reference(heads, DENSE, plan, thresholds, labels, most)
+            found = postprocess(heads, DENSE, transform, thresholds, labels, max_candidates=most)
+        expected = reference(heads, DENSE, transform, thresholds, labels, most)
         assert found.labels.tolist() == [label for _, _, label in expected]
         np.testing.assert_allclose(
             found.boxes, np.array([box for box, _, _ in expected]).reshape(-1, 4), atol=1e-3

@@ -1,5 +1,6 @@
 """Tests of resizing and of bringing boxes back to the frame."""
 
+import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.errors import ImageError
@@ -24,9 +25,9 @@ PADDING = 114
     ],
 )
 def test_resize_transforms(source, target, mode, content, origin):
-    plan = resize_transform(source, target, mode)
-    assert (plan.content_size, plan.origin) == (content, origin)
-    assert (plan.source_size, plan.input_size) == (source, target)
+    transform = resize_transform(source, target, mode)
+    assert (transform.content_size, transform.origin) == (content, origin)
+    assert (transform.source_size, transform.input_size) == (source, target)
 
 
 GOLDEN = [
@@ -40,28 +41,28 @@ GOLDEN = [
 
 @pytest.mark.parametrize(('mode', 'source', 'target', 'frame', 'network'), GOLDEN)
 def test_golden_boxes(mode, source, target, frame, network):
-    plan = resize_transform(source, target, mode)
+    transform = resize_transform(source, target, mode)
     frame, network = np.array([frame], np.float32), np.array([network], np.float32)
-    np.testing.assert_allclose(plan.to_input(frame), network, atol=1e-6)
-    np.testing.assert_allclose(plan.to_source(network), frame, atol=1e-3)
+    np.testing.assert_allclose(transform.to_input(frame), network, atol=1e-6)
+    np.testing.assert_allclose(transform.to_source(network), frame, atol=1e-3)
 
 
 def test_no_boxes():
-    plan = resize_transform((480, 640), (300, 300), 'letterbox')
+    transform = resize_transform((480, 640), (300, 300), 'letterbox')
     for found in (
-        plan.to_input(np.zeros((0, 4), np.float32)),
-        plan.to_source(np.zeros((0, 4), np.float32)),
+        transform.to_input(np.zeros((0, 4), np.float32)),
+        transform.to_source(np.zeros((0, 4), np.float32)),
     ):
         assert found.shape == (0, 4)
         assert found.dtype == np.float32
 
 
 def test_boxes_are_clipped_to_the_image():
-    plan = resize_transform((480, 640), (300, 300), 'letterbox')
+    transform = resize_transform((480, 640), (300, 300), 'letterbox')
     boxes = np.array([[-1, -1, 2, 2], [0.5, 0, 0.6, 0.05]], np.float32)
-    np.testing.assert_array_equal(plan.to_source(boxes)[0], [0, 0, 640, 480])
+    np.testing.assert_array_equal(transform.to_source(boxes)[0], [0, 0, 640, 480])
     # In the padding above the frame: nothing is left of it.
-    np.testing.assert_array_equal(plan.to_source(boxes)[1, [1, 3]], [0, 0])
+    np.testing.assert_array_equal(transform.to_source(boxes)[1, [1, 3]], [0, 0])
 
 
 sides = st.integers(1, 4000)
@@ -75,20 +76,20 @@ sides = st.integers(1, 4000)
     st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=5),
 )
 def test_to_source_undoes_to_input(source, target, mode, fractions):
-    plan = resize_transform(source, target, mode)
+    transform = resize_transform(source, target, mode)
     size = np.array(source[::-1] * 2, np.float64)
     frame = (np.array(fractions).reshape(-1, 4) * size).astype(np.float32)
-    inside = plan.to_input(frame)
+    inside = transform.to_input(frame)
     assert (inside >= -1e-6).all()
     assert (inside <= 1 + 1e-6).all()
-    np.testing.assert_allclose(plan.to_source(inside) / size, frame / size, atol=1e-4)
+    np.testing.assert_allclose(transform.to_source(inside) / size, frame / size, atol=1e-4)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.tuples(sides, sides), st.tuples(st.integers(8, 700), st.integers(8, 700)))
 def test_letterbox_keeps_the_aspect_and_touches_two_edges(source, target):
-    plan = resize_transform(source, target, 'letterbox')
-    height, width = plan.content_size
+    transform = resize_transform(source, target, 'letterbox')
+    height, width = transform.content_size
     assert height == target[0] or width == target[1]
     assert 1 <= height <= target[0]
     assert 1 <= width <= target[1]
@@ -97,8 +98,8 @@ def test_letterbox_keeps_the_aspect_and_touches_two_edges(source, target):
     assert abs(height - max(1, source[0] * scale)) <= 0.5 + 1e-9
     assert abs(width - max(1, source[1] * scale)) <= 0.5 + 1e-9
     # Centred.
-    assert 0 <= target[0] - height - 2 * plan.origin[0] <= 1
-    assert 0 <= target[1] - width - 2 * plan.origin[1] <= 1
+    assert 0 <= target[0] - height - 2 * transform.origin[0] <= 1
+    assert 0 <= target[1] - width - 2 * transform.origin[1] <= 1
 
 
 def picture(height, width, seed=0):
@@ -117,9 +118,9 @@ def test_a_frame_of_the_right_size_is_copied():
 @pytest.mark.parametrize('source', [(60, 80), (10, 300), (300, 10), (1, 1), (7, 1), (1, 7)])
 def test_one_colour_stays_one_colour(mode, source):
     image = np.full((*source, 3), (10, 200, 77), np.uint8)
-    plan = resize_transform(source, (40, 50), mode)
-    found = resize_frame(image, plan)
-    (top, left), (height, width) = plan.origin, plan.content_size
+    transform = resize_transform(source, (40, 50), mode)
+    found = resize_frame(image, transform)
+    (top, left), (height, width) = transform.origin, transform.content_size
     content = np.zeros((40, 50), bool)
     content[top : top + height, left : left + width] = True
     assert (found[content] == (10, 200, 77)).all()
@@ -131,10 +132,10 @@ def test_a_reused_buffer_is_overwritten_completely(mode):
     buffer = np.full((40, 50, 3), 255, np.uint8)
     for seed, source in enumerate([(10, 300), (300, 10), (60, 80), (40, 50), (10, 300)]):
         image = picture(*source, seed)
-        plan = resize_transform(source, (40, 50), mode)
-        found = resize_frame(image, plan, buffer)
+        transform = resize_transform(source, (40, 50), mode)
+        found = resize_frame(image, transform, buffer)
         assert found is buffer
-        np.testing.assert_array_equal(found, resize_frame(image, plan))
+        np.testing.assert_array_equal(found, resize_frame(image, transform))
 
 
 @pytest.mark.parametrize('mode', ['stretch', 'letterbox'])
@@ -159,9 +160,9 @@ def test_a_reused_buffer_is_overwritten_completely(mode):
 def test_views_and_read_only_frames(mode, view):
     frame = view(picture(60, 80)).view()
     frame.flags.writeable = False
-    plan = resize_transform(frame.shape[:2], (40, 50), mode)
-    expected = resize_frame(np.ascontiguousarray(frame).copy(), plan)
-    np.testing.assert_array_equal(resize_frame(frame, plan), expected)
+    transform = resize_transform(frame.shape[:2], (40, 50), mode)
+    expected = resize_frame(np.ascontiguousarray(frame).copy(), transform)
+    np.testing.assert_array_equal(resize_frame(frame, transform), expected)
 
 
 def test_rows_that_overlap_in_memory_are_refused():
@@ -221,3 +222,9 @@ def test_padding_of_an_odd_number_of_pixels(source, shape):
     )
     assert np.unique(resized).tolist() == [0, PADDING]
     assert (resized == PADDING).sum() == 3 * 21 * 51
+
+
+def test_halving_an_odd_side_counts_every_pixel():
+    image = picture(9, 13)
+    expected = cv2.resize(image, (6, 4), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(resize_image(image, (4, 6)), expected)

@@ -110,10 +110,11 @@ def grid(rows, columns):
     [
         {'input_size': (1, 8192)},
         {'input_size': (4096, 4096)},
+        {'input_size': (8192, 2048)},
         {'feature_maps': grid(1000, 1000), 'class_names': ('a',)},
         {'feature_maps': grid(512, 1024), 'class_names': tuple(map(str, range(63)))},
     ],
-    ids=['side', 'pixels', 'priors', 'logits'],
+    ids=['side', 'pixels', 'more rows than columns', 'priors', 'logits'],
 )
 def test_the_largest_specifications_are_accepted(changes):
     spec(**changes)

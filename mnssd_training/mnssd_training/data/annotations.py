@@ -119,14 +119,11 @@ class AnnotationBuilder:
     def clip(self, box: Sequence[float]) -> Edges | None:
         """Clip a box (xyxy, pixels) to the image, as float32; None if no area is left."""
         width, height = self._sides
-        x1, y1, x2, y2 = FLOAT32.unpack(
-            FLOAT32.pack(
-                min(max(box[0], 0.0), width),
-                min(max(box[1], 0.0), height),
-                min(max(box[2], 0.0), width),
-                min(max(box[3], 0.0), height),
-            )
-        )
+        x1, y1, x2, y2 = box
+        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:  # few boxes: clamping all is slower
+            x1, x2 = min(max(x1, 0.0), width), min(max(x2, 0.0), width)
+            y1, y2 = min(max(y1, 0.0), height), min(max(y2, 0.0), height)
+        x1, y1, x2, y2 = FLOAT32.unpack(FLOAT32.pack(x1, y1, x2, y2))
         return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
 
     def add(self, box: Edges, label: int, ignore: bool = False) -> None:
