@@ -94,4 +94,4 @@ def did_you_mean(word: str, known: Iterable[str], prefix: str = '') -> str:
     close = get_close_matches(word.lower(), lower, n=1)
     if close:
         return f'did you mean {prefix + lower[close[0]]!r}?'
-    return f'known are {", ".join(words)}' if words else 'there are none'
+    return f'available: {", ".join(words)}' if words else 'there are none'

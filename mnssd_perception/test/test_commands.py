@@ -48,7 +48,7 @@ def test_an_unknown_command_is_wrong_usage(echo: Command, capsys: Capture) -> No
     assert run_command('mnssd', (echo,), ['ehco']) == 2
     assert capsys.readouterr().err == "error: no command 'ehco'; did you mean 'echo'?\n"
     assert run_command('mnssd', (echo,), ['xyz']) == 2
-    assert capsys.readouterr().err == "error: no command 'xyz'; known are echo\n"
+    assert capsys.readouterr().err == "error: no command 'xyz'; available: echo\n"
 
 
 def test_commands_of_other_packages_are_found(

@@ -91,7 +91,7 @@ def test_masking_takes_linear_time(piece):
     [
         ('x', [], 'there are none'),
         ('Brid', ['car', 'bird'], "did you mean 'animal.bird'?"),
-        ('zebra', ['car', 'bird'], 'known are car, bird'),
+        ('zebra', ['car', 'bird'], 'available: car, bird'),
     ],
 )
 def test_similar_word_is_suggested(word, known, expected):

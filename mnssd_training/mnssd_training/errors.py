@@ -1,5 +1,7 @@
 """The errors of training; all of them are also :class:`mnssd_perception.errors.MnssdError`."""
 
+import re
+
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.text import mask_secrets, sanitize_text
 
@@ -24,7 +26,9 @@ class _FileError(MnssdError):
     """An error about the file ``path``, which survives pickling between processes."""
 
     def __init__(self, path: object, reason: str) -> None:
-        super().__init__(sanitize_text(f'{path}: {reason}', 2000))
+        # A name of thousands of letters must not push the reason out of the message.
+        text = re.sub(r'[^\s:]{300,}', lambda name: f'{name[0][:297]}...', f'{path}: {reason}')
+        super().__init__(sanitize_text(text, 2000))
         self.path = mask_secrets(path) if isinstance(path, str) else path
         self._reason = reason
 

@@ -23,7 +23,7 @@ def test_a_bundle_with_its_thresholds() -> None:
 
 def test_a_checkpoint_with_its_experiment(model: MobileNetSsd, tmp_path: Path) -> None:
     path, experiment = tmp_path / 'best.PT', {'data': {'root': 'somewhere'}}
-    config = ModelConfig(channels=32)
+    config = ModelConfig(pyramid_channels=32)
     weights = model.state_dict()
     save_checkpoint(path, Checkpoint(model.spec, config, experiment, weights, None, 0, {}))
     predictor = open_predictor(str(path))

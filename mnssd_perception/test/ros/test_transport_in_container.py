@@ -20,7 +20,7 @@ PROFILE = Path(__file__).parents[2] / 'config' / 'fastdds.xml'
 # Plays 720p at 15 Hz from a camera to this process and to a third one, until shared memory is
 # reported or enough images have arrived.
 SCRIPT = """
-import json, subprocess, sys
+import json, os, subprocess, sys
 from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray
 from mnssd_perception.ros import qos
@@ -67,7 +67,8 @@ finally:
     for child in children:
         child.kill()
         child.wait()
-print(json.dumps(result))
+print(json.dumps(result), flush=True)
+os._exit(0)  # the middleware of a full /dev/shm can crash at the end of the interpreter
 """
 
 

@@ -82,7 +82,7 @@ def relabel(split: DatasetSplit, source: SourceConfig, class_names: Sequence[str
         if bad := unknown.intersection(sample.labels.tolist()):
             raise DatasetError(
                 sample.path,
-                f'has an object of class {split.class_names[min(bad)]!r}; known are '
+                f'has an object of class {split.class_names[min(bad)]!r}; available: '
                 f'{", ".join(class_names)}; data.class_map can give it another name, or an empty '
                 f'one to ignore it',
             )

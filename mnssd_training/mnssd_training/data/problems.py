@@ -75,7 +75,7 @@ def unknown_class(
     """Make the problem of an object whose class is not one of those of the dataset or model."""
     known = textwrap.shorten(', '.join(class_names), MAX_NAMES, placeholder=' ...')
     return Problem(
-        'unknown class', file, location, f'is of class {class_name!r}; known are {known}'
+        'unknown class', file, location, f'is of class {class_name!r}; available: {known}'
     )
 
 

@@ -58,7 +58,7 @@ def test_check_reports_all_problems(tmp_path: Path, capsys: Capture) -> None:
         f'{tmp_path}: invalid',
         f'  {tmp_path}: is a directory',
         'gone.yaml: invalid',
-        "  no such experiment 'gone.yaml'; known are " + ', '.join(shipped_experiments()),
+        "  no such experiment 'gone.yaml'; available: " + ', '.join(shipped_experiments()),
     ]
     assert err == 'error: 3 of 4 experiments are invalid\n'
 

@@ -153,7 +153,7 @@ def test_classes_are_renamed(
     shutil.copytree(hit_uav, other)
     for path in (*(other / 'Annotations').iterdir(), other / 'classes.txt'):
         path.write_text(path.read_text().replace('>Car<', '>Tank<').replace('Car\n', 'Tank\n'))
-    assert "of class 'Tank'; known are Person, Car" in fails(evaluate.main, checkpoint, other)
+    assert "of class 'Tank'; available: Person, Car" in fails(evaluate.main, checkpoint, other)
     found = scores(capsys, checkpoint, other, '--class-map', 'Tank=Car')
     assert found['scores']['num_objects']['Car'] == 9
     hidden = scores(capsys, checkpoint, other, '--class-map', 'Tank=')

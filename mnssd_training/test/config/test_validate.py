@@ -66,7 +66,7 @@ def test_last_override_wins() -> None:
         ('training.epoch=3', "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
         ('trainning.epochs=3', "unknown key 'trainning'; did you mean 'training'?"),
         ('epochs=3', "unknown key 'epochs'; did you mean 'training.epochs'?"),
-        ('lr=3', "unknown key 'lr'; known are experiment, data, input, "),
+        ('lr=3', "unknown key 'lr'; available: experiment, data, input, "),
         ('defaults={a: b}', "unknown key 'defaults'"),
         ('training.learning_rate=1', "did you mean 'optimizer.learning_rate'?"),
         ('matching.positive_uio=1', "did you mean 'matching.positive_iou'?"),

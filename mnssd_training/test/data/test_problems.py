@@ -81,5 +81,5 @@ def test_problems_of_a_kind_are_limited_for_each_file() -> None:
 def test_a_long_class_list_is_shortened() -> None:
     names = [f'class_{number}' for number in range(1000)]
     message = unknown_class(ROOT / 'a.txt', 'object 1', 'Tank', names).message
-    assert message.startswith("is of class 'Tank'; known are class_0, class_1, ")
+    assert message.startswith("is of class 'Tank'; available: class_0, class_1, ")
     assert len(message) < 400

@@ -75,7 +75,9 @@ def test_several_datasets_with_a_joint_class_list(hit_uav: Path, coco: Path) -> 
 
 
 def test_classes_of_the_experiment(hit_uav: Path) -> None:
-    with pytest.raises(DatasetError, match='an object of class .*; known are Car; data.class_map'):
+    with pytest.raises(
+        DatasetError, match='an object of class .*; available: Car; data.class_map'
+    ):
         read_splits(config(hit_uav, classes=('Car',)))
     splits = read_splits(config(hit_uav, classes=('Car',), class_map={'*': ''}))
     whole = read_splits(config(hit_uav))
@@ -117,7 +119,7 @@ def test_class_beyond_the_list_can_be_mapped(hit_uav: Path, tmp_path: Path, othe
     for path in (root / 'Annotations').iterdir():
         path.write_text(path.read_text().replace('<name>Person<', '<name>Rider<'))
     with pytest.raises(
-        DatasetError, match=r"of class 'Rider'; known are Person, .* data\.class_map"
+        DatasetError, match=r"of class 'Rider'; available: Person, .* data\.class_map"
     ):
         read_splits(config(root))
     renamed = read_splits(config(root, class_map={'Rider': other}))

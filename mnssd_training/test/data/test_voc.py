@@ -209,7 +209,7 @@ def test_list_with_bom_crlf_and_second_column_is_read(folder: Path) -> None:
         (annotation(an_object(box=(700, 20, 800, 40))), 'object 0: expected a box'),
         (annotation(an_object(box=(-9, -9, 0, 5))), 'object 0: expected a box'),
         (annotation(an_object(box=(600, 20, 600.000001, 40))), 'object 0: expected a box'),
-        (annotation(an_object('Tank')), "object 0: is of class 'Tank'; known are Person, Car"),
+        (annotation(an_object('Tank')), "object 0: is of class 'Tank'; available: Person, Car"),
         (annotation(an_object('car')), "object 0: is of class 'car'"),
         (
             annotation(an_object(difficult='maybe')),
