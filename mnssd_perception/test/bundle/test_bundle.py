@@ -135,3 +135,17 @@ def test_errors_of_the_system_are_explained(store, members, monkeypatch):
     monkeypatch.setattr(bundle_module, 'open_storage', fail)
     with pytest.raises(BundleError, match="made.mnssd': cannot be read: Input/output error$"):
         open_bundle(path)
+
+
+def test_the_last_of_several_shipped_bundles_is_taken(tmp_path, monkeypatch):
+    (tmp_path / 'assets').mkdir()
+    for name in ('b-1.mnssd', 'a-2.mnssd', 'c.txt'):
+        (tmp_path / 'assets' / name).touch()
+    monkeypatch.setattr(bundle_module.resources, 'files', lambda package: tmp_path)
+    assert shipped_bundle_path().name == 'b-1.mnssd'
+
+
+def test_a_number_that_is_too_large_is_shown_in_part(store, members):
+    members['manifest.json'] = b'[' + b'9' * 400 + b'.0]'
+    with pytest.raises(BundleError, match='not JSON: 9{60} is too large a number'):
+        open_bundle(store(members))

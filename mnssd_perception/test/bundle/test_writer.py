@@ -49,6 +49,7 @@ def test_members_are_plain_files_of_one_date(tmp_path, manifest, files):
             assert member.date_time == (1980, 1, 1, 0, 0, 0)
             assert stat.filemode(member.external_attr >> 16) == '-rw-r--r--'
             assert member.compress_type == zipfile.ZIP_DEFLATED
+        assert archive.read('manifest.json').startswith(b'{\n "schema": 1,\n "name": "small",\n')
 
 
 def test_an_older_bundle_is_replaced(tmp_path, manifest, files):
