@@ -180,6 +180,8 @@ def test_ignore_regions_need_labels() -> None:
     no_objects = as_boxes([]), np.zeros(0, np.int64)
     assert match_detections(detections, *no_objects, as_boxes([A])).ignored.tolist() == []
     assert match_detections(detections, *no_objects).false_positives.tolist() == [0]
+    labels = np.array([ANY_CLASS])
+    assert match_detections(detections, *no_objects, None, labels).ignored.tolist() == []
 
 
 def test_any_class_is_the_label_of_stored_samples() -> None:

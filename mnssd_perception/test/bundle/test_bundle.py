@@ -2,7 +2,8 @@
 
 import hashlib
 
-from mnssd_perception.bundle import open_bundle, shipped_bundle_path, write_bundle
+from mnssd_perception.bundle import bundle as bundle_module
+from mnssd_perception.bundle import open_bundle, shipped_bundle_path, storage, write_bundle
 from mnssd_perception.errors import BundleError, MnssdError
 import pytest
 
@@ -91,3 +92,60 @@ def test_an_installation_without_a_bundle_is_explained(monkeypatch, tmp_path):
     monkeypatch.setattr('importlib.resources.files', lambda _: tmp_path)
     with pytest.raises(MnssdError, match='no bundle was installed'):
         shipped_bundle_path()
+
+
+def test_the_first_of_several_wrong_files_is_named(store, members):
+    del members['card.md'], members['network.onnx']
+    with pytest.raises(BundleError, match=r"'card\.md' is missing"):
+        open_bundle(store(members))
+
+
+def test_the_first_of_several_unlisted_files_is_named(store, members):
+    with pytest.raises(BundleError, match="does not list 'a.txt'"):
+        open_bundle(store(members | {'b.txt': b'', 'a.txt': b''}))
+
+
+def test_an_archive_may_expand_up_to_the_limit(tmp_path, manifest, files, monkeypatch):
+    path = tmp_path / 'made.mnssd'
+    write_bundle(path, manifest, files)
+    total = sum(map(len, files.values()))
+    size = path.stat().st_size
+    for spare, is_refused in ((0, False), (-1, True)):
+        allowance = total - storage.MAX_EXPANSION * size + spare
+        monkeypatch.setattr(storage, 'EXPANSION_ALLOWANCE', allowance)
+        if is_refused:
+            with pytest.raises(BundleError, match=f'at most {total - 1} bytes in an archive'):
+                open_bundle(path)
+        else:
+            open_bundle(path)
+
+
+def test_limits():
+    assert bundle_module.MAX_MANIFEST == 2**20
+    assert storage.MAX_BYTES == 2**30
+    assert (storage.MAX_MEMBERS, storage.MAX_DIRECTORY) == (256, 65536)
+    assert (storage.MAX_EXPANSION, storage.EXPANSION_ALLOWANCE) == (8, 2**24)
+
+
+def test_errors_of_the_system_are_explained(store, members, monkeypatch):
+    def fail(path):
+        raise OSError(5, 'Input/output error')
+
+    path = store(members)
+    monkeypatch.setattr(bundle_module, 'open_storage', fail)
+    with pytest.raises(BundleError, match="made.mnssd': cannot be read: Input/output error$"):
+        open_bundle(path)
+
+
+def test_the_last_of_several_shipped_bundles_is_taken(tmp_path, monkeypatch):
+    (tmp_path / 'assets').mkdir()
+    for name in ('b-1.mnssd', 'a-2.mnssd', 'c.txt'):
+        (tmp_path / 'assets' / name).touch()
+    monkeypatch.setattr(bundle_module.resources, 'files', lambda package: tmp_path)
+    assert shipped_bundle_path().name == 'b-1.mnssd'
+
+
+def test_a_number_that_is_too_large_is_shown_in_part(store, members):
+    members['manifest.json'] = b'[' + b'9' * 400 + b'.0]'
+    with pytest.raises(BundleError, match='not JSON: 9{60} is too large a number'):
+        open_bundle(store(members))

@@ -113,7 +113,8 @@ def test_unknown_keys_are_named(plain, where, name):
         (lambda plain: plain['golden'][0].update(boxes=[[3, 2, 1, 4]]), 'boxes xyxy'),
         (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 3, 2]]), 'boxes xyxy'),
         (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 1, 4]]), 'boxes xyxy'),
-        (lambda plain: plain['golden'][0].update(boxes=[[-1, 2, 3, 4]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[-0.5, 2, 3, 4]]), 'boxes xyxy'),
+        (lambda plain: plain['golden'][0].update(boxes=[[1, -0.5, 3, 4]]), 'boxes xyxy'),
         (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 40000, 4]]), 'boxes xyxy'),
         (lambda plain: plain['golden'][0].update(boxes=[[1, 2, 3, float('nan')]]), 'boxes xyxy'),
         (lambda plain: plain['golden'][0].update(boxes=[[1, 2, float('inf'), 4]]), 'boxes xyxy'),
@@ -194,10 +195,11 @@ def test_golden_frames_without_a_valid_threshold_are_refused(threshold):
 def test_golden_scores_may_be_rounded_to_the_threshold(score):
     GoldenFrame('a', 0.4, ((0.0, 0.0, 32766.0, 32766.0),), (score,), (0,))
     with pytest.raises(SpecError, match='scores of 0.4 to 1'):
-        GoldenFrame('a', 0.4, ((0.0, 0.0, 1.0, 1.0),), (0.39998,), (0,))
+        GoldenFrame('a', 0.4, ((0.0, 0.0, 1.0, 1.0),), (0.399985,), (0,))
 
 
 def test_limits_may_be_reached(plain):
+    assert MAX_BYTES == 2**30
     total = sum(entry['size'] for entry in plain['files'])
     plain['files'].append({'path': 'large', 'size': MAX_BYTES - total, 'sha256': DIGEST})
     plain['golden'][0].update(boxes=[[0, 0, 3, 4]] * 50, scores=[0.5] * 50, labels=[0] * 50)

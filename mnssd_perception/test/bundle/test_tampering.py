@@ -1,12 +1,13 @@
 """Tests of bundles that somebody has changed: each is refused, with a reason."""
 
+import io
 import json
 import os
 import struct
 import tracemalloc
 import zipfile
 
-from mnssd_perception.bundle import open_bundle
+from mnssd_perception.bundle import open_bundle, storage
 from mnssd_perception.bundle.manifest import MAX_BYTES
 from mnssd_perception.errors import BundleError
 import pytest
@@ -539,3 +540,18 @@ def test_messages_about_damaged_files_stay_short():
     message = str(BundleError('x.mnssd', 'no such member: ' + 'a\n' * 50_000))
     assert len(message) < 1000
     assert message.isprintable()
+
+
+@pytest.mark.parametrize('limit', [0, 1, 2 << 20])
+def test_reads_are_bounded_by_the_limit(tmp_path, monkeypatch, limit):
+    class File(io.BytesIO):
+        def read(self, size=-1):
+            assert 0 < size <= min(storage.CHUNK, limit + 1)
+            return super().read(size)
+
+    files = storage.DirectoryStorage(tmp_path)
+    monkeypatch.setattr(files, '_open', lambda name: File(bytes(limit + 5)))
+    with pytest.raises(BundleError, match=f"'a' is larger than {limit} bytes"):
+        list(files.chunks('a', limit))
+    monkeypatch.setattr(files, '_open', lambda name: File(bytes(limit)))
+    assert sum(map(len, files.chunks('a', limit))) == limit

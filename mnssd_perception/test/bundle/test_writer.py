@@ -3,6 +3,8 @@
 from dataclasses import replace
 import hashlib
 import os
+import stat
+import zipfile
 
 from mnssd_perception.bundle import Artefact, file_entries, open_bundle, write_bundle
 from mnssd_perception.errors import BundleError, SpecError
@@ -38,6 +40,16 @@ def test_equal_content_makes_an_equal_archive(tmp_path, manifest, files):
     write_bundle(tmp_path / 'one', manifest, files)
     write_bundle(tmp_path / 'two', manifest, dict(reversed(files.items())))
     assert (tmp_path / 'one').read_bytes() == (tmp_path / 'two').read_bytes()
+
+
+def test_members_are_plain_files_of_one_date(tmp_path, manifest, files):
+    write_bundle(tmp_path / 'made', manifest, files)
+    with zipfile.ZipFile(tmp_path / 'made') as archive:
+        for member in archive.infolist():
+            assert member.date_time == (1980, 1, 1, 0, 0, 0)
+            assert stat.filemode(member.external_attr >> 16) == '-rw-r--r--'
+            assert member.compress_type == zipfile.ZIP_DEFLATED
+        assert archive.read('manifest.json').startswith(b'{\n "schema": 1,\n "name": "small",\n')
 
 
 def test_an_older_bundle_is_replaced(tmp_path, manifest, files):

@@ -109,6 +109,18 @@ def test_presets(preset, side, counts, digest):
     assert prior_digest(made) == digest
 
 
+@pytest.mark.parametrize(
+    ('preset', 'shape'), [(finetune_feature_maps, (25, 57)), (ssdlite_feature_maps, (13, 29))]
+)
+def test_cells_divide_an_input_of_any_aspect_evenly(preset, shape):
+    levels = preset((200, 450))
+    assert levels[0].shape == shape
+    for level, finer in zip(levels[1:], levels):
+        assert level.shape == tuple(-(-side // 2) for side in finer.shape)
+    for level in levels:
+        np.testing.assert_allclose(np.multiply(level.shape, level.stride), (200, 450))
+
+
 def test_original_sizes():
     # Scale 0.20 and its geometric mean with 0.35, each crossed with 1, 2 and 1/2.
     first = original_feature_maps((300, 300))[0]

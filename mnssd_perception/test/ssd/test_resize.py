@@ -228,3 +228,28 @@ def test_halving_an_odd_side_counts_every_pixel():
     image = picture(9, 13)
     expected = cv2.resize(image, (6, 4), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(resize_image(image, (4, 6)), expected)
+
+
+@pytest.mark.parametrize('size', [(40, 50), (59, 38)])
+def test_up_to_half_the_size_is_interpolated_in_one_step(size):
+    image = picture(60, 75)
+    expected = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(resize_image(image, size), expected)
+
+
+@pytest.mark.parametrize('source', [(1, 1), (1, 2), (2, 1), (3, 5)])
+@pytest.mark.parametrize('size', [(1, 1), (1, 2), (2, 1), (4, 3)])
+def test_opencv_gets_no_image_of_a_single_pixel(monkeypatch, source, size):
+    """Its version 4.5 misreads one."""
+
+    def resize(image, size_wh, *args, real=cv2.resize, **kwargs):
+        assert image.shape[:2] != (1, 1)
+        assert size_wh != (1, 1)
+        return real(image, size_wh, *args, **kwargs)
+
+    monkeypatch.setattr(cv2, 'resize', resize)
+    image = picture(*source)
+    resized = resize_image(image, size)
+    assert resized.shape == (*size, 3)
+    if size == (1, 1):
+        np.testing.assert_allclose(resized[0, 0], image.mean(axis=(0, 1)), atol=2)
