@@ -337,8 +337,8 @@ def test_missing_image_is_refused_with_its_line(root: Path) -> None:
     [
         ('', 'expected an image path a line, got none'),
         (f'images/{NAMES[0]}.jpg\n/x/{NAMES[0]}.jpg', 'line 2: .* is the image of line 1 too'),
-        ('nul\0.jpg', 'line 1: nul\0.jpg: neither'),
-        ('x' * 5000, 'line 1: x+: neither'),
+        ('nul\0.jpg', r'line 1: nul\\x00\.jpg: neither'),
+        ('x' * 300, 'line 1: x+: neither'),
         ('..', 'line 1: .*: neither'),
         ('labels', 'cannot be read|cannot read'),
         (f'labels/{NAMES[0]}.txt', 'not an image'),
