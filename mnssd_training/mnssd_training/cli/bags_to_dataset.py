@@ -36,7 +36,6 @@ examples:
 Labels made by a model are a first version: correct them before training on them.
 """
 NS = 10**9
-JPEG_QUALITY = 95
 FORMER_FLAGS = {
     '--every': '--min-interval', '--frames': '--frame-stride', '--val-share': '--val-fraction',
 }  # fmt: skip
@@ -76,7 +75,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         raise DatasetError(root, f'cannot be written: {error.strerror}') from error
     splits = Counter(frame.split for frame in frames)
     num_labels = sum(len(frame.detections) for frame in frames)
-    shown = ', '.join(f'{number} in {split}' for split, number in sorted(splits.items()))
+    shown = ', '.join(f'{num} in {split}' for split, num in sorted(splits.items()))
     print(f'{len(frames)} images ({shown or "none"}), {num_labels} first labels: {root}')
 
 
@@ -139,7 +138,6 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
 
 
 def _open_labeller(args: Namespace, bundle: Bundle) -> tuple[Label, dict[str, Any] | None]:
-    """Return what labels an image, and its provenance."""
     if args.no_prelabel:
         return lambda _: Detections.empty(), None
     thresholds = bundle.manifest.thresholds
@@ -183,7 +181,7 @@ def _import_bag(
         stem = f'{stem}_{selector.num_seen}' if stem in frames else stem
         # An image whose channels are the same is stored as grey.
         is_grey = (image == image[..., :1]).all()
-        write_image(folder / f'{stem}{suffix}', image[..., 0] if is_grey else image, JPEG_QUALITY)
+        write_image(folder / f'{stem}{suffix}', image[..., 0] if is_grey else image, quality=95)
         size = (image.shape[0], image.shape[1])
         frames[stem] = LabelledFrame(
             stem, suffix, '', size, label(image), str(bag), topic, stamp_ns
