@@ -107,7 +107,7 @@ def _read_json(path: Path, report: Report) -> Record:
 def _iterate_records(
     content: Record, key: str, report: Report
 ) -> Iterator[tuple[int, Record, str]]:
-    """Yield id, record and location of each record with an id of its own."""
+    """Yield id, record and location of each record with a unique id."""
     records = content.get(key)
     if not isinstance(records, list):
         report('annotation unreadable', key, f'expected a list, got {_shorten(records)}')

@@ -88,8 +88,7 @@ def apply_color_jitter(image: NDArray[np.uint8], params: ColorJitterParams) -> N
 
 def _histogram(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Count the levels of each channel, ``(256, 3)``."""
-    channels = [cv2.calcHist([image], [c], None, [256], [0, 256]) for c in range(3)]
-    return np.concatenate([channel.reshape(256, 1) for channel in channels], axis=1)
+    return np.column_stack([cv2.calcHist([image], [c], None, [256], [0, 256]) for c in range(3)])
 
 
 def _equalize(table: Table, histogram: NDArray[np.float32]) -> Table:

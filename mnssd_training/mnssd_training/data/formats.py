@@ -91,7 +91,7 @@ def read_split(
     is skipped and counted, or refused with ``strict_labels``.
 
     :param training: see :func:`~mnssd_training.data.annotations.build_split`.
-    :raises DatasetError: for all other errors, naming the file and what is wrong.
+    :raises DatasetError: for all other errors.
     """
     if source.format == 'shards':
         return read_shards(source.root, split, cache)

@@ -131,8 +131,7 @@ def _add_sample(
 
 
 def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file without owner and date."""
-    info = tarfile.TarInfo(name)
+    info = tarfile.TarInfo(name)  # without owner and date
     info.size = len(content)
     info.mode = 0o644
     tar.addfile(info, io.BytesIO(content))

@@ -111,8 +111,6 @@ def read_shards(root: str, split: str, cache: str = '') -> DatasetSplit:
 
 
 def _to_sample(url: str, record: EntryRecord, shards: list[Shard], num_classes: int) -> Sample:
-    """Check a record beyond its types and convert it."""
-
     def error(reason: str) -> DatasetError:
         return DatasetError(url, f'sample {record.name!r}: {reason}')
 
@@ -123,10 +121,8 @@ def _to_sample(url: str, record: EntryRecord, shards: list[Shard], num_classes: 
         raise error(f'ends beyond {shard.url}')
     height, width = record.size
     annotation = AnnotationBuilder(width, height)
-    for boxes, labels, is_ignored in (
-        (record.boxes, record.labels, False),
-        (record.ignore, record.ignore_labels, True),
-    ):
+    objects = (record.boxes, record.labels, False)
+    for boxes, labels, is_ignored in (objects, (record.ignore, record.ignore_labels, True)):
         if len(boxes) != len(labels):
             raise error(f'has {len(boxes)} boxes and {len(labels)} labels')
         if any(label >= num_classes for label in labels):

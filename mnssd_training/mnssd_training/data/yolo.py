@@ -36,7 +36,6 @@ from mnssd_training.data.text_files import (
 from mnssd_training.errors import ConfigError, DatasetError
 
 LISTS = Path('splits')
-BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
 ROUNDING = 0.01  # of the image, that a corner of a polygon may be outside
 MAX_YAML = 256 << 10  # bytes; the 1 203 names of LVIS take 30 000
 MAX_CHARS = 60  # of a line that a message shows
@@ -94,9 +93,15 @@ def parse_yolo(root: Path, split: str, class_names: Sequence[str] = ()) -> Parse
     folders = DirectoryIndex()
     lists = try_read('list unreadable', problems, _find_split, root, split) or []
     images = _list_images(root, lists, folders, problems)
+    from_root = [path.relative_to(root) if path.is_relative_to(root) else path for path in images]
+    names = choose_unique_names(
+        [path.stem for path in images],
+        [path.with_suffix('').as_posix() for path in from_root],
+        [path.as_posix() for path in from_root],
+    )
     records = [
         _parse_image(root, name, image, class_names, num_columns, folders, problems)
-        for name, image in zip(_name_images(images, root), images)
+        for name, image in zip(names, images)
     ]
     file = lists[0] if lists else root
     return ParsedSplit(file, records, problems, tuple(class_names), dict(enumerate(class_names)))
@@ -215,27 +220,12 @@ def _list_images(
 
 
 def _find_image(root: Path, folder: Path, line: str, folders: DirectoryIndex) -> Path:
-    """
-    Find an image of a list.
-
-    At its path, from the root or from the folder of the list if that is relative; else at an end
-    of its path, the longest first, in the root, in ``images`` or by its file name there.
-    """
+    """Find an image of a list by its path, or by an end of its path, the longest first."""
     parts = re.split(r'[/\\]', line)
     ends = ('/'.join(parts[start:]) for start in range(1, len(parts)))
     bases = (root, folder, root / 'images')
     candidates = (base / end for end in (line, *ends) for base in bases)
     return next(filter(folders.has, candidates), root / 'images' / parts[-1])
-
-
-def _name_images(images: Sequence[Path], root: Path) -> Sequence[str]:
-    """Name images by their stems; where that is ambiguous, by their paths from the root."""
-    inside = [path.relative_to(root) if path.is_relative_to(root) else path for path in images]
-    return choose_unique_names(
-        [path.stem for path in images],
-        [path.with_suffix('').as_posix() for path in inside],
-        [path.as_posix() for path in inside],
-    )
 
 
 # --- labels --------------------------------------------------------------------------------------
@@ -314,7 +304,7 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
         alternative = f'a box and {num_keypoint_columns} columns of keypoints '
         alternative += '(kpt_shape in data.yaml)'
     expected = f'expected class, x, y, width and height, or {alternative}, got {shown}'
-    is_box = len(fields) in (*BOX_COLUMNS, 5 + num_keypoint_columns)
+    is_box = len(fields) in (5, 6, 5 + num_keypoint_columns)  # 6: with a confidence
     is_polygon = not (is_box or num_keypoint_columns) and len(fields) % 2 == 1 and len(fields) > 5
     if not (is_box or is_polygon):
         raise ValueError('bad value', expected)
@@ -328,11 +318,9 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
         raise ValueError('bad value', expected)
     if is_polygon:
         if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
-            raise ValueError(
-                'bad value',
-                f'expected the corners of a polygon as parts of the image, 0 to 1, got {shown}; '
-                f'if these are keypoints, write their kpt_shape in data.yaml',
-            )
+            message = 'expected the corners of a polygon as parts of the image, 0 to 1, got '
+            message += f'{shown}; if these are keypoints, write their kpt_shape in data.yaml'
+            raise ValueError('bad value', message)
         xs, ys = values[::2], values[1::2]
         return int(label), (min(xs), min(ys), max(xs), max(ys))
     x, y, width, height = values
