@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 import csv
 from dataclasses import dataclass
-from io import StringIO
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,7 @@ from xml.etree import ElementTree
 from mnssd_perception.ssd import Detections
 
 WrittenFormat = Literal['voc', 'coco', 'yolo']
-FRAME_COLUMNS = ('image', 'split', 'bag', 'topic', 'stamp_ns', 'labels')
-LABEL_COLUMNS = ('image', 'class', 'score', 'xmin', 'ymin', 'xmax', 'ymax')
+EDGES = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,9 @@ class LabelledFrame:
     One image of the new dataset; the image file itself is written before.
 
     :ivar name: of its file, without suffix.
-    :ivar suffix: of its file, such as ``.jpg``.
     :ivar split: ``train`` or ``val``.
     :ivar size: (height, width), pixels.
     :ivar detections: first labels, pixels of the image.
-    :ivar bag: the recording that it is from.
     """
 
     name: str
@@ -67,23 +63,26 @@ def write_dataset(
     writers[dataset_format](root, frames, class_names)
     _write(root / 'classes.txt', ''.join(f'{name}\n' for name in class_names))
     _write(root / 'provenance.json', json.dumps(provenance, indent=1) + '\n')
-    frame_rows = [
-        (f.file_name, f.split, f.bag, f.topic, f.stamp_ns, len(f.detections)) for f in frames
-    ]
-    _write(root / 'frames.csv', _to_csv(FRAME_COLUMNS, frame_rows))
-    label_rows = [
-        (frame.file_name, class_names[label], f'{score:.4f}', *edges)
-        for frame in frames
-        for edges, score, label in _labels(frame)
-    ]
-    _write(root / 'labels.csv', _to_csv(LABEL_COLUMNS, label_rows))
+    with (
+        (root / 'frames.csv').open('w', newline='') as frame_file,
+        (root / 'labels.csv').open('w', newline='') as label_file,
+    ):
+        frame_rows = csv.writer(frame_file, lineterminator='\n')
+        frame_rows.writerow(('image', 'split', 'bag', 'topic', 'stamp_ns', 'labels'))
+        label_rows = csv.writer(label_file, lineterminator='\n')
+        label_rows.writerow(('image', 'class', 'score', *EDGES))
+        for frame in frames:
+            name, num_labels = frame.file_name, len(frame.detections)
+            frame_rows.writerow(
+                (name, frame.split, frame.bag, frame.topic, frame.stamp_ns, num_labels)
+            )
+            for edges, score, label in _labels(frame):
+                label_rows.writerow((name, class_names[label], f'{score:.4f}', *edges))
 
 
 def _by_split(frames: Sequence[LabelledFrame]) -> dict[str, list[LabelledFrame]]:
-    splits: dict[str, list[LabelledFrame]] = {}
-    for frame in frames:
-        splits.setdefault(frame.split, []).append(frame)
-    return splits
+    splits = dict.fromkeys(frame.split for frame in frames)
+    return {split: [frame for frame in frames if frame.split == split] for split in splits}
 
 
 def _labels(frame: LabelledFrame) -> list[tuple[tuple[float, ...], float, int]]:
@@ -96,25 +95,25 @@ def _labels(frame: LabelledFrame) -> list[tuple[tuple[float, ...], float, int]]:
 
 
 def _write_voc(root: Path, frames: Sequence[LabelledFrame], class_names: Sequence[str]) -> None:
-    def add(parent: ElementTree.Element, tag: str, text: object = None) -> ElementTree.Element:
-        element = ElementTree.SubElement(parent, tag)
-        element.text = None if text is None else str(text)
-        return element
+    def element(tag: str, *content: object) -> ElementTree.Element:
+        result = ElementTree.Element(tag)
+        for item in content:
+            if isinstance(item, ElementTree.Element):
+                result.append(item)
+            else:
+                result.text = str(item)
+        return result
 
     for split, in_split in _by_split(frames).items():
         for frame in in_split:
-            tree = ElementTree.Element('annotation')
-            add(tree, 'filename', frame.file_name)
-            size = add(tree, 'size')
-            for tag, value in zip(('width', 'height', 'depth'), (*frame.size[::-1], 3)):
-                add(size, tag, value)
+            size = map(element, ('width', 'height', 'depth'), (*frame.size[::-1], 3))
+            tree = element('annotation', element('filename', frame.file_name))
+            tree.append(element('size', *size))
             for edges, _, label in _labels(frame):
-                item = add(tree, 'object')
-                add(item, 'name', class_names[label])
-                add(item, 'difficult', 0)
-                box = add(item, 'bndbox')
-                for tag, edge in zip(('xmin', 'ymin', 'xmax', 'ymax'), edges):
-                    add(box, tag, edge)
+                name, box = element('name', class_names[label]), map(element, EDGES, edges)
+                tree.append(
+                    element('object', name, element('difficult', 0), element('bndbox', *box))
+                )
             ElementTree.indent(tree)
             text = ElementTree.tostring(tree, encoding='unicode')
             _write(root / 'Annotations' / f'{frame.name}.xml', text + '\n')
@@ -162,12 +161,6 @@ def _write_coco(root: Path, frames: Sequence[LabelledFrame], class_names: Sequen
                 )
         content = {'images': images, 'annotations': annotations, 'categories': categories}
         _write(root / 'annotations' / f'instances_{split}.json', json.dumps(content, indent=1))
-
-
-def _to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    text = StringIO()
-    csv.writer(text, lineterminator='\n').writerows([columns, *rows])
-    return text.getvalue()
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ class FrameSelector:
     """
     Select frames of one recording, in the order in which they were recorded.
 
-    :param min_interval_ns: shortest time between two selected frames, nanoseconds.
+    :param min_interval_ns: shortest time between two selected frames.
     :param stride: select every Nth frame.
     :param min_difference: bits of 256 by which the perceptual hash of a frame must differ from
         those of all selected before; 0 selects repetitions, too.
@@ -39,11 +39,10 @@ class FrameSelector:
         if self._last_ns is not None and 0 <= stamp_ns - self._last_ns < self._min_interval_ns:
             return False
         image_hash = perceptual_hash(image)
-        if self._hashes:
-            difference = (np.array(self._hashes) != image_hash).sum(axis=1).min()
-            if difference < self._min_difference:
-                self.num_duplicates += 1
-                return False
+        differences = [np.count_nonzero(image_hash != other) for other in self._hashes]
+        if differences and min(differences) < self._min_difference:
+            self.num_duplicates += 1
+            return False
         self._hashes.append(image_hash)
         self._last_ns = stamp_ns
         return True
@@ -60,13 +59,11 @@ def split_by_time(stamps_ns: Sequence[int], val_fraction: float, gap_ns: int) ->
     :return: ``train``, ``val`` or nothing, for each frame.
     """
     order = np.argsort(stamps_ns, kind='stable')
-    num_val = round(len(order) * val_fraction)
+    num_train = len(order) - round(len(order) * val_fraction)
     splits = ['train'] * len(order)
-    for index in order[len(order) - num_val :]:
-        splits[index] = 'val'
-    if num_val:
-        begin_ns = stamps_ns[order[len(order) - num_val]]
-        for index in order[: len(order) - num_val]:
-            if begin_ns - stamps_ns[index] < gap_ns:
-                splits[index] = ''
+    for rank, index in enumerate(order):
+        if rank >= num_train:
+            splits[index] = 'val'
+        elif num_train < len(order) and stamps_ns[order[num_train]] - stamps_ns[index] < gap_ns:
+            splits[index] = ''
     return splits

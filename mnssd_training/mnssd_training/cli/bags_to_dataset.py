@@ -36,7 +36,6 @@ examples:
 Labels made by a model are a first version: correct them before training on them.
 """
 NS = 10**9
-JPEG_QUALITY = 95
 FORMER_FLAGS = {
     '--every': '--min-interval', '--frames': '--frame-stride', '--val-share': '--val-fraction',
 }  # fmt: skip
@@ -54,7 +53,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         class_names = tuple(name.strip() for name in args.classes.split(','))
     label, model = _open_labeller(args, bundle)
     frames: list[LabelledFrame] = []
-    bags: list[dict[str, Any]] = []
+    bags = []
     for bag, name in zip(args.bags, _name_bags(args.bags)):
         kept, summary = _import_bag(bag, name, args, label)
         frames += kept
@@ -76,7 +75,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         raise DatasetError(root, f'cannot be written: {error.strerror}') from error
     splits = Counter(frame.split for frame in frames)
     num_labels = sum(len(frame.detections) for frame in frames)
-    shown = ', '.join(f'{number} in {split}' for split, number in sorted(splits.items()))
+    shown = ', '.join(f'{num} in {split}' for split, num in sorted(splits.items()))
     print(f'{len(frames)} images ({shown or "none"}), {num_labels} first labels: {root}')
 
 
@@ -87,41 +86,33 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument('bags', type=Path, nargs='+', help='folders, or .db3 or .mcap files')
-    parser.add_argument('--output', type=Path, required=True, help='folder of the new dataset')
-    parser.add_argument('--format', choices=('voc', 'coco', 'yolo'), default='voc')
-    parser.add_argument('--topic', help='of the images (default: the only one)')
-    parser.add_argument(
-        '--min-interval', type=float, default=1.0, help='seconds between two frames (default: 1)'
-    )
-    parser.add_argument(
-        '--frame-stride', type=int, default=1, help='use every Nth frame (default: 1)'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('bags', type=Path, nargs='+', help='folders, or .db3 or .mcap files')
+    add('--output', type=Path, required=True, help='folder of the new dataset')
+    add('--format', choices=('voc', 'coco', 'yolo'), default='voc')
+    add('--topic', help='of the images (default: the only one)')
+    seconds = 'seconds between two frames (default: 1)'
+    add('--min-interval', type=float, default=1.0, help=seconds)
+    add('--frame-stride', type=int, default=1, help='use every Nth frame (default: 1)')
+    add(
         '--min-difference',
         type=int,
         default=MIN_DIFFERENCE,
         metavar='BITS',
         help='of the perceptual hash by which a frame must differ (default: %(default)s of 256)',
     )
-    parser.add_argument(
-        '--val-fraction',
-        type=float,
-        default=0.2,
-        help='part of each bag for validation (default: 0.2)',
-    )
-    parser.add_argument(
-        '--gap', type=float, default=5.0, help='seconds left out before that (default: 5)'
-    )
-    parser.add_argument('--bundle', type=Path, help='labels the frames (default: the shipped one)')
-    parser.add_argument('--engine', default='auto', help='that runs the model (default: auto)')
-    parser.add_argument('--no-prelabel', action='store_true', help='write no labels')
-    parser.add_argument('--classes', help="names with commas (default: the bundle's)")
-    parser.add_argument('--score-threshold', type=float, help="default: the bundle's")
-    parser.add_argument('--png', action='store_true', help='write PNG, not JPEG of quality 95')
-    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    part = 'part of each bag for validation (default: 0.2)'
+    add('--val-fraction', type=float, default=0.2, help=part)
+    add('--gap', type=float, default=5.0, help='seconds left out before that (default: 5)')
+    add('--bundle', type=Path, help='labels the frames (default: the shipped one)')
+    add('--engine', default='auto', help='that runs the model (default: auto)')
+    add('--no-prelabel', action='store_true', help='write no labels')
+    add('--classes', help="names with commas (default: the bundle's)")
+    add('--score-threshold', type=float, help="default: the bundle's")
+    add('--png', action='store_true', help='write PNG, not JPEG of quality 95')
+    add('--quiet', action='store_true', help='no progress bar')
     for former, flag in FORMER_FLAGS.items():
-        parser.add_argument(former, action=RenamedFlag, metavar=flag, help=SUPPRESS)
+        add(former, action=RenamedFlag, metavar=flag, help=SUPPRESS)
     args = parser.parse_args(arguments)
     for name, is_valid, expected in (
         ('min-interval', 0 <= args.min_interval < 1e6, 'seconds from 0 on'),
@@ -139,7 +130,6 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
 
 
 def _open_labeller(args: Namespace, bundle: Bundle) -> tuple[Label, dict[str, Any] | None]:
-    """Return what labels an image, and its provenance."""
     if args.no_prelabel:
         return lambda _: Detections.empty(), None
     thresholds = bundle.manifest.thresholds
@@ -183,7 +173,7 @@ def _import_bag(
         stem = f'{stem}_{selector.num_seen}' if stem in frames else stem
         # An image whose channels are the same is stored as grey.
         is_grey = (image == image[..., :1]).all()
-        write_image(folder / f'{stem}{suffix}', image[..., 0] if is_grey else image, JPEG_QUALITY)
+        write_image(folder / f'{stem}{suffix}', image[..., 0] if is_grey else image, quality=95)
         size = (image.shape[0], image.shape[1])
         frames[stem] = LabelledFrame(
             stem, suffix, '', size, label(image), str(bag), topic, stamp_ns

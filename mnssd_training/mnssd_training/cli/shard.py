@@ -40,7 +40,14 @@ def _verb(arguments: Sequence[str] | None) -> None:
         help='size of a tar: a number of images, or bytes with KB, MB or GB (default: 512MB)',
     )
     args = parser.parse_intermixed_args(arguments)
-    limit = _parse_limit(args.shard_size)
+    match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', args.shard_size.strip(), re.IGNORECASE)
+    if not match:
+        expected = "expected a number of images, or of bytes as in '256MB'"
+        raise ConfigError(f'--shard-size: {expected}, got {args.shard_size!r}')
+    number, unit = int(match[1]), match[2]
+    limit = ShardLimit(number, sys.maxsize)
+    if unit:
+        limit = ShardLimit(sys.maxsize, number * UNITS[unit.upper()])
     splits = read_splits(read_experiment(args).data)
     for note in splits.notes:
         print(f'note: {note}', file=sys.stderr)
@@ -49,18 +56,6 @@ def _verb(arguments: Sequence[str] | None) -> None:
             paths = write_shards(samples, splits.class_names, args.output, split, limit)
             print(f'{split}: {len(samples)} images in {len(paths) - 1} shards')
     print(f'shards: {args.output}; read them with data.format=shards data.root={args.output}')
-
-
-def _parse_limit(text: str) -> ShardLimit:
-    match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', text.strip(), re.IGNORECASE)
-    if not match:
-        raise ConfigError(
-            f"--shard-size: expected a number of images, or of bytes as in '256MB', got {text!r}"
-        )
-    number, unit = int(match[1]), match[2]
-    if unit is None:
-        return ShardLimit(images=number, size=sys.maxsize)
-    return ShardLimit(images=sys.maxsize, size=number * UNITS[unit.upper()])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,10 +39,9 @@ class BoxRecord(NamedTuple):  # a frozen dataclass takes three times as long to 
     One box as it is written.
 
     :ivar location: the line, object or annotation.
-    :ivar class_name: in the dataset; empty for an ignore region of every class, and for a class
-        that the parser has reported as unknown.
+    :ivar class_name: empty for an ignore region of every class, and for a class that the parser
+        has reported as unknown.
     :ivar edges: xyxy, finite, neither clipped nor ordered; pixels, or fractions of the image.
-    :ivar is_ignored: an ignore region of its class.
     """
 
     location: str
@@ -57,7 +56,7 @@ class ImageRecord:
     One image of a split with its annotation as it is written.
 
     :ivar name: unique in the split.
-    :ivar path: the image file, which may be missing, or its bytes in a shard.
+    :ivar path: may be missing.
     :ivar annotation: the file that holds the boxes.
     :ivar size: (height, width) as annotated, pixels; None where the format does not say.
     :ivar is_normalized: boxes are fractions of the image.
@@ -78,7 +77,6 @@ class ParsedSplit:
 
     :ivar file: the list, annotation file or folder that names the images.
     :ivar class_names: as the dataset lists them; empty if it has no list.
-    :ivar class_ids: class names by the numbers that the dataset gives them, if it does.
     """
 
     file: Path | str
@@ -96,7 +94,7 @@ class DatasetSplit:
     :ivar class_names: the labels of the samples are indices into these.
     :ivar declared: whether the dataset lists its classes; else they were found in annotations.
     :ivar ids: class names by the numbers that the dataset gives them, if it does.
-    :ivar notes: what was skipped, for the user to read.
+    :ivar notes: what was skipped.
     """
 
     class_names: tuple[str, ...]
@@ -111,10 +109,8 @@ class AnnotationBuilder:
 
     def __init__(self, width: int, height: int) -> None:
         self._sides = (width, height)
-        self._boxes: list[Edges] = []
-        self._labels: list[int] = []
-        self._ignore: list[Edges] = []
-        self._ignore_labels: list[int] = []
+        self._objects: tuple[list[Edges], list[int]] = ([], [])
+        self._ignore: tuple[list[Edges], list[int]] = ([], [])
 
     def clip(self, box: Sequence[float]) -> Edges | None:
         """Clip a box (xyxy, pixels) to the image, as float32; None if no area is left."""
@@ -132,39 +128,31 @@ class AnnotationBuilder:
 
         :param box: as :meth:`clip` returns it.
         :param label: :data:`ANY_CLASS` makes an ignore region of every class.
-        :param ignore: make an ignore region of the class.
         """
-        if ignore or label == ANY_CLASS:
-            self._ignore.append(box)
-            self._ignore_labels.append(label)
-        else:
-            self._boxes.append(box)
-            self._labels.append(label)
+        boxes, labels = self._ignore if ignore or label == ANY_CLASS else self._objects
+        boxes.append(box)
+        labels.append(label)
 
     def arrays(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Return the last four fields of a sample: boxes, labels, ignore and ignore_labels."""
-        return (
-            np.array(self._boxes, np.float32).reshape(-1, 4),
-            np.array(self._labels, np.int64),
-            np.array(self._ignore, np.float32).reshape(-1, 4),
-            np.array(self._ignore_labels, np.int64),
+        (boxes, labels), (ignore, ignore_labels) = (
+            (np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+            for boxes, labels in (self._objects, self._ignore)
         )
+        return boxes, labels, ignore, ignore_labels
 
 
 def read_class_list(path: Path, problems: list[Problem]) -> tuple[str, ...]:
     """Read ``classes.txt``: names in the order of their labels, one a line."""
-    text = try_read('class list wrong', problems, read_text, path)
-    if text is None:
-        return ()
-    names = [line.strip() for line in text.rstrip().splitlines()]
-    if not names:
-        message = 'expected class names that differ, one a line, got none'
-        problems.append(Problem('class list wrong', path, '', message))
+    kind, expected = 'class list wrong', 'expected class names that differ, one a line, got'
+    text = try_read(kind, problems, read_text, path)
+    names = [line.strip() for line in (text or '').rstrip().splitlines()]
+    if text is not None and not names:
+        problems.append(Problem(kind, path, '', f'{expected} none'))
     for number, name in enumerate(names, 1):
         if not name or name in names[: number - 1]:
-            message = f'expected class names that differ, one a line, got {name!r}'
-            message += ' again' if name else ''
-            problems.append(Problem('class list wrong', path, f'line {number}', message))
+            message = f'{expected} {name!r}{" again" if name else ""}'
+            problems.append(Problem(kind, path, f'line {number}', message))
     return tuple(names)
 
 
@@ -172,7 +160,7 @@ def find_box_problem(
     record: ImageRecord, box: BoxRecord, edges: Sequence[float], size: tuple[int, int]
 ) -> Problem | None:
     """
-    Report a box that has no area in the image.
+    Return the problem of a box without area in the image.
 
     :param edges: of the box, xyxy, pixels.
     :param size: (height, width) of the image, pixels.
@@ -200,14 +188,13 @@ def build_split(parsed: ParsedSplit, source: SourceConfig, training: bool) -> Da
         tell nothing, and require at least one valid label.
     :raises DatasetError: for problems that training refuses.
     """
-    root = Path(source.root).expanduser()
     skipped_kinds = frozenset() if source.strict_labels else SKIPPED_KINDS[source.format]
     refuse_problems(parsed.problems, skipped_kinds)
     class_names = _complete_class_names(parsed, source.class_map)
     problems = list(parsed.problems)
     samples = _build_samples(parsed.records, class_names, problems)
     refuse_problems(problems, skipped_kinds)
-    notes = describe_skipped(problems, root)
+    notes = describe_skipped(problems, Path(source.root).expanduser())
     if training and source.format == 'yolo':
         samples = _drop_invalid(parsed, samples, problems, notes)
     return DatasetSplit(
@@ -228,7 +215,6 @@ def _complete_class_names(parsed: ParsedSplit, rename: Mapping[str, str]) -> tup
 def _build_samples(
     records: Sequence[ImageRecord], class_names: Sequence[str], problems: list[Problem]
 ) -> list[Sample]:
-    """Clip and label boxes."""
     labels = {name: label for label, name in enumerate(class_names)}
     samples = []
     for record in records:
@@ -240,12 +226,11 @@ def _build_samples(
             if record.is_normalized:
                 x1, y1, x2, y2 = edges
                 edges = (x1 * width, y1 * height, x2 * width, y2 * height)
-            label = labels.get(box.class_name)
-            if label is None and not box.class_name:
-                if not box.is_ignored:  # reported by the parser
-                    continue
-                label = ANY_CLASS
-            elif label is None and box.class_name.lower() in IGNORE_NAMES:
+            name = box.class_name
+            if not (name or box.is_ignored):  # reported by the parser
+                continue
+            label = labels.get(name)
+            if label is None and (not name or name.lower() in IGNORE_NAMES):
                 label = ANY_CLASS
             clipped = builder.clip(edges)
             if clipped is None:
@@ -253,9 +238,7 @@ def _build_samples(
                 assert problem is not None
                 problems.append(problem)
             elif label is None:
-                problems.append(
-                    unknown_class(record.annotation, box.location, box.class_name, class_names)
-                )
+                problems.append(unknown_class(record.annotation, box.location, name, class_names))
             else:
                 builder.add(clipped, label, box.is_ignored)
         samples.append(Sample(record.name, record.path, size, *builder.arrays()))
@@ -267,16 +250,15 @@ def _drop_invalid(
 ) -> list[Sample]:
     """Drop images with labels of which none is valid, and note them and missing label files."""
     files_with_errors = {problem.file for problem in problems if problem.severity == 'error'}
-    kept, invalid = [], []
+    kept: list[Sample] = []
+    invalid: list[Sample] = []
     for record, sample in zip(parsed.records, samples):
-        if record.annotation in files_with_errors and not len(sample.boxes):
-            invalid.append(sample.name)
-        else:
-            kept.append(sample)
+        is_invalid = record.annotation in files_with_errors and not len(sample.boxes)
+        (invalid if is_invalid else kept).append(sample)
     if invalid:
         notes.append(
             f'left out {len(invalid)} images without a valid label from training: '
-            + ', '.join(invalid[:MAX_EXAMPLES])
+            + ', '.join(sample.name for sample in invalid[:MAX_EXAMPLES])
         )
     missing = [problem for problem in problems if problem.kind == 'label file missing']
     if missing:

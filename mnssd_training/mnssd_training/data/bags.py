@@ -1,5 +1,6 @@
 """Read the images of ROS 2 bags, without ROS."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
@@ -16,9 +17,8 @@ from numpy.typing import NDArray
 
 STORAGE_SUFFIXES = ('.db3', '.mcap')
 METADATA = 'metadata.yaml'
-NS = 10**9
-
-IMAGE_TYPES = RAW, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+RAW = 'sensor_msgs/msg/Image'
+IMAGE_TYPES = (RAW, 'sensor_msgs/msg/CompressedImage')
 
 
 def is_bag(path: Path) -> bool:
@@ -32,16 +32,16 @@ def is_bag(path: Path) -> bool:
 
 def list_image_topics(path: Path) -> dict[str, int]:
     """
-    List the topics of a bag that carry images, with their numbers of messages, by name.
+    Count the messages of each topic of a bag that carries images, sorted by name.
 
-    :param path: folder of the bag (sqlite3 or mcap), or one of its files.
+    :param path: as :func:`is_bag` accepts.
     :raises DatasetError: if it is not a bag that can be read.
     """
     with closing(_open(path)) as reader:
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         for connection in reader.connections:
             if connection.msgtype in IMAGE_TYPES:
-                counts[connection.topic] = counts.get(connection.topic, 0) + connection.msgcount
+                counts[connection.topic] += connection.msgcount
         return dict(sorted(counts.items()))
 
 
@@ -53,7 +53,7 @@ def read_bag_images(
 
     The drone reads encodings the same way; see :mod:`mnssd_perception.encodings`.
 
-    :param path: folder of the bag (sqlite3 or mcap), or one of its files.
+    :param path: as :func:`is_bag` accepts.
     :param topic: None for the only one that carries images.
     :return: stamp of the image [ns], or when it was recorded where it has none;
         ``(H, W, 3)`` uint8 RGB; and the topic.
@@ -61,13 +61,19 @@ def read_bag_images(
     """
     from rosbags.typesys import get_typestore, Stores
 
-    topic = _choose_topic(path, topic)
+    topics = list_image_topics(path)
+    available = ', '.join(topics) or 'none'
+    if topic is None:
+        if len(topics) != 1:
+            hint = '; name one of them' if topics else ''
+            raise DatasetError(path, f'expected one topic with images, got {available}{hint}')
+        (topic,) = topics
+    elif topic not in topics:
+        raise DatasetError(path, f'no topic {topic!r} with images; there are: {available}')
     types = get_typestore(Stores.ROS2_HUMBLE)  # images are the same in every distribution
     with closing(_open(path)) as reader:
         connections = [
-            connection
-            for connection in reader.connections
-            if connection.topic == topic and connection.msgtype in IMAGE_TYPES
+            c for c in reader.connections if c.topic == topic and c.msgtype in IMAGE_TYPES
         ]
         messages = reader.messages(connections=connections)
         for index in count():
@@ -79,24 +85,15 @@ def read_bag_images(
             message_type = connection.msgtype
             message = _call_reader(path, location, types.deserialize_cdr, content, message_type)
             try:
-                image = convert(message) if message_type == RAW else _decompress(message)
+                if message_type == RAW:
+                    image = convert(message)
+                else:
+                    encoded = np.asarray(message.data, np.uint8).tobytes()
+                    image = decode_image(encoded, f'compressed as {message.format}')
             except ImageError as error:
                 raise DatasetError(path, f'{location}: {error}') from error
             stamp = message.header.stamp
-            yield stamp.sec * NS + stamp.nanosec or recorded_ns, image, topic
-
-
-def _choose_topic(path: Path, topic: str | None) -> str:
-    topics = list_image_topics(path)
-    available = ', '.join(topics) or 'none'
-    if topic is None:
-        if len(topics) != 1:
-            hint = '; name one of them' if topics else ''
-            raise DatasetError(path, f'expected one topic with images, got {available}{hint}')
-        return next(iter(topics))
-    if topic not in topics:
-        raise DatasetError(path, f'no topic {topic!r} with images; there are: {available}')
-    return topic
+            yield stamp.sec * 10**9 + stamp.nanosec or recorded_ns, image, topic
 
 
 def _open(path: Path) -> Any:
@@ -123,11 +120,5 @@ def _call_reader(path: Path, location: str, action: Callable[..., Any], *argumen
         return action(*arguments)
     except Exception as error:  # rosbags, SQLite, zstd and struct have no common error
         reason = sanitize_text(error) or type(error).__name__
-        raise DatasetError(
-            path, f'{location}: the bag is damaged or not supported: {reason}'
-        ) from error
-
-
-def _decompress(message: Any) -> NDArray[np.uint8]:
-    encoded = np.asarray(message.data, np.uint8).tobytes()
-    return decode_image(encoded, f'compressed as {message.format}')
+        reason = f'{location}: the bag is damaged or not supported: {reason}'
+        raise DatasetError(path, reason) from error

@@ -5,7 +5,7 @@ The list is ``data.classes``, or the union of the classes of the datasets. Contr
 errors; what looks wrong becomes a note that begins with HIGH, MEDIUM or LOW.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mnssd_perception.text import did_you_mean
 from mnssd_training.config.sections import SourceConfig
@@ -21,10 +21,9 @@ IGNORED = ''  # in a class map: an ignore region
 
 def map_class(name: str, class_map: Mapping[str, str], class_names: Sequence[str] = ()) -> str:
     """
-    Map a class of a dataset to a class of the model.
+    Map a class of a dataset to a class of the model; to ``''`` for an ignore region.
 
     :param class_names: classes that ``*`` does not map.
-    :return: the name; empty for an ignore region.
     """
     if name in class_map:
         return class_map[name]
@@ -37,8 +36,6 @@ def join_classes(
     """
     Join the class lists of datasets.
 
-    :param sources: each dataset with its splits.
-    :param class_names: the list, if the experiment has one.
     :return: ``class_names``, or the classes of the first dataset, then those of the next, each in
         the order of its own list; names without a list are sorted.
     :raises ConfigError: if names differ only in spelling, or there is no class.
@@ -46,9 +43,7 @@ def join_classes(
     names = dict.fromkeys(class_names)
     if not class_names:
         for source, splits in sources:
-            names.update(
-                dict.fromkeys(map_class(name, source.class_map) for name in _names(splits))
-            )
+            names |= dict.fromkeys(map_class(name, source.class_map) for name in _names(splits))
         names.pop(IGNORED, None)
     by_spelling: dict[str, str] = {}
     for name in names:
@@ -68,7 +63,8 @@ def relabel(split: DatasetSplit, source: SourceConfig, class_names: Sequence[str
     """
     Change the labels of a split to indices into the joint class list.
 
-    :return: the samples; objects of a class that is mapped to nothing become ignore regions.
+    Objects of a class that is mapped to nothing become ignore regions.
+
     :raises DatasetError: for an object of a class that is not in the list.
     """
     indices = {name: label for label, name in enumerate(class_names)}
@@ -104,11 +100,7 @@ def _relabel_sample(sample: Sample, table: NDArray[np.int64]) -> Sample:
 
 
 def check_class_map(source: SourceConfig, splits: Sequence[DatasetSplit]) -> None:
-    """
-    Check that all classes of a class map exist in the dataset.
-
-    :raises ConfigError: with the most similar class.
-    """
+    """Raise :class:`ConfigError` for a class of a class map that the dataset does not have."""
     known = _names(splits)
     for name in source.class_map:
         if name != OTHERS and name not in known:
@@ -118,11 +110,7 @@ def check_class_map(source: SourceConfig, splits: Sequence[DatasetSplit]) -> Non
 
 
 def check_class_ids(source: SourceConfig, splits: Sequence[DatasetSplit]) -> None:
-    """
-    Check that the splits of a dataset agree on the numbers of its classes.
-
-    :raises DatasetError: with the number and both names.
-    """
+    """Raise :class:`DatasetError` if the splits of a dataset number its classes differently."""
     known: dict[int, str] = {}
     for split in splits:
         for number, name in split.ids.items():
@@ -141,7 +129,8 @@ def note_missing_classes(
     if not train or not val:
         return []
     notes = []
-    counts = (_count_objects(split, len(class_names)) for split in (train, val))
+    labels = (np.concatenate([sample.labels for sample in split]) for split in (train, val))
+    counts = (np.bincount(array, minlength=len(class_names)) for array in labels)
     for name, num_train, num_val in zip(class_names, *counts):
         if num_val and not num_train:
             notes.append(f'HIGH: {name!r} is only in the validation set: it cannot be learned')
@@ -156,8 +145,3 @@ def _names(splits: Sequence[DatasetSplit]) -> list[str]:
     """List the classes of a dataset, sorted unless the dataset lists them."""
     names = list(dict.fromkeys(name for split in splits for name in split.class_names))
     return names if all(split.declared for split in splits) else sorted(names)
-
-
-def _count_objects(samples: Iterable[Sample], num_classes: int) -> list[int]:
-    labels = np.concatenate([sample.labels for sample in samples])
-    return np.bincount(labels, minlength=num_classes).tolist()

@@ -9,6 +9,7 @@ become ignore regions of their class.
 from collections.abc import Iterator, Mapping
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,8 @@ def list_coco_splits(root: Path) -> list[str]:
     """List the splits of a COCO folder: those of usual names, or those in ``annotations``."""
     files = (root / 'annotations').glob('instances_*.json')
     names = sorted(path.stem.removeprefix('instances_') for path in files)
-    usual = [
-        name for name in ('train', 'val', 'valid', 'test') if find_annotation_file(root, name)
-    ]
-    return usual or names
+    usual = ('train', 'val', 'valid', 'test')
+    return [name for name in usual if find_annotation_file(root, name)] or names
 
 
 def parse_coco(root: Path, split: str) -> ParsedSplit:
@@ -81,13 +80,7 @@ def _json_candidates(root: Path, split: str) -> list[Path]:
 
 def find_annotation_file(root: Path, split: str) -> Path | None:
     """Find the annotation file of a split; see :func:`parse_coco`."""
-    for path in _json_candidates(root, split):
-        try:
-            if path.is_file():
-                return path
-        except (OSError, ValueError):  # a name that no file can have
-            continue
-    return None
+    return next(filter(os.path.isfile, _json_candidates(root, split)), None)
 
 
 def _read_json(path: Path, report: Report) -> Record:
@@ -114,19 +107,19 @@ def _read_json(path: Path, report: Report) -> Record:
 def _iterate_records(
     content: Record, key: str, report: Report
 ) -> Iterator[tuple[int, Record, str]]:
-    """Yield id, record and location of each record with an id of its own."""
+    """Yield id, record and location of each record with a unique id."""
     records = content.get(key)
     if not isinstance(records, list):
         report('annotation unreadable', key, f'expected a list, got {_shorten(records)}')
         return
     ids: set[int] = set()
     for index, record in enumerate(records):
-        is_object = isinstance(record, dict)
-        number = record.get('id') if is_object else None
+        if not isinstance(record, dict):
+            report('bad value', f'{key}[{index}]', f'expected an object, got {_shorten(record)}')
+            continue
+        number = record.get('id')
         if type(number) is not int:
             message = f'id: expected a whole number, got {_shorten(number)}'
-            if not is_object:
-                message = f'expected an object, got {_shorten(record)}'
             report('bad value', f'{key}[{index}]', message)
             continue
         location = f'{ITEMS[key]} {number}'
@@ -169,11 +162,8 @@ def _parse_images(content: Record, report: Report) -> tuple[dict[int, Record], s
             continue
         for side in ('width', 'height'):
             if not _is_side(record.get(side)):
-                message = (
-                    f'{side}: expected a whole number of 1 to {MAX_IMAGE_SIDE}, '
-                    f'got {_shorten(record.get(side))}'
-                )
-                report('bad value', location, message)
+                expected = f'{side}: expected a whole number of 1 to {MAX_IMAGE_SIDE}'
+                report('bad value', location, f'{expected}, got {_shorten(record.get(side))}')
         ids[name] = number
         images[number] = record
     if content.get('images') == []:
@@ -197,8 +187,7 @@ def _parse_annotations(
     images: Mapping[int, Record],
     image_ids: set[int],
     report: Report,
-) -> dict[int, list[BoxRecord]]:
-    """Parse the boxes by image id."""
+) -> dict[int, list[BoxRecord]]:  # by image id
     boxes: dict[int, list[BoxRecord]] = {number: [] for number in images}
     for _, record, location in _iterate_records(content, 'annotations', report):
         image = record.get('image_id')
@@ -210,10 +199,8 @@ def _parse_annotations(
         if not name:
             report('unknown class', location, f'there is no category {_shorten(category)}')
         for key in ('iscrowd', 'ignore'):
-            if record.get(key, 0) not in (0, 1):
-                report(
-                    'bad value', location, f'{key}: expected 0 or 1, got {_shorten(record[key])}'
-                )
+            if (flag := record.get(key, 0)) not in (0, 1):
+                report('bad value', location, f'{key}: expected 0 or 1, got {_shorten(flag)}')
         edges = _parse_box(record.get('bbox'), location, report)
         if edges is not None and image in boxes:
             of_image = f'{location} of {images[image]["file_name"]}'
@@ -248,13 +235,12 @@ def _find_images(
         file = next(filter(index.has, candidates), None)
         files[number] = file or folders[0] / image['file_name']
         if file is None:
-            message = f'{image["file_name"]}: no such file; looked in '
-            message += ', '.join(map(str, folders))
+            searched = ', '.join(map(str, folders))
+            message = f'{image["file_name"]}: no such file; looked in {searched}'
             report('image missing', f'image {number}', message)
     return files
 
 
 def _shorten(value: object) -> str:
-    """Show a value in one short line."""
     text = repr(value) if value is not None else 'nothing'
     return text if len(text) <= 60 else f'{text[:57]}...'

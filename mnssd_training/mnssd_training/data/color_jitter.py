@@ -59,12 +59,7 @@ def sample_color_jitter(
 
 
 def apply_color_jitter(image: NDArray[np.uint8], params: ColorJitterParams) -> NDArray[np.uint8]:
-    """
-    Apply colour operations.
-
-    :param image: ``(height, width, 3)`` uint8 RGB.
-    :return: ``(height, width, 3)`` uint8 RGB; ``image`` itself if there is nothing to do.
-    """
+    """Change the colours of ``(H, W, 3)`` uint8 RGB; return ``image`` itself if none changes."""
     mixes_channels = params.saturation != 1 or params.hue != 0
     contrast_last = mixes_channels and params.contrast_last and params.contrast != 1
     histogram = None
@@ -93,17 +88,11 @@ def apply_color_jitter(image: NDArray[np.uint8], params: ColorJitterParams) -> N
 
 def _histogram(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Count the levels of each channel, ``(256, 3)``."""
-    channels = [cv2.calcHist([image], [c], None, [256], [0, 256]) for c in range(3)]
-    return np.concatenate([channel.reshape(256, 1) for channel in channels], axis=1)
+    return np.column_stack([cv2.calcHist([image], [c], None, [256], [0, 256]) for c in range(3)])
 
 
 def _equalize(table: Table, histogram: NDArray[np.float32]) -> Table:
-    """
-    Equalise the histogram of each channel.
-
-    :param table: of whole levels.
-    :param histogram: ``(256, 3)`` of the image before the table.
-    """
+    """Equalise each channel; the table holds whole levels, ``histogram`` is that before it."""
     equalized = np.empty_like(table)
     for channel in range(3):
         levels = table[:, channel].astype(np.int64)

@@ -28,7 +28,6 @@ class Batch:
     :ivar images: ``(B, H, W, 3)`` uint8 RGB.
     :ivar classes: ``(B, P)`` int64; 0 background, 1 + label for an object, -1 ignored.
     :ivar offsets: ``(B, P, 4)`` float32.
-    :ivar names: of the B samples.
     """
 
     images: torch.Tensor
@@ -38,7 +37,7 @@ class Batch:
 
     @property
     def size(self) -> Size:
-        """Return the (height, width) of the network input, pixels."""
+        """The (height, width) of the network input, pixels."""
         return self.images.shape[1], self.images.shape[2]
 
     def to(self, device: torch.device) -> 'Batch':
@@ -69,7 +68,7 @@ class TrainingSet(Dataset[Item]):
     makes it, nor on when. The key of an item is (epoch, index, size), where size is the
     (height, width) of the network input of its batch, pixels.
 
-    :ivar spec: the model; large-scale jitter is relative to the scale at its input size.
+    :ivar spec: large-scale jitter is relative to the scale at its input size.
     :ivar augmentation: None for no augmentation.
     """
 
@@ -84,15 +83,10 @@ class TrainingSet(Dataset[Item]):
         return len(self.samples)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item] | MnssdError:
-        """
-        Load the items of a batch.
-
-        An error is returned instead of raised, because torch would lose its type and its message
-        on the way out of a worker.
-        """
+        """Load the items of a batch, or return the error."""
         try:
             return [self[key] for key in keys]
-        except MnssdError as error:
+        except MnssdError as error:  # raised out of a worker, torch loses its type and message
             return error
 
     def __getitem__(self, key: Key) -> Item:
@@ -127,14 +121,11 @@ class EpochSampler(Sampler[list[Key]]):
 
     The order does not depend on the number of processes. The last, smaller batch is dropped.
 
-    :param num_samples: size of the set.
-    :param batch_size: samples per batch, of all processes together.
-    :param seed: of the run.
+    :param batch_size: of all processes together.
     :param size_of: maps the index of a batch within the epoch to the (height, width) of its
         network input.
     :param start: batches to skip when an epoch is resumed.
-    :param rank: of this process; it takes ``batch[rank::world]``.
-    :param world: number of processes.
+    :param rank: of this process out of ``world``; it takes ``batch[rank::world]``.
     """
 
     def __init__(

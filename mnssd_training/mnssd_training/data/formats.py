@@ -25,11 +25,7 @@ Format = Literal['voc', 'coco', 'yolo', 'visdrone', 'shards']
 
 
 def guess_format(root: Path) -> Format:
-    """
-    Guess the format of a dataset from the folders in it.
-
-    :raises DatasetError: if it looks like none.
-    """
+    """Guess the format of a dataset from the folders in it; raise if it looks like none."""
     folders: dict[Format, tuple[str, str]] = {
         'voc': ('Annotations', 'ImageSets'),
         'yolo': ('labels', 'images'),
@@ -37,8 +33,8 @@ def guess_format(root: Path) -> Format:
     }
     if not root.is_dir():
         raise DatasetError(root, 'no such folder')
-    for name, pair in folders.items():
-        if all((root / folder).is_dir() for folder in pair):
+    for name, (first, second) in folders.items():
+        if (root / first).is_dir() and (root / second).is_dir():
             return name
     if (root / 'data.yaml').is_file():
         return 'yolo'
@@ -95,7 +91,7 @@ def read_split(
     is skipped and counted, or refused with ``strict_labels``.
 
     :param training: see :func:`~mnssd_training.data.annotations.build_split`.
-    :raises DatasetError: for all other errors, naming the file and what is wrong.
+    :raises DatasetError: for all other errors.
     """
     if source.format == 'shards':
         return read_shards(source.root, split, cache)
@@ -103,7 +99,6 @@ def read_split(
 
 
 def _parse_shards(root: str, split: str, cache: str) -> ParsedSplit:
-    """Turn the index of shards, which was checked when they were made, into records."""
     problems: list[Problem] = []
     dataset = try_read('list unreadable', problems, read_shards, root, split, cache)
     if dataset is None:

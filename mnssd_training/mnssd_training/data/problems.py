@@ -31,7 +31,6 @@ class Problem:
     :ivar kind: a key of :data:`HINTS`.
     :ivar file: the file with the problem, or the root of the dataset.
     :ivar location: line, object, annotation or class; empty for the file as a whole.
-    :ivar message: what was expected, and what was received.
     """
 
     kind: str
@@ -80,12 +79,7 @@ def unknown_class(
 
 
 def refuse_problems(problems: Sequence[Problem], skipped_kinds: Collection[str]) -> None:
-    """
-    Raise for the first error among problems.
-
-    :param skipped_kinds: kinds of errors to accept.
-    :raises DatasetError: naming the file, the location, and how many more there are of its kind.
-    """
+    """Raise :class:`DatasetError` for the first error whose kind is not skipped."""
     errors = [p for p in problems if p.severity == 'error' and p.kind not in skipped_kinds]
     if errors:
         first = errors[0]
@@ -129,7 +123,7 @@ SKIPPED_KINDS: Mapping[str, frozenset[str]] = {
     'visdrone': frozenset({'box degenerate', 'box off image'}),
 }  # fmt: skip
 
-# What to do about each kind of problem, by severity.
+# What to do about each problem, by severity and kind.
 HINTS: Mapping[Severity, Mapping[str, str]] = {
     'error': {
         'list unreadable': 'set data.train_split and data.val_split to lists that exist',

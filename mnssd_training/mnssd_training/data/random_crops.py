@@ -16,11 +16,9 @@ MARGIN = 0.1  # of the crop, between the centre of that object and the edge
 
 def zoom_out(crop: Box, max_scale: float, generator: np.random.Generator) -> Box:
     """
-    Place a crop at random in a larger one of the same aspect ratio.
+    Place a crop at random in a larger one of the same aspect ratio, also beyond the image.
 
-    :param crop: xyxy, pixels of the image.
     :param max_scale: largest side of the result, in sides of the crop.
-    :return: xyxy, pixels of the image, beyond which it may reach.
     """
     x1, y1, x2, y2 = crop
     scale = generator.uniform(1.0, max_scale)
@@ -43,11 +41,10 @@ def iou_crop(
     The centre of some object lies in the crop, and its IoU with the crop is at least one of
     ``min_ious``, drawn among those that any of fifty crops reaches.
 
-    :param crop: xyxy, pixels of the image.
     :param boxes: ``(N, 4)`` xyxy, pixels of the image.
     :param min_ious: 1 or more stands for no crop.
     :param min_scale: smallest side of the result, in sides of the crop.
-    :return: xyxy, pixels of the image; ``crop`` itself where there is no such crop.
+    :return: ``crop`` itself where there is no such crop.
     """
     origin, size = np.array(crop[:2]), np.subtract(crop[2:], crop[:2])
     sides = generator.uniform(min_scale, 1.0, (TRIALS, 2)) * size

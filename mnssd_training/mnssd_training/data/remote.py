@@ -19,7 +19,6 @@ from mnssd_training.errors import DatasetError
 
 TRIES = 3
 FIRST_WAIT = 0.5  # seconds before the second try; doubled before each further one
-BLOCK = 1 << 20  # bytes
 T = TypeVar('T')
 
 
@@ -30,7 +29,6 @@ class Shard:
 
     :ivar url: a path, or an address that fsspec supports, such as ``s3://`` and ``https://``.
     :ivar size: bytes.
-    :ivar sha256: of the tar, hex.
     :ivar cache: folder that keeps remote tars; empty to read each image by a range request.
     """
 
@@ -42,13 +40,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """
-    The bytes of one image in a tar.
-
-    :ivar member: its name in the tar.
-    :ivar offset: of its first byte.
-    :ivar length: bytes.
-    """
+    """The bytes of one image in a tar: ``length`` bytes from ``offset`` on."""
 
     shard: Shard
     member: str
@@ -75,7 +67,7 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file, hex."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
-        while block := file.read(BLOCK):
+        while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
@@ -84,13 +76,10 @@ def read_url(
     url: str, start: int | None = None, end: int | None = None, limit: int | None = None
 ) -> bytes:
     """
-    Read a file or a byte range of it.
+    Read a file, or the bytes from ``start`` up to ``end``, fewer where the file ends before.
 
     :param url: a path or an address.
-    :param start: first byte; None for the start of the file.
-    :param end: the byte after the last; None for the end of the file.
     :param limit: refuse larger files before they are read, bytes.
-    :return: the bytes, fewer where the file ends before.
     :raises DatasetError: if it cannot be read.
     """
     if not is_remote(url):
@@ -104,11 +93,7 @@ def read_url(
 
 
 def read_entry(entry: ShardEntry) -> bytes:
-    """
-    Read an image from its tar.
-
-    :raises DatasetError: if its bytes cannot be read, or differ from the index.
-    """
+    """Read an image; raise :class:`DatasetError` if its bytes differ from the index."""
     url = entry.shard.url
     if entry.shard.cache and is_remote(url):
         url = str(_cache_shard(entry.shard))
@@ -116,11 +101,8 @@ def read_entry(entry: ShardEntry) -> bytes:
     if len(content) < entry.length:
         raise DatasetError(entry, f'expected {entry.length} bytes, got {len(content)}: cut short')
     if len(content) > entry.length:
-        raise DatasetError(
-            entry,
-            'the server sends the whole file where a range is requested; '
-            'set data.cache_dir to a folder',
-        )
+        reason = 'the server sends the whole file where a range is requested'
+        raise DatasetError(entry, f'{reason}; set data.cache_dir to a folder')
     if zlib.crc32(content) != entry.crc32:
         raise DatasetError(entry, 'other bytes than in the index; the shards were changed')
     return content
@@ -138,8 +120,7 @@ def _open_remote(url: str, limit: int | None) -> tuple[fsspec.AbstractFileSystem
 
 
 def _check_size(url: object, size: int | None, limit: int) -> None:
-    """Refuse a file that is too large; some servers do not tell the size."""
-    if size is not None and size > limit:
+    if size is not None and size > limit:  # some servers do not tell the size
         raise DatasetError(url, f'expected at most {limit} bytes, got {size}')
 
 
@@ -215,8 +196,7 @@ def _download(shard: Shard, cached: Path) -> None:
         if size < shard.size:
             raise DatasetError(shard.url, f'expected {shard.size} bytes, got {size}: cut short')
         if digest != shard.sha256:
-            raise DatasetError(
-                shard.url, f'expected SHA-256 {shard.sha256[:12]}..., got {digest[:12]}...'
-            )
+            expected = f'expected SHA-256 {shard.sha256[:12]}...'
+            raise DatasetError(shard.url, f'{expected}, got {digest[:12]}...')
         part.replace(cached)
         sync_folder(cached.parent)

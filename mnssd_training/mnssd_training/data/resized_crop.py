@@ -95,12 +95,7 @@ def flip_in_region(
 
 
 def paste_crop(crop: ResizedCrop, image: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> None:
-    """
-    Write the crop of an image into its target of the network input, in place.
-
-    :param image: ``(height, width, 3)`` uint8.
-    :param canvas: ``(H, W, 3)`` uint8, the network input.
-    """
+    """Write the crop of an image into the network input ``canvas``, both ``(H, W, 3)`` uint8."""
     x1, y1, x2, y2 = crop.source
     left, top, right, bottom = crop.target
     content, out = image[y1:y2, x1:x2], canvas[top:bottom, left:right]

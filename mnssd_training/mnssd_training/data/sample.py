@@ -26,7 +26,6 @@ class Sample:
     ignore region is matched or negative; in evaluation a detection inside is not counted.
 
     :ivar name: unique in the split; may hold slashes.
-    :ivar path: the image file, or its bytes in a shard.
     :ivar size: (height, width), pixels.
     :ivar boxes: ``(N, 4)`` float32 xyxy, pixels.
     :ivar labels: ``(N,)`` int64, from 0.
@@ -69,11 +68,7 @@ def read_image(
 
 
 def read_encoded(path: Path | ShardEntry) -> bytes:
-    """
-    Read the bytes of an image file.
-
-    :raises DatasetError: if they cannot be read.
-    """
+    """Read the bytes of an image file."""
     if isinstance(path, ShardEntry):
         return read_entry(path)
     try:
@@ -83,11 +78,7 @@ def read_encoded(path: Path | ShardEntry) -> bytes:
 
 
 def read_header_size(path: Path | ShardEntry) -> tuple[int, int]:
-    """
-    Read the (height, width) of an upright image, pixels, from its header.
-
-    :raises DatasetError: if the file is missing or not an image.
-    """
+    """Read the (height, width) of an upright image, pixels, from its header."""
     try:
         source = path if isinstance(path, Path) else read_encoded(path)
         width, height = image_file.read_image_size(source)

@@ -52,7 +52,6 @@ def write_shards(
     when all are written, the index last.
 
     :param class_names: in the order of their labels.
-    :param folder: is created if necessary.
     :param split: begins the file names.
     :return: the tars and the index.
     :raises DatasetError: if an image cannot be read, or the folder has shards of this split.
@@ -104,7 +103,6 @@ def _write(
 def _add_sample(
     tar: tarfile.TarFile, key: str, sample: Sample, class_names: Sequence[str], shard: int
 ) -> EntryRecord:
-    """Add an image and its annotation."""
     content = read_encoded(sample.path)
     if not content:
         raise DatasetError(sample.path, 'the image is empty')
@@ -133,8 +131,7 @@ def _add_sample(
 
 
 def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file without owner and date."""
-    info = tarfile.TarInfo(name)
+    info = tarfile.TarInfo(name)  # without owner and date
     info.size = len(content)
     info.mode = 0o644
     tar.addfile(info, io.BytesIO(content))

@@ -33,13 +33,9 @@ class _Record(BaseModel):
 
 class AnnotationRecord(_Record):
     """
-    The annotation of an image.
+    The annotation of an image, with the fields of :class:`~mnssd_training.data.sample.Sample`.
 
-    :ivar size: (height, width), pixels.
-    :ivar boxes: xyxy, pixels.
-    :ivar labels: of the boxes, from 0.
-    :ivar ignore: ignore regions, xyxy, pixels.
-    :ivar ignore_labels: the class that each region hides; -1 for every class.
+    :ivar ignore_labels: -1 stands for every class.
     """
 
     name: str = Field(min_length=1)
@@ -51,14 +47,7 @@ class AnnotationRecord(_Record):
 
 
 class EntryRecord(AnnotationRecord):
-    """
-    An image and its position.
-
-    :ivar shard: index of the tar.
-    :ivar member: its name in the tar.
-    :ivar offset: of its first byte in the tar.
-    :ivar length: bytes.
-    """
+    """An image and its position in the tar with index ``shard``, bytes."""
 
     shard: NonNegativeInt
     member: str
@@ -91,11 +80,10 @@ def index_name(split: str) -> str:
 
 def read_shards(root: str, split: str, cache: str = '') -> DatasetSplit:
     """
-    Read one split of a dataset in shards; only its index is read.
+    Read the index of one split of a dataset in shards.
 
     :param root: folder or address of the index and the tars.
     :param cache: folder that keeps remote tars; empty to read images by range requests.
-    :raises DatasetError: if the index cannot be read or is wrong.
     """
     root = root.rstrip('/')
     url = f'{root}/{index_name(split)}'
@@ -107,15 +95,13 @@ def read_shards(root: str, split: str, cache: str = '') -> DatasetSplit:
         raise DatasetError(url, f'not an index of shards: {reason}') from error
     names = set(index.class_names)
     if len(names) < len(index.class_names) or '' in names:
-        raise DatasetError(
-            url, f'class_names: expected names that differ, got {index.class_names}'
-        )
+        reason = f'class_names: expected names that differ, got {index.class_names}'
+        raise DatasetError(url, reason)
     shards = []
     for record in index.shards:
         if record.name != PurePosixPath(record.name).name or record.name in ('', '..'):
-            raise DatasetError(
-                url, f'expected the name of a file beside the index, got {record.name!r}'
-            )
+            reason = f'expected the name of a file beside the index, got {record.name!r}'
+            raise DatasetError(url, reason)
         cache_dir = cache if is_remote(root) else ''
         shards.append(Shard(f'{root}/{record.name}', record.size, record.sha256, cache_dir))
     samples = [_to_sample(url, record, shards, len(names)) for record in index.samples]
@@ -125,8 +111,6 @@ def read_shards(root: str, split: str, cache: str = '') -> DatasetSplit:
 
 
 def _to_sample(url: str, record: EntryRecord, shards: list[Shard], num_classes: int) -> Sample:
-    """Check a record beyond its types and convert it."""
-
     def error(reason: str) -> DatasetError:
         return DatasetError(url, f'sample {record.name!r}: {reason}')
 
@@ -137,10 +121,8 @@ def _to_sample(url: str, record: EntryRecord, shards: list[Shard], num_classes: 
         raise error(f'ends beyond {shard.url}')
     height, width = record.size
     annotation = AnnotationBuilder(width, height)
-    for boxes, labels, is_ignored in (
-        (record.boxes, record.labels, False),
-        (record.ignore, record.ignore_labels, True),
-    ):
+    objects = (record.boxes, record.labels, False)
+    for boxes, labels, is_ignored in (objects, (record.ignore, record.ignore_labels, True)):
         if len(boxes) != len(labels):
             raise error(f'has {len(boxes)} boxes and {len(labels)} labels')
         if any(label >= num_classes for label in labels):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+import os
 from pathlib import Path
 
 from mnssd_perception.text import mask_secrets
@@ -41,7 +42,6 @@ def read_splits(config: DataConfig) -> Splits:
 
     With several datasets, names of samples begin with the index of theirs.
 
-    :raises DatasetError: naming the file that is missing or wrong.
     :raises ConfigError: if class lists contradict each other.
     """
     sources: list[tuple[SourceConfig, list[DatasetSplit], list[DatasetSplit]]] = []
@@ -59,17 +59,16 @@ def read_splits(config: DataConfig) -> Splits:
     samples: tuple[list[Sample], list[Sample]] = ([], [])
     notes: list[str] = []
     for index, (source, *splits) in enumerate(sources):
+        prefix, root = f'{index}/', f'{mask_secrets(source.root)}: '
+        if not config.extra_sources:
+            prefix = root = ''
         for role_samples, role_splits in zip(samples, splits):
             for split in role_splits:
-                split_samples, split_notes = relabel(split, source, class_names), split.notes
-                if config.extra_sources:
-                    split_samples = [
-                        replace(sample, name=f'{index}/{sample.name}') for sample in split_samples
-                    ]
-                    root = mask_secrets(source.root)
-                    split_notes = tuple(f'{root}: {note}' for note in split_notes)
-                role_samples.extend(split_samples)
-                notes.extend(split_notes)
+                relabelled = relabel(split, source, class_names)
+                if prefix:
+                    relabelled = [replace(s, name=prefix + s.name) for s in relabelled]
+                role_samples.extend(relabelled)
+                notes += [root + note for note in split.notes]
     notes += note_missing_classes(*samples, class_names)
     train_paths, val_paths = ({str(sample.path) for sample in role} for role in samples)
     if both := train_paths & val_paths:
@@ -83,9 +82,7 @@ def read_samples(
     """
     Read one split of one dataset for evaluation.
 
-    :param split: by name or as the path of a list.
     :param class_names: of a model, in the order of its labels; by default those of the dataset.
-    :raises DatasetError: naming the file that is missing or wrong.
     """
     cache_dir = source.cache_dir if isinstance(source, DataConfig) else ''
     config = DataConfig(root=source.root, classes=tuple(class_names), cache_dir=cache_dir)
@@ -97,40 +94,28 @@ def _read_split(
     source: SourceConfig, split: str, training: bool, config: DataConfig
 ) -> DatasetSplit:
     if source.format != 'shards':
-        _check_root(source.root)
+        if is_remote(source.root):
+            raise ConfigError(
+                f'data.root: only shards can be read at {source.root}; write them with mnssd shard'
+            )
+        root = Path(source.root).expanduser()
+        if not os.path.isdir(root):  # noqa: PTH112 - pathlib raises for an impossible name
+            raise DatasetError(root, 'no such folder; set data.root to that of the dataset')
     dataset = read_split(source, split, training, config.classes, config.cache_dir)
-    return _select_background(dataset, source) if training else dataset
-
-
-def _check_root(root: str) -> None:
-    if is_remote(root):
-        raise ConfigError(
-            f'data.root: only shards can be read at {root}; write them with mnssd shard'
-        )
-    path = Path(root).expanduser()
-    try:
-        is_folder = path.is_dir()
-    except (OSError, ValueError):  # a name that no folder can have
-        is_folder = False
-    if not is_folder:
-        raise DatasetError(path, 'no such folder; set data.root to that of the dataset')
-
-
-def _select_background(split: DatasetSplit, source: SourceConfig) -> DatasetSplit:
-    """Keep or leave out the images without objects."""
-    annotated = [sample for sample in split.samples if len(sample.boxes)]
-    num = len(split.samples) - len(annotated)
-    if not num:
-        return split
+    samples = dataset.samples
+    annotated = [sample for sample in samples if len(sample.boxes)]
+    num_background = len(samples) - len(annotated)
+    if not training or not num_background:
+        return dataset
     if source.use_background:
         note = (
-            f'{num} of {len(split.samples)} training images have no object: they are '
+            f'{num_background} of {len(samples)} training images have no object: they are '
             f'background; data.use_background=false leaves them out'
         )
-        return replace(split, notes=(*split.notes, note))
+        return replace(dataset, notes=(*dataset.notes, note))
     if not annotated:
         raise DatasetError(
             source.root, 'expected an image with an object, got none, and use_background is false'
         )
-    note = f'left out {num} images without objects from training'
-    return replace(split, samples=annotated, notes=(*split.notes, note))
+    note = f'left out {num_background} images without objects from training'
+    return replace(dataset, samples=annotated, notes=(*dataset.notes, note))

@@ -1,15 +1,16 @@
 """Read the text files of a dataset, with limits on their size, and look files up in folders."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 import os
 from pathlib import Path
 import re
 import stat
 from xml.etree import ElementTree
 
+from mnssd_perception.image_file import IMAGE_SUFFIXES
 from mnssd_training.errors import DatasetError
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MAX_LIST = 64 << 20  # bytes of a list of images or classes
 MAX_ANNOTATION = 8 << 20  # bytes of the annotation of one image: tens of thousands of objects
 MAX_TAGS = 400_000  # of an XML annotation: 20 an object; a tag takes hundreds of bytes of memory
@@ -26,19 +27,10 @@ class DirectoryIndex:
         """Return whether the folder of a path lists it."""
         parent = str(path.parent)
         if parent not in self._listed:
-            try:
+            self._listed[parent] = frozenset()
+            with suppress(OSError, ValueError):  # ValueError: a name that no folder can have
                 self._listed[parent] = frozenset(os.listdir(parent))  # noqa: PTH208 - names only
-            except (OSError, ValueError):  # ValueError: a name that no folder can have
-                self._listed[parent] = frozenset()
         return path.name in self._listed[parent]
-
-
-def path_exists(path: Path) -> bool:
-    """Return whether a path exists; one with a name that no file can have does not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def list_image_files(folder: Path) -> list[Path]:
@@ -72,10 +64,8 @@ def read_xml(path: Path) -> ElementTree.Element:
     """
     Read the XML annotation of an image; return its root element.
 
-    Document types are refused: annotations have none, and entities made of entities fill the
-    memory.
-
-    :raises DatasetError: if it is missing, too large or not XML.
+    :raises DatasetError: if it is missing, too large, not XML, or has a document type, whose
+        entities made of entities could fill the memory.
     """
     text = read_text(path, MAX_ANNOTATION)
     if text.count('<') > MAX_TAGS:

@@ -69,11 +69,9 @@ def augment(
     Augment a sample and resize it to the network input.
 
     :param samples: the training set, which mosaic and mixup take further images from.
-    :param spec: the model; large-scale jitter is relative to the scale at its input size.
+    :param spec: large-scale jitter is relative to the scale at its input size.
     :param size: (height, width) of the network input, pixels.
     :param config: None for no augmentation.
-    :param generator: of all draws.
-    :raises DatasetError: if an image cannot be read.
     """
     config = config or NO_AUGMENTATION
     layers = [_draw_crops(samples, index, spec, size, config, generator)]
@@ -156,12 +154,7 @@ def _draw_crop(
 
 
 def _compose_image(crops: Crops, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read and resample the images, ``(height, width, 3)`` uint8 RGB."""
-    canvas = np.empty((*size, 3), np.uint8)
-    targets = [crop.target for _, crop in crops]
-    covered = sum((right - left) * (bottom - top) for left, top, right, bottom in targets)
-    if covered < size[0] * size[1]:
-        canvas.fill(PADDING)
+    canvas = np.full((*size, 3), PADDING, np.uint8)
     for sample, crop in crops:
         paste_crop(crop, load_image(sample), canvas)
     return canvas

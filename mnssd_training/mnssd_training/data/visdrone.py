@@ -8,11 +8,13 @@ becomes an ignore region of its class.
 """
 
 import math
+import os
 from pathlib import Path
 
+from mnssd_perception.image_file import IMAGE_SUFFIXES
 from mnssd_training.data.annotations import BoxRecord, ImageRecord, ParsedSplit
 from mnssd_training.data.problems import Problem, Report, report_to, try_read
-from mnssd_training.data.text_files import IMAGE_SUFFIXES, MAX_ANNOTATION, read_text
+from mnssd_training.data.text_files import MAX_ANNOTATION, read_text
 
 VISDRONE_CLASSES = (
     'pedestrian', 'people', 'bicycle', 'car', 'van', 'truck', 'tricycle', 'awning-tricycle', 'bus',
@@ -42,12 +44,12 @@ def parse_visdrone(root: Path, split: str) -> ParsedSplit:
         *(root / f'VisDrone{year}-DET-{split}' for year in (2019, 2018)),
         Path(split).expanduser(),
     ]
-    folder = next(filter(_is_split, candidates), None)
-    if folder is None:
-        message = (
-            f'no folder with images and annotations for the split {split!r}; looked for '
-            f'{", ".join(map(str, candidates))}'
-        )
+    for folder in candidates:
+        if all(map(os.path.isdir, (folder / 'images', folder / 'annotations'))):
+            break
+    else:
+        message = f'no folder with images and annotations for the split {split!r}; looked for '
+        message += ', '.join(map(str, candidates))
         problems.append(Problem('list unreadable', root, '', message))
         return ParsedSplit(root, problems=problems, class_names=VISDRONE_CLASSES)
     images = _list_files(folder / 'images', IMAGE_SUFFIXES, problems)
@@ -62,20 +64,17 @@ def parse_visdrone(root: Path, split: str) -> ParsedSplit:
     records = []
     for name, image in sorted(images.items()):
         path = annotations.get(name, folder / 'annotations' / f'{name}.txt')
-        boxes: tuple[BoxRecord, ...] = ()
+        boxes: list[BoxRecord] = []
         if name in annotations:
-            boxes = _parse_annotation(path, problems)
+            text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
+            report = report_to(problems, path)
+            for number, line in enumerate((text or '').splitlines(), 1):
+                box = _parse_line(line.strip(), f'line {number}', report) if line.strip() else None
+                boxes += [box] if box else []
         else:
             problems.append(Problem('annotation missing', path, '', 'no such file'))
-        records.append(ImageRecord(name, image, path, None, boxes))
+        records.append(ImageRecord(name, image, path, None, tuple(boxes)))
     return ParsedSplit(folder, records, problems, VISDRONE_CLASSES)
-
-
-def _is_split(folder: Path) -> bool:
-    try:
-        return (folder / 'images').is_dir() and (folder / 'annotations').is_dir()
-    except (OSError, ValueError):  # a name that no folder can have
-        return False
 
 
 def _list_files(
@@ -94,17 +93,6 @@ def _list_files(
     return files
 
 
-def _parse_annotation(path: Path, problems: list[Problem]) -> tuple[BoxRecord, ...]:
-    text = try_read('annotation unreadable', problems, read_text, path, MAX_ANNOTATION)
-    report = report_to(problems, path)
-    boxes = [
-        _parse_line(line.strip(), f'line {number}', report)
-        for number, line in enumerate((text or '').splitlines(), 1)
-        if line.strip()
-    ]
-    return tuple(box for box in boxes if box)
-
-
 def _parse_line(line: str, location: str, report: Report) -> BoxRecord | None:
     fields = line.rstrip(',').split(',')  # some files end lines with a comma
     try:
@@ -113,17 +101,15 @@ def _parse_line(line: str, location: str, report: Report) -> BoxRecord | None:
         values = []
     if len(values) != COLUMNS or not all(map(math.isfinite, values)):
         kind = 'not finite' if len(values) == COLUMNS else 'bad value'
-        report(
-            kind, location, f'expected {COLUMNS} numbers with commas between, got {line[:80]!r}'
-        )
+        message = f'expected {COLUMNS} numbers with commas between, got {line[:80]!r}'
+        report(kind, location, message)
         return None
     left, top, width, height, score, category = values[:6]
     edges = (left, top, left + width, top + height)
     if category in (IGNORED, OTHERS):
         return BoxRecord(location, '', edges, is_ignored=True)
     if category not in range(OTHERS):
-        report(
-            'unknown class', location, f'expected a category of 0 to {OTHERS}, got {category:g}'
-        )
+        message = f'expected a category of 0 to {OTHERS}, got {category:g}'
+        report('unknown class', location, message)
         return BoxRecord(location, '', edges)
     return BoxRecord(location, VISDRONE_CLASSES[int(category) - 1], edges, score == 0)

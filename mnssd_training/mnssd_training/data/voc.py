@@ -6,22 +6,18 @@ edges, as they are written; objects marked difficult become ignore regions of th
 names such as DontCare ignore regions of every class.
 """
 
+from contextlib import suppress
 import math
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mnssd_perception.image_file import IMAGE_SUFFIXES
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 from mnssd_training.data.annotations import BoxRecord, ImageRecord, ParsedSplit, read_class_list
 from mnssd_training.data.problems import Problem, Report, report_to, try_read
-from mnssd_training.data.text_files import (
-    DirectoryIndex,
-    IMAGE_SUFFIXES,
-    read_text,
-    read_xml,
-)
+from mnssd_training.data.text_files import DirectoryIndex, read_text, read_xml
 
 LISTS = Path('ImageSets', 'Main')
-EDGES = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
 def list_voc_splits(root: Path) -> list[str]:
@@ -34,8 +30,7 @@ def parse_voc(root: Path, split: str, use_difficult: bool = False) -> ParsedSpli
     """
     Parse one split of a PASCAL VOC folder.
 
-    :param root: folder with ``Annotations``, ``JPEGImages``, ``ImageSets/Main``, and perhaps
-        ``classes.txt``.
+    :param root: with ``Annotations``, ``JPEGImages``, ``ImageSets/Main``, perhaps ``classes.txt``.
     :param split: a list in ``ImageSets/Main``, by name or as a path; a flag after a name, as in
         the lists of one class, is not read.
     :param use_difficult: make objects of those marked difficult, not ignore regions.
@@ -61,9 +56,8 @@ def read_names(path: Path, problems: list[Problem]) -> list[str]:
     for number, line in enumerate((text or '').splitlines(), 1):
         name = line.split()[0] if line.strip() else ''
         if name in lines:
-            report(
-                'listed twice', f'line {number}', f'{name!r} is listed on line {lines[name]} too'
-            )
+            message = f'{name!r} is listed on line {lines[name]} too'
+            report('listed twice', f'line {number}', message)
         elif name:
             lines[name] = number
     if text is not None and not lines:
@@ -101,9 +95,7 @@ def _find_image(folder: Path, name: str, folders: DirectoryIndex, problems: list
 
 
 def _parse_size(tree: ElementTree.Element, report: Report) -> tuple[int, int] | None:
-    height, width = (
-        _parse_number(tree, f'size/{side}', '', report) for side in ('height', 'width')
-    )
+    height, width = (_parse_number(tree, f'size/{s}', '', report) for s in ('height', 'width'))
     if height is None or width is None:
         return None
     if not all(side.is_integer() and 1 <= side <= MAX_IMAGE_SIDE for side in (height, width)):
@@ -123,7 +115,10 @@ def _parse_object(
     difficult = (element.findtext('difficult') or '0').strip()
     if difficult not in ('0', '1'):
         report('bad value', location, f'expected difficult 0 or 1, got {difficult!r}')
-    x1, y1, x2, y2 = (_parse_number(element, f'bndbox/{edge}', location, report) for edge in EDGES)
+    x1, y1, x2, y2 = (
+        _parse_number(element, f'bndbox/{edge}', location, report)
+        for edge in ('xmin', 'ymin', 'xmax', 'ymax')
+    )
     if x1 is None or y1 is None or x2 is None or y2 is None:
         return None
     return BoxRecord(location, name, (x1, y1, x2, y2), difficult == '1' and not use_difficult)
@@ -135,13 +130,10 @@ def _parse_number(
     """Parse the finite number in a tag; None with a problem if there is none."""
     text = element.findtext(tag)
     kind = 'bad value'
-    try:
-        value = float(text or '')
-        if math.isfinite(value):
+    with suppress(ValueError):
+        if math.isfinite(value := float(text or '')):
             return value
         kind = 'not finite'
-    except ValueError:
-        pass
     shown = 'nothing' if text is None else repr(text.strip()[:60])
     report(kind, location, f'{tag}: expected a number, got {shown}')
     return None

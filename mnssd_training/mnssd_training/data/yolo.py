@@ -11,8 +11,9 @@ An image with an empty label file or none shows no object, as in Ultralytics. A 
 lines of which none is valid tells nothing, and its image is not trained on.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import math
+import os
 from pathlib import Path
 import re
 
@@ -30,13 +31,11 @@ from mnssd_training.data.text_files import (
     DirectoryIndex,
     list_image_files,
     MAX_ANNOTATION,
-    path_exists,
     read_text,
 )
 from mnssd_training.errors import ConfigError, DatasetError
 
 LISTS = Path('splits')
-BOX_COLUMNS = (5, 6)  # class, centre x, centre y, width, height; then perhaps a confidence
 ROUNDING = 0.01  # of the image, that a corner of a polygon may be outside
 MAX_YAML = 256 << 10  # bytes; the 1 203 names of LVIS take 30 000
 MAX_CHARS = 60  # of a line that a message shows
@@ -82,39 +81,36 @@ def parse_yolo(root: Path, split: str, class_names: Sequence[str] = ()) -> Parse
     :param class_names: the classes, for a dataset that does not list its own.
     """
     problems: list[Problem] = []
-    class_names = _read_class_names(root, class_names, problems)
+    yaml, class_list = root / 'data.yaml', root / 'classes.txt'
+    if class_list.exists():
+        class_names = read_class_list(class_list, problems)
+    elif yaml.exists():
+        class_names = try_read('class list wrong', problems, _read_yaml_names, yaml) or ()
+    elif not class_names:
+        message = 'no such file; write class names in it, or set data.classes'
+        problems.append(Problem('class list wrong', class_list, '', message))
     num_columns = try_read('annotation unreadable', problems, _count_keypoint_columns, root) or 0
     folders = DirectoryIndex()
     lists = try_read('list unreadable', problems, _find_split, root, split) or []
     images = _list_images(root, lists, folders, problems)
+    from_root = [path.relative_to(root) if path.is_relative_to(root) else path for path in images]
+    names = choose_unique_names(
+        [path.stem for path in images],
+        [path.with_suffix('').as_posix() for path in from_root],
+        [path.as_posix() for path in from_root],
+    )
     records = [
         _parse_image(root, name, image, class_names, num_columns, folders, problems)
-        for name, image in zip(_name_images(images, root), images)
+        for name, image in zip(names, images)
     ]
-    class_ids = dict(enumerate(class_names))
-    return ParsedSplit(lists[0] if lists else root, records, problems, class_names, class_ids)
+    file = lists[0] if lists else root
+    return ParsedSplit(file, records, problems, tuple(class_names), dict(enumerate(class_names)))
 
 
-# --- classes -------------------------------------------------------------------------------------
-
-
-def _read_class_names(
-    root: Path, class_names: Sequence[str], problems: list[Problem]
-) -> tuple[str, ...]:
-    path = root / 'classes.txt'
-    if path.exists():
-        return read_class_list(path, problems)
-    if (root / 'data.yaml').exists():
-        yaml = root / 'data.yaml'
-        return try_read('class list wrong', problems, _names_in_yaml, yaml) or ()
-    if not class_names:
-        message = 'no such file; write class names in it, or set data.classes'
-        problems.append(Problem('class list wrong', path, '', message))
-    return tuple(class_names)
+# --- data.yaml, the file that Ultralytics keeps beside a dataset ---------------------------------
 
 
 def _read_yaml(path: Path) -> Mapping[str, Node]:
-    """Read the keys of the file that Ultralytics keeps beside a dataset."""
     try:
         keys = read_yaml(read_text(path, MAX_YAML), path.name).value
     except ConfigError as error:
@@ -122,17 +118,15 @@ def _read_yaml(path: Path) -> Mapping[str, Node]:
     return keys if isinstance(keys, Mapping) else {}
 
 
-def _names_in_yaml(path: Path) -> tuple[str, ...]:
+def _read_yaml_names(path: Path) -> tuple[str, ...]:
     """Read ``names``: a list, or a dict numbered from 0."""
     node = _read_yaml(path).get('names')
-    values: Sequence[Node] = ()
-    if node is not None and isinstance(node.value, tuple):
-        values = node.value
-    elif node is not None and isinstance(node.value, Mapping):
-        numbers = [str(number) for number in range(len(node.value))]
-        if set(numbers) == node.value.keys():
-            values = [node.value[number] for number in numbers]
-    names = tuple(_text(value) for value in values)
+    values = node.value if node is not None else ()
+    if isinstance(values, Mapping):
+        numbers = [str(number) for number in range(len(values))]
+        is_numbered = set(numbers) == values.keys()
+        values = tuple(values[number] for number in numbers) if is_numbered else ()
+    names = tuple(map(_text, values)) if isinstance(values, tuple) else ()
     if not names or '' in names or len(set(names)) != len(names):
         raise DatasetError(path, 'names: expected class names that differ, numbered from 0')
     return names
@@ -140,9 +134,8 @@ def _names_in_yaml(path: Path) -> tuple[str, ...]:
 
 def _text(node: Node) -> str:
     """Read a text as it is written, also where it looks like a number; empty for a list."""
-    if node.text is not None:
-        return node.text.strip()
-    return node.value.strip() if isinstance(node.value, str) else ''
+    text = node.value if node.text is None else node.text
+    return text.strip() if isinstance(text, str) else ''
 
 
 # --- images --------------------------------------------------------------------------------------
@@ -152,19 +145,20 @@ def _find_split(root: Path, split: str) -> list[Path]:
     """Find the lists and folders that name the images of a split."""
     names = SPLIT_NAMES.get(split, (split,))
     lists = [root / LISTS / f'{name}.txt' for name in names]
-    if path := next(filter(path_exists, lists), None):
-        return [path]
-    if paths := _find_split_in_yaml(root / 'data.yaml', split):
-        return paths
-    for path in (
+    elsewhere = [
         *(root / f'{name}.txt' for name in names),
         *(root / 'images' / name for name in names),
         *(root / name for name in names),
         Path(split).expanduser(),
-    ):
-        if path_exists(path):
-            return [path]
-    raise DatasetError(lists[0], f'no such file, nor a folder images/{split}')
+    ]
+    paths = (
+        list(filter(os.path.exists, lists))[:1]
+        or _find_split_in_yaml(root / 'data.yaml', split)
+        or list(filter(os.path.exists, elsewhere))[:1]
+    )
+    if not paths:
+        raise DatasetError(lists[0], f'no such file, nor a folder images/{split}')
+    return paths
 
 
 def _find_split_in_yaml(path: Path, split: str) -> list[Path]:
@@ -183,12 +177,11 @@ def _find_split_in_yaml(path: Path, split: str) -> list[Path]:
         texts = [value, value.removeprefix('../')] if value else []
         bases = (path.parent / base, path.parent)
         candidates = (folder / text for folder in bases for text in texts)
-        found = next(filter(path_exists, candidates), None)
-        if found is None:
-            raise DatasetError(
-                path, f'{key}: expected a folder or a list of images, got {value[:200]!r}'
-            )
-        paths.append(found)
+        existing = next(filter(os.path.exists, candidates), None)
+        if existing is None:
+            reason = f'{key}: expected a folder or a list of images, got {value[:200]!r}'
+            raise DatasetError(path, reason)
+        paths.append(existing)
     return paths
 
 
@@ -227,28 +220,12 @@ def _list_images(
 
 
 def _find_image(root: Path, folder: Path, line: str, folders: DirectoryIndex) -> Path:
-    """
-    Find an image of a list.
-
-    At its path, from the root or from the folder of the list if that is relative; else at an end
-    of its path, the longest first, in the root, in ``images`` or by its file name there.
-    """
+    """Find an image of a list by its path, or by an end of its path, the longest first."""
     parts = re.split(r'[/\\]', line)
     ends = ('/'.join(parts[start:]) for start in range(1, len(parts)))
-    candidates: Iterable[Path] = (
-        base / end for end in (line, *ends) for base in (root, folder, root / 'images')
-    )
+    bases = (root, folder, root / 'images')
+    candidates = (base / end for end in (line, *ends) for base in bases)
     return next(filter(folders.has, candidates), root / 'images' / parts[-1])
-
-
-def _name_images(images: Sequence[Path], root: Path) -> Sequence[str]:
-    """Name images by their stems; where that is ambiguous, by their paths from the root."""
-    inside = [path.relative_to(root) if path.is_relative_to(root) else path for path in images]
-    return choose_unique_names(
-        [path.stem for path in images],
-        [path.with_suffix('').as_posix() for path in inside],
-        [path.as_posix() for path in inside],
-    )
 
 
 # --- labels --------------------------------------------------------------------------------------
@@ -324,11 +301,10 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
     fields, shown = line.split(), repr(line.strip()[:MAX_CHARS])
     alternative = 'the corners of a polygon'
     if num_keypoint_columns:
-        alternative = (
-            f'a box and {num_keypoint_columns} columns of keypoints (kpt_shape in data.yaml)'
-        )
+        alternative = f'a box and {num_keypoint_columns} columns of keypoints '
+        alternative += '(kpt_shape in data.yaml)'
     expected = f'expected class, x, y, width and height, or {alternative}, got {shown}'
-    is_box = len(fields) in (*BOX_COLUMNS, 5 + num_keypoint_columns)
+    is_box = len(fields) in (5, 6, 5 + num_keypoint_columns)  # 6: with a confidence
     is_polygon = not (is_box or num_keypoint_columns) and len(fields) % 2 == 1 and len(fields) > 5
     if not (is_box or is_polygon):
         raise ValueError('bad value', expected)
@@ -342,11 +318,9 @@ def _parse_label(line: str, num_keypoint_columns: int) -> tuple[int, Edges]:
         raise ValueError('bad value', expected)
     if is_polygon:
         if min(values) < -ROUNDING or max(values) > 1 + ROUNDING:
-            raise ValueError(
-                'bad value',
-                f'expected the corners of a polygon as parts of the image, 0 to 1, got {shown}; '
-                f'if these are keypoints, write their kpt_shape in data.yaml',
-            )
+            message = 'expected the corners of a polygon as parts of the image, 0 to 1, got '
+            message += f'{shown}; if these are keypoints, write their kpt_shape in data.yaml'
+            raise ValueError('bad value', message)
         xs, ys = values[::2], values[1::2]
         return int(label), (min(xs), min(ys), max(xs), max(ys))
     x, y, width, height = values

@@ -116,7 +116,7 @@ def test_is_remote(url: str, answer: bool) -> None:
     assert is_remote(url) is answer
 
 
-@pytest.mark.parametrize('name', ['nowhere', 'nul\0', 'x' * 5000, '.'])
+@pytest.mark.parametrize('name', ['nowhere', 'nul\0', 'x' * 300, '.'])
 def test_unreadable_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match='no such file|cannot be read'):
         read_url(f'{tmp_path}/{name}')

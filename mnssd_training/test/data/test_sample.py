@@ -183,7 +183,7 @@ def test_damaged_header_is_refused(tmp_path: Path, content: bytes | None, reason
     assert caught.value.path == path
 
 
-@pytest.mark.parametrize('name', ['nul\0', 'x' * 5000, '.'])
+@pytest.mark.parametrize('name', ['nul\0', 'x' * 300, '.'])
 def test_invalid_image_path_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match='cannot read the image|not an image|header is damaged'):
         read_header_size(tmp_path / name)

@@ -145,7 +145,7 @@ def test_images_in_both_splits_are_noted(hit_uav: Path) -> None:
 
 
 def test_invalid_data_sections_are_refused(hit_uav: Path, tmp_path: Path) -> None:
-    for root in ('nowhere', 'nul\0', 'x' * 5000):
+    for root in ('nowhere', 'nul\0', 'x' * 300):
         with pytest.raises(DatasetError, match=r'no such folder; set data\.root'):
             read_splits(config(tmp_path / root))
     with pytest.raises(ConfigError, match='only shards can be read at s3://bucket/folder'):

@@ -6,6 +6,7 @@ from pathlib import Path
 from mnssd_training.data.text_files import (
     choose_unique_names,
     DirectoryIndex,
+    list_image_files,
     MAX_ANNOTATION,
     read_text,
     read_xml,
@@ -97,3 +98,9 @@ def test_xml_bombs_are_refused(tmp_path: Path, text: str) -> None:
 def test_deeply_nested_xml_is_parsed(tmp_path: Path) -> None:
     (tmp_path / 'a.xml').write_text('<a>' * 200_000 + '</a>' * 200_000)
     assert read_xml(tmp_path / 'a.xml').tag == 'a'
+
+
+def test_images_of_every_supported_suffix_are_listed(tmp_path: Path) -> None:
+    for name in ('b.PGM', 'a.ppm', 'c.jpg', 'd.txt'):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_image_files(tmp_path)] == ['a.ppm', 'b.PGM', 'c.jpg']

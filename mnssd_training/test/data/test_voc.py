@@ -322,7 +322,7 @@ def test_unusable_image_is_refused(
     assert caught.value.path == path
 
 
-@pytest.mark.parametrize('name', ['nul\0.jpg', 'x' * 5000, '.'])
+@pytest.mark.parametrize('name', ['nul\0.jpg', 'x' * 300, '.'])
 def test_path_that_no_image_has_is_refused(
     make_sample: Callable[..., Sample], tmp_path: Path, name: str
 ) -> None:
