@@ -21,9 +21,6 @@ from mnssd_training.data import read_samples, read_splits, Sample
 from mnssd_training.data.formats import Format, guess_format, list_splits
 from mnssd_training.errors import ConfigError, DatasetError
 
-FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
-ROLES = ('train', 'val')
-
 
 @dataclass(frozen=True)
 class DataChoice:
@@ -55,11 +52,8 @@ class RenamedFlag(Action):
 
 def add_experiment(parser: ArgumentParser, is_optional: bool = False) -> None:
     """Add ``experiment`` and ``overrides``, for :func:`read_experiment`."""
-    parser.add_argument(
-        'experiment',
-        nargs='?' if is_optional else None,
-        help=f'a YAML file, or one of: {", ".join(shipped_experiments())}',
-    )
+    names = f'a YAML file, or one of: {", ".join(shipped_experiments())}'
+    parser.add_argument('experiment', nargs='?' if is_optional else None, help=names)
     _add_overrides(parser)
 
 
@@ -86,7 +80,7 @@ def add_data_arguments(
     )
     _add_overrides(parser)
     parser.add_argument(
-        '--format', choices=FORMATS, help='format of the folder (default: detected)'
+        '--format', choices=get_args(Format), help='format of the folder (default: detected)'
     )
     parser.add_argument(
         '--class-map',
@@ -128,10 +122,13 @@ def choose_data(
     :raises ConfigError: if the arguments name no dataset or contradict each other.
     """
     choice = _choose(args, stored or {}, all_splits)
-    class_map = choice.config.class_map | _parse_class_map(args.class_map)
-    changes: dict[str, Any] = {'class_map': class_map}
-    if class_names:
-        changes['classes'] = tuple(class_names)
+    class_map = dict(choice.config.class_map)
+    for pair in args.class_map:
+        old, separator, new = pair.partition('=')
+        if not (separator and old):
+            raise ConfigError(f'--class-map: expected A=B, got {pair!r}')
+        class_map[old.strip()] = new.strip()
+    changes = {'class_map': class_map, 'classes': tuple(class_names) or choice.config.classes}
     return replace(choice, config=choice.config.model_copy(update=changes))
 
 
@@ -169,7 +166,7 @@ def _choose(args: Namespace, stored: Mapping[str, Any], all_splits: bool) -> Dat
 
 
 def read_choice(
-    choice: DataChoice, roles: Sequence[str] = ROLES
+    choice: DataChoice, roles: Sequence[str] = ('train', 'val')
 ) -> tuple[tuple[str, ...], dict[str, list[Sample]]]:
     """
     Read the chosen datasets.
@@ -190,16 +187,6 @@ def read_choice(
                 replace(sample, name=prefix + sample.name) for sample in split_samples
             )
     return class_names, samples
-
-
-def _parse_class_map(pairs: Sequence[str]) -> dict[str, str]:
-    class_map = {}
-    for pair in pairs:
-        old, separator, new = pair.partition('=')
-        if not (separator and old):
-            raise ConfigError(f'--class-map: expected A=B, got {pair!r}')
-        class_map[old.strip()] = new.strip()
-    return class_map
 
 
 def _read_stored_data(plain: Any) -> DataConfig:
