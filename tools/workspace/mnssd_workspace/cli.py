@@ -39,11 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         has_rclpy = importlib.util.find_spec('rclpy') is not None
         ros = find_ros(os.environ, _ROOT, has_rclpy=has_rclpy)
-        version = '{}.{}'.format(*sys.version_info)
+        workspace = Workspace(_ROOT, '{}.{}'.format(*sys.version_info), ros)
         if options.verb == 'run':
-            workspace = Workspace(_ROOT, version, ros)
             return run_command(workspace, options.command, foreground=options.foreground)
-        workspace = Workspace(_ROOT, version, ros, verbose=options.verbose)
+        workspace.verbose = options.verbose
         set_up(workspace, training=not options.without_training)
     except (WorkspaceError, OSError) as error:
         is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -77,5 +76,4 @@ def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> 
         raise WorkspaceError(f'expected a program, got {words[0]!r}, which is not on the PATH')
     if foreground:
         return run_in_foreground(program, words, env)
-    os.execve(program, words, env)
-    raise AssertionError
+    return os.execve(program, words, env)

@@ -73,7 +73,6 @@ def run_logged(
     """
     Run a command, append its output to a log file, and return it.
 
-    :param verbose: show the output as well.
     :raises WorkspaceError: if it fails, with the cause where the output shows a known one.
     """
     words = [os.fspath(word) for word in command]
@@ -85,7 +84,7 @@ def run_logged(
         with subprocess.Popen(
             [_PYTHON, '-I', '-S', _SUPERVISE, *words],
             cwd=log.parent,
-            env=dict(env),
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,15 +98,15 @@ def run_logged(
                 file.flush()
                 if verbose:
                     sys.stdout.write(line)
-    if process.returncode and (cause := explain_failure(output)):
+    if not process.returncode:
+        return output
+    if cause := explain_failure(output):
         raise WorkspaceError(f'{cause} (details: {log})')
-    if process.returncode:
-        last_lines = [line for line in output.splitlines() if line.strip()][-_NUM_LAST_LINES:]
-        raise WorkspaceError(
-            f'{Path(words[0]).name} failed with status {process.returncode}; the complete output '
-            f'is in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
-        )
-    return output
+    last_lines = [line for line in output.splitlines() if line.strip()][-_NUM_LAST_LINES:]
+    raise WorkspaceError(
+        f'{Path(words[0]).name} failed with status {process.returncode}; the complete output is '
+        f'in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
+    )
 
 
 def run_in_foreground(
@@ -122,7 +121,7 @@ def run_in_foreground(
     try:
         tty = os.open(terminal, os.O_RDWR)
     except OSError:
-        return subprocess.run(words, executable=program, env=dict(env), check=False).returncode
+        return subprocess.run(words, executable=program, env=env, check=False).returncode
     group = os.getpgrp()
     is_foreground = os.tcgetpgrp(tty) == group
 
@@ -133,13 +132,10 @@ def run_in_foreground(
 
     # A background process group that takes the terminal would otherwise be stopped.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    start = take_terminal if is_foreground else None  # safe: there is one thread
     try:
         return subprocess.run(
-            words,
-            executable=program,
-            env=dict(env),
-            preexec_fn=take_terminal if is_foreground else None,  # safe: there is one thread
-            check=False,
+            words, executable=program, env=env, preexec_fn=start, check=False
         ).returncode
     finally:
         if is_foreground:
