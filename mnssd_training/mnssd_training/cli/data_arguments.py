@@ -24,17 +24,11 @@ from mnssd_training.errors import ConfigError, DatasetError
 
 @dataclass(frozen=True)
 class DataChoice:
-    """
-    Datasets chosen on the command line.
-
-    :ivar config: the datasets, as the data section of an experiment.
-    :ivar splits: the splits to read; empty for ``train_split`` and ``val_split`` of each dataset.
-    :ivar experiment: that names the datasets; None for a folder or the data of a checkpoint.
-    """
+    """Datasets chosen on the command line."""
 
     config: DataConfig
-    splits: tuple[str, ...] = ()
-    experiment: Experiment | None = None
+    splits: tuple[str, ...] = ()  # to read; empty for those of each dataset's configuration
+    experiment: Experiment | None = None  # None for a folder or the data of a checkpoint
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:

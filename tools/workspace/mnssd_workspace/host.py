@@ -28,10 +28,9 @@ def find_ros(environ: Mapping[str, str], root: Path, *, has_rclpy: bool) -> tupl
     Return the AMENT_PREFIX_PATH of the ROS 2 that a shell has sourced, or nothing.
 
     :param root: of the repository: packages installed below it do not count.
-    :param has_rclpy: whether this Python can import rclpy.
     """
     distro = environ.get('ROS_DISTRO', '')
-    paths = [Path(path) for path in environ.get('AMENT_PREFIX_PATH', '').split(':') if path]
+    paths = map(Path, filter(None, environ.get('AMENT_PREFIX_PATH', '').split(':')))
     prefixes = tuple(path for path in paths if not path.is_relative_to(root))
     if not distro or not prefixes:
         return ()

@@ -19,7 +19,6 @@ Command: TypeAlias = 'list[str | os.PathLike[str]]'
 # Resolved while it is there: setup removes `.venv` also when its own Python runs it.
 _PYTHON = os.path.realpath(sys.executable)
 _SUPERVISE = os.fspath(Path(__file__).with_name('supervise.py'))
-_NUM_LAST_LINES = 20
 _SETTINGS = 'the index settings of pip (`pip config list`) and uv (`env | grep UV_`)'
 DISK_FULL = (
     'no space is left on the disk of the workspace or of the cache of uv (~/.cache/uv); free '
@@ -102,7 +101,7 @@ def run_logged(
         return output
     if cause := explain_failure(output):
         raise WorkspaceError(f'{cause} (details: {log})')
-    last_lines = [line for line in output.splitlines() if line.strip()][-_NUM_LAST_LINES:]
+    last_lines = [line for line in output.splitlines() if line.strip()][-20:]
     raise WorkspaceError(
         f'{Path(words[0]).name} failed with status {process.returncode}; the complete output is '
         f'in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)

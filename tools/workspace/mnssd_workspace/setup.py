@@ -64,10 +64,9 @@ class Steps:
         outputs: Sequence[Path] = (),
     ) -> None:
         """
-        Run a step unless it was done with these inputs.
+        Run a step unless it was done with these inputs and its outputs exist.
 
         :param action: does the step, whatever a killed attempt has left behind.
-        :param outputs: must exist for the step to count as done.
         """
         text = repr((self._digest, name, [*inputs]))
         self._digest = hashlib.sha256(text.encode()).hexdigest()
