@@ -85,7 +85,7 @@ def write_import_table(package: str) -> str:
         from_perception = read_imports(package, PACKAGES[0])
     table = f'| {" | ".join(columns)} |\n' + '|---' * len(columns) + '|'
     for unit, allowed in sorted(read_layers()[package].items()):
-        cells = [f'`{unit}`', _summarise(package, unit), _join(allowed)]
+        cells = [f'`{unit}`', _summarize(package, unit), _join(allowed)]
         if from_perception:
             cells.append(_join(from_perception.get(unit, set())))
         table += f'\n| {" | ".join(cells)} |'
@@ -96,7 +96,7 @@ def _join(units: set[str]) -> str:
     return ', '.join(f'`{unit}`' for unit in sorted(units))
 
 
-def _summarise(package: str, unit: str) -> str:
+def _summarize(package: str, unit: str) -> str:
     """Return the first sentence of the docstring of a unit."""
     path = ROOT / package / package / unit
     path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')

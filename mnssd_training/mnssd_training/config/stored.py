@@ -91,7 +91,7 @@ def _mask_reference(text: str) -> str:
     """
     Mask the secrets in a text with references.
 
-    A reference in the place of a password is kept, but not its default, which is a secret.
+    A reference that stands for a password is kept, but not its default, which is a secret.
     """
     references: dict[int, re.Match[str]] = {}
 

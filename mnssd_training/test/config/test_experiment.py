@@ -10,11 +10,11 @@ from pydantic import ValidationError
 import pytest
 
 
-def sections(kind: Any = Experiment) -> Iterator[type[Section]]:
+def sections(section: Any = Experiment) -> Iterator[type[Section]]:
     """Go through all sections, also those in lists."""
-    if isinstance(kind, type) and issubclass(kind, Section):
-        yield kind
-        for field in kind.model_fields.values():
+    if isinstance(section, type) and issubclass(section, Section):
+        yield section
+        for field in section.model_fields.values():
             yield from sections(field.annotation)
             for inner in get_args(field.annotation):
                 yield from sections(inner)

@@ -54,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> int:
+def run_command(workspace: Workspace, command: list[str], *, foreground: bool) -> int:
     """Run a command in the environment of the workspace; return its exit status."""
-    words = words[1:] if words[:1] == ['--'] else words
-    if not words:
+    command = command[1:] if command[:1] == ['--'] else command
+    if not command:
         raise WorkspaceError('expected a command to run, got none')
     if not workspace.activation.is_file():
         raise WorkspaceError('there is no workspace yet; make it with `make setup`')
@@ -71,9 +71,9 @@ def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> 
             'run `make setup` to make the workspace anew'
         )
     env = workspace.env()
-    program = shutil.which(words[0], path=env['PATH'])
+    program = shutil.which(command[0], path=env['PATH'])
     if program is None:
-        raise WorkspaceError(f'expected a program, got {words[0]!r}, which is not on the PATH')
+        raise WorkspaceError(f'expected a program, got {command[0]!r}, which is not on the PATH')
     if foreground:
-        return run_in_foreground(program, words, env)
-    return os.execve(program, words, env)
+        return run_in_foreground(program, command, env)
+    return os.execve(program, command, env)

@@ -95,9 +95,9 @@ def check_compilers(
         installed = [name for name in names if which(name)] or [*names]
         command = shlex.split(environ.get(variable, '')) or installed[:1]
         program = f'#include <{header}>\nint main() {{ return 0; }}\n'.encode()
-        words = [*command, '-x', language.lower(), '-', '-o', os.devnull]
+        argv = [*command, '-x', language.lower(), '-', '-o', os.devnull]
         try:
-            subprocess.run(words, input=program, env={**environ}, capture_output=True, check=True)
+            subprocess.run(argv, input=program, env={**environ}, capture_output=True, check=True)
             continue
         except OSError as error:
             reason = f'{command[0]} could not be run ({error.strerror})'

@@ -74,14 +74,14 @@ def run_logged(
 
     :raises WorkspaceError: if it fails, with the cause where the output shows a known one.
     """
-    words = [os.fspath(word) for word in command]
+    argv = [os.fspath(part) for part in command]
     output = ''
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a') as file:
-        file.write(f'$ {shlex.join(words)}\n')
+        file.write(f'$ {shlex.join(argv)}\n')
         # It must not work on when this process is killed; until then it holds the lock, too.
         with subprocess.Popen(
-            [_PYTHON, '-I', '-S', _SUPERVISE, *words],
+            [_PYTHON, '-I', '-S', _SUPERVISE, *argv],
             cwd=log.parent,
             env=env,
             stdin=subprocess.PIPE,
@@ -103,13 +103,13 @@ def run_logged(
         raise WorkspaceError(f'{cause} (details: {log})')
     last_lines = [line for line in output.splitlines() if line.strip()][-20:]
     raise WorkspaceError(
-        f'{Path(words[0]).name} failed with status {process.returncode}; the complete output is '
+        f'{Path(argv[0]).name} failed with status {process.returncode}; the complete output is '
         f'in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
     )
 
 
 def run_in_foreground(
-    program: str, words: Sequence[str], env: Mapping[str, str], terminal: str = '/dev/tty'
+    program: str, command: Sequence[str], env: Mapping[str, str], terminal: str = '/dev/tty'
 ) -> int:
     """
     Run a command as a shell with job control does, and return its exit status.
@@ -120,7 +120,7 @@ def run_in_foreground(
     try:
         tty = os.open(terminal, os.O_RDWR)
     except OSError:
-        return subprocess.run(words, executable=program, env=env, check=False).returncode
+        return subprocess.run(command, executable=program, env=env, check=False).returncode
     group = os.getpgrp()
     is_foreground = os.tcgetpgrp(tty) == group
 
@@ -134,7 +134,7 @@ def run_in_foreground(
     start = take_terminal if is_foreground else None  # safe: there is one thread
     try:
         return subprocess.run(
-            words, executable=program, env=env, preexec_fn=start, check=False
+            command, executable=program, env=env, preexec_fn=start, check=False
         ).returncode
     finally:
         if is_foreground:
