@@ -19,12 +19,12 @@ PACKAGES = ('mnssd_perception', 'mnssd_training')
 Graph = dict[str, set[str]]  # unit (folder or module of a package) -> units that it imports
 
 
-def read_table(name: str) -> dict[str, Graph]:
-    """Read a literal that is assigned in the test of the layers."""
+def read_layers() -> dict[str, Graph]:
+    """Read the imports that the test of the layers allows."""
     for node in ast.parse(TABLE.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'LAYERS':
             return ast.literal_eval(node.value)
-    raise KeyError(f'{TABLE}: expected an assignment to {name}')
+    raise KeyError(f'{TABLE}: expected an assignment to LAYERS')
 
 
 def read_imports(package: str, of_package: str) -> Graph:
@@ -78,29 +78,25 @@ def draw_diagram(package: str) -> str:
 
 def write_import_table(package: str) -> str:
     """Write what each unit provides and may import, and what training imports of perception."""
-    perception = PACKAGES[0]
     columns = ['unit', 'provides', 'may import']
-    if package != perception:
+    from_perception: Graph = {}
+    if package != PACKAGES[0]:
         columns.append('imports of perception')
-        from_perception = read_imports(package, perception)
-    lines = [_row(columns), '|---' * len(columns) + '|']
-    for unit, allowed in sorted(read_table('LAYERS')[package].items()):
-        cells = [f'`{unit}`', _summarise(package, unit), _join(allowed)]
-        if package != perception:
+        from_perception = read_imports(package, PACKAGES[0])
+    table = f'| {" | ".join(columns)} |\n' + '|---' * len(columns) + '|'
+    for unit, allowed in sorted(read_layers()[package].items()):
+        cells = [f'`{unit}`', _summarize(package, unit), _join(allowed)]
+        if from_perception:
             cells.append(_join(from_perception.get(unit, set())))
-        lines.append(_row(cells))
-    return '\n'.join(lines)
-
-
-def _row(cells: list[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+        table += f'\n| {" | ".join(cells)} |'
+    return table
 
 
 def _join(units: set[str]) -> str:
     return ', '.join(f'`{unit}`' for unit in sorted(units))
 
 
-def _summarise(package: str, unit: str) -> str:
+def _summarize(package: str, unit: str) -> str:
     """Return the first sentence of the docstring of a unit."""
     path = ROOT / package / package / unit
     path = path / '__init__.py' if path.is_dir() else path.with_suffix('.py')

@@ -38,10 +38,8 @@ def read_license(package: Distribution, share: Path) -> str:
     """
     Read the licence of a distribution, in one line; empty where it declares none.
 
-    The SPDX expression counts first, then the classifiers, the package.xml of a ROS package and
-    the free text.
-
-    :param share: folder of the installed ROS packages.
+    The SPDX expression counts first, then the classifiers, the package.xml of a ROS package in
+    ``share`` and the free text.
     """
     metadata = package.metadata
     if expression := metadata.get('License-Expression'):
@@ -52,19 +50,14 @@ def read_license(package: Distribution, share: Path) -> str:
     ros_name = metadata['Name'].removeprefix('ros-').replace('-', '_')
     manifest = share / ros_name / 'package.xml'
     if not names and manifest.is_file():
-        root = ElementTree.parse(manifest).getroot()
-        names = [(element.text or '').strip() for element in root.findall('license')]
-        return ' AND '.join(names)
+        elements = ElementTree.parse(manifest).getroot().findall('license')
+        return ' AND '.join((element.text or '').strip() for element in elements)
     text = (metadata.get('License') or '').strip().partition('\n')[0]
     return ' OR '.join(names) or text[:80]
 
 
 def is_refused(license_name: str) -> bool:
-    """
-    Tell whether a licence is unknown, or every choice it offers is a GPL; the LGPL is permitted.
-
-    :param license_name: an SPDX expression, or names joined by OR.
-    """
+    """Check for an unknown licence, or one with only GPL choices; the LGPL is permitted."""
     return all(
         not choice.strip()
         or (
@@ -92,7 +85,7 @@ def main(path: Path) -> int:
     for name, version, text in refused:
         print(f'expected a permitted licence of {name} {version}, got {text!r}', file=sys.stderr)
     print(f'{len(rows)} distributions in {path}')
-    return 1 if refused else 0
+    return int(bool(refused))
 
 
 if __name__ == '__main__':

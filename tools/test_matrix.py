@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
 import os
 from pathlib import Path
 import subprocess
 import sys
 import tempfile
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ('mnssd_perception/test',)
 TOOLS = (
     'hypothesis', 'packaging', 'pillow', 'pytest', 'pytest-timeout', 'pytest-xdist', 'pyyaml',
     'setuptools',
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """The versions of one environment, and the system that they come from."""
 
     python: str
@@ -79,7 +77,7 @@ def run_row(row: Row, python: Path, pytest_arguments: Sequence[str]) -> str:
         # Two workers: a crash of a library ends one test instead of all.
         options = ['-q', '-n', '2', '--dist', 'load', '--tb=short', '-m', 'not slow']
         options += ['-p', 'timeout', '-p', 'xdist', '-p', 'no:cacheprovider', *pytest_arguments]
-        command = [venv / 'bin/python', '-m', 'pytest', *options, *TESTS]
+        command = [venv / 'bin/python', '-m', 'pytest', *options, 'mnssd_perception/test']
         last_line = ''
         with subprocess.Popen(
             command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
@@ -99,14 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in ROWS:
         if options.python in (None, row.python):
             print(f'\n== {row}', flush=True)
-            python = find_python(row.python)
             result = 'skipped: Python is not installed'
-            if python:
+            if python := find_python(row.python):
                 result = run_row(row, python, pytest_arguments)
             results.append((row, result))
     print()
     for row, result in [(Row('Python', 'NumPy', 'OpenCV', 'ORT', 'as in'), 'result'), *results]:
-        versions = ' '.join(f'{version:<9}' for version in astuple(row)[:4])
+        versions = ' '.join(f'{version:<9}' for version in row[:4])
         print(versions, row.system, '|', result)
     return 1 if any(result.startswith('FAILED') for _, result in results) else 0
 

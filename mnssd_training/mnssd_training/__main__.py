@@ -6,9 +6,7 @@ import sys
 from mnssd_perception.commands import Command, run_command
 
 _GROUPS = {
-    'experiments': {
-        'config': 'show, check and describe experiments',
-    },
+    'experiments': {'config': 'show, check and describe experiments'},
     'data': {
         'dataset': 'check a dataset, print its statistics, preview its images',
         'anchors': 'find priors that fit the boxes of a dataset',

@@ -17,8 +17,6 @@ def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[s
     """
     Run a command; errors become one line on stderr.
 
-    :param verb: parses the arguments and does the work.
-    :param arguments: None for those of the process.
     :return: exit code: 0, 1 for an error, 128 + n for signal n.
     """
     cv2.setNumThreads(1)  # images are small, and the loader's workers fill the cores
@@ -37,11 +35,7 @@ def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[s
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """
-    Write a file, text in UTF-8, and create its folder.
-
-    :raises DatasetError: if it cannot be written.
-    """
+    """Write a file, text in UTF-8, and create its folder; an OSError becomes a DatasetError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -60,8 +54,8 @@ def write_image(path: Path, image: NDArray[np.uint8], quality: int = 90) -> None
     """
     is_jpeg = path.suffix.lower() in ('.jpg', '.jpeg')
     parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else []
+    pixels = image[..., ::-1] if image.ndim == 3 else image
     try:
-        pixels = image[..., ::-1] if image.ndim == 3 else image
         encoded = cv2.imencode(path.suffix, pixels, parameters)[1]
     except cv2.error as error:
         raise DatasetError(path, 'expected a suffix of .jpg or .png') from error

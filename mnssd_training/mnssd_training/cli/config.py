@@ -13,7 +13,6 @@ from mnssd_training.config import (
     find_origins,
     fingerprint,
     format_experiment,
-    InvalidExperimentError,
     json_schema,
     load_experiment,
     shipped_experiments,
@@ -38,6 +37,7 @@ def _show(args: Namespace) -> None:
             print(f'{name:<14}{summarize_experiment(name)}')
         return
     experiment = read_experiment(args)
+    text = f'# fingerprint {fingerprint(experiment)}\n{format_experiment(experiment)}'
     if args.json:
         plain = {
             'fingerprint': fingerprint(experiment),
@@ -45,25 +45,20 @@ def _show(args: Namespace) -> None:
             'origins': find_origins(experiment),
         }
         text = json.dumps(plain, indent=2)
-    else:
-        text = f'# fingerprint {fingerprint(experiment)}\n{format_experiment(experiment)}'
     _print(mask_secrets(text.rstrip()))
 
 
 def _check(args: Namespace) -> None:
     num_invalid = 0
     for file in args.files:
-        problems: Sequence[str] = ()
         try:
             load_experiment(file)
-        except InvalidExperimentError as error:
-            problems = error.problems
+            _print(f'{file}: valid')
         except ConfigError as error:
-            problems = (str(error),)
-        num_invalid += bool(problems)
-        _print(f'{file}: {"invalid" if problems else "valid"}')
-        for problem in problems:
-            _print(f'  {" ".join(problem.split())}')
+            num_invalid += 1
+            _print(f'{file}: invalid')
+            for problem in getattr(error, 'problems', (str(error),)):
+                _print(f'  {" ".join(problem.split())}')
     if num_invalid:
         raise ConfigError(f'{num_invalid} of {len(args.files)} experiments are invalid')
 

@@ -21,23 +21,14 @@ from mnssd_training.data import read_samples, read_splits, Sample
 from mnssd_training.data.formats import Format, guess_format, list_splits
 from mnssd_training.errors import ConfigError, DatasetError
 
-FORMATS = get_args(SourceConfig.model_fields['format'].annotation)
-ROLES = ('train', 'val')
-
 
 @dataclass(frozen=True)
 class DataChoice:
-    """
-    Datasets chosen on the command line.
-
-    :ivar config: the datasets, as the data section of an experiment.
-    :ivar splits: the splits to read; empty for ``train_split`` and ``val_split`` of each dataset.
-    :ivar experiment: that names the datasets; None for a folder or the data of a checkpoint.
-    """
+    """Datasets chosen on the command line."""
 
     config: DataConfig
-    splits: tuple[str, ...] = ()
-    experiment: Experiment | None = None
+    splits: tuple[str, ...] = ()  # to read; empty for those of each dataset's configuration
+    experiment: Experiment | None = None  # None for a folder or the data of a checkpoint
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:
@@ -55,11 +46,8 @@ class RenamedFlag(Action):
 
 def add_experiment(parser: ArgumentParser, is_optional: bool = False) -> None:
     """Add ``experiment`` and ``overrides``, for :func:`read_experiment`."""
-    parser.add_argument(
-        'experiment',
-        nargs='?' if is_optional else None,
-        help=f'a YAML file, or one of: {", ".join(shipped_experiments())}',
-    )
+    names = f'a YAML file, or one of: {", ".join(shipped_experiments())}'
+    parser.add_argument('experiment', nargs='?' if is_optional else None, help=names)
     _add_overrides(parser)
 
 
@@ -86,7 +74,7 @@ def add_data_arguments(
     )
     _add_overrides(parser)
     parser.add_argument(
-        '--format', choices=FORMATS, help='format of the folder (default: detected)'
+        '--format', choices=get_args(Format), help='format of the folder (default: detected)'
     )
     parser.add_argument(
         '--class-map',
@@ -128,10 +116,13 @@ def choose_data(
     :raises ConfigError: if the arguments name no dataset or contradict each other.
     """
     choice = _choose(args, stored or {}, all_splits)
-    class_map = choice.config.class_map | _parse_class_map(args.class_map)
-    changes: dict[str, Any] = {'class_map': class_map}
-    if class_names:
-        changes['classes'] = tuple(class_names)
+    class_map = dict(choice.config.class_map)
+    for pair in args.class_map:
+        old, separator, new = pair.partition('=')
+        if not (separator and old):
+            raise ConfigError(f'--class-map: expected A=B, got {pair!r}')
+        class_map[old.strip()] = new.strip()
+    changes = {'class_map': class_map, 'classes': tuple(class_names) or choice.config.classes}
     return replace(choice, config=choice.config.model_copy(update=changes))
 
 
@@ -169,7 +160,7 @@ def _choose(args: Namespace, stored: Mapping[str, Any], all_splits: bool) -> Dat
 
 
 def read_choice(
-    choice: DataChoice, roles: Sequence[str] = ROLES
+    choice: DataChoice, roles: Sequence[str] = ('train', 'val')
 ) -> tuple[tuple[str, ...], dict[str, list[Sample]]]:
     """
     Read the chosen datasets.
@@ -190,16 +181,6 @@ def read_choice(
                 replace(sample, name=prefix + sample.name) for sample in split_samples
             )
     return class_names, samples
-
-
-def _parse_class_map(pairs: Sequence[str]) -> dict[str, str]:
-    class_map = {}
-    for pair in pairs:
-        old, separator, new = pair.partition('=')
-        if not (separator and old):
-            raise ConfigError(f'--class-map: expected A=B, got {pair!r}')
-        class_map[old.strip()] = new.strip()
-    return class_map
 
 
 def _read_stored_data(plain: Any) -> DataConfig:

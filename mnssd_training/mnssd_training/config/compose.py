@@ -8,6 +8,7 @@ same section in a base have no effect. Environment variables are inserted last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import takewhile
 import os
 from pathlib import Path
@@ -42,7 +43,7 @@ def load_experiment(
     environment: Mapping[str, str] | None = None,
 ) -> Experiment:
     """
-    Load an experiment.
+    Compose and validate an experiment.
 
     :param source: a YAML file, or the name of a shipped experiment.
     :param overrides: ``key.path=value``, the value in YAML; the last one wins.
@@ -57,11 +58,7 @@ def compose(
     overrides: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Node:
-    """
-    Compose the keys of an experiment without validation; for arguments see `load_experiment`.
-
-    :raises ConfigError: naming file, line and key.
-    """
+    """Compose the keys of an experiment as `load_experiment` does, without validation."""
     environment = os.environ if environment is None else environment
     path = _find_experiment(str(source), Path(), '')
     tree = merge(_schema_defaults(Experiment), _load_file(path, environment, ()))
@@ -129,24 +126,16 @@ def _find_file(
 ) -> Path:
     """Return the first of some paths that exists."""
     for path in paths:
-        try:
+        with suppress(OSError, ValueError):  # a name that no file can have
             if path.is_dir():
                 raise ConfigError(f'{where}{path}: is a directory')
             if path.exists():
                 return path
-        except (OSError, ValueError):  # a name that no file can have
-            continue
-    hint = did_you_mean(name, known)
-    raise ConfigError(f'{where}no such {noun} {name[:200]!r}; {hint}')
+    raise ConfigError(f'{where}no such {noun} {name[:200]!r}; {did_you_mean(name, known)}')
 
 
 def _load_file(path: Path, environment: Mapping[str, str], parents: tuple[Path, ...]) -> Node:
-    """
-    Load a file with its bases and components.
-
-    :param environment: for ``${VAR}`` in the names of bases and components.
-    :param parents: the files that led here.
-    """
+    """Load a file with its bases and components; ``parents`` are the files that led here."""
     label, resolved = _label(path), path.resolve()
     if resolved in parents:
         cycle = (*parents[parents.index(resolved) :], resolved)
@@ -155,11 +144,10 @@ def _load_file(path: Path, environment: Mapping[str, str], parents: tuple[Path, 
         raise ConfigError(f'{label}: expected at most {MAX_DEPTH} nested files')
     parents = (*parents, resolved)
     keys = _keys(_read_file(path, label), f'{label}: expected keys at the top level')
-    bases, components, overrides = (
-        keys.pop(key, None) for key in ('_base_', 'defaults', 'overrides')
-    )
+    bases = keys.pop('_base_', Node((), label))
+    components, overrides = keys.pop('defaults', None), keys.pop('overrides', None)
     tree = Node({}, label)
-    for base in _items(bases):
+    for base in bases.value if isinstance(bases.value, tuple) else (bases,):
         where = f'{base.origin}: _base_'
         name = _file_name(base, environment, where, 'a file or a list')
         base_path = _find_experiment(name, path.parent, f'{where}: ')
@@ -174,8 +162,7 @@ def _load_file(path: Path, environment: Mapping[str, str], parents: tuple[Path, 
                 raise ConfigError(f'{where}: no such section; {hint}')
             name = _file_name(node, environment, where, 'a file')
             paths = (path.parent / name, COMPONENTS / name)
-            known = shipped_components()
-            component = _find_file(paths, f'{where}: ', 'component', name, known)
+            component = _find_file(paths, f'{where}: ', 'component', name, shipped_components())
             sections[section] = _load_file(component, environment, parents)
     tree = merge(Node(sections, label), Node(keys, label))
     if overrides is not None:
@@ -210,13 +197,6 @@ def _keys(node: Node, message: str) -> dict[str, Node]:
     if not isinstance(node.value, Mapping):
         raise ConfigError(f'{message}, got {format_value(to_plain(node))}')
     return {key: child for key, child in node.value.items() if child.text != ''}
-
-
-def _items(node: Node | None) -> tuple[Node, ...]:
-    """Return the items of a list, or a single value as its only item."""
-    if node is None:
-        return ()
-    return node.value if isinstance(node.value, tuple) else (node,)
 
 
 def _file_name(node: Node, environment: Mapping[str, str], where: str, expected: str) -> str:

@@ -33,17 +33,17 @@ def expand(text: str, environment: Mapping[str, str], where: str) -> tuple[str, 
             )
         name, has_default = reference['name'], reference['or_else']
         # As in a shell, :- replaces an empty variable too.
-        if environment.get(name) or (name in environment and not has_default):
-            if has_surrogates(environment[name]):
-                raise ConfigError(f'{where}: expected text in UTF-8 in the variable {name}')
-            used.append(name)
-            return environment[name]
-        if not has_default:
+        if has_default and not environment.get(name):
+            return str(reference['default'])
+        if name not in environment:
             raise ConfigError(
                 f'{where}: the environment variable {name} is not set; set it, or write '
                 f'${{{name}:-default}}'
             )
-        return str(reference['default'])
+        if has_surrogates(environment[name]):
+            raise ConfigError(f'{where}: expected text in UTF-8 in the variable {name}')
+        used.append(name)
+        return environment[name]
 
     return REFERENCES.sub(replace, text), tuple(used)
 
@@ -55,17 +55,12 @@ def expand_tree(node: Node, environment: Mapping[str, str], path: Path = ()) -> 
     :raises ConfigError: naming file, key and variable.
     """
     if isinstance(node.value, Mapping):
-        children = node.value.items()
-        return Node(
-            {key: expand_tree(child, environment, (*path, key)) for key, child in children},
-            node.origin,
-        )
+        keys = node.value.items()
+        mapping = {key: expand_tree(child, environment, (*path, key)) for key, child in keys}
+        return Node(mapping, node.origin)
     if isinstance(node.value, tuple):
-        items = enumerate(node.value)
-        return Node(
-            tuple(expand_tree(item, environment, (*path, index)) for index, item in items),
-            node.origin,
-        )
+        items = (expand_tree(item, environment, (*path, i)) for i, item in enumerate(node.value))
+        return Node(tuple(items), node.origin)
     if not isinstance(node.value, str) or '${' not in node.value:
         return node
     text, used = expand(node.value, environment, f'{node.origin}: {dotted(path)}')

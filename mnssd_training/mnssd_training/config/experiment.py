@@ -21,35 +21,21 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     """All settings of a training run."""
 
     experiment: sections.ExperimentInfo
-    """Name and description."""
     data: sections.DataConfig
-    """Datasets."""
     input: sections.InputConfig = sections.InputConfig()
-    """Input of the network."""
     priors: sections.PriorsConfig = sections.PriorsConfig()
-    """Prior boxes (anchors)."""
     model: sections.ModelConfig = sections.ModelConfig()
-    """Architecture of the network."""
     initial: sections.InitialConfig = sections.InitialConfig()
-    """Initial weights."""
     matching: Annotated[MatchingConfig, WrapValidator(_reraise)] = MatchingConfig()
     """Matching of priors to ground truth."""
     augmentation: sections.AugmentationConfig = sections.AugmentationConfig()
-    """Data augmentation."""
     loss: sections.LossConfig = sections.LossConfig()
-    """Loss function."""
     optimizer: sections.OptimizerConfig = sections.OptimizerConfig()
-    """Optimizer."""
     scheduler: sections.SchedulerConfig = sections.SchedulerConfig()
-    """Learning rate schedule."""
     training: sections.TrainingConfig = sections.TrainingConfig()
-    """Training loop, precision and devices."""
     evaluation: sections.EvaluationConfig = sections.EvaluationConfig()
-    """Evaluation during training."""
     checkpoint: sections.CheckpointConfig = sections.CheckpointConfig()
-    """Checkpoints."""
     logging: sections.LoggingConfig = sections.LoggingConfig()
-    """Loggers."""
     # The keys with their origins and references, as composed.
     _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
 

@@ -60,9 +60,7 @@ def reduce_location(key: str, text: str) -> str:
     """
     Reduce a location to the part that changes the result.
 
-    :param key: dotted path of the key.
-    :param text: a path, an address or the name of a split.
-    :return: the name of a split; whether and which initial weights are given; else nothing.
+    This is the name of a split, or whether and which initial weights are given, else nothing.
     """
     section, _, name = key.rpartition('.')
     if name in SPLITS:

@@ -43,7 +43,7 @@ FORMER = {f'{key.partition(".")[0]}.{new}': key.partition('.')[2] for key, new i
 
 def rename_keys(sections: Any, names: Mapping[str, str] = RENAMED) -> Any:
     """
-    Replace former key names in sections of an experiment.
+    Copy sections of an experiment, with former key names replaced.
 
     :param sections: plain data; anything that is not a mapping is returned as it is.
     :param names: dotted key to the name that replaces its last part.

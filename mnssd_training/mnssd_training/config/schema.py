@@ -1,10 +1,11 @@
 """JSON schema of experiment files, for completion and checks in editors."""
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from itertools import groupby
 import re
 from typing import Any
 
+from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config.compose import shipped_components, shipped_experiments
 from mnssd_training.config.experiment import Experiment
 
@@ -20,15 +21,17 @@ def json_schema() -> dict[str, Any]:
     scalar.
     """
     schema = _relax(Experiment.model_json_schema())
-    _describe_dataclasses(schema['$defs'])
+    # The only section that is a plain dataclass describes its keys in its docstring.
+    keys = schema['$defs'][MatchingConfig.__name__]['properties']
+    for name, description in IVAR.findall(MatchingConfig.__doc__ or ''):
+        keys[name]['description'] = ' '.join(description.split())
     sections = schema['properties']
-    experiments = [{'enum': list(shipped_experiments())}, {'type': 'string'}]
+    text = {'type': 'string'}
+    experiments = [{'enum': list(shipped_experiments())}, text]
     mapping = {'type': 'object', 'additionalProperties': False}
-    components = {}
-    for section in sections:
-        shipped = [name for name in shipped_components() if name.startswith(f'{section}/')]
-        enum = [{'enum': shipped}] if shipped else []
-        components[section] = {'anyOf': [*enum, {'type': 'string'}]}
+    components: dict[str, Any] = {section: {'anyOf': [text]} for section in sections}
+    for section, names in groupby(shipped_components(), lambda name: name.partition('/')[0]):
+        components[section]['anyOf'] = [{'enum': list(names)}, text]
     schema['properties'] = {
         '_base_': {
             'description': 'The experiments that this one extends: a file, the name of a shipped '
@@ -66,13 +69,3 @@ def _relax(schema: Any) -> Any:
         about = {key: relaxed.pop(key) for key in ('description', 'default') if key in relaxed}
         return {**about, 'anyOf': [relaxed, VARIABLE]}
     return relaxed
-
-
-def _describe_dataclasses(definitions: dict[str, Any]) -> None:
-    """Copy the descriptions of plain dataclasses from their docstrings, in place."""
-    for field in Experiment.model_fields.values():
-        section = field.annotation
-        if isinstance(section, type) and is_dataclass(section):
-            for name, description in IVAR.findall(section.__doc__ or ''):
-                key = definitions[section.__name__]['properties'][name]
-                key['description'] = ' '.join(description.split())

@@ -5,10 +5,10 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
     NonNegativeFloat,
     NonNegativeInt,
@@ -23,6 +23,29 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 InnerFraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Size = tuple[PositiveInt, PositiveInt]
+
+
+def _check_range(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f'expected (smallest, largest), got {bounds}')
+    return bounds
+
+
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names) or not all(name.strip() == name != '' for name in names):
+        raise ValueError(f'expected names that differ, without blanks around, got {names}')
+    return names
+
+
+def _check_stages(stages: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    starts = [start for start, _ in stages]
+    if starts != sorted(set(starts)):
+        raise ValueError(f'expected rising fractions, got {starts}')
+    return stages
+
+
+Stages = Annotated[tuple[tuple[Fraction, PositiveFloat], ...], AfterValidator(_check_stages)]
+Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)]
 
 
 class Section(BaseModel):
@@ -78,19 +101,12 @@ class SourceConfig(Section):
 class DataConfig(SourceConfig):
     """The images of an experiment: one dataset, or several with a joint class list."""
 
-    classes: tuple[str, ...] = ()
+    classes: Annotated[tuple[str, ...], AfterValidator(_check_names)] = ()
     """Class names in the order of their labels; empty to use those of the datasets."""
     extra_sources: tuple[SourceConfig, ...] = ()
     """Further datasets, used together with this one for training and validation."""
     cache_dir: str = Field(default='', json_schema_extra={'path': True})
     """Folder that caches remote shards; empty to stream them in each epoch."""
-
-    @field_validator('classes')
-    @classmethod
-    def _check_classes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names) or not all(name.strip() == name != '' for name in names):
-            raise ValueError(f'expected names that differ, without blanks around, got {names}')
-        return names
 
 
 class InputConfig(Section):
@@ -205,7 +221,7 @@ class AugmentationConfig(Section):
     """A crop needs this IoU with some object, drawn from this list; 1 or more means no crop."""
     large_scale_jitter: Probability = 0.0
     """Probability of large-scale jitter with a fixed crop, instead of zoom-out and IoU crop."""
-    large_scale_jitter_range: tuple[PositiveFloat, PositiveFloat] = (0.1, 2.0)
+    large_scale_jitter_range: Range = (0.1, 2.0)
     """Smallest and largest scale of the jitter; 1 is the scale at inference."""
     large_scale_jitter_max_aspect: Annotated[float, Field(ge=1)] = 1.0
     """Largest change of the aspect ratio in the jitter."""
@@ -234,15 +250,6 @@ class AugmentationConfig(Section):
     """A box with a side below this becomes an ignore region, pixels of the network input."""
     min_visibility: Annotated[float, Field(gt=0, le=1)] = 0.4
     """An object of which a smaller part remains visible becomes an ignore region."""
-
-    @model_validator(mode='after')
-    def _check(self) -> 'AugmentationConfig':
-        low, high = self.large_scale_jitter_range
-        if low > high:
-            raise ValueError(
-                f'large_scale_jitter_range: expected (smallest, largest), got ({low}, {high})'
-            )
-        return self
 
 
 class LossConfig(Section):
@@ -327,9 +334,9 @@ class TrainingConfig(Section):
     """Decay of the averaged weights, which are evaluated and exported; 0 for no average."""
     ema_warmup: PositiveInt = 10
     """The decay rises as (1 + n) / (ema_warmup + n) in step n, up to ``ema_decay``."""
-    multi_scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    multi_scale: Range = (1.0, 1.0)
     """Smallest and largest input of a batch, in sides of the training input, drawn per batch."""
-    progressive_resizing: tuple[tuple[Fraction, PositiveFloat], ...] = ()
+    progressive_resizing: Stages = ()
     """(fraction of the run, input from then on in sides of the training input), in rising order.
     Inputs other than the training input itself are multiples of 32 pixels."""
     early_stopping_patience: NonNegativeInt = 0
@@ -352,15 +359,6 @@ class TrainingConfig(Section):
     """Devices per machine; 0 for all GPUs or one CPU process."""
     nodes: PositiveInt = 1
     """Number of machines."""
-
-    @model_validator(mode='after')
-    def _check(self) -> 'TrainingConfig':
-        if self.multi_scale[0] > self.multi_scale[1]:
-            raise ValueError(f'multi_scale: expected (smallest, largest), got {self.multi_scale}')
-        starts = [start for start, _ in self.progressive_resizing]
-        if starts != sorted(set(starts)):
-            raise ValueError(f'progressive_resizing: expected rising fractions, got {starts}')
-        return self
 
 
 class EvaluationConfig(Section):

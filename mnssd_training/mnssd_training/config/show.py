@@ -14,11 +14,7 @@ COLUMN = 44  # of the comments
 
 
 def format_experiment(experiment: Experiment) -> str:
-    """
-    Format all keys of an experiment.
-
-    :return: YAML that loads as the same experiment, with the origin of each key as comment.
-    """
+    """Format an experiment as YAML that loads as the same one, with origins as comments."""
     rows = _rows(to_jsonable_python(experiment), experiment._tree, ())
     return ''.join(
         f'{row:<{COLUMN}}  # {origin}\n' if origin else f'{row}\n' for _, row, origin in rows

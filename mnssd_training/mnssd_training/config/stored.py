@@ -61,22 +61,14 @@ def expand_stored(plain: Mapping[str, Any], environment: Mapping[str, str]) -> d
 
 def _upgrade(plain: Any) -> Any:
     """Rename the keys of older versions, and add the key that they did not have."""
-    plain = rename_keys(plain)
-    if isinstance(plain, Mapping) and 'data' in plain:
-        return {**plain, 'data': _add_use_background(plain['data'])}
+    plain = rename_keys(plain)  # a copy
+    data = plain.get('data') if isinstance(plain, dict) else None
+    extra_sources = data.get('extra_sources') if isinstance(data, dict) else None
+    for source in (data, *(extra_sources if isinstance(extra_sources, list) else ())):
+        # Without this key, YOLO datasets were trained without their background images.
+        if isinstance(source, dict) and source.get('format') == 'yolo':
+            source.setdefault('use_background', False)
     return plain
-
-
-def _add_use_background(data: Any) -> Any:
-    """Before there was this key, YOLO datasets were trained without their background images."""
-    if not isinstance(data, Mapping):
-        return data
-    data = dict(data)
-    if data.get('format') == 'yolo':
-        data.setdefault('use_background', False)
-    if isinstance(data.get('extra_sources'), list):
-        data['extra_sources'] = [_add_use_background(source) for source in data['extra_sources']]
-    return data
 
 
 def _to_stored(value: Any, tree: Node, path: Path) -> Any:
@@ -99,32 +91,30 @@ def _mask_reference(text: str) -> str:
     """
     Mask the secrets in a text with references.
 
-    A reference in the place of a password is kept, but not its default, which is a secret.
+    A reference that stands for a password is kept, but not its default, which is a secret.
     """
-    references: dict[str, re.Match[str]] = {}
+    references: dict[int, re.Match[str]] = {}
 
     def replace(match: re.Match[str]) -> str:
         reference = REFERENCE.fullmatch(match.group())
         if not reference:
             return match.group()
-        placeholder = chr(0xD800 + len(references))
+        placeholder = 0xD800 + len(references)
         references[placeholder] = reference
-        return placeholder
+        return chr(placeholder)
 
     bare = REFERENCES.sub(replace, text)
     masked = mask_secrets(bare, PLACEHOLDERS)
+    texts = {key: f'${{{reference["name"]}}}' for key, reference in references.items()}
     defaults: dict[int, str] = {}
     for placeholder, reference in references.items():
         if reference['or_else']:
             # A default is kept if masking the text with it masks nothing more.
-            trial = {**defaults, ord(placeholder): reference['default']}
+            trial = {**defaults, placeholder: reference['default']}
             if mask_secrets(bare.translate(trial), PLACEHOLDERS) == masked.translate(trial):
                 defaults = trial
-    for placeholder, reference in references.items():
-        default = defaults.get(ord(placeholder))
-        suffix = '' if default is None else f':-{default}'
-        masked = masked.replace(placeholder, f'${{{reference["name"]}{suffix}}}')
-    return masked
+                texts[placeholder] = reference.group()
+    return masked.translate(texts)
 
 
 def _expand(value: Any, environment: Mapping[str, str], path: Path) -> Any:

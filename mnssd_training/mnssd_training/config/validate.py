@@ -38,11 +38,7 @@ EXPECTED = {
 
 
 class InvalidExperimentError(ConfigError):
-    """
-    Keys of an experiment are invalid.
-
-    :ivar problems: one sentence for each, naming file, line and key.
-    """
+    """Keys of an experiment are invalid; each problem names file, line and key."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__('; '.join(problems))
@@ -118,16 +114,13 @@ def suggest_key(path: Sequence[str | int]) -> str:
     """
     Suggest a key for an unknown one.
 
-    :param path: of the unknown key, with list indices.
-    :return: its name now, a similar key of its section, a section that has it, or all keys of the
-        section.
+    This is its name now, a similar key of its section, a section that has it, or all keys of the
+    section.
     """
     section: Any = Experiment
     for step in path[:-1]:
-        if isinstance(step, int):
-            section = next(iter(get_args(section)), None)
-        else:
-            section = _fields(section).get(step)
+        items = get_args(section)[:1] or (None,)
+        section = items[0] if isinstance(step, int) else _fields(section).get(step)
     prefix = ''.join(f'{step}.' for step in path[:-1])
     # An item of a list of sections has the keys of the section with the list.
     name = RENAMED.get(f'{path[0]}.{path[-1]}')
@@ -151,9 +144,7 @@ def _fields(section: Any) -> dict[str, Any]:
     """Return the keys of a section with their types; other types have none."""
     if isinstance(section, type) and issubclass(section, Section):
         return {name: field.annotation for name, field in section.model_fields.items()}
-    if isinstance(section, type) and is_dataclass(section):
-        return get_type_hints(section)
-    return {}
+    return get_type_hints(section) if is_dataclass(section) else {}
 
 
 def format_value(value: Any) -> str:

@@ -73,11 +73,10 @@ def to_scalar(text: str) -> Scalar:
 
 def read_yaml(text: str, source: str, *, lines: bool = True) -> Node:
     """
-    Parse one YAML document.
+    Parse one YAML document; an empty one is null.
 
     :param source: name of the document in origins and errors.
     :param lines: add line numbers to the origins.
-    :return: its keys; null for an empty document.
     :raises ConfigError: naming source, line and key.
     """
     reader = _Reader(source, lines)
@@ -117,8 +116,7 @@ class _Reader:
         self._ancestors.append(node)
         value: dict[str, Node] | tuple[Node, ...]
         if isinstance(node, yaml.SequenceNode):
-            items = enumerate(node.value)
-            value = tuple(self.convert(item, (*path, number)) for number, item in items)
+            value = tuple(self.convert(item, (*path, i)) for i, item in enumerate(node.value))
         else:
             value = self._convert_mapping(node, path)
         self._ancestors.pop()
@@ -173,12 +171,7 @@ def from_plain(plain: Any, origin: str) -> Node:
 
 
 def to_plain(node: Node, texts: Container[Path] = (), path: Path = ()) -> Any:
-    """
-    Convert nodes to dicts, lists and scalars.
-
-    :param texts: paths of scalars to convert to their text.
-    :param path: of the node.
-    """
+    """Convert nodes to dicts, lists and scalars; those with a path in ``texts`` to their text."""
     if isinstance(node.value, Mapping):
         children = node.value.items()
         return {key: to_plain(child, texts, (*path, key)) for key, child in children}
@@ -193,7 +186,6 @@ def merge(base: Node, override: Node, path: Path = ()) -> Node:
 
     A mapping of indices changes items of a list; the index one past its end appends to it.
 
-    :param path: of the nodes, for messages.
     :raises ConfigError: if an index is beyond the end of a list.
     """
     if not isinstance(override.value, Mapping):
@@ -203,13 +195,11 @@ def merge(base: Node, override: Node, path: Path = ()) -> Node:
         items = list(base.value)
         for key, child in keys.items():
             if key not in map(str, range(len(items) + 1)):
-                where = f'{override.origin}: {dotted(path)}'
-                raise ConfigError(
-                    f'{where}: expected an index from 0 to {len(items)} of this list, got {key!r}'
-                )
+                expected = f'expected an index from 0 to {len(items)} of this list'
+                raise _error(override.origin, path, f'{expected}, got {key!r}')
             index = int(key)
-            new = merge(items[index], child, (*path, index)) if index < len(items) else child
-            items[index : index + 1] = [new]
+            old = items[index : index + 1]
+            items[index : index + 1] = [merge(old[0], child, (*path, index)) if old else child]
         return Node(tuple(items), override.origin)
     if not isinstance(base.value, Mapping):
         return override

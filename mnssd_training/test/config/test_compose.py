@@ -116,7 +116,7 @@ def test_every_key_knows_its_origin(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ('content', 'words'),
+    ('content', 'message'),
     [
         (b'', "own.yaml: expected keys at the top level, got null"),
         (b'- a\n- b\n', 'own.yaml: expected keys at the top level, got ["a", "b"]'),
@@ -151,10 +151,10 @@ def test_every_key_knows_its_origin(write: Write) -> None:
         'component itself', 'overrides list',
     ],
 )  # fmt: skip
-def test_invalid_files_are_refused(write: Write, content: bytes, words: str) -> None:
+def test_invalid_files_are_refused(write: Write, content: bytes, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_experiment(write(content), (), {})
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert '\n' not in str(caught.value)
 
 

@@ -34,7 +34,7 @@ def test_expand(text: str, expected: str, used: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ('text', 'words'),
+    ('text', 'message'),
     [
         ('${GONE}', 'here: the environment variable GONE is not set'),
         ('${GONE', "expected ${VAR} or ${VAR:-default}, got '${GONE'"),
@@ -45,10 +45,10 @@ def test_expand(text: str, expected: str, used: tuple[str, ...]) -> None:
         ('${BYTES}', 'expected text in UTF-8 in the variable BYTES'),
     ],
 )
-def test_invalid_references_are_refused(text: str, words: str) -> None:
+def test_invalid_references_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         expand(text, ENVIRONMENT, 'here')
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 @given(st.text('${}:-AB', max_size=12))

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 import pytest
 
 
-def sections(kind: Any = Experiment) -> Iterator[type[Section]]:
+def sections(section: Any = Experiment) -> Iterator[type[Section]]:
     """Go through all sections, also those in lists."""
-    if isinstance(kind, type) and issubclass(kind, Section):
-        yield kind
-        for field in kind.model_fields.values():
+    if isinstance(section, type) and issubclass(section, Section):
+        yield section
+        for field in section.model_fields.values():
             yield from sections(field.annotation)
             for inner in get_args(field.annotation):
                 yield from sections(inner)
@@ -31,8 +31,11 @@ def test_every_key_is_described() -> None:
     assert len(set(sections())) > 14
     for section in sections():
         for name, field in section.model_fields.items():
-            words = field.description or ''
-            assert words.rstrip().endswith('.'), f'{section.__name__}.{name}'
+            is_section = isinstance(field.annotation, type) and issubclass(
+                field.annotation, Section
+            )
+            description = field.annotation.__doc__ if is_section else field.description
+            assert (description or '').rstrip().endswith('.'), f'{section.__name__}.{name}'
 
 
 def test_every_section_is_strict_and_frozen() -> None:

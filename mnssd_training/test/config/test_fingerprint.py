@@ -23,11 +23,11 @@ def of(*overrides: str, source: str | Path = 'smoke') -> str:
     return fingerprint(load_experiment(source, overrides, {}))
 
 
-def path_keys(kind: Any = Experiment, where: str = '') -> Iterator[str]:
+def path_keys(section: Any = Experiment, where: str = '') -> Iterator[str]:
     """Go through the keys that are marked as paths."""
-    if not (isinstance(kind, type) and issubclass(kind, Section)):
+    if not (isinstance(section, type) and issubclass(section, Section)):
         return
-    for name, field in kind.model_fields.items():
+    for name, field in section.model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get('path'):
             yield f'{where}{name}'
@@ -153,12 +153,12 @@ def test_fingerprint_is_reproducible_in_another_process() -> None:
         'print(fingerprint(load_experiment("smoke")))'
     )
     paths = os.pathsep.join(str(ROOT / name) for name in ('mnssd_perception', 'mnssd_training'))
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, '-c', script],
         env={**os.environ, 'PYTHONPATH': paths, 'PYTHONHASHSEED': '7', 'LC_ALL': 'C'},
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert told.strip() == of()
+    assert output.strip() == of()
 
 
 def test_hashed_text_has_no_paths() -> None:

@@ -58,9 +58,9 @@ def test_component_belongs_to_its_section(name: str, tmp_path: Path) -> None:
     section = Path(name).parent.name
     path = tmp_path / 'own.yaml'
     path.write_text(f'_base_: smoke\ndefaults: {{{section}: {name}}}\n')
-    found = load_experiment(path, (), {}).model_dump(mode='json')[section]
+    composed = load_experiment(path, (), {}).model_dump(mode='json')[section]
     set_there = yaml.safe_load((COMPONENTS / name).read_text())
-    assert {key for key in set_there if '$' not in str(set_there[key])} <= set(found)
+    assert {key for key in set_there if '$' not in str(set_there[key])} <= set(composed)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_yaml_files_are_installed_with_the_package() -> None:
         'setuptools.setup = lambda **k: print(*k["package_data"]["mnssd_training"])\n'
         'runpy.run_path("setup.py")'
     )
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, '-c', script], cwd=root, capture_output=True, text=True, check=True
     ).stdout.split()
     package = root / 'mnssd_training'
-    installed = {path for pattern in told for path in package.glob(pattern)}
+    installed = {path for pattern in output for path in package.glob(pattern)}
     assert set(package.glob('config/**/*.yaml')) <= installed
     assert len(installed) > 10

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ('change', 'words'),
+    ('change', 'message'),
     [
         ({'pyramid_channels': 0}, 'pyramid_channels'),
         ({'pyramid_channels': 10**9}, 'pyramid_channels'),
@@ -30,13 +30,13 @@ import pytest
         ({'pyramid': 'plain', 'shared_head': True}, 'shared_head: expected with pyramid'),
     ],
 )
-def test_invalid_model_config_is_refused(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_invalid_model_config_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         ModelConfig(**change)
 
 
 @pytest.mark.parametrize(
-    ('strides', 'priors_per_cell', 'words'),
+    ('strides', 'priors_per_cell', 'message'),
     [
         ((), (), 'priors_per_cell: expected'),
         ((8, 16), (3,), r'priors_per_cell: expected a number for each of the strides \(8, 16\)'),
@@ -47,7 +47,7 @@ def test_invalid_model_config_is_refused(change: dict[str, Any], words: str) -> 
     ],
 )
 def test_invalid_priors_config_is_refused(
-    strides: tuple[int, ...], priors_per_cell: tuple[int, ...], words: str
+    strides: tuple[int, ...], priors_per_cell: tuple[int, ...], message: str
 ) -> None:
-    with pytest.raises(ValidationError, match=words):
+    with pytest.raises(ValidationError, match=message):
         PriorsConfig(strides=strides, priors_per_cell=priors_per_cell)

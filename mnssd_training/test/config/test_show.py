@@ -69,12 +69,12 @@ def test_origin_stands_beside_each_key(tmp_path: Path) -> None:
 
 
 def test_origins_of_all_values() -> None:
-    found = find_origins(load_experiment('smoke', ['data.extra_sources=[{root: b}]']))
-    assert found['training.epochs'].startswith('smoke.yaml:')
-    assert found['data.extra_sources.0.root'] == 'command line'
-    assert found['data.extra_sources.0.format'] == 'default'
-    assert found['data.class_map'] == 'default'
-    assert found['matching.positive_iou'] == 'default'
+    origins = find_origins(load_experiment('smoke', ['data.extra_sources=[{root: b}]']))
+    assert origins['training.epochs'].startswith('smoke.yaml:')
+    assert origins['data.extra_sources.0.root'] == 'command line'
+    assert origins['data.extra_sources.0.format'] == 'default'
+    assert origins['data.class_map'] == 'default'
+    assert origins['matching.positive_iou'] == 'default'
 
 
 plain = st.recursive(
@@ -95,5 +95,5 @@ plain = st.recursive(
 def test_flow_style_loads_as_the_value(value: Any) -> None:
     text = format_flow(value)
     assert '\n' not in text
-    found = to_plain(expand_tree(read_yaml(text, 'file'), {}))
-    assert found == value
+    plain = to_plain(expand_tree(read_yaml(text, 'file'), {}))
+    assert plain == value

@@ -55,7 +55,7 @@ def test_last_override_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ('override', 'words'),
+    ('override', 'message'),
     [
         ('', "expected key.path=value, got ''"),
         ('epochs', "expected key.path=value, got 'epochs'"),
@@ -122,10 +122,10 @@ def test_last_override_wins() -> None:
         ('loss.class_weights.Car=0', 'loss.class_weights.Car: expected more than 0.0, got 0'),
     ],
 )  # fmt: skip
-def test_invalid_overrides_are_refused(override: str, words: str) -> None:
+def test_invalid_overrides_are_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_experiment('smoke', [override])
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith('command line: ')
     assert '\n' not in str(caught.value)
 

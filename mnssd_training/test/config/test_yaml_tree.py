@@ -61,15 +61,15 @@ LAUGHS = 'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + ''.join(
     ids=lambda value: repr(value)[:12],
 )
 def test_scalars(text: str, value: Any) -> None:
-    found = to_scalar(text)
-    assert found == value
-    assert type(found) is type(value)
+    scalar = to_scalar(text)
+    assert scalar == value
+    assert type(scalar) is type(value)
 
 
 def test_not_a_number() -> None:
-    found = to_scalar('.nan')
-    assert isinstance(found, float)
-    assert math.isnan(found)
+    scalar = to_scalar('.nan')
+    assert isinstance(scalar, float)
+    assert math.isnan(scalar)
 
 
 def test_an_empty_document_is_null() -> None:
@@ -101,7 +101,7 @@ def test_aliases_are_resolved() -> None:
 
 
 @pytest.mark.parametrize(
-    ('text', 'words'),
+    ('text', 'message'),
     [
         ('a: [\n', 'own.yaml:2: not YAML: '),
         ('a: b: c\n', 'own.yaml:1: not YAML: mapping values are not allowed here'),
@@ -132,10 +132,10 @@ def test_aliases_are_resolved() -> None:
         'version',
     ],
 )  # fmt: skip
-def test_invalid_documents_are_refused(text: str, words: str) -> None:
+def test_invalid_documents_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_yaml(text, 'own.yaml')
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert '\n' not in str(caught.value)
 
 
@@ -168,13 +168,13 @@ def test_json_reads_as_itself(value: Any) -> None:
 # --- trees -----------------------------------------------------------------------------------
 
 
-words = st.text('ab', min_size=1, max_size=2)
+names = st.text('ab', min_size=1, max_size=2)
 plain_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), words),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    st.one_of(st.none(), st.booleans(), st.integers(), names),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=8,
 )
-plain_dicts = st.dictionaries(words, plain_values, max_size=3)
+plain_dicts = st.dictionaries(names, plain_values, max_size=3)
 
 
 def merged(below: object, above: object) -> object:

@@ -39,11 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         has_rclpy = importlib.util.find_spec('rclpy') is not None
         ros = find_ros(os.environ, _ROOT, has_rclpy=has_rclpy)
-        version = '{}.{}'.format(*sys.version_info)
+        workspace = Workspace(_ROOT, '{}.{}'.format(*sys.version_info), ros)
         if options.verb == 'run':
-            workspace = Workspace(_ROOT, version, ros)
             return run_command(workspace, options.command, foreground=options.foreground)
-        workspace = Workspace(_ROOT, version, ros, verbose=options.verbose)
+        workspace.verbose = options.verbose
         set_up(workspace, training=not options.without_training)
     except (WorkspaceError, OSError) as error:
         is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -55,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> int:
+def run_command(workspace: Workspace, command: list[str], *, foreground: bool) -> int:
     """Run a command in the environment of the workspace; return its exit status."""
-    words = words[1:] if words[:1] == ['--'] else words
-    if not words:
+    command = command[1:] if command[:1] == ['--'] else command
+    if not command:
         raise WorkspaceError('expected a command to run, got none')
     if not workspace.activation.is_file():
         raise WorkspaceError('there is no workspace yet; make it with `make setup`')
@@ -72,10 +71,9 @@ def run_command(workspace: Workspace, words: list[str], *, foreground: bool) -> 
             'run `make setup` to make the workspace anew'
         )
     env = workspace.env()
-    program = shutil.which(words[0], path=env['PATH'])
+    program = shutil.which(command[0], path=env['PATH'])
     if program is None:
-        raise WorkspaceError(f'expected a program, got {words[0]!r}, which is not on the PATH')
+        raise WorkspaceError(f'expected a program, got {command[0]!r}, which is not on the PATH')
     if foreground:
-        return run_in_foreground(program, words, env)
-    os.execve(program, words, env)
-    raise AssertionError
+        return run_in_foreground(program, command, env)
+    return os.execve(program, command, env)

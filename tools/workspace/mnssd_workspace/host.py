@@ -28,10 +28,9 @@ def find_ros(environ: Mapping[str, str], root: Path, *, has_rclpy: bool) -> tupl
     Return the AMENT_PREFIX_PATH of the ROS 2 that a shell has sourced, or nothing.
 
     :param root: of the repository: packages installed below it do not count.
-    :param has_rclpy: whether this Python can import rclpy.
     """
     distro = environ.get('ROS_DISTRO', '')
-    paths = [Path(path) for path in environ.get('AMENT_PREFIX_PATH', '').split(':') if path]
+    paths = map(Path, filter(None, environ.get('AMENT_PREFIX_PATH', '').split(':')))
     prefixes = tuple(path for path in paths if not path.is_relative_to(root))
     if not distro or not prefixes:
         return ()
@@ -46,18 +45,12 @@ def find_ros(environ: Mapping[str, str], root: Path, *, has_rclpy: bool) -> tupl
 
 def check_python(
     version: tuple[int, int],
-    system: str,
-    machine: str,
+    platform: tuple[str, str],
     *,
     has_ros: bool,
     which: Callable[[str], str | None] = shutil.which,
 ) -> None:
-    """
-    Check that ROS 2 is sourced or comes as wheels for this Python and machine.
-
-    :param system: for example ``Linux``.
-    :param machine: for example ``x86_64``.
-    """
+    """Check that ROS 2 is sourced or comes as wheels for this Python and (system, machine)."""
     if version < _OLDEST or (version > _NEWEST and not has_ros):
         names = [f'python3.{minor}' for minor in range(_NEWEST[1], _OLDEST[1] - 1, -1)]
         hint = 'install one, or source a ROS 2 and use its python3'
@@ -67,10 +60,10 @@ def check_python(
             f'expected Python 3.{_OLDEST[1]} to 3.{_NEWEST[1]}, got '
             f'{version[0]}.{version[1]} ({sys.executable}); {hint}'
         )
-    if not has_ros and (system, machine) != ('Linux', 'x86_64'):
+    if not has_ros and platform != ('Linux', 'x86_64'):
         raise WorkspaceError(
             'expected Linux on x86_64, for which ROS 2 comes as Python wheels, got '
-            f'{system} on {machine}; install a ROS 2 there and source it'
+            f'{" on ".join(platform)}; install a ROS 2 there and source it'
         )
 
 
@@ -102,18 +95,15 @@ def check_compilers(
         installed = [name for name in names if which(name)] or [*names]
         command = shlex.split(environ.get(variable, '')) or installed[:1]
         program = f'#include <{header}>\nint main() {{ return 0; }}\n'.encode()
-        words = [*command, '-x', language.lower(), '-', '-o', os.devnull]
+        argv = [*command, '-x', language.lower(), '-', '-o', os.devnull]
         try:
-            result = subprocess.run(
-                words, input=program, env=dict(environ), capture_output=True, check=False
-            )
+            subprocess.run(argv, input=program, env={**environ}, capture_output=True, check=True)
+            continue
         except OSError as error:
             reason = f'{command[0]} could not be run ({error.strerror})'
-        else:
-            lines = (result.stderr or result.stdout).decode(errors='replace').splitlines()
+        except subprocess.CalledProcessError as error:
+            lines = (error.stderr or error.stdout).decode(errors='replace').splitlines()
             reason = f'{command[0]} does not compile an empty program ({"".join(lines[-1:])})'
-            if result.returncode == 0:
-                continue
         raise WorkspaceError(
             f'expected a working {language} compiler, {reason}; install one (on Debian and '
             'Ubuntu `sudo apt install g++`) or name yours in CC and CXX'
@@ -121,11 +111,7 @@ def check_compilers(
 
 
 def check_disk(folder: Path, num_bytes: int, *, training: bool) -> None:
-    """
-    Check the free space of the disk that holds a folder.
-
-    :param training: whether the libraries of training are a part of it.
-    """
+    """Check the free space of the disk of a folder, for a setup with or without training."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         hint = ', or leave training out with `make setup WITHOUT_TRAINING=1`' if training else ''

@@ -45,8 +45,6 @@ def make_venv(workspace: Workspace, python: Path) -> None:
     Make the virtual environment anew; what is left of an earlier one of ours is removed.
 
     With a sourced ROS 2 it sees the system's Python packages.
-
-    :param python: the interpreter, not one of a virtual environment.
     """
     venv, mark = workspace.venv, workspace.venv / _MARK
     if venv.is_symlink() or (venv.exists() and any(venv.iterdir()) and not mark.exists()):
@@ -103,9 +101,8 @@ def install(requirements: Sequence[str], workspace: Workspace) -> None:
     :param requirements: a complete set of ``name==version ; marker``.
     """
     remove_half_installed(workspace.site)
-    # Not logged, as an index can hold a password.
     show_config = [os.fspath(workspace.python), '-m', 'pip', 'config', 'list']
-    pip_config = subprocess.run(
+    pip_config = subprocess.run(  # not logged, as an index can hold a password
         show_config, env=workspace.env(), capture_output=True, text=True, check=False
     )
     options, variables = uv_settings(pip_config.stdout)
@@ -122,11 +119,7 @@ def install(requirements: Sequence[str], workspace: Workspace) -> None:
 
 
 def uv_settings(pip_config: str) -> tuple[list[str], dict[str, str]]:
-    """
-    Translate the settings of pip into options and environment variables of uv.
-
-    :param pip_config: what ``pip config list`` prints.
-    """
+    """Translate what ``pip config list`` prints into options and variables of uv."""
     settings = dict(re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", pip_config, re.M))
     is_offline = settings.get('no-index', '').lower() in ('1', 'true', 'yes', 'on')
     variables = {'SSL_CERT_FILE': settings['cert']} if 'cert' in settings else {}
@@ -136,33 +129,22 @@ def uv_settings(pip_config: str) -> tuple[list[str], dict[str, str]]:
     return ['--no-index'] if is_offline else [], variables
 
 
-def remove_half_installed(site: Path) -> list[str]:
+def remove_half_installed(site: Path) -> None:
     """
     Remove the metadata by which a half installed distribution would pass for a complete one.
 
     Both pip and uv end with a RECORD that lists INSTALLER; pip moves what it replaces to names
-    that begin with a tilde. Return the names of the removed folders.
+    that begin with a tilde.
     """
-    records = [path / 'RECORD' for path in site.glob('*.dist-info')]
-    removed = [*site.glob('~*')]
-    for record in records:
-        if not record.is_file() or '.dist-info/INSTALLER' not in record.read_text():
-            removed.append(record.parent)
-    for path in removed:
+    for path in [*site.glob('~*')]:
         shutil.rmtree(path)
-    return sorted(path.name for path in removed)
+    for record in [path / 'RECORD' for path in site.glob('*.dist-info')]:
+        if not record.is_file() or '.dist-info/INSTALLER' not in record.read_text():
+            shutil.rmtree(record.parent)
 
 
-def patch_cmake_files(share: Path, include: Path, site: Path) -> int:
-    """
-    Let the CMake files of the ROS 2 wheels name the headers of this machine.
-
-    :param share: folder of the packages' shared files.
-    :param include: folder of Python.h.
-    :param site: folder of the installed Python packages.
-    :return: number of changed files.
-    """
-    num_changed = 0
+def patch_cmake_files(share: Path, include: Path, site: Path) -> None:
+    """Let the CMake files of the ROS 2 wheels name the headers of this machine."""
     for path in share.glob('*/cmake/*.cmake'):
         text = path.read_text()
         patched = _INCLUDE.sub(lambda _: os.fspath(include), text)
@@ -171,5 +153,3 @@ def patch_cmake_files(share: Path, include: Path, site: Path) -> int:
             # Replaced, as the file itself is linked to the cache of uv.
             path.with_suffix('.patched').write_text(patched)
             path.with_suffix('.patched').replace(path)
-            num_changed += 1
-    return num_changed

@@ -19,7 +19,6 @@ Command: TypeAlias = 'list[str | os.PathLike[str]]'
 # Resolved while it is there: setup removes `.venv` also when its own Python runs it.
 _PYTHON = os.path.realpath(sys.executable)
 _SUPERVISE = os.fspath(Path(__file__).with_name('supervise.py'))
-_NUM_LAST_LINES = 20
 _SETTINGS = 'the index settings of pip (`pip config list`) and uv (`env | grep UV_`)'
 DISK_FULL = (
     'no space is left on the disk of the workspace or of the cache of uv (~/.cache/uv); free '
@@ -73,19 +72,18 @@ def run_logged(
     """
     Run a command, append its output to a log file, and return it.
 
-    :param verbose: show the output as well.
     :raises WorkspaceError: if it fails, with the cause where the output shows a known one.
     """
-    words = [os.fspath(word) for word in command]
+    argv = [os.fspath(part) for part in command]
     output = ''
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('a') as file:
-        file.write(f'$ {shlex.join(words)}\n')
+        file.write(f'$ {shlex.join(argv)}\n')
         # It must not work on when this process is killed; until then it holds the lock, too.
         with subprocess.Popen(
-            [_PYTHON, '-I', '-S', _SUPERVISE, *words],
+            [_PYTHON, '-I', '-S', _SUPERVISE, *argv],
             cwd=log.parent,
-            env=dict(env),
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,19 +97,19 @@ def run_logged(
                 file.flush()
                 if verbose:
                     sys.stdout.write(line)
-    if process.returncode and (cause := explain_failure(output)):
+    if not process.returncode:
+        return output
+    if cause := explain_failure(output):
         raise WorkspaceError(f'{cause} (details: {log})')
-    if process.returncode:
-        last_lines = [line for line in output.splitlines() if line.strip()][-_NUM_LAST_LINES:]
-        raise WorkspaceError(
-            f'{Path(words[0]).name} failed with status {process.returncode}; the complete output '
-            f'is in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
-        )
-    return output
+    last_lines = [line for line in output.splitlines() if line.strip()][-20:]
+    raise WorkspaceError(
+        f'{Path(argv[0]).name} failed with status {process.returncode}; the complete output is '
+        f'in {log}, it ends with:' + ''.join(f'\n    {line}' for line in last_lines)
+    )
 
 
 def run_in_foreground(
-    program: str, words: Sequence[str], env: Mapping[str, str], terminal: str = '/dev/tty'
+    program: str, command: Sequence[str], env: Mapping[str, str], terminal: str = '/dev/tty'
 ) -> int:
     """
     Run a command as a shell with job control does, and return its exit status.
@@ -122,7 +120,7 @@ def run_in_foreground(
     try:
         tty = os.open(terminal, os.O_RDWR)
     except OSError:
-        return subprocess.run(words, executable=program, env=dict(env), check=False).returncode
+        return subprocess.run(command, executable=program, env=env, check=False).returncode
     group = os.getpgrp()
     is_foreground = os.tcgetpgrp(tty) == group
 
@@ -133,13 +131,10 @@ def run_in_foreground(
 
     # A background process group that takes the terminal would otherwise be stopped.
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    start = take_terminal if is_foreground else None  # safe: there is one thread
     try:
         return subprocess.run(
-            words,
-            executable=program,
-            env=dict(env),
-            preexec_fn=take_terminal if is_foreground else None,  # safe: there is one thread
-            check=False,
+            command, executable=program, env=env, preexec_fn=start, check=False
         ).returncode
     finally:
         if is_foreground:

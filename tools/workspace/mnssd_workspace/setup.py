@@ -47,7 +47,6 @@ class Steps:
     before the step begins and written after it has succeeded: whenever a setup is killed, the next
     one begins with the step that was interrupted.
 
-    :param folder: of the stamps.
     :param check: raises what the steps would fail of; called before the first that runs.
     """
 
@@ -65,10 +64,9 @@ class Steps:
         outputs: Sequence[Path] = (),
     ) -> None:
         """
-        Run a step unless it was done with these inputs.
+        Run a step unless it was done with these inputs and its outputs exist.
 
         :param action: does the step, whatever a killed attempt has left behind.
-        :param outputs: must exist for the step to count as done.
         """
         text = repr((self._digest, name, [*inputs]))
         self._digest = hashlib.sha256(text.encode()).hexdigest()
@@ -109,22 +107,18 @@ def lock(root: Path) -> None:
 
 
 def set_up(workspace: Workspace, *, training: bool) -> None:
-    """
-    Make a workspace, or what is missing of it.
-
-    :param training: whether to install what training needs; what is there stays there.
-    """
-    has_ros = bool(workspace.ros)
-    host.check_python(sys.version_info[:2], platform.system(), platform.machine(), has_ros=has_ros)
+    """Make a workspace, or what is missing of it; what is installed for training stays."""
+    machine = platform.system(), platform.machine()
+    host.check_python(sys.version_info[:2], machine, has_ros=bool(workspace.ros))
 
     def check() -> None:
         host.check_venv_module(workspace.version)
         host.check_headers(_INCLUDE, workspace.version)
         host.check_compilers(workspace.environ)
-        is_large = training and not (workspace.stamps / 'torch').exists()
-        num_bytes = _TRAINING_BYTES if is_large else 0
-        num_bytes += 0 if (workspace.stamps / 'base').exists() else _BASE_BYTES
-        host.check_disk(workspace.root, num_bytes, training=is_large)
+        needs_base = not (workspace.stamps / 'base').exists()
+        needs_torch = training and not (workspace.stamps / 'torch').exists()
+        num_bytes = needs_base * _BASE_BYTES + needs_torch * _TRAINING_BYTES
+        host.check_disk(workspace.root, num_bytes, training=needs_torch)
 
     lock(workspace.root)
     run_steps(workspace, Steps(workspace.stamps, check), training=training)
@@ -137,6 +131,9 @@ def run_steps(workspace: Workspace, steps: Steps, *, training: bool) -> None:
     # Resolved: inside a virtual environment this is the Python that it was made from.
     python = Path(sys.executable).resolve()
     system, wheels = install.read_requirements('system'), install.read_requirements('ros')
+
+    def make_venv() -> None:
+        install.make_venv(workspace, python)
 
     def install_base() -> None:
         install.install_uv(workspace)
@@ -158,9 +155,7 @@ def run_steps(workspace: Workspace, steps: Steps, *, training: bool) -> None:
 
     title = f'virtual environment of Python {workspace.version}'
     inputs = [str(workspace.root), str(python), sys.version, str(ros)]
-    steps.run(
-        'venv', title, inputs, lambda: install.make_venv(workspace, python), [workspace.python]
-    )
+    steps.run('venv', title, inputs, make_venv, [workspace.python])
     title = 'missing basics' if ros else 'ROS 2 Jazzy, colcon, cmake, NumPy, OpenCV'
     steps.run('base', title, [*system, *wheels, str(_INCLUDE)], install_base)
     build('messages', *workspace.messages)
@@ -185,15 +180,8 @@ def build_packages(packages: Sequence[str], workspace: Workspace) -> None:
     for package in (*packages, *unused):
         shutil.rmtree(root / 'build' / package, ignore_errors=True)
         shutil.rmtree(root / 'install' / package, ignore_errors=True)
-    command: Command = [
-        workspace.python,
-        '-c',
-        _COLCON,
-        '--log-base',
-        root / 'log/colcon',
-        'build',
-    ]
-    command += ['--symlink-install', '--base-paths', *map(workspace.source, packages)]
+    command: Command = [workspace.python, '-c', _COLCON, '--log-base', root / 'log/colcon']
+    command += ['build', '--symlink-install', '--base-paths', *map(workspace.source, packages)]
     command += ['--build-base', root / 'build', '--install-base', root / 'install']
     command += ['--event-handlers', 'console_direct+', '--cmake-args', '-GNinja']
     command += ['-DBUILD_TESTING=OFF', f'-DPython3_EXECUTABLE={workspace.python}']

@@ -21,8 +21,9 @@ class Workspace:
     :param version: of Python, for example ``3.12``.
     :param ros: AMENT_PREFIX_PATH of the sourced ROS 2; without one, ROS 2 comes as wheels.
     :param environ: the environment variables to start from.
-    :param verbose: show the output of the commands of the setup.
     """
+
+    verbose = False  # show the output of the commands of the setup
 
     def __init__(
         self,
@@ -30,11 +31,8 @@ class Workspace:
         version: str,
         ros: tuple[Path, ...] = (),
         environ: Mapping[str, str] = os.environ,
-        *,
-        verbose: bool = False,
     ) -> None:
-        self.root, self.version, self.ros = root, version, ros
-        self.environ, self.verbose = environ, verbose
+        self.root, self.version, self.ros, self.environ = root, version, ros, environ
         self.venv = root / '.venv'
         self.python = self.venv / 'bin' / 'python'
         self.site = self.venv / 'lib' / f'python{version}' / 'site-packages'
@@ -49,12 +47,7 @@ class Workspace:
         return self.root / ('interfaces/vision_msgs' if package == 'vision_msgs' else package)
 
     def run(self, log: str, command: Command, **env: str) -> str:
-        """
-        Run a command in the environment of the workspace; return its output.
-
-        :param log: name of the log file.
-        :param env: further environment variables.
-        """
+        """Run a command in the environment of the workspace; return its output."""
         path = self.root / 'log' / 'workspace' / f'{log}.log'
         return run_logged(command, path, self.env() | env, verbose=self.verbose)
 
@@ -84,20 +77,19 @@ class Workspace:
         for variable, front in self.paths().items():
             back = [p for p in self.environ.get(variable, '').split(':') if p not in ('', *front)]
             env[variable] = ':'.join([*front, *back])
-        for name in ('PYTHONHOME', *([_WHEELS_READY] if self.ros else [])):
-            env.pop(name, None)
+        env.pop('PYTHONHOME', None)
+        if self.ros:
+            del env[_WHEELS_READY]
         return env
 
     def activation_script(self) -> str:
         """Write the same environment variables as a script for bash and its kin."""
-        lines = ['# Sourced by a shell that works in this workspace; written by `make setup`.']
+        script = '# Sourced by a shell that works in this workspace; written by `make setup`.\n'
         for variable, front in self.paths().items():
             value = shlex.quote(':'.join(front))
-            lines.append(f'export {variable}={value}"${{{variable}:+:${{{variable}}}}}"')
-        lines.append(f'export VIRTUAL_ENV={shlex.quote(os.fspath(self.venv))}')
-        lines.append('unset PYTHONHOME')
-        lines += [] if self.ros else [f'export {_WHEELS_READY}=1']
-        return '\n'.join(lines) + '\n'
+            script += f'export {variable}={value}"${{{variable}:+:${{{variable}}}}}"\n'
+        script += f'export VIRTUAL_ENV={shlex.quote(os.fspath(self.venv))}\nunset PYTHONHOME\n'
+        return script if self.ros else f'{script}export {_WHEELS_READY}=1\n'
 
     def write_activation(self) -> None:
         """Write the activation script, a .pth file, and the command ``mnssd`` for any shell."""

@@ -29,8 +29,8 @@ def make_workspace(root: Path, ros: tuple[Path, ...] = (), *, on_ros: bool = Fal
     return workspace
 
 
-def run(workspace: Workspace, *words: str) -> int:
-    return cli.run_command(workspace, list(words), foreground=False)
+def run(workspace: Workspace, *command: str) -> int:
+    return cli.run_command(workspace, list(command), foreground=False)
 
 
 def test_command_runs_in_the_environment_and_returns_its_status(tmp_path: Path) -> None:

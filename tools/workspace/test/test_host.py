@@ -24,7 +24,7 @@ def check(
     has_ros: bool = False,
     which: Callable[[str], Any] = shutil.which,
 ) -> None:
-    check_python(version, 'Linux', machine, has_ros=has_ros, which=which)
+    check_python(version, ('Linux', machine), has_ros=has_ros, which=which)
 
 
 @pytest.mark.parametrize('version', [(3, 10), (3, 11), (3, 12), (3, 13)])

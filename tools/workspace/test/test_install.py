@@ -135,9 +135,9 @@ def test_half_installed_distribution_is_removed(tmp_path: Path) -> None:
     (complete / 'RECORD').write_text('complete-1.dist-info/INSTALLER,sha256=x,3\n')
     (torn / 'RECORD').write_text('torn/__init__.py,sha256=x,3\n')
     (half / 'METADATA').touch()
-    assert remove_half_installed(tmp_path) == ['half-1.dist-info', 'torn-1.dist-info', '~alf']
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['complete-1.dist-info', 'half']
-    assert remove_half_installed(tmp_path) == []
+    for _ in range(2):
+        remove_half_installed(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ['complete-1.dist-info', 'half']
 
 
 def test_foreign_virtual_environment_is_refused(workspace: Recorder) -> None:
@@ -173,7 +173,7 @@ def test_folders_of_the_build_machine_are_replaced(
     path = tmp_path / 'std_msgs' / 'cmake' / 'export.cmake'
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    assert patch_cmake_files(tmp_path, INCLUDE, SITE) == (text != expected)
-    assert path.read_text() == expected
-    assert patch_cmake_files(tmp_path, INCLUDE, SITE) == 0
+    for _ in range(2):
+        patch_cmake_files(tmp_path, INCLUDE, SITE)
+        assert path.read_text() == expected
     assert [file.name for file in path.parent.iterdir()] == ['export.cmake']

@@ -128,8 +128,8 @@ def test_ctrl_c_reaches_the_command_and_not_make(tmp_path: Path) -> None:
 
 
 def test_command_without_a_terminal_returns_its_status() -> None:
-    words = ['python', '-c', 'raise SystemExit(7)']
-    assert run_in_foreground(sys.executable, words, os.environ, terminal='/nowhere') == 7
+    command = ['python', '-c', 'raise SystemExit(7)']
+    assert run_in_foreground(sys.executable, command, os.environ, terminal='/nowhere') == 7
 
 
 def test_commands_run_after_setup_has_removed_its_own_python(tmp_path: Path) -> None:

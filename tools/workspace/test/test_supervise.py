@@ -18,9 +18,9 @@ time.sleep(60)
 """
 
 
-def start(*words: str) -> subprocess.Popen[str]:
+def start(*command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, supervise.__file__, *words],
+        [sys.executable, supervise.__file__, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
