@@ -1,13 +1,15 @@
 """Detect objects in images."""
 
 from collections.abc import Sequence
+import os
+from pathlib import Path
 import sys
 from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
-from mnssd_perception.engines import Engine
+from mnssd_perception.engines import Engine, EngineOptions, open_engine
 from mnssd_perception.nodes.detector_publishers import DetectorPublishers
 from mnssd_perception.nodes.detector_report import (
     complete_status,
@@ -17,7 +19,6 @@ from mnssd_perception.nodes.detector_report import (
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
-from mnssd_perception.nodes.load_engine import load_engine
 from mnssd_perception.nodes.parameters import (
     DetectorParameters,
     OVERRIDABLE,
@@ -31,7 +32,9 @@ from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.ros.transport import TransportMonitor
+from mnssd_perception.self_test import run_self_test
 from mnssd_perception.text import sanitize_text
+import numpy as np
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -108,7 +111,17 @@ class DetectorNode(ManagedNode):
         self._declared.replace_check(
             lambda new: (new.thresholds, find_labels(names, new.class_filter))
         )
-        self._engine = load_engine(self._bundle, values, self.get_logger().warning)
+        options = EngineOptions(values.threads, values.spinning)
+        # Where the network or its self-test fails, release() closes the engine.
+        self._engine = open_engine(self._bundle, values.engine, options)
+        blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
+        for _ in range(values.warmup):
+            self._engine.infer(blank)
+        if not run_self_test(self._bundle, self._engine, cache_folder()):
+            self.get_logger().warning(
+                'the bundle has no golden frames with clear detections: its accuracy on this '
+                'machine is untested'
+            )
         info = self._engine.info
         bundle = sanitize_text(f'{self._bundle.name} {self._bundle.version}')
         method = f'{bundle} on {info.name} {info.version}, {info.precision}, {info.device}'
@@ -172,7 +185,6 @@ class DetectorNode(ManagedNode):
         self._outputs.publish_info(self._declared.values.score_threshold, self._header())
 
     def _apply(self, values: DetectorParameters) -> None:
-        """Apply changed parameters."""
         if self._detector is not None:
             self._detector.configure(values.thresholds, values.class_filter)
             self._publish_info()
@@ -204,9 +216,9 @@ class DetectorNode(ManagedNode):
         self._status = complete_status(
             snapshot, state, self._header(), info, self._bundle, failure
         )
-        conditions = [
-            *detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
-        ]
+        conditions = list(
+            detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
+        )
         if self._subscription is not None:
             conditions += check_subscription(self, 'image', self._subscription)
         if self._outputs is not None:
@@ -218,13 +230,23 @@ class DetectorNode(ManagedNode):
         return make_report(self._status, conditions)
 
     def _publish_status(self, conditions: list[str]) -> None:
-        """Publish the status of the last report."""
         self._status.conditions = conditions
         self._status_publisher.publish(self._status)
 
     def _header(self) -> Header:
         """Make the header of a message that does not belong to an image."""
         return Header(stamp=self.get_clock().now().to_msg())
+
+
+def cache_folder() -> Path | None:
+    """Return ``mnssd`` in the XDG cache folder; None for a user without a home folder."""
+    configured = os.environ.get('XDG_CACHE_HOME', '')
+    if Path(configured).is_absolute():  # the specification ignores relative paths
+        return Path(configured) / 'mnssd'
+    try:
+        return Path.home() / '.cache' / 'mnssd'
+    except RuntimeError:
+        return None
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -50,9 +50,7 @@ def open_source(
     uri = uri.strip()
     scheme, target = _parse(uri)
     if scheme == 'synthetic':
-        return SyntheticSource(
-            SyntheticOptions.parse(target), rate=rate, loop=loop, report=report
-        )
+        return SyntheticSource(SyntheticOptions.parse(target), rate=rate, loop=loop, report=report)
     if scheme == 'gst':
         return open_pipeline(target, retry=retry, report=report)
     if scheme == 'stream':
