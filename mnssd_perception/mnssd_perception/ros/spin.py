@@ -58,9 +58,7 @@ def run(
 
     :param build: creates the nodes, given the future that ends the process; they are destroyed in
         reverse order.
-    :param args: command line, None for that of the process.
-    :param shutdown_timeout: longest time from the request to end until the nodes are destroyed
-        [s].
+    :param shutdown_timeout: from the request to end until the nodes are destroyed [s].
     :return: the exit code.
     """
     keep_freed_memory()
@@ -96,7 +94,6 @@ def run(
 
 
 def _spin(build: Callable[[Future], Sequence[Node]], has_started: Event) -> None:
-    """Create nodes, spin them until they are done, and destroy them in any case."""
     executor = SingleThreadedExecutor()
     done = Future()
     with ExitStack() as stack:
