@@ -69,11 +69,9 @@ class ChildNode:
         """End the process, by SIGINT first."""
         for number, timeout in END_TIMEOUTS:
             self.send_signal(number)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
                 return
-            except subprocess.TimeoutExpired:
-                continue
 
     def read_log(self, num_lines: int = 12) -> str:
         """Return the last lines of the log, indented."""

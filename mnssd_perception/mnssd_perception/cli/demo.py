@@ -18,6 +18,7 @@ from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.cli.child_nodes import ChildNode, ChildNodes
 from mnssd_perception.cli.environment import isolated_environ
 from mnssd_perception.errors import MnssdError, SourceError
+from mnssd_perception.recording import prepare_folder
 from mnssd_perception.sources import is_live
 from mnssd_perception.text import mask_secrets
 
@@ -79,7 +80,8 @@ def _run_demo(options: argparse.Namespace, stop: Event) -> int:
     bundle = open_bundle(options.bundle or shipped_bundle_path())
     source = options.source or str(_shipped_clip())
     output = options.output.expanduser().absolute()
-    logs = _make_log_folder(output)
+    logs = output / 'log'
+    prepare_folder(logs)
     _warn_of_little_shared_memory()
     environ = isolated_environ(os.environ)
     lockstep = not (options.realtime or is_live(source))
@@ -180,15 +182,6 @@ def _wait(condition: Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def _make_log_folder(output: Path) -> Path:
-    folder = output / 'log'
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MnssdError(f"cannot write to '{output}': {error.strerror}") from error
-    return folder
-
-
 def _shipped_clip() -> Path:
     clip = Path(__file__).resolve().parents[1] / 'assets' / 'clips' / 'hit_uav'
     if not clip.is_dir():
@@ -197,11 +190,8 @@ def _shipped_clip() -> Path:
 
 
 def _warn_of_little_shared_memory() -> None:
-    """Warn when images will not fit into shared memory, as in a container."""
-    if not Path('/dev/shm').is_dir():
-        return
-    free = shutil.disk_usage('/dev/shm').free
-    if free < MIN_SHARED_MEMORY:
+    shm = Path('/dev/shm')
+    if shm.is_dir() and (free := shutil.disk_usage(shm).free) < MIN_SHARED_MEMORY:
         print(
             f'demo: /dev/shm has only {free >> 20} MB; frames may be lost '
             '(docker run --shm-size=256m)',

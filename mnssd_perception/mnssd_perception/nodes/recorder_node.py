@@ -59,7 +59,6 @@ class RecorderNode(Node):
     each frame that is completely written is published on ``recorded``, for a camera in lock-step.
 
     :param done: ends the process, at the end or with an exception.
-    :param options: of :class:`rclpy.node.Node`.
     :raises RecordingError: when the folder cannot be written.
     """
 
@@ -90,11 +89,7 @@ class RecorderNode(Node):
         create_steady_timer(self, WATCH_PERIOD, self._watch)
 
     def destroy_node(self) -> None:
-        """
-        Finish the files and print their paths.
-
-        :raises RecordingError: when one of them cannot be finished; the others are nevertheless.
-        """
+        """Finish all files and print their paths; raise RecordingError if one has failed."""
         problems = self._close()
         super().destroy_node()
         if problems:
@@ -103,8 +98,6 @@ class RecorderNode(Node):
     def _subscribe(
         self, message_type: type, topic: str, callback: Callable, profile: QoSProfile
     ) -> None:
-        """Subscribe to a topic; a RecordingError in the callback ends the process."""
-
         def guarded(msg: Any) -> None:
             try:
                 callback(msg)
@@ -141,8 +134,7 @@ class RecorderNode(Node):
         self._num_detections += len(result.detections)
         self._log.add(result)
         self._table.show(result)
-        counts = ', '.join(f'{num} {name}' for name, num in result.counts().items())
-        self._captions[stamp_ns] = f'frame {result.index}: {counts or "no detections"}'
+        self._captions[stamp_ns] = f'frame {result.index}: {result.summary()}'
         while len(self._captions) > VIDEO_DEPTH:
             self._captions.pop(next(iter(self._captions)))
 
@@ -182,7 +174,7 @@ class RecorderNode(Node):
         has_publisher = {
             topic
             for topic in ENDING_TOPICS
-            if self.count_publishers(self.resolve_topic_name(topic)) > 0
+            if self.count_publishers(self.resolve_topic_name(topic))
         }
         is_gone = bool(self._had_publisher - has_publisher)
         self._had_publisher |= has_publisher

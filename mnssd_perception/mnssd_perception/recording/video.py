@@ -38,8 +38,6 @@ class VideoRecorder:
 
     Images of another size than the first are fitted into it with black borders; those with a side
     of more than 4096 pixels are scaled down.
-
-    :param path: of the ``.mp4`` file, which is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,11 +71,7 @@ class VideoRecorder:
             self._open()
 
     def close(self) -> None:
-        """
-        Finish the file; without an image there is none.
-
-        :raises RecordingError: when the file cannot be read back.
-        """
+        """Finish the file, or raise RecordingError; without an image there is none."""
         if self._writer is None and self._pending:
             self._open()
         if self._writer is None:
@@ -94,7 +88,6 @@ class VideoRecorder:
             )
 
     def _open(self) -> None:
-        """Measure the rate and open the file."""
         stamps = [stamp for stamp, _ in self._pending]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         rate = NS / median(steps) if steps else DEFAULT_RATE
@@ -117,7 +110,9 @@ class VideoRecorder:
         assert self._writer is not None
         while len(self._pending) > keep:
             _, image = self._pending.pop(0)
-            until = self._slot(self._pending[0][0]) if self._pending else self._written + 1
+            until = self._written + 1
+            if self._pending:  # the index of the video frame at which the next image starts
+                until = round((self._pending[0][0] - self._first_ns) / NS * self._rate)
             longest = self._written + int(MAX_PAUSE * self._rate) + 1
             fitted = _fit(image, self._size_wh)
             repeated = max(1, min(until, longest) - self._written)
@@ -126,10 +121,6 @@ class VideoRecorder:
             if until > longest:  # the pause is shortened, so the following images move forward
                 self._first_ns += int((until - longest) / self._rate * NS)
             self._written += repeated
-
-    def _slot(self, stamp_ns: int) -> int:
-        """Return the index of the video frame at a stamp."""
-        return round((stamp_ns - self._first_ns) / NS * self._rate)
 
 
 def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
