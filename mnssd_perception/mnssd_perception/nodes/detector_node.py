@@ -55,7 +55,6 @@ class DetectorNode(ManagedNode):
 
     :param done: ends the process; gets the exception of the worker when that dies.
     :param subscribe: False where frames are passed to :meth:`submit` instead.
-    :param options: of :class:`rclpy.node.Node`.
     :raises MnssdError: with ``autostart``, when bundle, engine or parameters cannot be used.
     """
 
@@ -92,11 +91,7 @@ class DetectorNode(ManagedNode):
                 raise
 
     def submit(self, msg: Image) -> None:
-        """
-        Process an image next, in place of one that waits; ignored while the node is not active.
-
-        :param msg: must not be changed afterwards.
-        """
+        """Process an image, which must not be changed, next; ignored unless the node is active."""
         worker = self._worker  # another thread may remove it
         if worker is not None:
             worker.submit(msg)
@@ -151,11 +146,7 @@ class DetectorNode(ManagedNode):
         self.get_logger().info(f'waiting for images on {self._topic}')
 
     def deactivate(self) -> None:
-        """
-        Finish the current frame and stop processing images.
-
-        :raises HungError: when the engine does not return.
-        """
+        """Finish the current frame and stop; raise HungError if the engine does not return."""
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             self.destroy_subscription(subscription)
@@ -205,7 +196,6 @@ class DetectorNode(ManagedNode):
             self._done.set_exception(failure)
 
     def _report(self) -> Report:
-        """Report on the last period."""
         snapshot = self._stats.snapshot()
         failure = self._worker.failure if self._worker is not None else None
         timeout = self._declared.values.engine_timeout

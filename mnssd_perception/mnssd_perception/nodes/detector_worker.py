@@ -32,10 +32,8 @@ class DetectorWorker:
     ``rclpy.shutdown()`` destroys the node, which waits for this thread.
 
     :param detector: is used by this thread only.
-    :param publish: is called with a message and its detections.
-    :param publish_overlay: is called afterwards with the message, its image (RGB) and its
+    :param publish_overlay: is called after ``publish`` with the message, its image (RGB) and its
         detections. Running out of memory here costs only the overlay.
-    :param clock: of the node.
     :param max_age: returns the age above which a frame is dropped [s]; 0 drops none.
     :ivar failure: the unexpected exception that ended the thread, if one did.
     """
@@ -68,7 +66,7 @@ class DetectorWorker:
         """
         Finish the current frame and end the thread.
 
-        :param max_frame_time: longest time that a frame may take, from its start [s].
+        :param max_frame_time: from its start [s].
         :raises HungError: when the thread does not end; it publishes nothing any more.
         """
         self._stats.drop_busy(self._mailbox.close())
@@ -127,7 +125,5 @@ class DetectorWorker:
 
 
 def _explain(what: str, error: Exception) -> str:
-    """Explain a lack of memory, for which OpenCV has its own exception."""
-    if isinstance(error, MemoryError):
-        return f'not enough memory for {what}: {error}'
-    return f'OpenCV fails on {what}: {error}'
+    is_memory = isinstance(error, MemoryError)  # OpenCV has its own exception for a lack of it
+    return f'{"not enough memory for" if is_memory else "OpenCV fails on"} {what}: {error}'

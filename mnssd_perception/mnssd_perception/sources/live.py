@@ -24,9 +24,7 @@ class LiveSource(FrameSource):
     A source that is reopened whenever it is lost.
 
     :param open_capture: opens the camera or raises SourceError.
-    :param retry: whether to open it in the iteration, where a missing camera is retried like a
-        lost one; otherwise it must be there now.
-    :raises SourceError: without ``retry``, when it cannot be opened.
+    :param retry: whether a missing camera is retried like a lost one; otherwise it is an error.
     """
 
     def __init__(

@@ -37,7 +37,6 @@ def open_source(
         ``v4l2:///dev/video0`` or ``0``), a stream (``rtsp://…``), ``gst:<pipeline>`` or
         ``synthetic:width=640,height=512,frames=0,objects=6,seed=0``.
     :param rate: frames per second; None for the rate of the source.
-    :param loop: whether to start over at the end; cameras have no end.
     :param size: (width, height) to request from a V4L2 camera.
     :param fourcc: pixel format to request from a V4L2 camera; '' for its default.
     :param retry: whether to retry a missing camera or stream, like one that is lost later; a file

@@ -5,12 +5,7 @@ import time
 
 
 class Pacer:
-    """
-    Waits until the next frame is due, without drift and without catching up in a burst.
-
-    :param rate: frames per second; None never waits.
-    :param stopping: ends a wait early when it is set.
-    """
+    """Waits until the next frame is due, without drift and without catching up in a burst."""
 
     def __init__(self, rate: float | None, stopping: Event) -> None:
         self._period = 1 / rate if rate else 0.0
