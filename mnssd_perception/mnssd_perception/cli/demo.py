@@ -23,9 +23,7 @@ from mnssd_perception.sources import is_live
 from mnssd_perception.text import mask_secrets
 
 POLL = 0.05  # s
-
-# Until the model is loaded on a slow machine [s].
-START_TIMEOUT = 120.0
+START_TIMEOUT = 120.0  # until the model is loaded on a slow machine [s]
 
 # In lock-step the clip ends by itself, and the camera fails long before this timeout [s].
 LOCKSTEP_IDLE_TIMEOUT = 300.0
@@ -36,8 +34,7 @@ CAMERA_END_TIMEOUT = 30.0
 # A detector with a reliable subscription gets each frame at the first attempt.
 RELIABLE_IMAGES = {'qos_overrides./image.subscription.reliability': 'reliable'}
 
-# Three processes with a segment of 18 MB each [bytes].
-MIN_SHARED_MEMORY = 54 * 10**6
+MIN_SHARED_MEMORY = 54 * 10**6  # three processes with a segment of 18 MB each [bytes]
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -96,11 +93,9 @@ def _run_demo(options: argparse.Namespace, stop: Event) -> int:
         'start_timeout': 2 * START_TIMEOUT,
     }
     camera_parameters = {
-        'source': source,
-        'rate': float(options.rate),
-        'wait_for_subscribers': 1,
+        'source': source, 'rate': float(options.rate), 'wait_for_subscribers': 1,
         'lockstep': lockstep,
-    }
+    }  # fmt: skip
     if lockstep:
         detector_parameters |= RELIABLE_IMAGES
         recorder_parameters['idle_timeout'] = LOCKSTEP_IDLE_TIMEOUT

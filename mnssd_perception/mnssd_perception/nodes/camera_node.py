@@ -31,12 +31,8 @@ SUBSCRIBER_POLL = 0.05  # s
 # A discovered subscriber may not have discovered us yet, and would miss the first frame [s].
 DISCOVERY_TIME = 0.5
 
-# The last frame lies in the shared memory of this process until it is taken [s].
-LINGER = 0.3
-
-# A read of a stream can hang for seconds; its thread is then left behind [s].
-CLOSE_TIMEOUT = 1.0
-
+LINGER = 0.3  # the last frame lies in the shared memory of this process until it is taken [s]
+CLOSE_TIMEOUT = 1.0  # a read of a stream can hang for seconds; its thread is then left behind [s]
 DIAGNOSTICS_PERIOD = 1.0  # s
 
 # A camera that is silent for longer has failed, although its read has not returned yet [s].
@@ -52,8 +48,7 @@ class CameraNode(Node):
     :param done: ends the process, at the end of the source or with an exception.
     :param sink: is called with every message; where given, images are published only to other
         subscribers.
-    :raises MnssdError: when a parameter is invalid or the source cannot be opened; a missing
-        camera or stream is retried instead.
+    :raises MnssdError: when a parameter is invalid or a file cannot be opened.
     """
 
     def __init__(
@@ -119,7 +114,6 @@ class CameraNode(Node):
         return lockstep
 
     def _play(self) -> None:
-        """Publish every frame when it is due; the body of the thread."""
         try:
             self._wait_for_subscribers()
             pacer = Pacer(self._source.rate, self._closing)
@@ -217,12 +211,11 @@ def make_report(
     problem = []
     if source.fault:
         problem = [Condition('source', ERROR, source.fault)]
-    elif silence > SILENT_AFTER and not has_ended:
-        if waiting_for:
-            problem = [Condition('waiting', STALE, f'waiting for {waiting_for}')]
-        elif source.rate is None:
-            message = f"no image from '{source.uri}' for {silence:.0f} s"
-            problem = [Condition('source', ERROR, message)]
+    elif silence > SILENT_AFTER and not has_ended and waiting_for:
+        problem = [Condition('waiting', STALE, f'waiting for {waiting_for}')]
+    elif silence > SILENT_AFTER and not has_ended and source.rate is None:
+        message = f"no image from '{source.uri}' for {silence:.0f} s"
+        problem = [Condition('source', ERROR, message)]
     values = {
         'source': source.uri,
         'frames/s': f'{rate:.1f}',

@@ -42,8 +42,7 @@ from std_msgs.msg import Header
 # Between two checks of the worker: a hung engine is reported before the next period [s].
 WATCH_PERIOD = 0.2
 
-# A frame that takes longer, on a machine however busy, never ends [s].
-MAX_FRAME_TIME = 10.0
+MAX_FRAME_TIME = 10.0  # a frame that takes longer, on a machine however busy, never ends [s]
 
 
 class DetectorNode(ManagedNode):
@@ -224,7 +223,6 @@ class DetectorNode(ManagedNode):
         self._status_publisher.publish(self._status)
 
     def _header(self) -> Header:
-        """Make the header of a message that does not belong to an image."""
         return Header(stamp=self.get_clock().now().to_msg())
 
 

@@ -10,8 +10,7 @@ from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WA
 from mnssd_perception.text import sanitize_text
 from std_msgs.msg import Header
 
-# Without an image for longer, the camera has stopped [s].
-STALLED_AFTER = 2.0
+STALLED_AFTER = 2.0  # without an image for longer, the camera has stopped [s]
 
 FAILURES = {
     'image': 'invalid frames',

@@ -20,8 +20,7 @@ from sensor_msgs.msg import Image
 # The stamp of an image that seems older, or newer by as much, is of another clock [s].
 FOREIGN_CLOCK = 3600.0
 
-# Between the last line of a thread and its end [s].
-MIN_JOIN_TIME = 0.5
+MIN_JOIN_TIME = 0.5  # between the last line of a thread and its end [s]
 
 
 class DetectorWorker:
@@ -79,7 +78,6 @@ class DetectorWorker:
             )
 
     def _run(self) -> None:
-        """Process frames until the mailbox is closed; the body of the thread."""
         try:
             while (msg := self._mailbox.take()) is not None:
                 self._stats.begin()

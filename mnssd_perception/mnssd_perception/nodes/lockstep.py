@@ -20,8 +20,7 @@ TIMEOUT = 60.0
 # a detector works on one: detectors publish nothing for an invalid frame.
 SKIP_AFTER = 30.0
 
-# This many frames without detections in a row are an error.
-MAX_SKIPPED = 3
+MAX_SKIPPED = 3  # this many frames without detections in a row are an error
 
 
 class Lockstep:

@@ -39,16 +39,10 @@ LAST_FRAMES = 1.0
 # When a publisher of one of these is gone, no more messages come.
 ENDING_TOPICS = ('image', 'detections')
 
-# Every frame belongs in the video, also when encoding falls behind for a moment.
-VIDEO_DEPTH = 20
-
-# The stamp of an image that is further away is of another clock [s].
-FOREIGN_CLOCK = 3600.0
-
+VIDEO_DEPTH = 20  # every frame belongs in the video, also when encoding falls behind for a moment
+FOREIGN_CLOCK = 3600.0  # the stamp of an image that is further away is of another clock [s]
 NS = 10**9
-
-# A slow disk may take long to finish the files [s].
-SHUTDOWN_TIMEOUT = 60.0
+SHUTDOWN_TIMEOUT = 60.0  # a slow disk may take long to finish the files [s]
 
 
 class RecorderNode(Node):
@@ -158,7 +152,6 @@ class RecorderNode(Node):
             self._recorded.publish(Detection2DArray(header=header))
 
     def _watch(self) -> None:
-        """End when no more messages come."""
         now = monotonic()
         if not self._num_frames:
             if now - self._start > self._values.start_timeout:
@@ -192,8 +185,7 @@ class RecorderNode(Node):
             self._video.path: self._video.close,
             sheet: partial(self._sheet.write, sheet),
         }
-        written: list[Path] = []
-        problems: list[str] = []
+        written, problems = [], []
         for path, finish in steps.items():
             try:
                 finish()

@@ -11,12 +11,7 @@ NS = 10**9
 
 
 class DetectionLog:
-    """
-    Writes each frame as one line, which can be read immediately.
-
-    :param path: of the file, which is replaced.
-    :raises RecordingError: when it cannot be written, also by each method.
-    """
+    """Writes each frame as one line, which can be read immediately, or raises RecordingError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -11,17 +11,12 @@ from mnssd_perception.recording.frame_result import FrameResult
 
 NS = 10**9
 MS = 1000
-
 ROWS = 8  # detections shown, the highest scores first
 LINE_PERIOD = 0.5  # between two lines of a log [s]
 
 
 class Table:
-    """
-    Shows the detections of the newest frame.
-
-    :param stream: a terminal, in which the table is redrawn; lines are appended to any other.
-    """
+    """Redraws the detections of the newest frame in a terminal; appends lines to other streams."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -98,7 +93,6 @@ def _format_latency(result: FrameResult) -> str:
 
 
 def _truncate(line: str, columns: int) -> str:
-    """Truncate a line to the width of the terminal, so that it does not wrap."""
     marker, reset, text = line.rpartition('\x1b[0m')
     # The escape codes of the marker take no columns; the marker and two spaces take three.
     return f'{marker}{reset}{text[: max(0, columns - 4)]}' if reset else line[: columns - 1]

@@ -12,21 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 NS = 10**9
-
-# The rate is measured on this many frames, which are buffered until then.
-NUM_MEASURED = 6
-
+NUM_MEASURED = 6  # the rate is measured on this many frames, which are buffered until then
 DEFAULT_RATE = 10.0  # of a video of a single frame [Hz]
 MIN_RATE, MAX_RATE = 1.0, 60.0  # Hz
 
 # MPEG-4 does not support sides of 8192 pixels, and larger images would fill the memory.
 MAX_SIDE = 4096
 
-# The writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels.
-MIN_SIDE = 16
-
+MIN_SIDE = 16  # the writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels
 MAX_PAUSE = 5.0  # longer pauses are shortened to this [s]
-
 SPACE_CHECK_PERIOD = 100  # frames
 
 Image = NDArray[np.uint8]
@@ -51,11 +45,9 @@ class VideoRecorder:
 
     def add(self, image: Image, stamp_ns: int) -> None:
         """
-        Write an image at the time of its stamp.
+        Write an image at the time of its stamp, or directly after one that is not earlier.
 
         :param image: ``(H, W, 3)`` uint8 BGR; is referenced until it is written.
-        :param stamp_ns: time of capture [ns]; an image that is not later than the last one
-            follows it directly.
         :raises RecordingError: when the disk is full or this OpenCV cannot write videos.
         """
         self.num_images += 1
@@ -106,7 +98,6 @@ class VideoRecorder:
         self._write_pending(keep=1)
 
     def _write_pending(self, keep: int) -> None:
-        """Write the pending images except for the newest ``keep``."""
         assert self._writer is not None
         while len(self._pending) > keep:
             _, image = self._pending.pop(0)
@@ -124,7 +115,6 @@ class VideoRecorder:
 
 
 def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Fit an image into a size, with its aspect ratio kept."""
     height, width = image.shape[:2]
     if (width // 2 * 2, height // 2 * 2) == size_wh:
         return np.ascontiguousarray(image[: size_wh[1], : size_wh[0]])

@@ -20,9 +20,8 @@ MAX_NAME_CHARS = 64
 
 def to_message(detections: Detections, header: Header) -> Detection2DArray:
     """
-    Convert detections, in pixels of the image, to a message.
+    Convert detections, in pixels of the image, to a message with the header of the image.
 
-    :param header: of the image; it becomes that of the array and of every detection.
     :return: ``class_id`` is the label as a decimal string; ``id`` is empty without a tracker.
     """
     boxes = detections.boxes.astype(np.float64)

@@ -10,40 +10,27 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.timer import Timer
 
-OK = DiagnosticStatus.OK
-WARN = DiagnosticStatus.WARN
-ERROR = DiagnosticStatus.ERROR
-STALE = DiagnosticStatus.STALE
-
+OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
+ERROR, STALE = DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 MAX_MESSAGE_CHARS = 300
 LEVEL_NAMES = {WARN: 'WARN', ERROR: 'ERROR', STALE: 'WARN'}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """
-    A current problem.
+    """A current problem."""
 
-    :ivar key: identifies the condition from one report to the next, whatever its message says.
-    :ivar level: WARN, STALE or ERROR.
-    """
-
-    key: str
-    level: bytes
+    key: str  # identifies it from one report to the next, whatever the message says
+    level: bytes  # WARN, STALE or ERROR
     message: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """
-    The health of a node at one moment.
+    """The health of a node at one moment."""
 
-    :ivar summary: the message while there is no condition.
-    :ivar conditions: all current problems, the most important of each level first.
-    """
-
-    summary: str
-    conditions: tuple[Condition, ...] = ()
+    summary: str  # the message while there is no condition
+    conditions: tuple[Condition, ...] = ()  # the most important of each level first
     values: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -57,8 +44,6 @@ class Diagnostics:
     that has not started yet is not worth a log message.
 
     :param period: of the reports [s].
-    :param collect: makes a report; is called in the executor.
-    :param hardware_id: of the camera or computer; may be changed later.
     :param on_conditions: is called before each report with its conditions as lines of text such
         as ``ERROR: no camera (for 12 s)``, errors first.
     """
@@ -101,10 +86,7 @@ class Diagnostics:
             name=f'{self._node.get_fully_qualified_name()[1:]}: status',
             message='; '.join(messages) or sanitize_text(report.summary),
             hardware_id=sanitize_text(self.hardware_id),
-            values=[
-                KeyValue(key=key, value=sanitize_text(value))
-                for key, value in report.values.items()
-            ],
+            values=[KeyValue(key=k, value=sanitize_text(v)) for k, v in report.values.items()],
         )
         msg = DiagnosticArray(status=[status])
         msg.header.stamp = self._node.get_clock().now().to_msg()

@@ -13,13 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, qos_check_compatible, QoSCompatibility, QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-UNKNOWN = '_NODE_NAME_UNKNOWN_'
 MAX_NAMES_CHARS = 120
 INFINITE = Duration(nanoseconds=2**63 - 1)  # the largest duration of rclpy
-
-HINTS = {
-    'sensor_msgs/msg/CompressedImage': '; decompress with "ros2 run image_transport republish"'
-}
 
 
 def check_subscription(node: Node, topic: str, subscription: Any) -> list[Condition]:
@@ -72,8 +67,10 @@ def check_publishers(
         wrong_type = other_types[0].topic_type
         message = (
             f'expected {message_type} on {topic}, got {sanitize_text(wrong_type)} '
-            f'from {_names(other_types)}{HINTS.get(wrong_type, "")}'
+            f'from {_names(other_types)}'
         )
+        if wrong_type == 'sensor_msgs/msg/CompressedImage':
+            message += '; decompress with "ros2 run image_transport republish"'
         yield Condition(f'type of {topic}', WARN, message)
     matching = [info for info in publishers if info.topic_type == message_type]
     yield from _check_qos(topic, matching, profile, is_publisher=False)
@@ -135,7 +132,7 @@ def _explicit(profile: QoSProfile) -> QoSProfile:
 def _names(endpoints: Sequence[TopicEndpointInfo]) -> str:
     names = [
         'an unnamed node'  # of another middleware, or not discovered yet
-        if info.node_name == UNKNOWN
+        if info.node_name == '_NODE_NAME_UNKNOWN_'
         else f'{info.node_namespace.rstrip("/")}/{info.node_name}'
         for info in endpoints
     ]

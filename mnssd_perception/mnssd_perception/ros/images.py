@@ -85,7 +85,6 @@ def from_bgr(image: NDArray, header: Header, encoding: str = '') -> Image:
 
 
 def _convert_with_cv_bridge(msg: Image) -> NDArray[np.uint8] | None:
-    """Convert with cv_bridge, or return None where it is missing or broken."""
     try:
         from cv_bridge import CvBridge, CvBridgeError
     except (ImportError, AttributeError):  # AttributeError: built for NumPy 1, running on 2

@@ -132,7 +132,6 @@ class ManagedNode(LifecycleNode):
         request: ChangeState.Request,
         response: ChangeState.Response,
     ) -> ChangeState.Response:
-        """Answer a request, also one that is not valid in the current state."""
         label = sanitize_text(request.transition.label)
         response.success = False
         if label == request.transition.label:  # rcl would print an unknown label as it is

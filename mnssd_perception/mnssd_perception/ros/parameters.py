@@ -18,7 +18,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 T = TypeVar('T')
-
 QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares these when it creates a topic
 
 

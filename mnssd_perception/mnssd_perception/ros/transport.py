@@ -35,7 +35,6 @@ OPEN_FILES = Path('/proc/self/fd')
 # A process that has just created one may not have locked it yet [s].
 SEGMENT_LOCK = re.compile(r'((?:fastrtps|fastdds)_[0-9a-f]{8,})_el')
 LOCKING_TIME = 5.0
-
 MB = 10**6
 NS = 10**9
 
@@ -51,8 +50,7 @@ WINDOW, MIN_SAMPLES, JITTER = 60, 5, 1.75
 # must be this close.
 MULTIPLE, DRIFT, REGULAR = 0.2, 0.1, 0.8
 
-# A loaded machine loses an image now and then, which only the counters show.
-TOLERATED_LOSS = 0.1
+TOLERATED_LOSS = 0.1  # a loaded machine loses an image now and then, which only the counters show
 
 
 @dataclass(frozen=True)
