@@ -1,6 +1,7 @@
 """Publish a camera, a stream, a video or a folder of images."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 import sys
 from threading import Event, Thread
 from time import monotonic
@@ -102,15 +103,9 @@ class CameraNode(Node):
 
     def _create_lockstep(self) -> Lockstep:
         lockstep = Lockstep(self.resolve_topic_name('detections'))
-        self.create_subscription(
-            Detection2DArray,
-            'detections',
-            lambda msg: lockstep.report(msg.header.stamp),
-            qos.detections(),
-        )
-        self.create_subscription(
-            DetectorStatus, 'detector/status', lockstep.report_status, qos.detections()
-        )
+        subscribe = partial(self.create_subscription, qos_profile=qos.detections())
+        subscribe(Detection2DArray, 'detections', lambda msg: lockstep.report(msg.header.stamp))
+        subscribe(DetectorStatus, 'detector/status', lockstep.report_status)
         return lockstep
 
     def _play(self) -> None:

@@ -107,7 +107,6 @@ class DetectorStats:
 
         :param convert: time from message to RGB image [s].
         :param latency: since its stamp [s]; None where the stamp is of another clock.
-        :param overlay_error: why its overlay failed; '' if it did not.
         """
         with self._lock:
             self._frame_start = None

@@ -19,7 +19,6 @@ TIMEOUT = 60.0
 # Later, a frame without detections is skipped after this time [s], three times the longest that
 # a detector works on one: detectors publish nothing for an invalid frame.
 SKIP_AFTER = 30.0
-
 MAX_SKIPPED = 3  # this many frames without detections in a row are an error
 
 
@@ -78,8 +77,7 @@ class Lockstep:
         """
         Report on how many frames the detector has failed so far, and why.
 
-        A failure before the first detections is that of the current frame, which is skipped at
-        once: no other frame is being processed.
+        Before the first detections no other frame is processed: the current one is skipped.
         """
         with self._condition:
             previous, self._num_failed = self._num_failed, status.frames_failed

@@ -155,13 +155,11 @@ class RecorderNode(Node):
         now = monotonic()
         if not self._num_frames:
             if now - self._start > self._values.start_timeout:
-                topic = self.resolve_topic_name('detections')
-                self._done.set_exception(
-                    RecordingError(
-                        f'expected detections on {topic} within '
-                        f'{self._values.start_timeout:.0f} s, got none; is a detector running?'
-                    )
+                message = (
+                    f'expected detections on {self.resolve_topic_name("detections")} within '
+                    f'{self._values.start_timeout:.0f} s, got none; is a detector running?'
                 )
+                self._done.set_exception(RecordingError(message))
             return
         # On a busy machine detections can arrive before their camera is discovered.
         has_publisher = {

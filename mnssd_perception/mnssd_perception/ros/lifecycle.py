@@ -26,8 +26,7 @@ class ManagedNode(LifecycleNode):
     - any other transition fails: everything is deactivated and released, and the node is
       unconfigured, or finalized where even that fails.
 
-    Subclasses implement :meth:`configure`, :meth:`activate`, :meth:`deactivate` and
-    :meth:`release`. The last two must do nothing when there is nothing to undo.
+    In subclasses :meth:`deactivate` and :meth:`release` do nothing if there is nothing to undo.
 
     :ivar transition_error: why the last transition failed; None once another succeeds.
     """

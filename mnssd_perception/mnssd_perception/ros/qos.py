@@ -53,7 +53,7 @@ def create_overridable(
     Create a publisher or subscription whose QoS users can override by parameter.
 
     :param create: a method of a node, such as ``node.create_publisher``.
-    :raises SettingsError: when an override is invalid, with its name.
+    :raises SettingsError: when an override is invalid.
     """
     node = create.__self__  # type: ignore[attr-defined]
     options = QoSOverridingOptions.with_default_policies()

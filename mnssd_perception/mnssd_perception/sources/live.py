@@ -85,11 +85,10 @@ def open_device(
     report: Report = ignore,
 ) -> LiveSource:
     """
-    Open a V4L2 camera.
+    Open a V4L2 camera and request a size, a pixel format and a rate, if given.
 
-    :param size: (width, height) to request; None for the default of the camera.
-    :param fourcc: pixel format to request; MJPG reaches the full rate at large sizes over USB.
-    :param rate: frames per second to request; None for the default of the camera.
+    :param size: (width, height).
+    :param fourcc: MJPG reaches the full rate at large sizes over USB.
     """
     if len(fourcc) not in (0, 4):
         raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")

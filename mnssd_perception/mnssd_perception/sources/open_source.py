@@ -39,10 +39,8 @@ def open_source(
     :param rate: frames per second; None for the rate of the source.
     :param size: (width, height) to request from a V4L2 camera.
     :param fourcc: pixel format to request from a V4L2 camera; '' for its default.
-    :param retry: whether to retry a missing camera or stream, like one that is lost later; a file
-        must always exist.
+    :param retry: whether to retry a missing camera or stream; a file must always exist.
     :param report: is called with a message for each problem that the source recovers from.
-    :raises SourceError: when the source cannot be opened.
     """
     if rate is not None and not 0 < rate <= 1000:
         raise SourceError(f'expected a rate above 0 and up to 1000 Hz, got {rate}')

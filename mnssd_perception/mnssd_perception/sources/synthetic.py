@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_RATE = 30.0  # Hz
-MAX_DIGITS = 18
 
 # Least and greatest value of each option.
 RANGES = {
@@ -41,11 +40,7 @@ class SyntheticOptions:
 
     @classmethod
     def parse(cls, text: str) -> 'SyntheticOptions':
-        """
-        Parse options such as ``width=1280,height=720,seed=3``.
-
-        :raises SourceError: for an unknown option or a value that is not a whole number.
-        """
+        """Parse options such as ``width=1280,height=720,seed=3``, or raise SourceError."""
         options = {}
         for pair in filter(None, text.split(',')):
             name, _, value = (part.strip() for part in pair.partition('='))
@@ -54,7 +49,7 @@ class SyntheticOptions:
                     f"unknown option '{name}' of a synthetic source; "
                     f'supported: {", ".join(RANGES)}'
                 )
-            if not value.isdecimal() or len(value) > MAX_DIGITS:
+            if not value.isdecimal() or len(value) > 18:
                 raise SourceError(
                     f"expected a whole number for '{name}' of a synthetic source, got '{value}'"
                 )
