@@ -125,25 +125,15 @@ def remove_dead_segments() -> int:
     with suppress(OSError):  # no such folder
         for path in SHM.iterdir():
             lock = SEGMENT_LOCK.fullmatch(path.name)
-            # Skip segments of other users, and those that others remove at this moment.
+            # Skip segments in use, of other users, and those that others remove at this moment.
             with suppress(OSError):
-                if lock and _is_unlocked(path):
-                    (SHM / lock[1]).unlink()
-                    path.unlink()
+                if lock and time.time() - path.stat().st_mtime >= LOCKING_TIME:
+                    with path.open('rb+') as file:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        (SHM / lock[1]).unlink()
+                        path.unlink()
                     num += 1
     return num
-
-
-def _is_unlocked(path: Path) -> bool:
-    """Tell whether nobody holds a lock file that is not brand-new."""
-    with path.open('rb+') as file:
-        if time.time() - path.stat().st_mtime < LOCKING_TIME:
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 class TransportMonitor:
