@@ -11,12 +11,10 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+from mnssd_perception.cli.environment import PROFILE_VARIABLES
 from mnssd_perception.sources import is_live
 
 PACKAGE = 'mnssd_perception'
-
-# Fast DDS 3 (Kilted and later) and Fast DDS 2 (Humble, Jazzy); each reads one of them only.
-PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 ARGUMENTS = (
     ('camera', '', 'a folder of images, a video file, /dev/video0, rtsp://..., gst:<pipeline> or '
@@ -56,8 +54,9 @@ def generate_launch_description() -> LaunchDescription:
     ]
     folder = Path(get_package_share_directory(PACKAGE)) / 'config'
     profile = [f'{folder}/', LaunchConfiguration('dds_profile'), '.xml']
-    is_set = any(os.environ.get(name) for name in PROFILES)
-    variables = [] if is_set else [SetEnvironmentVariable(name, profile) for name in PROFILES]
+    is_set = any(os.environ.get(name) for name in PROFILE_VARIABLES)
+    names = () if is_set else PROFILE_VARIABLES
+    variables = [SetEnvironmentVariable(name, profile) for name in names]
     return LaunchDescription([*declared, *variables, OpaqueFunction(function=_nodes)])
 
 
@@ -78,11 +77,7 @@ def _nodes(context: LaunchContext) -> list:
         }
 
     time = given(bool, use_sim_time='use_sim_time')
-    camera = {
-        **given(str, source='camera'),
-        **given(float, rate='rate'),
-        **given(bool, loop='loop'),
-    }
+    camera = given(str, source='camera') | given(float, rate='rate') | given(bool, loop='loop')
     detector = given(str, bundle='bundle', bundle_digest='bundle_digest', engine='engine')
     has_respawn = values['respawn'] == 'true'
     camera_has_respawn = has_respawn or (values['respawn'] == 'auto' and is_live(values['camera']))

@@ -6,11 +6,7 @@ import numpy as np
 
 
 class LatencyWindow:
-    """
-    The last durations that were measured [s].
-
-    :param size: number of durations kept.
-    """
+    """The last durations that were measured [s]."""
 
     def __init__(self, size: int = 300) -> None:
         self._seconds: deque[float] = deque(maxlen=size)

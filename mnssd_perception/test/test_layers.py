@@ -23,6 +23,7 @@ LAYERS = {
             'errors',
             'latency',
             'overlay',
+            'recording',
             'sources',
             'ssd',
             'text',

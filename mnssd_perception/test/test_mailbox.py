@@ -14,23 +14,20 @@ def test_empty_mailbox_times_out() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(['put', 'take', 'close']), max_size=40))
-def test_mailbox_is_a_slot_with_a_drop_counter(actions: list[str]) -> None:
+def test_mailbox_is_a_slot_that_counts_dropped_items(actions: list[str]) -> None:
     mailbox: Mailbox[int] = Mailbox()
     slot: int | None = None
-    dropped, closed = 0, False
+    closed = False
     for number, action in enumerate(actions):
         if action == 'put':
-            mailbox.put(number)
-            dropped += closed or slot is not None
+            assert mailbox.put(number) == (closed or slot is not None)
             slot = None if closed else number
         elif action == 'take':
             assert mailbox.take(timeout=0) == slot
             slot = None
         else:
-            mailbox.close()
-            dropped += slot is not None
+            assert mailbox.close() == (slot is not None)
             slot, closed = None, True
-        assert mailbox.dropped == dropped
 
 
 @settings(max_examples=20, deadline=None)
@@ -38,6 +35,7 @@ def test_mailbox_is_a_slot_with_a_drop_counter(actions: list[str]) -> None:
 def test_every_item_is_taken_or_counted_between_threads(num_puts: int, num_givers: int) -> None:
     mailbox: Mailbox[tuple[int, int]] = Mailbox()
     taken: list[tuple[int, int]] = []
+    dropped: list[int] = []
 
     def take() -> None:
         while (item := mailbox.take()) is not None:
@@ -45,7 +43,7 @@ def test_every_item_is_taken_or_counted_between_threads(num_puts: int, num_giver
 
     def put(giver: int) -> None:
         for number in range(num_puts):
-            mailbox.put((giver, number))
+            dropped.append(mailbox.put((giver, number)))
 
     taker = Thread(target=take)
     givers = [Thread(target=put, args=(giver,)) for giver in range(num_givers)]
@@ -53,10 +51,10 @@ def test_every_item_is_taken_or_counted_between_threads(num_puts: int, num_giver
         thread.start()
     for thread in givers:
         thread.join(timeout=30)
-    mailbox.close()
+    dropped.append(mailbox.close())
     taker.join(timeout=30)
     assert not taker.is_alive()
-    assert len(taken) + mailbox.dropped == num_puts * num_givers
+    assert len(taken) + sum(dropped) == num_puts * num_givers
     for giver in range(num_givers):
         numbers = [number for who, number in taken if who == giver]
         assert numbers == sorted(set(numbers))

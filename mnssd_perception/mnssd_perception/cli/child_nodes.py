@@ -8,6 +8,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
+from textwrap import indent
 from types import MappingProxyType
 
 PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
@@ -69,16 +70,14 @@ class ChildNode:
         """End the process, by SIGINT first."""
         for number, timeout in END_TIMEOUTS:
             self.send_signal(number)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
                 return
-            except subprocess.TimeoutExpired:
-                continue
 
-    def read_log(self, num_lines: int = 12) -> str:
+    def read_log(self) -> str:
         """Return the last lines of the log, indented."""
         lines = self.log.read_text(errors='replace').rstrip().splitlines()
-        return '\n'.join(f'    {line}' for line in lines[-num_lines:])
+        return indent('\n'.join(lines[-12:]), '    ')
 
 
 class ChildNodes(ExitStack):
@@ -113,7 +112,6 @@ def _die_with(parent: int) -> Callable[[], None]:
 
 
 def _to_yaml(value: object) -> str:
-    """Format a parameter value so that ROS parses the same type."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -18,13 +18,12 @@ from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.cli.child_nodes import ChildNode, ChildNodes
 from mnssd_perception.cli.environment import isolated_environ
 from mnssd_perception.errors import MnssdError, SourceError
+from mnssd_perception.recording import prepare_folder
 from mnssd_perception.sources import is_live
 from mnssd_perception.text import mask_secrets
 
 POLL = 0.05  # s
-
-# Until the model is loaded on a slow machine [s].
-START_TIMEOUT = 120.0
+START_TIMEOUT = 120.0  # until the model is loaded on a slow machine [s]
 
 # In lock-step the clip ends by itself, and the camera fails long before this timeout [s].
 LOCKSTEP_IDLE_TIMEOUT = 300.0
@@ -35,8 +34,7 @@ CAMERA_END_TIMEOUT = 30.0
 # A detector with a reliable subscription gets each frame at the first attempt.
 RELIABLE_IMAGES = {'qos_overrides./image.subscription.reliability': 'reliable'}
 
-# Three processes with a segment of 18 MB each [bytes].
-MIN_SHARED_MEMORY = 54 * 10**6
+MIN_SHARED_MEMORY = 54 * 10**6  # three processes with a segment of 18 MB each [bytes]
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -79,7 +77,8 @@ def _run_demo(options: argparse.Namespace, stop: Event) -> int:
     bundle = open_bundle(options.bundle or shipped_bundle_path())
     source = options.source or str(_shipped_clip())
     output = options.output.expanduser().absolute()
-    logs = _make_log_folder(output)
+    logs = output / 'log'
+    prepare_folder(logs)
     _warn_of_little_shared_memory()
     environ = isolated_environ(os.environ)
     lockstep = not (options.realtime or is_live(source))
@@ -94,11 +93,9 @@ def _run_demo(options: argparse.Namespace, stop: Event) -> int:
         'start_timeout': 2 * START_TIMEOUT,
     }
     camera_parameters = {
-        'source': source,
-        'rate': float(options.rate),
-        'wait_for_subscribers': 1,
+        'source': source, 'rate': float(options.rate), 'wait_for_subscribers': 1,
         'lockstep': lockstep,
-    }
+    }  # fmt: skip
     if lockstep:
         detector_parameters |= RELIABLE_IMAGES
         recorder_parameters['idle_timeout'] = LOCKSTEP_IDLE_TIMEOUT
@@ -180,15 +177,6 @@ def _wait(condition: Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def _make_log_folder(output: Path) -> Path:
-    folder = output / 'log'
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MnssdError(f"cannot write to '{output}': {error.strerror}") from error
-    return folder
-
-
 def _shipped_clip() -> Path:
     clip = Path(__file__).resolve().parents[1] / 'assets' / 'clips' / 'hit_uav'
     if not clip.is_dir():
@@ -197,11 +185,8 @@ def _shipped_clip() -> Path:
 
 
 def _warn_of_little_shared_memory() -> None:
-    """Warn when images will not fit into shared memory, as in a container."""
-    if not Path('/dev/shm').is_dir():
-        return
-    free = shutil.disk_usage('/dev/shm').free
-    if free < MIN_SHARED_MEMORY:
+    shm = Path('/dev/shm')
+    if shm.is_dir() and (free := shutil.disk_usage(shm).free) < MIN_SHARED_MEMORY:
         print(
             f'demo: /dev/shm has only {free >> 20} MB; frames may be lost '
             '(docker run --shm-size=256m)',

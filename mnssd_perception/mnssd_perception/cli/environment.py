@@ -9,8 +9,7 @@ import socket
 # Fast DDS 3 (Kilted and later) and Fast DDS 2 (Humble, Jazzy); each reads one of them only.
 PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
-# Domains whose ports lie below the ephemeral ports of Linux.
-DOMAINS = range(1, 101)
+DOMAINS = range(1, 101)  # domains whose ports lie below the ephemeral ports of Linux
 
 # UDP ports of the first participant of a domain (DDSI-RTPS 2.5, 9.6.2.4).
 PORT_BASE, PORTS_PER_DOMAIN, FIRST_PARTICIPANT = 7400, 250, (10, 11)
@@ -18,11 +17,9 @@ PORT_BASE, PORTS_PER_DOMAIN, FIRST_PARTICIPANT = 7400, 250, (10, 11)
 
 def isolated_environ(environ: Mapping[str, str], *, profile: bool = True) -> dict[str, str]:
     """
-    Prepare an environment with an unused ROS domain on this machine.
+    Prepare an environment with an unused ROS domain on this machine and our Fast DDS profile.
 
-    A domain and a Fast DDS profile that the user has set are kept.
-
-    :param profile: whether to apply our Fast DDS profile.
+    A domain and a profile that the user has set are kept.
     """
     result = {'PYTHONUNBUFFERED': '1', **environ}
     if not result.get('ROS_DOMAIN_ID'):
@@ -46,7 +43,6 @@ def find_profile(environ: Mapping[str, str], name: str = 'fastdds.xml') -> Path 
 
 
 def _is_unused(domain: int) -> bool:
-    """Tell whether no node of this machine uses a domain."""
     for offset in FIRST_PARTICIPANT:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:

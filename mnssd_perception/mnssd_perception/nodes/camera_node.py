@@ -1,6 +1,7 @@
 """Publish a camera, a stream, a video or a folder of images."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 import sys
 from threading import Event, Thread
 from time import monotonic
@@ -8,11 +9,10 @@ from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.nodes.camera_report import make_report
 from mnssd_perception.nodes.lockstep import Lockstep
 from mnssd_perception.nodes.parameters import CameraParameters, OVERRIDABLE, PARAMETER_NAMES
 from mnssd_perception.ros import qos
-from mnssd_perception.ros.diagnostics import Diagnostics, Report
+from mnssd_perception.ros.diagnostics import Condition, Diagnostics, ERROR, Report, STALE
 from mnssd_perception.ros.endpoints import check_overrides
 from mnssd_perception.ros.images import from_bgr
 from mnssd_perception.ros.parameters import Parameters
@@ -32,13 +32,12 @@ SUBSCRIBER_POLL = 0.05  # s
 # A discovered subscriber may not have discovered us yet, and would miss the first frame [s].
 DISCOVERY_TIME = 0.5
 
-# The last frame lies in the shared memory of this process until it is taken [s].
-LINGER = 0.3
-
-# A read of a stream can hang for seconds; its thread is then left behind [s].
-CLOSE_TIMEOUT = 1.0
-
+LINGER = 0.3  # the last frame lies in the shared memory of this process until it is taken [s]
+CLOSE_TIMEOUT = 1.0  # a read of a stream can hang for seconds; its thread is then left behind [s]
 DIAGNOSTICS_PERIOD = 1.0  # s
+
+# A camera that is silent for longer has failed, although its read has not returned yet [s].
+SILENT_AFTER = 3.0
 
 MAX_LOG_CHARS = 500  # of a warning, which may contain file names
 
@@ -50,9 +49,7 @@ class CameraNode(Node):
     :param done: ends the process, at the end of the source or with an exception.
     :param sink: is called with every message; where given, images are published only to other
         subscribers.
-    :param options: of :class:`rclpy.node.Node`.
-    :raises MnssdError: when a parameter is invalid or the source cannot be opened; a missing
-        camera or stream is retried instead.
+    :raises MnssdError: when a parameter is invalid or a file cannot be opened.
     """
 
     def __init__(
@@ -106,19 +103,12 @@ class CameraNode(Node):
 
     def _create_lockstep(self) -> Lockstep:
         lockstep = Lockstep(self.resolve_topic_name('detections'))
-        self.create_subscription(
-            Detection2DArray,
-            'detections',
-            lambda msg: lockstep.report(msg.header.stamp),
-            qos.detections(),
-        )
-        self.create_subscription(
-            DetectorStatus, 'detector/status', lockstep.report_status, qos.detections()
-        )
+        subscribe = partial(self.create_subscription, qos_profile=qos.detections())
+        subscribe(Detection2DArray, 'detections', lambda msg: lockstep.report(msg.header.stamp))
+        subscribe(DetectorStatus, 'detector/status', lockstep.report_status)
         return lockstep
 
     def _play(self) -> None:
-        """Publish every frame when it is due; the body of the thread."""
         try:
             self._wait_for_subscribers()
             pacer = Pacer(self._source.rate, self._closing)
@@ -158,7 +148,6 @@ class CameraNode(Node):
         self._waiting_for, self._last_frame = '', monotonic()
 
     def _publish(self, frame: Frame) -> None:
-        """Stamp a frame with the current time and publish it."""
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._values.frame_id)
         has_subscribers = self._sink is not None or self._publisher.get_subscription_count() > 0
         if not (has_subscribers or self._lockstep):
@@ -183,7 +172,6 @@ class CameraNode(Node):
             self._publisher.publish(msg)
 
     def _report(self) -> Report:
-        """Report on the last period."""
         now, num_frames = monotonic(), self._source.num_frames
         rate = (num_frames - self._num_reported) / max(now - self._last_report, 1e-9)
         self._last_report, self._num_reported = now, num_frames
@@ -197,6 +185,40 @@ class CameraNode(Node):
             has_ended=self._has_ended,
             conditions=[*transport, *check_overrides(self, OVERRIDABLE)],
         )
+
+
+def make_report(
+    source: FrameSource,
+    *,
+    rate: float,
+    silence: float,
+    waiting_for: str,
+    has_ended: bool,
+    conditions: Sequence[Condition] = (),
+) -> Report:
+    """
+    Make the report of the camera node.
+
+    :param rate: frames per second in the last period [Hz].
+    :param silence: time since the last image, or since the start [s].
+    :param waiting_for: what the camera is waiting for; '' while it plays.
+    """
+    problem = []
+    if source.fault:
+        problem = [Condition('source', ERROR, source.fault)]
+    elif silence > SILENT_AFTER and not has_ended and waiting_for:
+        problem = [Condition('waiting', STALE, f'waiting for {waiting_for}')]
+    elif silence > SILENT_AFTER and not has_ended and source.rate is None:
+        message = f"no image from '{source.uri}' for {silence:.0f} s"
+        problem = [Condition('source', ERROR, message)]
+    values = {
+        'source': source.uri,
+        'frames/s': f'{rate:.1f}',
+        'frames': source.num_frames,
+        'retries': source.num_retries,
+    }
+    summary = 'the source has ended' if has_ended else f'{rate:.1f} frames/s'
+    return Report(summary, (*problem, *conditions), values)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,13 +1,15 @@
 """Detect objects in images."""
 
 from collections.abc import Sequence
+import os
+from pathlib import Path
 import sys
 from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
-from mnssd_perception.engines import Engine
+from mnssd_perception.engines import Engine, EngineOptions, open_engine
 from mnssd_perception.nodes.detector_publishers import DetectorPublishers
 from mnssd_perception.nodes.detector_report import (
     complete_status,
@@ -17,7 +19,6 @@ from mnssd_perception.nodes.detector_report import (
 )
 from mnssd_perception.nodes.detector_stats import DetectorStats
 from mnssd_perception.nodes.detector_worker import DetectorWorker
-from mnssd_perception.nodes.load_engine import load_engine
 from mnssd_perception.nodes.parameters import (
     DetectorParameters,
     OVERRIDABLE,
@@ -31,7 +32,9 @@ from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.ros.transport import TransportMonitor
+from mnssd_perception.self_test import run_self_test
 from mnssd_perception.text import sanitize_text
+import numpy as np
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -39,8 +42,7 @@ from std_msgs.msg import Header
 # Between two checks of the worker: a hung engine is reported before the next period [s].
 WATCH_PERIOD = 0.2
 
-# A frame that takes longer, on a machine however busy, never ends [s].
-MAX_FRAME_TIME = 10.0
+MAX_FRAME_TIME = 10.0  # a frame that takes longer, on a machine however busy, never ends [s]
 
 
 class DetectorNode(ManagedNode):
@@ -52,7 +54,6 @@ class DetectorNode(ManagedNode):
 
     :param done: ends the process; gets the exception of the worker when that dies.
     :param subscribe: False where frames are passed to :meth:`submit` instead.
-    :param options: of :class:`rclpy.node.Node`.
     :raises MnssdError: with ``autostart``, when bundle, engine or parameters cannot be used.
     """
 
@@ -89,11 +90,7 @@ class DetectorNode(ManagedNode):
                 raise
 
     def submit(self, msg: Image) -> None:
-        """
-        Process an image next, in place of one that waits; ignored while the node is not active.
-
-        :param msg: must not be changed afterwards.
-        """
+        """Process an image, which must not be changed, next; ignored unless the node is active."""
         worker = self._worker  # another thread may remove it
         if worker is not None:
             worker.submit(msg)
@@ -108,7 +105,17 @@ class DetectorNode(ManagedNode):
         self._declared.replace_check(
             lambda new: (new.thresholds, find_labels(names, new.class_filter))
         )
-        self._engine = load_engine(self._bundle, values, self.get_logger().warning)
+        options = EngineOptions(values.threads, values.spinning)
+        # Where the network or its self-test fails, release() closes the engine.
+        self._engine = open_engine(self._bundle, values.engine, options)
+        blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
+        for _ in range(values.warmup):
+            self._engine.infer(blank)
+        if not run_self_test(self._bundle, self._engine, cache_folder()):
+            self.get_logger().warning(
+                'the bundle has no golden frames with clear detections: its accuracy on this '
+                'machine is untested'
+            )
         info = self._engine.info
         bundle = sanitize_text(f'{self._bundle.name} {self._bundle.version}')
         method = f'{bundle} on {info.name} {info.version}, {info.precision}, {info.device}'
@@ -138,11 +145,7 @@ class DetectorNode(ManagedNode):
         self.get_logger().info(f'waiting for images on {self._topic}')
 
     def deactivate(self) -> None:
-        """
-        Finish the current frame and stop processing images.
-
-        :raises HungError: when the engine does not return.
-        """
+        """Finish the current frame and stop; raise HungError if the engine does not return."""
         if self._subscription is not None:
             subscription, self._subscription = self._subscription, None
             self.destroy_subscription(subscription)
@@ -172,7 +175,6 @@ class DetectorNode(ManagedNode):
         self._outputs.publish_info(self._declared.values.score_threshold, self._header())
 
     def _apply(self, values: DetectorParameters) -> None:
-        """Apply changed parameters."""
         if self._detector is not None:
             self._detector.configure(values.thresholds, values.class_filter)
             self._publish_info()
@@ -193,7 +195,6 @@ class DetectorNode(ManagedNode):
             self._done.set_exception(failure)
 
     def _report(self) -> Report:
-        """Report on the last period."""
         snapshot = self._stats.snapshot()
         failure = self._worker.failure if self._worker is not None else None
         timeout = self._declared.values.engine_timeout
@@ -204,9 +205,9 @@ class DetectorNode(ManagedNode):
         self._status = complete_status(
             snapshot, state, self._header(), info, self._bundle, failure
         )
-        conditions = [
-            *detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
-        ]
+        conditions = list(
+            detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
+        )
         if self._subscription is not None:
             conditions += check_subscription(self, 'image', self._subscription)
         if self._outputs is not None:
@@ -218,13 +219,22 @@ class DetectorNode(ManagedNode):
         return make_report(self._status, conditions)
 
     def _publish_status(self, conditions: list[str]) -> None:
-        """Publish the status of the last report."""
         self._status.conditions = conditions
         self._status_publisher.publish(self._status)
 
     def _header(self) -> Header:
-        """Make the header of a message that does not belong to an image."""
         return Header(stamp=self.get_clock().now().to_msg())
+
+
+def cache_folder() -> Path | None:
+    """Return ``mnssd`` in the XDG cache folder; None for a user without a home folder."""
+    configured = os.environ.get('XDG_CACHE_HOME', '')
+    if Path(configured).is_absolute():  # the specification ignores relative paths
+        return Path(configured) / 'mnssd'
+    try:
+        return Path.home() / '.cache' / 'mnssd'
+    except RuntimeError:
+        return None
 
 
 def main(args: Sequence[str] | None = None) -> int:

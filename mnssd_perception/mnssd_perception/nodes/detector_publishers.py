@@ -19,9 +19,6 @@ class DetectorPublishers:
     """
     The lifecycle publishers of the detector, which are silent while the node is not active.
 
-    :param class_names: by label.
-    :param method: the model and engine, for ``vision_info``.
-    :param digest: of the bundle, for ``vision_info``.
     :ivar overlay_bytes: size of the last overlay; 0 while nobody subscribes.
     """
 
@@ -56,14 +53,9 @@ class DetectorPublishers:
     def publish_info(self, score_threshold: float, header: Header) -> None:
         """Publish the latched messages that explain the detections."""
         self._label_info.publish(to_label_info(self._class_names, score_threshold, header))
-        self._vision_info.publish(
-            VisionInfo(
-                header=header,
-                method=self._method,
-                database_location=self._digest,
-                database_version=1,
-            )
-        )
+        info = VisionInfo(header=header, method=self._method, database_location=self._digest)
+        info.database_version = 1
+        self._vision_info.publish(info)
 
     def publish_detections(self, msg: Image, detections: Detections) -> None:
         """Publish the detections in an image."""

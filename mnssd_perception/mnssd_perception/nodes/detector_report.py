@@ -10,8 +10,7 @@ from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WA
 from mnssd_perception.text import sanitize_text
 from std_msgs.msg import Header
 
-# Without an image for longer, the camera has stopped [s].
-STALLED_AFTER = 2.0
+STALLED_AFTER = 2.0  # without an image for longer, the camera has stopped [s]
 
 FAILURES = {
     'image': 'invalid frames',
@@ -24,12 +23,10 @@ def determine_state(
     snapshot: Snapshot, failure: Exception | None, engine_timeout: float, *, is_active: bool
 ) -> str:
     """
-    Determine the state of a detector.
+    Determine the state of a detector, one of those in DetectorStatus.
 
     :param failure: what ended its worker, if anything.
     :param engine_timeout: longest time for one frame [s].
-    :return: ``failed``, ``hung``, ``inactive``, ``waiting``, ``stalled`` or ``running``, as in
-        DetectorStatus.
     """
     if failure is not None:
         return 'failed'
@@ -50,17 +47,10 @@ def complete_status(
     bundle: Bundle | None = None,
     failure: Exception | None = None,
 ) -> DetectorStatus:
-    """
-    Complete the message on ``~/status``.
-
-    :param header: with the time of the report.
-    :param engine: None before configuring, like the bundle.
-    :param failure: what ended the worker, if anything.
-    """
+    """Complete the message on ``~/status``; engine and bundle are None before configuring."""
     status = snapshot.status
     status.header, status.state = header, state
-    last_error = snapshot.last_error if failure is None else _describe(failure)
-    status.last_error = sanitize_text(last_error)
+    status.last_error = sanitize_text(_describe(failure) if failure else snapshot.last_error)
     if engine is not None:
         status.engine, status.engine_version = engine.name, engine.version
         status.precision, status.device = engine.precision, engine.device
@@ -103,9 +93,8 @@ def detector_conditions(
     """
     List the current problems of a detector.
 
-    :param topic: of the images.
-    :param failure: what ended the worker, if anything.
-    :param transition_error: why the last lifecycle transition failed, if it did.
+    :param failure: what ended the worker.
+    :param transition_error: why the last lifecycle transition failed.
     """
     if failure is not None:
         yield Condition('failed', ERROR, f'failed: {_describe(failure)}')

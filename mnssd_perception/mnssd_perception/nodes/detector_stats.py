@@ -10,23 +10,16 @@ from mnssd_perception.detector import StageTimings
 from mnssd_perception.latency import LatencyWindow
 
 STAGES = ('resize', 'infer', 'postprocess')
-
 MS = 1000
 
 
 @dataclass(frozen=True)
 class FailedFrames:
-    """
-    Frames, or their overlays, that failed for one cause, until that is reported as over.
+    """Frames, or their overlays, that failed for one cause, until that is reported as over."""
 
-    :ivar num: since the last frame before them that was processed.
-    :ivar error: of the latest of them.
-    :ivar has_passed: whether another frame has been processed since.
-    """
-
-    num: int
-    error: str
-    has_passed: bool = False
+    num: int  # since the last frame before them that was processed
+    error: str  # of the latest of them
+    has_passed: bool = False  # whether another frame has been processed since
 
 
 @dataclass(frozen=True)
@@ -35,18 +28,15 @@ class Snapshot:
     The statistics of a detector at one moment.
 
     :ivar status: with the counts, and with the rate and times of the last period.
-    :ivar new_stale: frames that were too old since the last snapshot.
     :ivar failures: by cause, ``image``, ``engine`` or ``overlay``, which costs no frame; a cause
         that has passed is listed once more.
-    :ivar silence: time since the last frame came in [s]; infinite when there was none.
-    :ivar frame_age: time since the worker started the current frame [s]; 0 when it is idle.
     """
 
     status: DetectorStatus
-    new_stale: int
+    new_stale: int  # frames that were too old since the last snapshot
     failures: Mapping[str, FailedFrames]
-    silence: float
-    frame_age: float
+    silence: float  # since the last frame came in [s]; infinite when there was none
+    frame_age: float  # since the worker started the current frame [s]; 0 when it is idle
 
     @property
     def last_error(self) -> str:
@@ -103,11 +93,7 @@ class DetectorStats:
             self._stale += 1
 
     def fail(self, cause: str, error: str) -> None:
-        """
-        Count the current frame, which could not be processed.
-
-        :param cause: ``image`` where the frame is invalid, ``engine`` where it may be valid.
-        """
+        """Count the current frame; the cause is ``image`` if it is invalid, else ``engine``."""
         with self._lock:
             self._frame_start = None
             self._failed += 1
@@ -121,7 +107,6 @@ class DetectorStats:
 
         :param convert: time from message to RGB image [s].
         :param latency: since its stamp [s]; None where the stamp is of another clock.
-        :param overlay_error: why its overlay failed; '' if it did not.
         """
         with self._lock:
             self._frame_start = None
@@ -161,9 +146,8 @@ class DetectorStats:
             silence = float('inf') if self._last_arrival is None else now - self._last_arrival
             failures, new_stale = dict(self._failures), self._stale - stale
             snapshot = Snapshot(status, new_stale, failures, silence, self.frame_age())
-            self._failures = {
-                cause: failed for cause, failed in self._failures.items() if not failed.has_passed
-            }
+            lasting = {cause: item for cause, item in failures.items() if not item.has_passed}
+            self._failures = lasting
             for window in (self._latencies, *self._stages.values()):
                 window.clear()
             return snapshot

@@ -1,7 +1,7 @@
 """Run the detector in a thread: newest frame in, detections out."""
 
 from collections.abc import Callable
-from threading import Lock, Thread
+from threading import Thread
 from time import perf_counter
 
 import cv2
@@ -20,11 +20,7 @@ from sensor_msgs.msg import Image
 # The stamp of an image that seems older, or newer by as much, is of another clock [s].
 FOREIGN_CLOCK = 3600.0
 
-# Between the last line of a thread and its end [s].
-MIN_JOIN_TIME = 0.5
-
-Publish = Callable[[Image, Detections], None]
-PublishOverlay = Callable[[Image, NDArray[np.uint8], Detections], None]
+MIN_JOIN_TIME = 0.5  # between the last line of a thread and its end [s]
 
 
 class DetectorWorker:
@@ -35,10 +31,8 @@ class DetectorWorker:
     ``rclpy.shutdown()`` destroys the node, which waits for this thread.
 
     :param detector: is used by this thread only.
-    :param publish: is called with a message and its detections.
-    :param publish_overlay: is called afterwards with the message, its image (RGB) and its
+    :param publish_overlay: is called after ``publish`` with the message, its image (RGB) and its
         detections. Running out of memory here costs only the overlay.
-    :param clock: of the node.
     :param max_age: returns the age above which a frame is dropped [s]; 0 drops none.
     :ivar failure: the unexpected exception that ended the thread, if one did.
     """
@@ -46,8 +40,8 @@ class DetectorWorker:
     def __init__(
         self,
         detector: Detector,
-        publish: Publish,
-        publish_overlay: PublishOverlay,
+        publish: Callable[[Image, Detections], None],
+        publish_overlay: Callable[[Image, NDArray[np.uint8], Detections], None],
         stats: DetectorStats,
         *,
         clock: Clock,
@@ -58,7 +52,6 @@ class DetectorWorker:
         self._publish, self._publish_overlay = publish, publish_overlay
         self._clock, self._max_age = clock, max_age
         self._mailbox: Mailbox[Image] = Mailbox()
-        self._num_dropped, self._dropped_lock = 0, Lock()
         self._is_abandoned = False
         self._thread = Thread(target=self._run, name='detector', daemon=True)
         self._thread.start()
@@ -66,19 +59,17 @@ class DetectorWorker:
     def submit(self, msg: Image) -> None:
         """Submit a frame, in place of one that was not taken yet; never blocks."""
         self._stats.receive()
-        self._mailbox.put(msg)
-        self._count_dropped()
+        self._stats.drop_busy(self._mailbox.put(msg))
 
     def close(self, max_frame_time: float) -> None:
         """
         Finish the current frame and end the thread.
 
-        :param max_frame_time: longest time that a frame may take, from its start [s].
+        :param max_frame_time: from its start [s].
         :raises HungError: when the thread does not end; it publishes nothing any more.
         """
-        self._mailbox.close()
+        self._stats.drop_busy(self._mailbox.close())
         self._thread.join(max(max_frame_time - self._stats.frame_age(), MIN_JOIN_TIME))
-        self._count_dropped()
         if self._thread.is_alive():
             self._is_abandoned = True
             raise HungError(
@@ -86,14 +77,7 @@ class DetectorWorker:
                 f'{self._stats.frame_age():.1f} s; the engine hangs, restart the process'
             )
 
-    def _count_dropped(self) -> None:
-        with self._dropped_lock:
-            num_dropped = self._mailbox.dropped
-            self._stats.drop_busy(num_dropped - self._num_dropped)
-            self._num_dropped = num_dropped
-
     def _run(self) -> None:
-        """Process frames until the mailbox is closed; the body of the thread."""
         try:
             while (msg := self._mailbox.take()) is not None:
                 self._stats.begin()
@@ -102,7 +86,6 @@ class DetectorWorker:
             self.failure = error
 
     def _process(self, msg: Image) -> None:
-        """Process, drop or fail one frame."""
         max_age, age = self._max_age(), self._age(msg)
         if max_age and age is not None and age > max_age:
             self._stats.drop_stale()
@@ -122,19 +105,13 @@ class DetectorWorker:
         except (MemoryError, cv2.error) as error:
             self._stats.fail('engine', _explain('the frame', error))
         else:
-            overlay_error = self._try_to_publish_overlay(msg, image, detections)
+            overlay_error = ''
+            try:
+                if not self._is_abandoned:
+                    self._publish_overlay(msg, image, detections)
+            except (MemoryError, cv2.error) as error:
+                overlay_error = _explain('the overlay', error)
             self._stats.process(timings, convert, latency, overlay_error)
-
-    def _try_to_publish_overlay(
-        self, msg: Image, image: NDArray[np.uint8], detections: Detections
-    ) -> str:
-        """Publish the overlay; return why that failed, '' if it did not."""
-        try:
-            if not self._is_abandoned:
-                self._publish_overlay(msg, image, detections)
-        except (MemoryError, cv2.error) as error:
-            return _explain('the overlay', error)
-        return ''
 
     def _age(self, msg: Image) -> float | None:
         """Return the time since the stamp [s]; None for a stamp of another clock."""
@@ -146,7 +123,5 @@ class DetectorWorker:
 
 
 def _explain(what: str, error: Exception) -> str:
-    """Explain a lack of memory, for which OpenCV has its own exception."""
-    if isinstance(error, MemoryError):
-        return f'not enough memory for {what}: {error}'
-    return f'OpenCV fails on {what}: {error}'
+    is_memory = isinstance(error, MemoryError)  # OpenCV has its own exception for a lack of it
+    return f'{"not enough memory for" if is_memory else "OpenCV fails on"} {what}: {error}'

@@ -1,8 +1,4 @@
-"""
-Run camera and detector in one process, which passes frames in memory.
-
-Images are published only to other subscribers.
-"""
+"""Run camera and detector in one process; images are published only to other subscribers."""
 
 from collections.abc import Sequence
 import sys

@@ -19,17 +19,11 @@ TIMEOUT = 60.0
 # Later, a frame without detections is skipped after this time [s], three times the longest that
 # a detector works on one: detectors publish nothing for an invalid frame.
 SKIP_AFTER = 30.0
-
-# This many frames without detections in a row are an error.
-MAX_SKIPPED = 3
+MAX_SKIPPED = 3  # this many frames without detections in a row are an error
 
 
 class Lockstep:
-    """
-    Publishes frames one at a time: the thread of the camera waits, the executor reports results.
-
-    :param topic: of the detections, for messages.
-    """
+    """Publishes frames one at a time: the camera's thread waits, the executor reports results."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -45,8 +39,6 @@ class Lockstep:
         """
         Publish a frame, repeatedly if need be, and wait until its detections have arrived.
 
-        :param publish: publishes the frame.
-        :param name: of the frame, for messages.
         :return: why the frame is skipped; '' when its detections have arrived.
         :raises MnssdError: when none arrive for the first frame within :data:`TIMEOUT`, or for
             :data:`MAX_SKIPPED` frames in a row.
@@ -68,8 +60,8 @@ class Lockstep:
         self._num_skipped += 1
         if (self._has_detections or self._failure) and self._num_skipped < MAX_SKIPPED:
             return reason
-        num_earlier = self._num_skipped - 1
-        earlier = f' and of the {num_earlier} frames before it' if num_earlier else ''
+        num = self._num_skipped - 1
+        earlier = f' and of the {num} frames before it' if num else ''
         raise MnssdError(
             f'expected detections of {name}{earlier} on {self._topic}, {reason}; is a detector '
             'running that supports these images?'
@@ -85,8 +77,7 @@ class Lockstep:
         """
         Report on how many frames the detector has failed so far, and why.
 
-        A failure before the first detections is that of the current frame, which is skipped at
-        once: no other frame is being processed.
+        Before the first detections no other frame is processed: the current one is skipped.
         """
         with self._condition:
             previous, self._num_failed = self._num_failed, status.frames_failed

@@ -39,16 +39,10 @@ LAST_FRAMES = 1.0
 # When a publisher of one of these is gone, no more messages come.
 ENDING_TOPICS = ('image', 'detections')
 
-# Every frame belongs in the video, also when encoding falls behind for a moment.
-VIDEO_DEPTH = 20
-
-# The stamp of an image that is further away is of another clock [s].
-FOREIGN_CLOCK = 3600.0
-
+VIDEO_DEPTH = 20  # every frame belongs in the video, also when encoding falls behind for a moment
+FOREIGN_CLOCK = 3600.0  # the stamp of an image that is further away is of another clock [s]
 NS = 10**9
-
-# A slow disk may take long to finish the files [s].
-SHUTDOWN_TIMEOUT = 60.0
+SHUTDOWN_TIMEOUT = 60.0  # a slow disk may take long to finish the files [s]
 
 
 class RecorderNode(Node):
@@ -59,7 +53,6 @@ class RecorderNode(Node):
     each frame that is completely written is published on ``recorded``, for a camera in lock-step.
 
     :param done: ends the process, at the end or with an exception.
-    :param options: of :class:`rclpy.node.Node`.
     :raises RecordingError: when the folder cannot be written.
     """
 
@@ -90,11 +83,7 @@ class RecorderNode(Node):
         create_steady_timer(self, WATCH_PERIOD, self._watch)
 
     def destroy_node(self) -> None:
-        """
-        Finish the files and print their paths.
-
-        :raises RecordingError: when one of them cannot be finished; the others are nevertheless.
-        """
+        """Finish all files and print their paths; raise RecordingError if one has failed."""
         problems = self._close()
         super().destroy_node()
         if problems:
@@ -103,8 +92,6 @@ class RecorderNode(Node):
     def _subscribe(
         self, message_type: type, topic: str, callback: Callable, profile: QoSProfile
     ) -> None:
-        """Subscribe to a topic; a RecordingError in the callback ends the process."""
-
         def guarded(msg: Any) -> None:
             try:
                 callback(msg)
@@ -141,8 +128,7 @@ class RecorderNode(Node):
         self._num_detections += len(result.detections)
         self._log.add(result)
         self._table.show(result)
-        counts = ', '.join(f'{num} {name}' for name, num in result.counts().items())
-        self._captions[stamp_ns] = f'frame {result.index}: {counts or "no detections"}'
+        self._captions[stamp_ns] = f'frame {result.index}: {result.summary()}'
         while len(self._captions) > VIDEO_DEPTH:
             self._captions.pop(next(iter(self._captions)))
 
@@ -166,23 +152,20 @@ class RecorderNode(Node):
             self._recorded.publish(Detection2DArray(header=header))
 
     def _watch(self) -> None:
-        """End when no more messages come."""
         now = monotonic()
         if not self._num_frames:
             if now - self._start > self._values.start_timeout:
-                topic = self.resolve_topic_name('detections')
-                self._done.set_exception(
-                    RecordingError(
-                        f'expected detections on {topic} within '
-                        f'{self._values.start_timeout:.0f} s, got none; is a detector running?'
-                    )
+                message = (
+                    f'expected detections on {self.resolve_topic_name("detections")} within '
+                    f'{self._values.start_timeout:.0f} s, got none; is a detector running?'
                 )
+                self._done.set_exception(RecordingError(message))
             return
         # On a busy machine detections can arrive before their camera is discovered.
         has_publisher = {
             topic
             for topic in ENDING_TOPICS
-            if self.count_publishers(self.resolve_topic_name(topic)) > 0
+            if self.count_publishers(self.resolve_topic_name(topic))
         }
         is_gone = bool(self._had_publisher - has_publisher)
         self._had_publisher |= has_publisher
@@ -200,8 +183,7 @@ class RecorderNode(Node):
             self._video.path: self._video.close,
             sheet: partial(self._sheet.write, sheet),
         }
-        written: list[Path] = []
-        problems: list[str] = []
+        written, problems = [], []
         for path, finish in steps.items():
             try:
                 finish()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 from mnssd_perception.errors import RecordingError
+from mnssd_perception.recording.folder import writing
 from mnssd_perception.ssd import fit_size, resize_image
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,6 @@ class ContactSheet:
     Keeps frames that are spread evenly over a clip of unknown length.
 
     Every n-th frame is kept; when there are too many, every second one is dropped and n doubles.
-
-    :param num_tiles: number of frames shown, at most.
     """
 
     def __init__(self, num_tiles: int = COLUMNS * ROWS) -> None:
@@ -34,12 +33,7 @@ class ContactSheet:
         self._num_frames = 0
 
     def add(self, image: Image, caption: str) -> None:
-        """
-        Add a frame, of which a scaled copy is kept where it is selected.
-
-        :param image: ``(H, W, 3)`` uint8 BGR.
-        :param caption: ASCII text below the frame.
-        """
+        """Add an ``(H, W, 3)`` uint8 BGR frame with an ASCII caption; a scaled copy is kept."""
         if self._num_frames % self._every == 0:
             size = fit_size(image.shape[:2], (MAX_TILE_HEIGHT, TILE_WIDTH))
             self._tiles.append((resize_image(image, size), caption))
@@ -49,26 +43,19 @@ class ContactSheet:
         self._num_frames += 1
 
     def write(self, path: Path) -> None:
-        """
-        Write the sheet as JPEG, replacing the file; without a frame nothing is written.
-
-        :raises RecordingError: when it cannot be written.
-        """
+        """Write the sheet as JPEG, or raise RecordingError; without a frame nothing is written."""
         if not self._tiles:
             return
         num = min(self._num_tiles, len(self._tiles))
         selected = np.linspace(0, len(self._tiles) - 1, num).round().astype(int)
         okay, data = cv2.imencode('.jpg', _arrange([self._tiles[index] for index in selected]))
-        try:
+        with writing(path):
             path.write_bytes(data.tobytes())
-        except OSError as error:
-            raise RecordingError(f"cannot write '{path}': {error.strerror}") from error
         if not okay:
             raise RecordingError(f"cannot encode '{path}'")
 
 
 def _arrange(tiles: list[tuple[Image, str]]) -> Image:
-    """Arrange tiles and their captions in rows."""
     columns = min(COLUMNS, len(tiles))
     cell_height = max(image.shape[0] for image, _ in tiles) + CAPTION_HEIGHT + GAP
     cell_width = TILE_WIDTH + GAP

@@ -1,5 +1,7 @@
-"""Prepare the output folder of a recording."""
+"""Prepare and write to the output folder of a recording."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 import shutil
 import tempfile
@@ -10,29 +12,25 @@ from mnssd_perception.errors import RecordingError
 MIN_FREE = 64 * 2**20
 
 
-def prepare_folder(folder: Path) -> None:
-    """
-    Create a folder, unless it exists, and check that files can be written to it.
-
-    :raises RecordingError: when they cannot.
-    """
+@contextmanager
+def writing(path: Path, hint: str = '') -> Iterator[None]:
+    """Raise RecordingError where writing to a path fails."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
+        yield
     except OSError as error:
-        raise RecordingError(
-            f"cannot write to '{folder}' ({error.strerror}); choose another folder"
-        ) from error
+        raise RecordingError(f"cannot write '{path}': {error.strerror}{hint}") from error
+
+
+def prepare_folder(folder: Path) -> None:
+    """Create a folder, unless it exists, or raise RecordingError where files cannot be written."""
+    with writing(folder, '; choose another folder'):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     check_space(folder)
 
 
 def check_space(folder: Path) -> None:
-    """
-    Check that the disk is not full, which OpenCV does not report.
-
-    :raises RecordingError: when it is.
-    """
+    """Raise RecordingError where the disk is full, which OpenCV does not report."""
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE:
         raise RecordingError(

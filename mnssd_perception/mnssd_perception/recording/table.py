@@ -1,5 +1,6 @@
 """Show detections in the terminal: a table that is redrawn, or lines of a log."""
 
+from itertools import islice
 import os
 import shutil
 from typing import TextIO
@@ -10,17 +11,12 @@ from mnssd_perception.recording.frame_result import FrameResult
 
 NS = 10**9
 MS = 1000
-
 ROWS = 8  # detections shown, the highest scores first
 LINE_PERIOD = 0.5  # between two lines of a log [s]
 
 
 class Table:
-    """
-    Shows the detections of the newest frame.
-
-    :param stream: a terminal, in which the table is redrawn; lines are appended to any other.
-    """
+    """Redraws the detections of the newest frame in a terminal; appends lines to other streams."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -41,7 +37,10 @@ class Table:
             self._redraw(self._format_table(result))
         elif result.stamp_ns >= self._next_line_ns:
             self._next_line_ns = result.stamp_ns + int(LINE_PERIOD * NS)
-            self._stream.write(self._format_line(result) + '\n')
+            self._stream.write(
+                f'{self._seconds(result):7.2f} s  frame {result.index:4d}  '
+                f'{_format_latency(result)}  {result.summary()}\n'
+            )
             self._stream.flush()
 
     def latency_summary(self) -> str:
@@ -51,36 +50,24 @@ class Table:
         p50, p95 = (self._latencies.percentile(percent) * MS for percent in (50, 95))
         return f'latency p50 {p50:.0f} ms, p95 {p95:.0f} ms'
 
-    def _format_line(self, result: FrameResult) -> str:
-        counts = ', '.join(f'{num} {name}' for name, num in result.counts().items())
-        return (
-            f'{self._seconds(result):7.2f} s  frame {result.index:4d}  '
-            f'{_format_latency(result)}  {counts or "no detections"}'
-        )
-
     def _format_table(self, result: FrameResult) -> list[str]:
-        detections = result.detections
         counts = '  '.join(f'{name} {num}' for name, num in result.counts().items())
         lines = [
             f'{self._seconds(result):.1f} s, frame {result.index}, '
             f'{_format_latency(result).strip()}   ({self.latency_summary()})',
-            f'{len(detections)} detections:  {counts}' if counts else 'no detections',
+            f'{len(result.detections)} detections:  {counts}' if counts else 'no detections',
             f'    {"class":<18} score   left    top  width height  [pixels]',
         ]
-        rows = zip(
-            detections.labels.tolist(), detections.scores.tolist(), detections.boxes.tolist()
-        )
-        for label, score, (left, top, right, bottom) in list(rows)[:ROWS]:
+        for label, score, (left, top, right, bottom) in islice(result.rows(), ROWS):
             lines.append(
                 f'  {self._class_marker(label)} {result.name(label)[:18]:<18} {score:5.2f} '
                 f'{left:6.0f} {top:6.0f} {right - left:6.0f} {bottom - top:6.0f}'
             )
-        num_hidden = len(detections) - ROWS
+        num_hidden = len(result.detections) - ROWS
         padding = [''] * max(0, -num_hidden)
         return [*lines, *padding, f'  ... and {num_hidden} more' if num_hidden > 0 else '']
 
     def _class_marker(self, label: int) -> str:
-        """Make a marker in the colour that the class has in the video."""
         if not self._has_colours:
             return '*'
         red, green, blue = class_colour(label)
@@ -96,7 +83,6 @@ class Table:
         self._height = len(lines)
 
     def _seconds(self, result: FrameResult) -> float:
-        """Return the time since the first frame."""
         return (result.stamp_ns - (self._first_ns or 0)) / NS
 
 
@@ -107,7 +93,6 @@ def _format_latency(result: FrameResult) -> str:
 
 
 def _truncate(line: str, columns: int) -> str:
-    """Truncate a line to the width of the terminal, so that it does not wrap."""
     marker, reset, text = line.rpartition('\x1b[0m')
     # The escape codes of the marker take no columns; the marker and two spaces take three.
     return f'{marker}{reset}{text[: max(0, columns - 4)]}' if reset else line[: columns - 1]

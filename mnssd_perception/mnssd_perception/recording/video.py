@@ -12,21 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 NS = 10**9
-
-# The rate is measured on this many frames, which are buffered until then.
-NUM_MEASURED = 6
-
+NUM_MEASURED = 6  # the rate is measured on this many frames, which are buffered until then
 DEFAULT_RATE = 10.0  # of a video of a single frame [Hz]
 MIN_RATE, MAX_RATE = 1.0, 60.0  # Hz
 
 # MPEG-4 does not support sides of 8192 pixels, and larger images would fill the memory.
 MAX_SIDE = 4096
 
-# The writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels.
-MIN_SIDE = 16
-
+MIN_SIDE = 16  # the writer of OpenCV 4.5 overruns its memory with a video of 2 x 3000 pixels
 MAX_PAUSE = 5.0  # longer pauses are shortened to this [s]
-
 SPACE_CHECK_PERIOD = 100  # frames
 
 Image = NDArray[np.uint8]
@@ -38,8 +32,6 @@ class VideoRecorder:
 
     Images of another size than the first are fitted into it with black borders; those with a side
     of more than 4096 pixels are scaled down.
-
-    :param path: of the ``.mp4`` file, which is replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,11 +45,9 @@ class VideoRecorder:
 
     def add(self, image: Image, stamp_ns: int) -> None:
         """
-        Write an image at the time of its stamp.
+        Write an image at the time of its stamp, or directly after one that is not earlier.
 
         :param image: ``(H, W, 3)`` uint8 BGR; is referenced until it is written.
-        :param stamp_ns: time of capture [ns]; an image that is not later than the last one
-            follows it directly.
         :raises RecordingError: when the disk is full or this OpenCV cannot write videos.
         """
         self.num_images += 1
@@ -73,11 +63,7 @@ class VideoRecorder:
             self._open()
 
     def close(self) -> None:
-        """
-        Finish the file; without an image there is none.
-
-        :raises RecordingError: when the file cannot be read back.
-        """
+        """Finish the file, or raise RecordingError; without an image there is none."""
         if self._writer is None and self._pending:
             self._open()
         if self._writer is None:
@@ -94,7 +80,6 @@ class VideoRecorder:
             )
 
     def _open(self) -> None:
-        """Measure the rate and open the file."""
         stamps = [stamp for stamp, _ in self._pending]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         rate = NS / median(steps) if steps else DEFAULT_RATE
@@ -113,11 +98,12 @@ class VideoRecorder:
         self._write_pending(keep=1)
 
     def _write_pending(self, keep: int) -> None:
-        """Write the pending images except for the newest ``keep``."""
         assert self._writer is not None
         while len(self._pending) > keep:
             _, image = self._pending.pop(0)
-            until = self._slot(self._pending[0][0]) if self._pending else self._written + 1
+            until = self._written + 1
+            if self._pending:  # the index of the video frame at which the next image starts
+                until = round((self._pending[0][0] - self._first_ns) / NS * self._rate)
             longest = self._written + int(MAX_PAUSE * self._rate) + 1
             fitted = _fit(image, self._size_wh)
             repeated = max(1, min(until, longest) - self._written)
@@ -127,13 +113,8 @@ class VideoRecorder:
                 self._first_ns += int((until - longest) / self._rate * NS)
             self._written += repeated
 
-    def _slot(self, stamp_ns: int) -> int:
-        """Return the index of the video frame at a stamp."""
-        return round((stamp_ns - self._first_ns) / NS * self._rate)
-
 
 def _fit(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Fit an image into a size, with its aspect ratio kept."""
     height, width = image.shape[:2]
     if (width // 2 * 2, height // 2 * 2) == size_wh:
         return np.ascontiguousarray(image[: size_wh[1], : size_wh[0]])

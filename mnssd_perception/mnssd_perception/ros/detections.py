@@ -14,17 +14,14 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-# Of a label; floating point is exact up to here.
-MAX_DIGITS = 15
-
+MAX_DIGITS = 15  # of a label; floating point is exact up to here
 MAX_NAME_CHARS = 64
 
 
 def to_message(detections: Detections, header: Header) -> Detection2DArray:
     """
-    Convert detections, in pixels of the image, to a message.
+    Convert detections, in pixels of the image, to a message with the header of the image.
 
-    :param header: of the image; it becomes that of the array and of every detection.
     :return: ``class_id`` is the label as a decimal string; ``id`` is empty without a tracker.
     """
     boxes = detections.boxes.astype(np.float64)
@@ -53,14 +50,13 @@ def from_message(msg: Detection2DArray) -> Detections:
     rows = []
     for detection in msg.detections:
         best = max(detection.results, key=lambda r: r.hypothesis.score, default=None)
-        if best is None or not best.hypothesis.class_id.isdecimal():
-            continue
-        if len(best.hypothesis.class_id) > MAX_DIGITS:
+        label = best.hypothesis.class_id if best else ''
+        if best is None or not label.isdecimal() or len(label) > MAX_DIGITS:
             continue
         centre, box = detection.bbox.center.position, detection.bbox
         half_x, half_y = box.size_x / 2, box.size_y / 2
         corners = centre.x - half_x, centre.y - half_y, centre.x + half_x, centre.y + half_y
-        rows.append((*corners, best.hypothesis.score, int(best.hypothesis.class_id)))
+        rows.append((*corners, best.hypothesis.score, int(label)))
     table = np.array(rows, np.float64).reshape(-1, 6)
     return Detections(
         table[:, :4].astype(np.float32),

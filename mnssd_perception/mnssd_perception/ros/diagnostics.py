@@ -10,67 +10,28 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.timer import Timer
 
-OK = DiagnosticStatus.OK
-WARN = DiagnosticStatus.WARN
-ERROR = DiagnosticStatus.ERROR
-STALE = DiagnosticStatus.STALE
-
+OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
+ERROR, STALE = DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 MAX_MESSAGE_CHARS = 300
 LEVEL_NAMES = {WARN: 'WARN', ERROR: 'ERROR', STALE: 'WARN'}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """
-    A current problem.
+    """A current problem."""
 
-    :ivar key: identifies the condition from one report to the next, whatever its message says.
-    :ivar level: WARN, STALE or ERROR.
-    """
-
-    key: str
-    level: bytes
+    key: str  # identifies it from one report to the next, whatever the message says
+    level: bytes  # WARN, STALE or ERROR
     message: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """
-    The health of a node at one moment.
+    """The health of a node at one moment."""
 
-    :ivar summary: the message while there is no condition.
-    :ivar conditions: all current problems, the most important of each level first.
-    """
-
-    summary: str
-    conditions: tuple[Condition, ...] = ()
+    summary: str  # the message while there is no condition
+    conditions: tuple[Condition, ...] = ()  # the most important of each level first
     values: Mapping[str, object] = field(default_factory=dict)
-
-
-class ConditionTracker:
-    """
-    Measures how long each condition has held.
-
-    :param clock: monotonic time [s].
-    """
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
-        self._since: dict[str, float] = {}
-
-    def update(self, conditions: Iterable[Condition]) -> list[tuple[Condition, float]]:
-        """
-        Replace the current conditions; of two with the same key, the first counts.
-
-        :return: each condition and how long it has held [s]; errors first.
-        """
-        now = self._clock()
-        current: dict[str, Condition] = {}
-        for condition in conditions:
-            current.setdefault(condition.key, condition)
-        self._since = {key: self._since.get(key, now) for key in current}
-        errors_first = sorted(current.values(), key=lambda condition: condition.level != ERROR)
-        return [(condition, now - self._since[condition.key]) for condition in errors_first]
 
 
 class Diagnostics:
@@ -83,8 +44,6 @@ class Diagnostics:
     that has not started yet is not worth a log message.
 
     :param period: of the reports [s].
-    :param collect: makes a report; is called in the executor.
-    :param hardware_id: of the camera or computer; may be changed later.
     :param on_conditions: is called before each report with its conditions as lines of text such
         as ``ERROR: no camera (for 12 s)``, errors first.
     """
@@ -100,18 +59,25 @@ class Diagnostics:
         self._node, self._collect = node, collect
         self.hardware_id = hardware_id
         self._on_conditions = on_conditions
-        self._tracker = ConditionTracker()
+        self._since: dict[str, float] = {}  # start of each condition, by key [s]
         self._logged: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._timer = create_steady_timer(node, period, self.publish)
 
     def publish(self) -> None:
-        """Publish a report now."""
-        report = self._collect()
-        held = self._tracker.update(report.conditions)
-        self._log_changes([condition for condition, _ in held])
-        messages = [f'{_sanitize(condition)} (for {seconds:.0f} s)' for condition, seconds in held]
-        levels = [condition.level for condition, _ in held]
+        """Publish a report now; of two conditions with the same key, the first counts."""
+        report, now = self._collect(), monotonic()
+        by_key: dict[str, Condition] = {}
+        for condition in report.conditions:
+            by_key.setdefault(condition.key, condition)
+        self._since = {key: self._since.get(key, now) for key in by_key}
+        conditions = sorted(by_key.values(), key=lambda condition: condition.level != ERROR)
+        self._log_changes(conditions)
+        levels = [condition.level for condition in conditions]
+        messages = [
+            f'{_sanitize(condition)} (for {now - self._since[condition.key]:.0f} s)'
+            for condition in conditions
+        ]
         self._on_conditions(
             [f'{LEVEL_NAMES[level]}: {message}' for level, message in zip(levels, messages)]
         )
@@ -120,10 +86,7 @@ class Diagnostics:
             name=f'{self._node.get_fully_qualified_name()[1:]}: status',
             message='; '.join(messages) or sanitize_text(report.summary),
             hardware_id=sanitize_text(self.hardware_id),
-            values=[
-                KeyValue(key=key, value=sanitize_text(value))
-                for key, value in report.values.items()
-            ],
+            values=[KeyValue(key=k, value=sanitize_text(v)) for k, v in report.values.items()],
         )
         msg = DiagnosticArray(status=[status])
         msg.header.stamp = self._node.get_clock().now().to_msg()
@@ -135,10 +98,8 @@ class Diagnostics:
         self._node.destroy_publisher(self._publisher)
 
     def _log_changes(self, conditions: Iterable[Condition]) -> None:
-        """Log the conditions that have begun or ended since the last report."""
         logger = self._node.get_logger()
-        current = {condition.key: condition for condition in conditions}
-        current = {key: item for key, item in current.items() if item.level != STALE}
+        current = {item.key: item for item in conditions if item.level != STALE}
         for key in self._logged.keys() - current.keys():
             logger.info(f'cleared: {self._logged.pop(key)}')
         for key, condition in current.items():

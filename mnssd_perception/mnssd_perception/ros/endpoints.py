@@ -13,22 +13,17 @@ from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, qos_check_compatible, QoSCompatibility, QoSProfile
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-UNKNOWN = '_NODE_NAME_UNKNOWN_'
 MAX_NAMES_CHARS = 120
 INFINITE = Duration(nanoseconds=2**63 - 1)  # the largest duration of rclpy
-
-HINTS = {
-    'sensor_msgs/msg/CompressedImage': '; decompress with "ros2 run image_transport republish"'
-}
 
 
 def check_subscription(node: Node, topic: str, subscription: Any) -> list[Condition]:
     """Check the publishers of a topic that a node subscribes to."""
-    publishers = node.get_publishers_info_by_topic(topic)
     message_type = subscription.msg_type
     type_name = f'{message_type.__module__.partition(".")[0]}/msg/{message_type.__name__}'
-    name, profile = node.resolve_topic_name(topic), subscription.qos_profile
-    return list(check_publishers(name, publishers, type_name, profile))
+    publishers = node.get_publishers_info_by_topic(topic)
+    name = node.resolve_topic_name(topic)
+    return list(check_publishers(name, publishers, type_name, subscription.qos_profile))
 
 
 def check_publisher(node: Node, topic: str, publisher: Any) -> list[Condition]:
@@ -45,19 +40,17 @@ def check_overrides(node: Node, overridable: Iterable[tuple[str, str]]) -> Itera
     """
     Find QoS overrides without effect, which are most likely misspelled.
 
-    :param overridable: topics with ``publisher`` or ``subscription`` that can be overridden in
-        this node and in others that share its parameters.
+    :param overridable: pairs such as ``('image', 'subscription')``, of this node and of others
+        that share its parameters.
     """
-    names = [name for name in given_overrides(node) if name.startswith(QOS_OVERRIDES)]
-    if not names:
-        return
     supported = [
         f'{QOS_OVERRIDES}{node.resolve_topic_name(topic)}.{endpoint}.{policy.name.lower()}'
         for topic, endpoint in overridable
         for policy in OVERRIDABLE_POLICIES
     ]
-    for name in names:
-        if name in supported or node.has_parameter(name):
+    for name in given_overrides(node):
+        is_override = name.startswith(QOS_OVERRIDES)
+        if not is_override or name in supported or node.has_parameter(name):
             continue
         similar = get_close_matches(name, supported, n=1)
         hint = f"; did you mean '{similar[0]}'?" if similar else ''
@@ -68,29 +61,19 @@ def check_overrides(node: Node, overridable: Iterable[tuple[str, str]]) -> Itera
 def check_publishers(
     topic: str, publishers: Sequence[TopicEndpointInfo], message_type: str, profile: QoSProfile
 ) -> Iterator[Condition]:
-    """
-    Check the publishers of any type for those that a subscription cannot receive from.
-
-    :param message_type: that is subscribed, for example ``sensor_msgs/msg/Image``.
-    :param profile: of the subscription.
-    """
+    """Check publishers for those that a subscription to this type cannot receive from."""
     other_types = [info for info in publishers if info.topic_type != message_type]
     if other_types:
         wrong_type = other_types[0].topic_type
         message = (
             f'expected {message_type} on {topic}, got {sanitize_text(wrong_type)} '
-            f'from {_names(other_types)}{HINTS.get(wrong_type, "")}'
+            f'from {_names(other_types)}'
         )
+        if wrong_type == 'sensor_msgs/msg/CompressedImage':
+            message += '; decompress with "ros2 run image_transport republish"'
         yield Condition(f'type of {topic}', WARN, message)
     matching = [info for info in publishers if info.topic_type == message_type]
-    incompatible = [info for info in matching if not _is_compatible(info.qos_profile, profile)]
-    if incompatible:
-        message = (
-            f'incompatible QoS on {topic}: {_names(incompatible)} offers '
-            f'{_policies(incompatible[0].qos_profile)}, requested is {_policies(profile)}; '
-            'see the parameters qos_overrides'
-        )
-        yield Condition(f'qos of {topic}', WARN, message)
+    yield from _check_qos(topic, matching, profile, is_publisher=False)
     yield from check_sole_publisher(topic, matching)
 
 
@@ -98,11 +81,24 @@ def check_subscribers(
     topic: str, subscribers: Sequence[TopicEndpointInfo], profile: QoSProfile
 ) -> Iterator[Condition]:
     """Check the subscribers for those that a publisher with this profile cannot serve."""
-    incompatible = [info for info in subscribers if not _is_compatible(profile, info.qos_profile)]
+    yield from _check_qos(topic, subscribers, profile, is_publisher=True)
+
+
+def _check_qos(
+    topic: str, endpoints: Sequence[TopicEndpointInfo], profile: QoSProfile, *, is_publisher: bool
+) -> Iterator[Condition]:
+    """Check that the profile of our publisher or subscription suits the other endpoints."""
+    incompatible = []
+    for info in endpoints:
+        pair = (profile, info.qos_profile) if is_publisher else (info.qos_profile, profile)
+        # Policies that are not discovered yet count as compatible.
+        if qos_check_compatible(*map(_explicit, pair))[0] == QoSCompatibility.ERROR:
+            incompatible.append(info)
     if incompatible:
+        theirs, ours = ('requests', 'offered') if is_publisher else ('offers', 'requested')
         message = (
-            f'incompatible QoS on {topic}: {_names(incompatible)} requests '
-            f'{_policies(incompatible[0].qos_profile)}, offered is {_policies(profile)}; '
+            f'incompatible QoS on {topic}: {_names(incompatible)} {theirs} '
+            f'{_policies(incompatible[0].qos_profile)}, {ours} is {_policies(profile)}; '
             'see the parameters qos_overrides'
         )
         yield Condition(f'qos of {topic}', WARN, message)
@@ -118,12 +114,6 @@ def check_sole_publisher(
             'remap the topic or use a namespace'
         )
         yield Condition(f'publishers of {topic}', WARN, message)
-
-
-def _is_compatible(offered: QoSProfile, requested: QoSProfile) -> bool:
-    """Compare profiles; policies that are not discovered yet count as compatible."""
-    verdict, _ = qos_check_compatible(_explicit(offered), _explicit(requested))
-    return verdict != QoSCompatibility.ERROR
 
 
 def _explicit(profile: QoSProfile) -> QoSProfile:
@@ -142,7 +132,7 @@ def _explicit(profile: QoSProfile) -> QoSProfile:
 def _names(endpoints: Sequence[TopicEndpointInfo]) -> str:
     names = [
         'an unnamed node'  # of another middleware, or not discovered yet
-        if info.node_name == UNKNOWN
+        if info.node_name == '_NODE_NAME_UNKNOWN_'
         else f'{info.node_namespace.rstrip("/")}/{info.node_name}'
         for info in endpoints
     ]

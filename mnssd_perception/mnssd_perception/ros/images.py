@@ -44,11 +44,9 @@ def to_bgr(msg: Image) -> NDArray[np.uint8]:
 
 def from_array(image: NDArray, encoding: str, header: Header) -> Image:
     """
-    Make a message with a copy of the pixels.
+    Make a message with a copy of the pixels; the header is referenced.
 
-    :param image: ``(H, W, 3)`` uint8 or ``(H, W)`` uint8 or uint16, in the channel order of the
-        encoding.
-    :param header: is referenced, not copied.
+    :param image: ``(H, W, 3)`` uint8 or ``(H, W)`` uint8 or uint16, as the encoding says.
     """
     data = array.array('B')
     # The only fast way: assigning an array or bytes checks every value in Python.
@@ -67,10 +65,9 @@ def from_array(image: NDArray, encoding: str, header: Header) -> Image:
 
 def from_bgr(image: NDArray, header: Header, encoding: str = '') -> Image:
     """
-    Make a message from an image of a camera.
+    Make a message from an image of a camera; the header is referenced.
 
     :param image: ``(H, W, 3)`` BGR uint8, or ``(H, W)`` grey, uint8 or uint16.
-    :param header: is referenced, not copied.
     :param encoding: ``bgr8``, ``rgb8``, ``mono8``, or empty for that of the image, which is
         ``mono16`` for 16 bits; these are stretched where an 8-bit encoding is requested.
     """
@@ -88,7 +85,6 @@ def from_bgr(image: NDArray, header: Header, encoding: str = '') -> Image:
 
 
 def _convert_with_cv_bridge(msg: Image) -> NDArray[np.uint8] | None:
-    """Convert with cv_bridge, or return None where it is missing or broken."""
     try:
         from cv_bridge import CvBridge, CvBridgeError
     except (ImportError, AttributeError):  # AttributeError: built for NumPy 1, running on 2

@@ -1,6 +1,7 @@
 """Provide a lifecycle node that survives invalid requests and failing transitions."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 import traceback
 from typing import Any
@@ -10,8 +11,6 @@ from mnssd_perception.errors import MnssdError
 from mnssd_perception.text import sanitize_text
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-
-Step = Callable[[], object]
 
 
 class ManagedNode(LifecycleNode):
@@ -27,8 +26,7 @@ class ManagedNode(LifecycleNode):
     - any other transition fails: everything is deactivated and released, and the node is
       unconfigured, or finalized where even that fails.
 
-    Subclasses implement :meth:`configure`, :meth:`activate`, :meth:`deactivate` and
-    :meth:`release`. The last two must do nothing when there is nothing to undo.
+    In subclasses :meth:`deactivate` and :meth:`release` do nothing if there is nothing to undo.
 
     :ivar transition_error: why the last transition failed; None once another succeeds.
     """
@@ -55,11 +53,7 @@ class ManagedNode(LifecycleNode):
         """React to a request that was answered, whether or not the state has changed."""
 
     def start(self) -> None:
-        """
-        Configure and activate.
-
-        :raises MnssdError: why a transition failed.
-        """
+        """Configure and activate, or raise why a transition failed."""
         for trigger in (self.trigger_configure, self.trigger_activate):
             if trigger() != TransitionCallbackReturn.SUCCESS:
                 assert self.transition_error is not None  # set by the callback that failed
@@ -107,23 +101,20 @@ class ManagedNode(LifecycleNode):
             super().destroy_node()
 
     def _attempt(
-        self, name: str, *steps: Step, undo: Step | None = None
+        self, name: str, *steps: Callable[[], object], undo: Callable[[], object] | None = None
     ) -> TransitionCallbackReturn:
-        """Run the steps of a transition; after a failure run ``undo`` or leave it to rclpy."""
         error = self._try(*steps)
         if error is None:
             self.transition_error = None
             return TransitionCallbackReturn.SUCCESS
-        self.transition_error = (
-            error
-            if isinstance(error, MnssdError)
-            else MnssdError(f'cannot {name}: {type(error).__name__}: {error}')
-        )
+        self.transition_error = error
+        if not isinstance(error, MnssdError):
+            self.transition_error = MnssdError(f'cannot {name}: {type(error).__name__}: {error}')
         if undo is None or self._try(undo) is not None:
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.FAILURE
 
-    def _try(self, *steps: Step) -> Exception | None:
+    def _try(self, *steps: Callable[[], object]) -> Exception | None:
         """Run steps and return their exception, logged with its traceback if it is unexpected."""
         try:
             for step in steps:
@@ -140,15 +131,11 @@ class ManagedNode(LifecycleNode):
         request: ChangeState.Request,
         response: ChangeState.Response,
     ) -> ChangeState.Response:
-        """Answer a request, also one that is not valid in the current state."""
         label = sanitize_text(request.transition.label)
-        if label == request.transition.label:
-            try:
+        response.success = False
+        if label == request.transition.label:  # rcl would print an unknown label as it is
+            with suppress(RCLError):  # Kilted and later answer by themselves
                 response = change_state(request, response)
-            except RCLError:  # Kilted and later answer by themselves
-                response.success = False
-        else:  # rcl would print an unknown label as it is
-            response.success = False
         if not response.success:
             name = f'{request.transition.id} {label}'.strip()
             self.get_logger().warning(f'the requested transition {name} has failed')

@@ -18,7 +18,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 T = TypeVar('T')
-
 QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares these when it creates a topic
 
 
@@ -38,13 +37,9 @@ def parameter(
     :param maximum: must be given whenever ``minimum`` is.
     :param is_dynamic: whether it can change at runtime; otherwise it is read-only.
     """
-    metadata = {
-        'description': description,
-        'range': None if minimum is None else (minimum, maximum),
-        'choices': tuple(choices),
-        'is_dynamic': is_dynamic,
-    }
-    return field(default=default, metadata=metadata)
+    limits = None if minimum is None else (minimum, maximum)
+    metadata = {'description': description, 'range': limits, 'choices': tuple(choices)}
+    return field(default=default, metadata={**metadata, 'is_dynamic': is_dynamic})
 
 
 def given_overrides(node: Node) -> Mapping[str, Parameter]:
@@ -57,11 +52,10 @@ class Parameters(Generic[T]):
     The current parameters of a node.
 
     :param parameters_type: a frozen dataclass with a :func:`parameter` for each field.
-    :param check: raises :class:`MnssdError` for values that are invalid together or in a way that
-        a range cannot express; must have no side effect.
+    :param check: raises :class:`MnssdError` for values that a range cannot exclude; must have no
+        side effect.
     :param apply: is called with the new values after a change.
-    :param known_names: parameters of other nodes, which the same section of a parameter file may
-        contain.
+    :param known_names: parameters of other nodes that share a section of a parameter file.
     :raises SettingsError: when a value given at startup is invalid, or a name is unknown.
     """
 
@@ -74,10 +68,8 @@ class Parameters(Generic[T]):
         known_names: Iterable[str] = (),
     ) -> None:
         self._node = node
-        self._fields: dict[str, Field] = {
-            entry.name: entry
-            for entry in fields(parameters_type)  # type: ignore[arg-type]
-        }
+        entries = fields(parameters_type)  # type: ignore[arg-type]
+        self._fields: dict[str, Field] = {entry.name: entry for entry in entries}
         self._check, self._apply = check, apply
         overrides = given_overrides(node)
         _check_names(node, overrides, {*self._fields, *known_names})
@@ -99,16 +91,9 @@ class Parameters(Generic[T]):
         self._check = check
 
     def set_defaults(self, **defaults: Any) -> None:
-        """
-        Set those parameters that no user has set, at startup or later.
-
-        :raises SettingsError: when a value is invalid.
-        """
-        changes = [
-            Parameter(name, value=value)
-            for name, value in defaults.items()
-            if name not in self._user_set
-        ]
+        """Set those parameters that no user has set, or raise SettingsError."""
+        unset = [name for name in defaults if name not in self._user_set]
+        changes = [Parameter(name, value=defaults[name]) for name in unset]
         self._sets_defaults = True
         try:
             result = self._node.set_parameters_atomically(changes)
@@ -135,7 +120,6 @@ class Parameters(Generic[T]):
             self._apply(values)
 
     def _changed(self, parameters: list[Parameter]) -> T:
-        """Return the values after a change, or raise where one is invalid."""
         changes = {
             entry.name: _validated(self._fields[entry.name], entry.value)
             for entry in parameters
@@ -156,7 +140,6 @@ def _check_names(node: Node, names: Iterable[str], known: set[str]) -> None:
 
 
 def _declare(node: Node, entry: Field, overrides: Mapping[str, Parameter]) -> Parameter:
-    """Declare one parameter and return it with the value given at startup."""
     limits, is_list = entry.metadata['range'], isinstance(entry.default, tuple)
     descriptor = ParameterDescriptor(
         description=entry.metadata['description'],
@@ -189,7 +172,6 @@ def _declare(node: Node, entry: Field, overrides: Mapping[str, Parameter]) -> Pa
 
 
 def _validated(entry: Field, value: Any) -> Any:
-    """Check a value and convert it to the type of its field."""
     name, default = entry.name, entry.default
     limits, choices = entry.metadata['range'], entry.metadata['choices']
     if isinstance(default, tuple):

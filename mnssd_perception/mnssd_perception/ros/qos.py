@@ -7,25 +7,12 @@ from mnssd_perception.errors import SettingsError
 from mnssd_perception.ros.parameters import given_overrides, QOS_OVERRIDES
 from mnssd_perception.text import sanitize_text
 from rclpy.exceptions import ParameterException
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 # History, depth and reliability, by the parameters
 # qos_overrides.<topic>.<publisher|subscription>.<policy>.
 OVERRIDABLE_POLICIES = QoSOverridingOptions.with_default_policies().policy_kinds
-
-
-def _keep_last(
-    depth: int,
-    reliability: ReliabilityPolicy,
-    durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
-) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=reliability,
-        durability=durability,
-    )
 
 
 # Functions, because rclpy writes the overrides of users into the profile that it is given.
@@ -37,22 +24,26 @@ def image_in() -> QoSProfile:
 
     Best effort connects with every publisher, as reliable does with every subscriber (REP 2003).
     """
-    return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def image_out() -> QoSProfile:
     """Make the profile of image publishers, without a queue of large messages."""
-    return _keep_last(2, ReliabilityPolicy.RELIABLE)
+    return QoSProfile(depth=2, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def detections() -> QoSProfile:
     """Make the profile of detections and status messages, at both ends: lose nothing small."""
-    return _keep_last(5, ReliabilityPolicy.RELIABLE)
+    return QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def latched() -> QoSProfile:
     """Make the profile of labels, at both ends: late subscribers get the last message."""
-    return _keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+    return QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
 
 
 def create_overridable(
@@ -62,8 +53,7 @@ def create_overridable(
     Create a publisher or subscription whose QoS users can override by parameter.
 
     :param create: a method of a node, such as ``node.create_publisher``.
-    :param arguments: the remaining positional arguments of ``create``.
-    :raises SettingsError: when an override is invalid, with its name.
+    :raises SettingsError: when an override is invalid.
     """
     node = create.__self__  # type: ignore[attr-defined]
     options = QoSOverridingOptions.with_default_policies()

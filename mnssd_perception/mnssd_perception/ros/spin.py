@@ -33,7 +33,6 @@ SAME_CTRL_C = 1.0
 # From a signal to the end of a process that hangs; launch sends SIGTERM after 5 s [s].
 SHUTDOWN_TIMEOUT = 4.0
 WATCH_PERIOD = 0.2
-
 MAX_ERROR_CHARS = 2000
 MAX_CALLS = 8  # innermost calls shown of the stack of a thread that hangs
 WATCHDOG = 'shutdown watchdog'  # name of the thread
@@ -58,9 +57,7 @@ def run(
 
     :param build: creates the nodes, given the future that ends the process; they are destroyed in
         reverse order.
-    :param args: command line, None for that of the process.
-    :param shutdown_timeout: longest time from the request to end until the nodes are destroyed
-        [s].
+    :param shutdown_timeout: from the request to end until the nodes are destroyed [s].
     :return: the exit code.
     """
     keep_freed_memory()
@@ -96,7 +93,6 @@ def run(
 
 
 def _spin(build: Callable[[Future], Sequence[Node]], has_started: Event) -> None:
-    """Create nodes, spin them until they are done, and destroy them in any case."""
     executor = SingleThreadedExecutor()
     done = Future()
     with ExitStack() as stack:
@@ -117,11 +113,10 @@ def _spin(build: Callable[[Future], Sequence[Node]], has_started: Event) -> None
 
 def keep_freed_memory() -> None:
     """
-    Tell glibc not to return blocks of the size of an image to the kernel.
+    Tell glibc, where that is the C library, not to return blocks of image size to the kernel.
 
     By default the buffers of every frame are mapped and unmapped, and the kernel clears each page
-    again: half of the time that a raw 720p image takes through rclpy. Other C libraries are left
-    as they are.
+    again: half of the time that a raw 720p image takes through rclpy.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -131,12 +126,8 @@ def keep_freed_memory() -> None:
 
 
 def _watch_shutdown(has_ended: Event, timeout: float) -> None:
-    """
-    Kill the process when a signal does not end it in time; the body of a thread.
-
-    The main thread can hang in an engine that loads or warms up a network, where Python runs no
-    signal handler. A library that hangs and holds the GIL stops this thread as well.
-    """
+    # The main thread can hang in an engine that loads or warms up a network, where Python runs no
+    # signal handler. A library that hangs and holds the GIL stops this thread as well.
     while rclpy.ok():
         if has_ended.wait(WATCH_PERIOD):
             return
@@ -145,7 +136,6 @@ def _watch_shutdown(has_ended: Event, timeout: float) -> None:
 
 
 def _kill_process(reason: str) -> NoReturn:
-    """Print the stack of each thread and end the process at once."""
     lines = [f'mnssd: {reason}, but it hangs; its threads are in']
     names = {thread.ident: thread.name for thread in list_threads()}
     for ident, frame in sys._current_frames().items():
@@ -165,12 +155,10 @@ def _log_fatal(message: str) -> None:
 
 def _leave_interrupts_to_rclpy() -> list[float]:
     """
-    Keep Python from raising KeyboardInterrupt at an arbitrary point.
+    Keep Python from raising KeyboardInterrupt at an arbitrary point; return times of interrupts.
 
     rclpy's own handler wakes the executor, which then ends in one known place. A second Ctrl-C,
     some time after the first, ends the process at once, in case something hangs.
-
-    :return: times of the interrupts, also of those that come before rclpy handles them.
     """
     interrupts: list[float] = []
 

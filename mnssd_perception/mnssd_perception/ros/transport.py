@@ -27,18 +27,14 @@ FAST_DDS = 'rmw_fastrtps'  # the only middleware that our profiles configure
 # Our profiles and their segments [bytes]; Fast DDS adds some overhead.
 PROFILES = {'fastdds.xml': 16 * 2**20, 'fastdds_4k.xml': 64 * 2**20}
 OVERHEAD = 1.05
-
 LARGE_BYTES = 2**16  # smaller messages also arrive over UDP
-
 SHM = Path('/dev/shm')
 OPEN_FILES = Path('/proc/self/fd')
 
 # The lock file of a segment of Fast DDS 2 or 3, locked as long as the owner of the segment lives.
+# A process that has just created one may not have locked it yet [s].
 SEGMENT_LOCK = re.compile(r'((?:fastrtps|fastdds)_[0-9a-f]{8,})_el')
-
-# A process that has just created a lock file may not have locked it yet [s].
 LOCKING_TIME = 5.0
-
 MB = 10**6
 NS = 10**9
 
@@ -46,39 +42,29 @@ NS = 10**9
 MAX_GAP = 10.0
 
 # The loss is estimated from this many intervals; fewer intervals or lost images than MIN_SAMPLES
-# are not significant.
-WINDOW, MIN_SAMPLES = 60, 5
-
-# Jitter makes intervals up to this much longer than the period.
-JITTER = 1.75
+# are not significant. Jitter makes intervals up to this much longer than the period.
+WINDOW, MIN_SAMPLES, JITTER = 60, 5, 1.75
 
 # How far an interval may be from a multiple of the period [periods], at least and as a fraction of
 # a long interval, in which the delays of a busy camera add up; and the fraction of intervals that
 # must be this close.
 MULTIPLE, DRIFT, REGULAR = 0.2, 0.1, 0.8
 
-# A loaded machine loses an image now and then, which only the counters show.
-TOLERATED_LOSS = 0.1
+TOLERATED_LOSS = 0.1  # a loaded machine loses an image now and then, which only the counters show
 
 
 @dataclass(frozen=True)
 class SharedMemory:
-    """
-    The shared memory of this process.
+    """The shared memory of this process."""
 
-    :ivar segment: size of its Fast DDS segment [bytes]; 0 for none.
-    :ivar free: free space in ``/dev/shm`` [bytes].
-    """
-
-    segment: int
-    free: int
+    segment: int  # size of its Fast DDS segment [bytes]; 0 for none
+    free: int  # in /dev/shm [bytes]
 
 
 def read_shared_memory(rmw: str) -> SharedMemory | None:
     """
     Look up the shared memory of this process, after a node was created.
 
-    :param rmw: name of the middleware, from ``rclpy.get_rmw_implementation_identifier()``.
     :return: None with another middleware than Fast DDS, or where this cannot be determined.
     """
     if not (rmw.startswith(FAST_DDS) and SHM.is_dir() and OPEN_FILES.is_dir()):
@@ -98,12 +84,10 @@ def shared_memory_conditions(
     memory: SharedMemory | None, sent_bytes: int, received_bytes: int = 0
 ) -> list[Condition]:
     """
-    Check whether the shared memory suffices for the images between processes.
+    Explain why images between processes get lost, if the shared memory does not suffice.
 
-    :param memory: of this process; None where it cannot be determined.
     :param sent_bytes: size of the images that this process publishes; 0 for none.
     :param received_bytes: size of the images that it subscribes to; 0 for none.
-    :return: no condition, or the one that explains why images get lost.
     """
     image_bytes = max(sent_bytes, received_bytes)
     if memory is None or image_bytes < LARGE_BYTES:
@@ -133,35 +117,23 @@ def shared_memory_conditions(
 
 def remove_dead_segments() -> int:
     """
-    Remove the shared memory of killed processes, which may leave too little for this one.
+    Remove the shared memory of killed processes, and return the number of segments.
 
     Fast DDS itself never does; its tool ``fastdds shm clean`` finds dead segments in the same way.
-
-    :return: number of segments removed.
     """
     num = 0
     with suppress(OSError):  # no such folder
         for path in SHM.iterdir():
             lock = SEGMENT_LOCK.fullmatch(path.name)
-            # Skip segments of other users, and those that others remove at this moment.
+            # Skip segments in use, of other users, and those that others remove at this moment.
             with suppress(OSError):
-                if lock and _is_unlocked(path):
-                    (SHM / lock[1]).unlink()
-                    path.unlink()
+                if lock and time.time() - path.stat().st_mtime >= LOCKING_TIME:
+                    with path.open('rb+') as file:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        (SHM / lock[1]).unlink()
+                        path.unlink()
                     num += 1
     return num
-
-
-def _is_unlocked(path: Path) -> bool:
-    """Tell whether nobody holds a lock file that is not brand-new."""
-    with path.open('rb+') as file:
-        if time.time() - path.stat().st_mtime < LOCKING_TIME:
-            return False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 class TransportMonitor:
@@ -174,8 +146,6 @@ class TransportMonitor:
     played in lock-step, and do not count as a loss. A source that skips images on purpose looks
     like a loss.
 
-    :param topic: that the node subscribes to, for messages.
-    :param clock: monotonic time [s].
     :ivar sent_bytes: size of the last image that the node published; 0 while nobody subscribes.
     """
 
@@ -187,13 +157,9 @@ class TransportMonitor:
         self.sent_bytes = 0
 
     def add(self, msg: Image) -> None:
-        """
-        Add an image that has arrived.
-
-        A stamp that is not later than the last, or much later, resets the estimate: a bag that
-        loops, a camera that was restarted.
-        """
+        """Add an image that has arrived."""
         stamp_ns = msg.header.stamp.sec * NS + msg.header.stamp.nanosec
+        # A bag that loops, or a camera that was restarted.
         if self._stamps_ns and not 0 < stamp_ns - self._stamps_ns[-1] < MAX_GAP * NS:
             self._stamps_ns.clear()
         self._stamps_ns.append(stamp_ns)

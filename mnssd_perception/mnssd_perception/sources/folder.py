@@ -12,13 +12,7 @@ DEFAULT_RATE = 10.0  # a person can follow still images at this rate [Hz]
 
 
 class FolderSource(FrameSource):
-    """
-    The images of a folder in natural order (``9.jpg`` before ``10.jpg``), or a single image.
-
-    :param path: the folder or image.
-    :param rate: frames per second; None for 10.
-    :raises SourceError: when the path has no images.
-    """
+    """The images of a folder in natural order (``9.jpg`` before ``10.jpg``), or one image."""
 
     def __init__(
         self, path: Path, *, rate: float | None = None, loop: bool = False, report: Report = ignore
@@ -55,7 +49,6 @@ def _list_images(folder: Path) -> list[Path]:
 
 
 def _natural_key(path: Path) -> list[tuple[bool, int, str]]:
-    """Make a sort key that orders the numbers in a name by value."""
     parts = re.split(r'([0-9]+)', path.name.casefold())
     # Not isdigit(), which also holds for '²'.
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]

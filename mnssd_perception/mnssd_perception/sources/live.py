@@ -1,7 +1,6 @@
 """Live cameras: a device, a network stream or a GStreamer pipeline."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 import os
 from pathlib import Path
 import re
@@ -25,9 +24,7 @@ class LiveSource(FrameSource):
     A source that is reopened whenever it is lost.
 
     :param open_capture: opens the camera or raises SourceError.
-    :param retry: whether to open it in the iteration, where a missing camera is retried like a
-        lost one; otherwise it must be there now.
-    :raises SourceError: without ``retry``, when it cannot be opened.
+    :param retry: whether a missing camera is retried like a lost one; otherwise it is an error.
     """
 
     def __init__(
@@ -47,7 +44,13 @@ class LiveSource(FrameSource):
         try:
             while not self._closing.is_set():
                 if self._capture is None:
-                    wait = self._reopen(wait)
+                    if self._closing.wait(wait):
+                        return
+                    self.num_retries += wait > 0
+                    try:
+                        self._capture = self._open_capture()
+                    except SourceError as error:
+                        wait = self._fail(str(error), 'trying again', wait)
                     continue
                 okay, image = self._capture.read()
                 if okay and image is not None and image.size:
@@ -55,24 +58,15 @@ class LiveSource(FrameSource):
                     yield Frame(image, str(num))
                     continue
                 self._release()
-                wait = _back_off(wait)
-                self.fault = f"lost '{self.uri}' after {num} frames"
-                self._report(f'{self.fault}; reopening it in {wait:.1f} s')
+                wait = self._fail(f"lost '{self.uri}' after {num} frames", 'reopening it', wait)
         finally:
             self._release()
 
-    def _reopen(self, wait: float) -> float:
-        """Wait, try to open the camera, and return the delay before the next attempt [s]."""
-        if self._closing.wait(wait):
-            return wait
-        if wait:
-            self.num_retries += 1
-        try:
-            self._capture = self._open_capture()
-        except SourceError as error:
-            wait = _back_off(wait)
-            self.fault = str(error)
-            self._report(f'{error}; trying again in {wait:.1f} s')
+    def _fail(self, fault: str, reaction: str, last_wait: float) -> float:
+        """Report a fault and return the delay before the next attempt [s]."""
+        wait = min(max(2 * last_wait, FIRST_WAIT), LONGEST_WAIT)
+        self.fault = fault
+        self._report(f'{fault}; {reaction} in {wait:.1f} s')
         return wait
 
     def _release(self) -> None:
@@ -91,22 +85,55 @@ def open_device(
     report: Report = ignore,
 ) -> LiveSource:
     """
-    Open a V4L2 camera.
+    Open a V4L2 camera and request a size, a pixel format and a rate, if given.
 
-    :param device: its path, such as ``/dev/video0``.
-    :param size: (width, height) to request; None for the default of the camera.
-    :param fourcc: pixel format to request; MJPG reaches the full rate at large sizes over USB.
-    :param rate: frames per second to request; None for the default of the camera.
+    :param size: (width, height).
+    :param fourcc: MJPG reaches the full rate at large sizes over USB.
     """
     if len(fourcc) not in (0, 4):
         raise SourceError(f"expected a fourcc of 4 characters such as MJPG, got '{fourcc}'")
-    open_capture = partial(_capture_device, device, size, fourcc, rate, report)
+
+    def open_capture() -> cv2.VideoCapture:
+        _check_device(device)
+        capture = _check_opened(
+            cv2.VideoCapture(str(device), cv2.CAP_V4L2),
+            f"cannot open camera '{device}': it is busy or cannot capture; "
+            f'list the processes that use it: fuser -v {device}',
+        )
+        # The order matters: the format determines the available sizes and rates.
+        if fourcc:
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*fourcc))
+        if size:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        if rate:
+            capture.set(cv2.CAP_PROP_FPS, rate)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a frame is fresh when it is read
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if size and size != (width, height):
+            report(f"camera '{device}' gives {width}x{height} instead of {size[0]}x{size[1]}")
+        return capture
+
     return LiveSource(str(device), open_capture, retry=retry, report=report)
 
 
 def open_stream(uri: str, *, retry: bool = False, report: Report = ignore) -> LiveSource:
     """Open a network camera: RTSP, HTTP and whatever else FFmpeg opens."""
-    return LiveSource(uri, partial(_capture_stream, uri), retry=retry, report=report)
+    # Only OpenCV's FFmpeg backend has a timeout.
+    timeouts = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
+    ]  # fmt: skip
+    failure = (
+        f"cannot open stream '{mask_secrets(uri)}' within {NETWORK_TIMEOUT_MS / 1000:.0f} s: "
+        'check address, user and password, and that the camera is on'
+    )
+
+    def open_capture() -> cv2.VideoCapture:
+        return _check_opened(cv2.VideoCapture(uri, cv2.CAP_FFMPEG, timeouts), failure)
+
+    return LiveSource(uri, open_capture, retry=retry, report=report)
 
 
 def open_pipeline(pipeline: str, *, retry: bool = False, report: Report = ignore) -> LiveSource:
@@ -121,60 +148,18 @@ def open_pipeline(pipeline: str, *, retry: bool = False, report: Report = ignore
         # Convert to what OpenCV reads, and keep only the newest frame.
         pipeline += ' ! videoconvert ! video/x-raw,format=BGR'
         pipeline += ' ! appsink drop=true max-buffers=1 sync=false'
-    open_capture = partial(_capture_pipeline, pipeline)
+    failure = f"cannot start pipeline '{pipeline}'; test it with gst-launch-1.0 -v"
+
+    def open_capture() -> cv2.VideoCapture:
+        return _check_opened(cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), failure)
+
     return LiveSource(f'gst:{pipeline}', open_capture, retry=retry, report=report)
 
 
-def _capture_device(
-    device: Path, size: tuple[int, int] | None, fourcc: str, rate: float | None, report: Report
-) -> cv2.VideoCapture:
-    _check_device(device)
-    capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
+def _check_opened(capture: cv2.VideoCapture, failure: str) -> cv2.VideoCapture:
     if not capture.isOpened():
-        raise SourceError(
-            f"cannot open camera '{device}': it is busy or cannot capture; "
-            f'list the processes that use it: fuser -v {device}'
-        )
-    # The order matters: the format determines the available sizes and rates.
-    if fourcc:
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*fourcc))
-    if size:
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-    if rate:
-        capture.set(cv2.CAP_PROP_FPS, rate)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a frame is fresh when it is read
-    width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-    height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    if size and size != (width, height):
-        report(f"camera '{device}' gives {width}x{height} instead of {size[0]}x{size[1]}")
+        raise SourceError(failure)
     return capture
-
-
-def _capture_stream(uri: str) -> cv2.VideoCapture:
-    # Only OpenCV's FFmpeg backend has a timeout.
-    timeouts = [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS,
-    ]  # fmt: skip
-    capture = cv2.VideoCapture(uri, cv2.CAP_FFMPEG, timeouts)
-    if not capture.isOpened():
-        raise SourceError(
-            f"cannot open stream '{mask_secrets(uri)}' within {NETWORK_TIMEOUT_MS / 1000:.0f} s: "
-            'check address, user and password, and that the camera is on'
-        )
-    return capture
-
-
-def _capture_pipeline(pipeline: str) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
-    if not capture.isOpened():
-        raise SourceError(f"cannot start pipeline '{pipeline}'; test it with gst-launch-1.0 -v")
-    return capture
-
-
-def _back_off(wait: float) -> float:
-    return min(max(2 * wait, FIRST_WAIT), LONGEST_WAIT)
 
 
 def _check_device(device: Path) -> None:

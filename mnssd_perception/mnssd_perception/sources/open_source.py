@@ -37,21 +37,17 @@ def open_source(
         ``v4l2:///dev/video0`` or ``0``), a stream (``rtsp://…``), ``gst:<pipeline>`` or
         ``synthetic:width=640,height=512,frames=0,objects=6,seed=0``.
     :param rate: frames per second; None for the rate of the source.
-    :param loop: whether to start over at the end; cameras have no end.
     :param size: (width, height) to request from a V4L2 camera.
     :param fourcc: pixel format to request from a V4L2 camera; '' for its default.
-    :param retry: whether to retry a missing camera or stream, like one that is lost later; a file
-        must always exist.
+    :param retry: whether to retry a missing camera or stream; a file must always exist.
     :param report: is called with a message for each problem that the source recovers from.
-    :raises SourceError: when the source cannot be opened.
     """
     if rate is not None and not 0 < rate <= 1000:
         raise SourceError(f'expected a rate above 0 and up to 1000 Hz, got {rate}')
     uri = uri.strip()
     scheme, target = _parse(uri)
     if scheme == 'synthetic':
-        options = SyntheticOptions.parse(target)
-        return SyntheticSource(options, rate=rate, loop=loop, report=report)
+        return SyntheticSource(SyntheticOptions.parse(target), rate=rate, loop=loop, report=report)
     if scheme == 'gst':
         return open_pipeline(target, retry=retry, report=report)
     if scheme == 'stream':

@@ -1,9 +1,10 @@
-"""The base class of all camera sources."""
+"""The base class of all camera sources, and the pacing of their frames."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
+import time
 
 from mnssd_perception.errors import SourceError
 from mnssd_perception.ssd import Detections
@@ -19,17 +20,11 @@ def ignore(message: str) -> None:
 
 @dataclass(frozen=True)
 class Frame:
-    """
-    One image of a source.
+    """One image of a source."""
 
-    :ivar image: ``(H, W, 3)`` BGR, uint8, or ``(H, W)`` grey, uint8 or uint16.
-    :ivar name: a file name or a number, for messages.
-    :ivar ground_truth: the objects in the image, where the source knows them.
-    """
-
-    image: NDArray
-    name: str
-    ground_truth: Detections | None = None
+    image: NDArray  # (H, W, 3) BGR, uint8, or (H, W) grey, uint8 or uint16
+    name: str  # a file name or a number, for messages
+    ground_truth: Detections | None = None  # where the source knows it
 
 
 class FrameSource(ABC):
@@ -39,9 +34,7 @@ class FrameSource(ABC):
     Every source takes ``report``, which is called with a message for each problem that it recovers
     from.
 
-    :param uri: where the images come from, for messages.
     :param rate: frames per second to play at; None where a live source sets the rate.
-    :param loop: whether to start over at the end.
     :ivar fault: why a live source currently gives no images; '' while it does.
     :ivar num_retries: how often a live source was reopened.
     """
@@ -57,11 +50,7 @@ class FrameSource(ABC):
         self.num_retries = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        """
-        Yield frames until the source ends or is closed.
-
-        :raises SourceError: when a complete pass has no readable frame.
-        """
+        """Yield frames until the end; raise SourceError if a pass has no readable frame."""
         while not self._closing.is_set():
             num_before = self.num_frames
             for frame in self._play():
@@ -81,3 +70,21 @@ class FrameSource(ABC):
     @abstractmethod
     def _play(self) -> Iterator[Frame]:
         """Yield the frames of one pass."""
+
+
+class Pacer:
+    """Waits until the next frame is due, without drift and without catching up in a burst."""
+
+    def __init__(self, rate: float | None, stopping: Event) -> None:
+        self._period = 1 / rate if rate else 0.0
+        self._stopping = stopping
+        self._due = 0.0
+
+    def wait(self) -> bool:
+        """Wait for the next frame; the first one is due now. Return False when stopped."""
+        now = time.monotonic()
+        # A late frame delays all that follow; nobody wants old frames at double speed.
+        self._due = max(self._due, now)
+        is_stopped = self._stopping.wait(self._due - now)
+        self._due += self._period
+        return not is_stopped

@@ -1,7 +1,8 @@
 """A synthetic camera: moving shapes on a noisy background, with their ground truth."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from itertools import count
 
 import cv2
 from mnssd_perception.errors import SourceError
@@ -11,38 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_RATE = 30.0  # Hz
-MAX_DIGITS = 18
 
 # Least and greatest value of each option.
 RANGES = {
-    'width': (16, 8192),
-    'height': (16, 8192),
-    'frames': (0, 2**31 - 1),
-    'objects': (0, 1000),
+    'width': (16, 8192), 'height': (16, 8192), 'frames': (0, 2**31 - 1), 'objects': (0, 1000),
     'seed': (0, 2**31 - 1),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SyntheticOptions:
-    """
-    The options of a synthetic camera.
+    """The options of a synthetic camera."""
 
-    :ivar width: of the image [pixels].
-    :ivar height: of the image [pixels].
-    :ivar frames: number of frames of a pass; 0 for endless.
-    :ivar objects: number of moving shapes.
-    :ivar seed: of noise and motion; the same seed gives the same frames.
-    """
-
-    width: int = 640
+    width: int = 640  # pixels
     height: int = 512
-    frames: int = 0
+    frames: int = 0  # of a pass; 0 for endless
     objects: int = 6
-    seed: int = 0
+    seed: int = 0  # of noise and motion: the same seed gives the same frames
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -52,20 +40,16 @@ class SyntheticOptions:
 
     @classmethod
     def parse(cls, text: str) -> 'SyntheticOptions':
-        """
-        Parse options such as ``width=1280,height=720,seed=3``.
-
-        :raises SourceError: for an unknown option or a value that is not a whole number.
-        """
-        known = [field.name for field in fields(cls)]
+        """Parse options such as ``width=1280,height=720,seed=3``, or raise SourceError."""
         options = {}
         for pair in filter(None, text.split(',')):
             name, _, value = (part.strip() for part in pair.partition('='))
-            if name not in known:
+            if name not in RANGES:
                 raise SourceError(
-                    f"unknown option '{name}' of a synthetic source; supported: {', '.join(known)}"
+                    f"unknown option '{name}' of a synthetic source; "
+                    f'supported: {", ".join(RANGES)}'
                 )
-            if not value.isdecimal() or len(value) > MAX_DIGITS:
+            if not value.isdecimal() or len(value) > 18:
                 raise SourceError(
                     f"expected a whole number for '{name}' of a synthetic source, got '{value}'"
                 )
@@ -74,11 +58,7 @@ class SyntheticOptions:
 
 
 class SyntheticSource(FrameSource):
-    """
-    Bright rectangles (label 0) and ellipses (label 1) that drift and bounce over grey noise.
-
-    :param rate: frames per second; None for 30.
-    """
+    """Bright rectangles (label 0) and ellipses (label 1) that drift and bounce over grey noise."""
 
     def __init__(
         self,
@@ -103,14 +83,12 @@ class SyntheticSource(FrameSource):
         colours = generator.integers(140, 256, (options.objects, 3)).tolist()
         labels = np.arange(options.objects, dtype=np.int64) % 2
         scores = np.ones(options.objects, np.float32)
-        num = 0
-        while options.frames == 0 or num < options.frames:
+        for num in range(options.frames) if options.frames else count():
             # A straight path folded at the edges is a triangle wave.
             centres = half + span - np.abs((start + num * speed) % (2 * span) - span)
             boxes = np.hstack([np.floor(centres - half), np.ceil(centres + half)])
             ground_truth = Detections(boxes.astype(np.float32), scores, labels)
             yield Frame(_draw(noise, ground_truth, colours), str(num), ground_truth)
-            num += 1
 
 
 def _draw(

@@ -16,12 +16,7 @@ DEFAULT_RATE = 30.0  # for files that do not state their frame rate [Hz]
 
 
 class VideoSource(FrameSource):
-    """
-    The frames of a video file.
-
-    :param rate: frames per second; None for the frame rate of the file.
-    :raises SourceError: when the file is not a video that this OpenCV can decode.
-    """
+    """The frames of a video file."""
 
     def __init__(
         self, path: Path, *, rate: float | None = None, loop: bool = False, report: Report = ignore

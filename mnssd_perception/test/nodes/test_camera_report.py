@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip('rclpy')
 
-from mnssd_perception.nodes.camera_report import make_report, SILENT_AFTER
+from mnssd_perception.nodes.camera_node import make_report, SILENT_AFTER
 from mnssd_perception.ros.diagnostics import Condition, ERROR, STALE, WARN
 
 pytestmark = pytest.mark.ros

@@ -11,7 +11,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from mnssd_perception.ros import diagnostics
 from mnssd_perception.ros.diagnostics import (
     Condition,
-    ConditionTracker,
     Diagnostics,
     ERROR,
     OK,
@@ -42,38 +41,11 @@ class FakeClock:
         return self.now
 
 
-def test_tracker_without_conditions():
-    assert ConditionTracker().update(()) == []
-
-
-def test_errors_are_sorted_first():
-    held = ConditionTracker(FakeClock()).update((SILENT, SLOW, HUNG))
-    assert [condition for condition, _ in held] == [HUNG, SILENT, SLOW]
-
-
-def test_condition_is_timed_until_it_is_cleared():
-    clock = FakeClock()
-    tracker = ConditionTracker(clock)
-    clock.now = 5.0
-    assert tracker.update((HUNG,)) == [(HUNG, 0.0)]
-    clock.now = 12.0
-    reworded = Condition('hung', ERROR, 'still the same')
-    assert tracker.update((SLOW, reworded)) == [(reworded, 7.0), (SLOW, 0.0)]
-    clock.now = 15.0
-    assert tracker.update((SLOW,)) == [(SLOW, 3.0)]
-    clock.now = 20.0
-    assert tracker.update((HUNG,)) == [(HUNG, 0.0)]
-
-
-def test_repeated_key_counts_once():
-    assert [c for c, _ in ConditionTracker().update((SLOW, SLOW))] == [SLOW]
-
-
 @pytest.fixture
 def publish(monkeypatch):
     """Publish one report after the other and return the statuses that arrive."""
     clock = FakeClock()
-    monkeypatch.setattr(diagnostics.ConditionTracker.__init__, '__defaults__', (clock,))
+    monkeypatch.setattr(diagnostics, 'monotonic', clock)
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=DOMAIN)
     node = Node('tested', namespace='/diagnosed', context=context)
@@ -125,6 +97,27 @@ def test_all_conditions_are_published_errors_first_with_durations(publish):
     ]
     assert publish(Report('fine', (SILENT,)))[0].level == STALE
     assert publish(Report('fine'))[0].level == OK
+
+
+def test_errors_are_sorted_first(publish):
+    _, lines = publish(Report('fine', (SILENT, SLOW, HUNG)))
+    assert [line.partition(':')[0] for line in lines] == ['ERROR', 'WARN', 'WARN']
+    assert 'no image' in lines[1]
+
+
+def test_condition_is_timed_until_it_is_cleared(publish):
+    reworded = Condition('hung', ERROR, 'still the same')
+    assert publish(Report('', (HUNG,)))[1] == ['ERROR: the engine does not return (for 0 s)']
+    _, lines = publish(Report('', (SLOW, reworded)), seconds=7.0)
+    assert lines == ['ERROR: still the same (for 7 s)', 'WARN: frames are too old (for 0 s)']
+    assert publish(Report('', (SLOW,)), seconds=3.0)[1] == ['WARN: frames are too old (for 3 s)']
+    _, lines = publish(Report('', (HUNG,)), seconds=5.0)
+    assert lines == ['ERROR: the engine does not return (for 0 s)']
+
+
+def test_repeated_key_counts_once(publish):
+    _, lines = publish(Report('', (SLOW, Condition('slow', ERROR, 'another message'))))
+    assert lines == ['WARN: frames are too old (for 0 s)']
 
 
 def test_text_is_sanitized(publish):
