@@ -30,7 +30,9 @@ class MobileNetSsd(nn.Module):
         self.pyramid = _make_pyramid(self.backbone.channels, len(spec.feature_maps), config)
         self.logits = _make_head(spec, config, self.pyramid.channels, spec.num_classes + 1)
         self.offsets = _make_head(spec, config, self.pyramid.channels, 4)
-        mean, std = torch.tensor((spec.normalisation.mean, spec.normalisation.std)) * 255
+        mean, std = (
+            torch.tensor(v) * 255 for v in (spec.normalisation.mean, spec.normalisation.std)
+        )
         self.register_buffer('mean', mean.reshape(3, 1, 1), persistent=False)
         self.register_buffer('scale', 1 / std.reshape(3, 1, 1), persistent=False)
         self._initialise_heads(spec.num_classes)
