@@ -55,7 +55,6 @@ def make_spec(
     Make the model specification of an experiment.
 
     :param samples: the training set, whose boxes are clustered.
-    :param class_names: in the order of their labels.
     """
     settings = experiment.input
     sizes = measure_box_sizes(samples, settings.size, settings.resize)
@@ -69,12 +68,7 @@ def make_spec(
 def make_feature_maps(
     priors: PriorsConfig, settings: InputConfig, box_sizes: NDArray[np.float64], seed: int
 ) -> tuple[FeatureMap, ...]:
-    """
-    Make the levels of priors.
-
-    :param box_sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
-    :param seed: of the initial cluster centres.
-    """
+    """Make the levels of priors; see :func:`clustered_feature_maps`."""
     if priors.layout == 'clustered':
         return clustered_feature_maps(
             box_sizes, settings.size, priors.strides, priors.priors_per_cell, seed
@@ -87,12 +81,7 @@ def measure_box_sizes(
     input_size: tuple[int, int],
     resize: Literal['stretch', 'letterbox'] = 'stretch',
 ) -> NDArray[np.float64]:
-    """
-    Measure the boxes of samples in the network input.
-
-    :param input_size: (height, width), pixels.
-    :return: ``(N, 2)`` (width, height), pixels of the input.
-    """
+    """Measure boxes in a network input (height, width): ``(N, 2)`` (width, height), pixels."""
     sizes: list[NDArray[np.floating]] = [np.zeros((0, 2))]
     for sample in samples:
         height, width = resize_transform(sample.size, input_size, resize).content_size
@@ -114,9 +103,7 @@ def clustered_feature_maps(
     A level with too few boxes of its size gets square, wide and tall priors of three cells.
 
     :param sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
-    :param input_size: (height, width), pixels.
-    :param strides: of the levels, finest first.
-    :param priors_per_cell: clusters of each level.
+    :param strides: of the levels, finest first; so are the clusters per level.
     :param seed: of the initial cluster centres.
     """
     root_area = np.sqrt(sizes.prod(axis=1))
@@ -142,7 +129,6 @@ def cluster_sizes(
     Cluster box sizes by k-means under the IoU of boxes with a common centre.
 
     :param sizes: ``(N, 2)`` (width, height), N at least ``num``.
-    :param generator: of the initial cluster centres.
     :return: ``(num, 2)`` medians of the clusters, smallest area first.
     """
     centres = sizes[generator.choice(len(sizes), num, replace=False)]
@@ -169,27 +155,23 @@ def resize_spec(spec: ModelSpec, size: tuple[int, int]) -> ModelSpec:
     """
     if size == spec.input_size:
         return spec
-    levels = tuple(_resize_level(level, spec.input_size, size) for level in spec.feature_maps)
-    return replace(spec, input_size=size, feature_maps=levels)
-
-
-def _resize_level(
-    level: FeatureMap, input_size: tuple[int, int], new_size: tuple[int, int]
-) -> FeatureMap:
-    """
-    Adapt one level to another input size.
-
-    The grid is that of a network that halves its input repeatedly, rounding up, whatever the
-    distance between the centres of its priors is: that may be 224 pixels on a map of stride 256,
-    or an even share of the input, which then stays an even share.
-    """
-    matching = [step for step in STRIDES if _grid(input_size, (step, step)) == level.shape]
-    nearest = min(matching, key=lambda step: abs(step - level.stride[0]), default=None)
-    shape = _grid(new_size, (nearest, nearest) if nearest else level.stride)
-    is_even = level.stride == (input_size[0] / level.shape[0], input_size[1] / level.shape[1])
-    if is_even and level.stride != (nearest, nearest):
-        return FeatureMap(shape, (new_size[0] / shape[0], new_size[1] / shape[1]), level.sizes)
-    return FeatureMap(shape, level.stride, level.sizes)
+    height, width = spec.input_size
+    levels = []
+    for level in spec.feature_maps:
+        # The grid is that of a network that halves its input repeatedly, rounding up, whatever the
+        # distance between the centres of its priors is: that may be 224 pixels on a map of stride
+        # 256, or an even share of the input, which then stays an even share.
+        stride = level.stride
+        matching = [
+            step for step in STRIDES if _grid((height, width), (step, step)) == level.shape
+        ]
+        nearest = min(matching, key=lambda step: abs(step - stride[0]), default=None)
+        shape = _grid(size, (nearest, nearest) if nearest else stride)
+        is_even = stride == (height / level.shape[0], width / level.shape[1])
+        if is_even and stride != (nearest, nearest):
+            stride = (size[0] / shape[0], size[1] / shape[1])
+        levels.append(FeatureMap(shape, stride, level.sizes))
+    return replace(spec, input_size=size, feature_maps=tuple(levels))
 
 
 def _grid(size: tuple[int, int], stride: tuple[float, float]) -> tuple[int, int]:

@@ -10,7 +10,6 @@ that damage to the comment does not make a file look like an older one.
 
 import hashlib
 import io
-from pathlib import Path
 import struct
 from typing import Any
 import zipfile
@@ -38,10 +37,9 @@ def dump_torch(content: dict[str, Any]) -> bytes:
 
 def load_torch(encoded: bytes, name: object) -> Any:
     """
-    Check the integrity of a file of torch, then load it: only data, never code.
+    Check the integrity of a file of torch, then load it on the CPU: only data, never code.
 
     :param name: of the file, for errors.
-    :return: the content, tensors on the CPU.
     :raises DamagedCheckpointError: if the bytes differ from those that were written.
     :raises CheckpointError: if they do not, but hold something else.
     """
@@ -59,18 +57,11 @@ def load_torch(encoded: bytes, name: object) -> Any:
     return content
 
 
-def read_torch(path: Path) -> Any:
-    """Read a file of torch as :func:`load_torch` does; raises OSError if that fails."""
-    return load_torch(path.read_bytes(), path)
-
-
 def check_integrity(encoded: bytes, name: object) -> bool:
     """
-    Check the bytes of a file of torch against the checksums in it.
+    Check a file of torch against the checksums in it; DamagedCheckpointError if they differ.
 
-    :param name: of the file, for errors.
     :return: False if it has no checksums, as in the format that torch used before 1.6.
-    :raises DamagedCheckpointError: if they differ.
     """
     if _has_digest(encoded):
         digest = hashlib.sha256(memoryview(encoded)[:-COMMENT_SIZE]).hexdigest()

@@ -7,11 +7,7 @@ import sys
 from mnssd_training.cli.common import run_verb
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.errors import TrainingError
-from mnssd_training.train.find_batch_size import (
-    BatchCost,
-    measure_batch_sizes,
-    suggest_batch_size,
-)
+from mnssd_training.train.find_batch_size import BatchCost, measure_batch_sizes, suggest_batch_size
 
 MEBI = 2**20
 

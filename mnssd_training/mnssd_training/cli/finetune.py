@@ -12,11 +12,10 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 import sys
-from typing import NamedTuple
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.common import run_verb
-from mnssd_training.cli.train import add_run_options, print_dry_run, run_training
+from mnssd_training.cli.train import add_run_options, run_training
 from mnssd_training.config import compose, format_experiment, format_flow, load_experiment
 from mnssd_training.config.yaml_tree import find, to_plain
 
@@ -30,55 +29,34 @@ EXPERIMENT = 'finetune'
 DEVICES = {'auto': 'auto', 'cpu': 'cpu', 'cuda': 'gpu'}
 
 
-class Flag(NamedTuple):
-    """
-    A flag that sets a key of the experiment.
-
-    :ivar to_yaml: converts the value of the flag to YAML.
-    """
-
-    key: str
-    help: str
-    to_yaml: Callable[[str], str] = format_flow
-
-
-def _number(text: str) -> str:
-    return text  # as it is; validation checks it
-
-
-def _square(side: str) -> str:
-    return f'[{side}, {side}]'
-
-
-def _weights(text: str) -> str:
-    return format_flow('' if text == 'none' else text)
-
-
-def _accelerator(device: str) -> str:
-    return format_flow(DEVICES.get(device, device))  # validation refuses an unknown one
-
-
-FLAGS = {
-    '--data-root': Flag('data.root', 'folder with images/, labels/ and classes.txt'),
-    '--train-split': Flag(
-        'data.train_split', 'list of training images: the name of a file in splits/, or a path'
+# Flag: key, help, conversion of the value to YAML; numbers stay as they are and are validated.
+FLAGS: dict[str, tuple[str, str, Callable[[str], str]]] = {
+    '--data-root': ('data.root', 'folder with images/, labels/ and classes.txt', format_flow),
+    '--train-split': (
+        'data.train_split',
+        'list of training images: the name of a file in splits/, or a path',
+        format_flow,
     ),
-    '--val-split': Flag('data.val_split', 'list of validation images, likewise'),
-    '--image-size': Flag('input.size', 'side of the network input, pixels', _square),
-    '--epochs': Flag('training.epochs', 'passes over the training set', _number),
-    '--batch-size': Flag('training.batch_size', 'images per step', _number),
-    '--lr': Flag(
-        'optimizer.learning_rate', 'learning rate; divided by 10 every 20 epochs', _number
+    '--val-split': ('data.val_split', 'list of validation images, likewise', format_flow),
+    '--image-size': ('input.size', 'side of the network input, pixels', '[{0}, {0}]'.format),
+    '--epochs': ('training.epochs', 'passes over the training set', str),
+    '--batch-size': ('training.batch_size', 'images per step', str),
+    '--lr': ('optimizer.learning_rate', 'learning rate; divided by 10 every 20 epochs', str),
+    '--momentum': ('optimizer.momentum', 'momentum of SGD', str),
+    '--weight-decay': ('optimizer.weight_decay', 'of convolution weights', str),
+    '--workers': ('training.workers', 'processes that load images', str),
+    '--output-dir': ('logging.root', 'folder of all runs', format_flow),
+    '--weights-backbone': (
+        'initial.backbone_weights',
+        'none, imagenet, or a file of weights',
+        lambda weights: format_flow('' if weights == 'none' else weights),
     ),
-    '--momentum': Flag('optimizer.momentum', 'momentum of SGD', _number),
-    '--weight-decay': Flag('optimizer.weight_decay', 'of convolution weights', _number),
-    '--workers': Flag('training.workers', 'processes that load images', _number),
-    '--output-dir': Flag('logging.root', 'folder of all runs'),
-    '--weights-backbone': Flag(
-        'initial.backbone_weights', 'none, imagenet, or a file of weights', _weights
+    '--device': (
+        'training.accelerator',
+        f'one of {", ".join(DEVICES)}',
+        lambda device: format_flow(DEVICES.get(device, device)),
     ),
-    '--device': Flag('training.accelerator', f'one of {", ".join(DEVICES)}', _accelerator),
-    '--seed': Flag('training.seed', 'seed of all random numbers', _number),
+    '--seed': ('training.seed', 'seed of all random numbers', str),
 }
 SWITCHES = {
     '--amp': ('training.precision=bf16', 'compute convolutions in bfloat16'),
@@ -89,7 +67,7 @@ SWITCHES = {
 }
 
 
-def _parser() -> ArgumentParser:
+def _verb(arguments: Sequence[str] | None) -> None:
     parser = ArgumentParser(
         'mnssd finetune',
         description='Train a MobileNetV2-SSD on a folder of YOLO labels.',
@@ -115,11 +93,7 @@ def _parser() -> ArgumentParser:
         help='override a key of the experiment; may be repeated',
     )
     add_run_options(parser)
-    return parser
-
-
-def _verb(arguments: Sequence[str] | None) -> None:
-    args = _parser().parse_args(arguments)
+    args = parser.parse_args(arguments)
     values = {flag: getattr(args, flag[2:].replace('-', '_')) for flag in (*FLAGS, *SWITCHES)}
     overrides = [
         f'{key}={to_yaml(values[flag])}'
@@ -128,18 +102,9 @@ def _verb(arguments: Sequence[str] | None) -> None:
     ]
     overrides += [override for flag, (override, _) in SWITCHES.items() if values[flag]]
     experiment = load_experiment(EXPERIMENT, [*overrides, *args.set])
-    if args.print_config:
-        print(mask_secrets(format_experiment(experiment)), end='')
-    elif args.dry_run:
-        print_dry_run(experiment)
-    else:
-        run_training(
-            experiment,
-            run=Path(experiment.logging.root) / args.run_name if args.run_name else None,
-            resume=args.resume,
-            progress=not args.quiet,
-            arguments=list(sys.argv[1:] if arguments is None else arguments),
-        )
+    run = Path(experiment.logging.root) / args.run_name if args.run_name else None
+    config_yaml = mask_secrets(format_experiment(experiment))
+    run_training(experiment, args, run, config_yaml, arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

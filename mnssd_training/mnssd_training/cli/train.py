@@ -1,6 +1,6 @@
 """``mnssd train``: train a network."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 import os
 from pathlib import Path
@@ -38,22 +38,15 @@ def _verb(arguments: Sequence[str] | None) -> None:
     )
     add_run_options(parser)
     args = parser.parse_intermixed_args(arguments)
-    if args.resume and args.resume is not True and _is_override(args.resume):
-        args.overrides.append(args.resume)  # argparse took the next argument as the value
+    # argparse takes the next argument as the value of --resume, even if it is an override.
+    # pathlib raises for a text longer than a file name can be.
+    value = args.resume if isinstance(args.resume, str) else ''
+    if '=' in value and '://' not in value and not os.path.exists(value):  # noqa: PTH110
+        args.overrides.append(value)
         args.resume = True
     experiment = read_experiment(args)
-    if args.print_config:
-        print(yaml.safe_dump(to_stored(experiment), sort_keys=False), end='')
-    elif args.dry_run:
-        print_dry_run(experiment)
-    else:
-        run_training(
-            experiment,
-            run=args.run,
-            resume=args.resume,
-            progress=not args.quiet,
-            arguments=list(sys.argv[1:] if arguments is None else arguments),
-        )
+    config_yaml = yaml.safe_dump(to_stored(experiment), sort_keys=False)
+    run_training(experiment, args, args.run, config_yaml, arguments)
 
 
 def add_run_options(parser: ArgumentParser) -> None:
@@ -75,53 +68,47 @@ def add_run_options(parser: ArgumentParser) -> None:
     )
 
 
-def print_dry_run(experiment: Experiment) -> None:
-    """Print what a run would do, on rank 0."""
-    from mnssd_training.train import is_rank_zero  # torch takes seconds: after parsing
-    from mnssd_training.train.dry_run import dry_run
-
-    for line in dry_run(experiment):
-        if is_rank_zero():
-            print(line)
-
-
 def run_training(
     experiment: Experiment,
-    *,
-    run: Path | None = None,
-    resume: bool | str | None = None,
-    progress: bool = True,
-    arguments: Sequence[str] = (),
+    args: Namespace,
+    run: Path | None,
+    config_yaml: str,
+    arguments: Sequence[str] | None,
 ) -> None:
     """
-    Train; a signal stops the run after the current step.
+    Train, or do a dry run or print the experiment; a signal stops a run after the current step.
 
+    :param args: with the options of :func:`add_run_options`.
     :param run: run folder; None for ``<logging.root>/<id>_<fingerprint>``.
-    :raises MnssdError: naming the invalid file, key or images.
-    :raises Preempted: after a signal.
+    :param config_yaml: for ``--print-config``.
+    :param arguments: to record; None for those of the process.
     """
+    if args.print_config:
+        print(config_yaml, end='')
+        return
+    # torch takes seconds: after parsing
     from mnssd_training.train import default_folder, handle_signals, is_rank_zero, train
+    from mnssd_training.train.dry_run import dry_run
 
+    if args.dry_run:
+        for line in dry_run(experiment):
+            if is_rank_zero():
+                print(line)
+        return
     run = run or default_folder(experiment)
     with handle_signals() as stop:
         last = train(
             experiment,
             run,
-            resume=resume or False,
-            progress=progress,
+            resume=args.resume or False,
+            progress=not args.quiet,
             stop=stop,
-            arguments=arguments,
+            arguments=list(sys.argv[1:] if arguments is None else arguments),
         )
     if is_rank_zero():
         score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
         print(f'trained {last.step} steps{score}')
         print(f'run: {run}')
-
-
-def _is_override(text: str) -> bool:
-    """Tell an override of the experiment from the path of a checkpoint."""
-    # pathlib raises for a text longer than a file name can be
-    return '=' in text and '://' not in text and not os.path.exists(text)  # noqa: PTH110
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,16 +27,21 @@ def softmax_loss(
 
     :param logits: ``(B, P, C + 1)`` float32.
     :param target: ``(B, P)`` target classes.
-    :param neg_pos_ratio: hard negatives per positive of an image.
-    :param min_negatives: fewest hard negatives of an image.
     :param weights: ``(C + 1,)`` factor of the priors of each target class.
-    :return: scalar.
     """
     index = target.clamp(min=BACKGROUND)
     entropy = functional.cross_entropy(logits.transpose(1, 2), index, reduction='none')  # (B, P)
     # Mined without label smoothing: a smoothed entropy also ranks priors as hard that are
     # background without a doubt.
-    hard = _mine_hard_negatives(entropy.detach(), target, neg_pos_ratio, min_negatives)
+    negative = target == BACKGROUND
+    num = ((target > BACKGROUND).sum(dim=1) * neg_pos_ratio).clamp(min=min_negatives)
+    num = num.minimum(negative.sum(dim=1)).long()
+    hardness = torch.where(negative, entropy.detach(), -torch.inf)
+    order = hardness.argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    hard = negative & (rank < num[:, None])  # (B, P)
     if label_smoothing:
         uniform = -functional.log_softmax(logits, dim=2).mean(dim=2)
         entropy = (1 - label_smoothing) * entropy + label_smoothing * uniform
@@ -65,7 +70,6 @@ def focal_loss(
     :param target: ``(B, P)`` target classes.
     :param alpha: weight of positives; negatives have 1 - alpha.
     :param weights: ``(C + 1,)`` factor of the priors of each target class.
-    :return: scalar.
     """
     is_counted = target >= BACKGROUND
     logits, target = logits[is_counted], target[is_counted]  # (N, C + 1), (N,)
@@ -75,18 +79,3 @@ def focal_loss(
     if weights is not None:
         loss = loss * weights[target, None]
     return loss.sum()
-
-
-def _mine_hard_negatives(
-    entropy: torch.Tensor, target: torch.Tensor, neg_pos_ratio: float, min_negatives: int
-) -> torch.Tensor:
-    """Select the background priors of highest loss of each image, ``(B, P)`` bool."""
-    negative = target == BACKGROUND
-    num = ((target > BACKGROUND).sum(dim=1) * neg_pos_ratio).clamp(min=min_negatives)
-    num = num.minimum(negative.sum(dim=1)).long()
-    hardness = torch.where(negative, entropy, -torch.inf)
-    order = hardness.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-    return negative & (rank < num[:, None])

@@ -31,7 +31,16 @@ class Criterion:
     def __init__(self, config: LossConfig, spec: ModelSpec) -> None:
         self._config = config
         self._variances = spec.variances
-        self._class_weights = _order_class_weights(config.class_weights, spec.class_names)
+        for name in config.class_weights:
+            if name not in spec.class_names:
+                close = get_close_matches(name, spec.class_names, n=1)
+                hint = f'; did you mean {close[0]!r}?' if close else ''
+                raise ConfigError(
+                    f'loss.class_weights: expected names of classes '
+                    f'({", ".join(spec.class_names)}), got {name!r}{hint}'
+                )
+        weights = [1.0, *(config.class_weights.get(name, 1.0) for name in spec.class_names)]
+        self._class_weights = torch.tensor(weights) if config.class_weights else None
 
     def __call__(
         self,
@@ -49,9 +58,8 @@ class Criterion:
         The losses of the parts of a batch add up to the loss of the batch.
 
         :param logits: ``(B, P, C + 1)``.
-        :param offsets: ``(B, P, 4)``.
+        :param offsets: ``(B, P, 4)``; so are the targets.
         :param target_classes: ``(B, P)`` int64; 0 background, 1 + label, -1 ignored.
-        :param target_offsets: ``(B, P, 4)`` float32.
         :param priors: ``(P, 4)`` float32 cxcywh, fractions of the input.
         :param input_size: (height, width) of the input, pixels.
         :param num_positives: scalar, of the whole batch; from :func:`count_positives`.
@@ -85,20 +93,3 @@ class Criterion:
 def count_positives(target_classes: torch.Tensor) -> torch.Tensor:
     """Count the priors that are matched to objects, as an int64 scalar."""
     return (target_classes > 0).sum()
-
-
-def _order_class_weights(
-    by_name: dict[str, float], class_names: tuple[str, ...]
-) -> torch.Tensor | None:
-    """Order the weights by column of the logits, background first; None if all are 1."""
-    for name in by_name:
-        if name not in class_names:
-            close = get_close_matches(name, class_names, n=1)
-            hint = f'; did you mean {close[0]!r}?' if close else ''
-            raise ConfigError(
-                f'loss.class_weights: expected names of classes ({", ".join(class_names)}), '
-                f'got {name!r}{hint}'
-            )
-    if not by_name:
-        return None
-    return torch.tensor([1.0, *(by_name.get(name, 1.0) for name in class_names)])

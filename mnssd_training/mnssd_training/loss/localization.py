@@ -5,11 +5,7 @@ import math
 from mnssd_perception.ssd.box_coder import MAX_LOG_RATIO
 import torch
 from torch.nn import functional
-from torchvision.ops import (
-    complete_box_iou_loss,
-    distance_box_iou_loss,
-    generalized_box_iou_loss,
-)
+from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 # Rezatofighi et al., Generalized Intersection over Union, CVPR 2019; Zheng et al., Distance-IoU
 # Loss, AAAI 2020.
@@ -23,14 +19,7 @@ IOU_LOSSES = {
 def offset_loss(
     offsets: torch.Tensor, target: torch.Tensor, name: str, beta: float = 1.0
 ) -> torch.Tensor:
-    """
-    Sum the ``l1`` or ``smooth_l1`` loss of offsets.
-
-    :param offsets: ``(N, 4)`` float32, predicted.
-    :param target: ``(N, 4)`` float32.
-    :param beta: where smooth L1 changes from quadratic to linear.
-    :return: scalar.
-    """
+    """Sum the ``l1`` or ``smooth_l1`` loss of ``(N, 4)`` offsets, linear beyond beta."""
     if name == 'l1':
         return functional.l1_loss(offsets, target, reduction='sum')
     return functional.smooth_l1_loss(offsets, target, reduction='sum', beta=beta)
@@ -46,11 +35,8 @@ def iou_loss(
     """
     Sum the ``giou``, ``diou`` or ``ciou`` loss of decoded boxes.
 
-    :param offsets: ``(N, 4)`` float32, predicted.
-    :param target: ``(N, 4)`` float32 offsets.
+    :param offsets: ``(N, 4)`` float32, predicted; so are the targets.
     :param priors: ``(N, 4)`` float32 cxcywh, pixels of the network input.
-    :param variances: (centre, size).
-    :return: scalar.
     """
     # A box that is 1000 prior sizes away, or 1000 times smaller or larger than its prior, has
     # diverged; beyond that areas overflow and sides vanish.
@@ -63,14 +49,7 @@ def iou_loss(
 def decode_boxes(
     offsets: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]
 ) -> torch.Tensor:
-    """
-    Decode offsets as :func:`mnssd_perception.ssd.decode_boxes` does, with a gradient.
-
-    :param offsets: ``(N, 4)`` float32.
-    :param priors: ``(N, 4)`` float32 cxcywh.
-    :param variances: (centre, size).
-    :return: ``(N, 4)`` float32 xyxy, unit of the priors.
-    """
+    """Decode offsets as :func:`mnssd_perception.ssd.decode_boxes` does, with a gradient."""
     centre = priors[:, :2] + offsets[:, :2] * variances[0] * priors[:, 2:]
     size = priors[:, 2:] * (offsets[:, 2:] * variances[1]).clamp(max=MAX_LOG_RATIO).exp()
     return torch.cat((centre - size / 2, centre + size / 2), dim=1)

@@ -13,18 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Backbone(nn.Module):
-    """
-    Computes a feature map for each of its strides.
+    """Computes a feature map for each of its strides."""
 
-    :ivar channels: of the feature maps, finest first.
-    :ivar checkpointing: recompute activations in the backward pass instead of keeping them.
-    """
-
-    checkpointing = False
+    checkpointing = False  # recompute activations in the backward pass instead of keeping them
 
     def __init__(self) -> None:
         super().__init__()
-        self.channels: tuple[int, ...] = ()
+        self.channels: tuple[int, ...] = ()  # of the feature maps, finest first
         self._num_frozen_blocks = 0
         self._is_norm_frozen = False
 
@@ -39,21 +34,18 @@ class Backbone(nn.Module):
     @abstractmethod
     def load_weights(self, source: str) -> None:
         """
-        Load pretrained weights.
+        Load pretrained weights; CheckpointError if they are missing or do not fit.
 
         :param source: ``imagenet`` for those that the library downloads, or the path of a state
             dict of the published network; a classifier in it is ignored.
-        :raises CheckpointError: if they are missing or do not fit.
         """
 
     def freeze(self, num_blocks: int, *, norm: bool) -> None:
         """
-        Keep weights and statistics fixed.
+        Fix weights and statistics of the first blocks and, with ``norm``, of all norms.
 
-        :param num_blocks: from the stem on. The first four of MobileNetV2 work at stride 2 and 4:
-            they detect edges, which look alike in any image, and cost half of a training step.
-        :param norm: also those of all normalisation layers.
-        :raises ConfigError: if there are fewer blocks.
+        The first four blocks of MobileNetV2 work at stride 2 and 4: they detect edges, which look
+        alike in any image, and cost half of a training step.
         """
         total = len(self.blocks())
         if num_blocks > total:
@@ -82,18 +74,13 @@ class Backbone(nn.Module):
 
 
 def select_strides(requested: Sequence[int], available: Sequence[int], backbone: str) -> list[int]:
-    """
-    Select the strides of the levels that the backbone computes; coarser levels are extra layers.
-
-    :param requested: strides of all levels, rising.
-    :param available: strides of the backbone, rising.
-    :raises ConfigError: if a level needs a stride that the backbone lacks.
-    """
+    """Select the strides that the backbone computes, rising; coarser levels are extra layers."""
     selected = [stride for stride in requested if stride <= available[-1]]
     if not selected or not set(selected) <= set(available):
+        levels, maps = (', '.join(map(str, strides)) for strides in (requested, available))
         raise ConfigError(
-            f'priors.layout, priors.strides: the levels have strides {_join(requested)}, '
-            f'but model.backbone {backbone} makes feature maps of strides {_join(available)}'
+            f'priors.layout, priors.strides: the levels have strides {levels}, '
+            f'but model.backbone {backbone} makes feature maps of strides {maps}'
         )
     return selected
 
@@ -110,7 +97,3 @@ def run_checkpointed(
         context_fn=lambda: (nullcontext(), statistics_kept(module)),
         **kwargs,
     )
-
-
-def _join(strides: Sequence[int]) -> str:
-    return ', '.join(map(str, strides))

@@ -13,9 +13,6 @@ class PredictionHead(nn.Module):
     """
     A head with separate weights for each level.
 
-    :param channels: of the feature map of each level.
-    :param priors_per_cell: of each level.
-    :param num_outputs: per prior.
     :param block: ``depthwise``, ``ssdlite`` or ``plain``.
     :param hidden_channels: of a convolution before a plain prediction; 0 for none.
     """

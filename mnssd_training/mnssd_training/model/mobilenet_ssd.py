@@ -21,12 +21,7 @@ INITIAL_BACKGROUND = 0.99
 
 
 class MobileNetSsd(nn.Module):
-    """
-    A single-shot detector that normalises its input itself.
-
-    :raises ConfigError: naming the keys that contradict each other.
-    :ivar spec: input and output; the network also takes inputs of other sizes.
-    """
+    """A single-shot detector that normalises its input, also one of another size, itself."""
 
     def __init__(self, spec: ModelSpec, config: ModelConfig) -> None:
         super().__init__()
@@ -43,15 +38,9 @@ class MobileNetSsd(nn.Module):
         self._initialise_heads(spec.num_classes)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Compute the raw heads.
-
-        :param images: ``(B, H, W, 3)`` uint8 RGB.
-        :return: logits ``(B, P, C + 1)`` and offsets ``(B, P, 4)``, float32.
-        """
+        """Compute logits ``(B, P, C + 1)`` and offsets ``(B, P, 4)`` of ``(B, H, W, 3)`` RGB."""
         x = images.permute(0, 3, 1, 2).float()
-        x = (x - self.mean) * self.scale
-        maps = self.pyramid(self.backbone(x))
+        maps = self.pyramid(self.backbone((x - self.mean) * self.scale))
         return self.logits(maps).float(), self.offsets(maps).float()
 
     def _initialise_heads(self, num_classes: int) -> None:
@@ -66,11 +55,7 @@ class MobileNetSsd(nn.Module):
 
 
 def build_model(spec: ModelSpec, config: ModelConfig) -> MobileNetSsd:
-    """
-    Build a network in evaluation mode and check its grids against the specification.
-
-    :raises ConfigError: naming the keys that contradict each other.
-    """
+    """Build a network in evaluation mode and check its grids against the specification."""
     model = MobileNetSsd(spec, config).eval()
     check_grids(model, spec)
     return model
@@ -103,27 +88,20 @@ def check_grids(model: MobileNetSsd, spec: ModelSpec) -> None:
         )
 
 
-def _round_strides(spec: ModelSpec) -> list[int]:
-    """
-    Round the strides of the levels to powers of two.
-
-    A level whose cells divide the input evenly has a stride a little smaller than that, and the
-    grids of the coarsest fit more than one; each level has at least twice the stride of the one
-    before.
-    """
+def _make_backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
+    backbone: Backbone
+    # Powers of two. A level whose cells divide the input evenly has a stride a little smaller than
+    # that, and the grids of the coarsest fit more than one; each level has at least twice the
+    # stride of the one before.
     strides: list[int] = []
     for level in spec.feature_maps:
         nearest = 2 ** max(0, round(log2(max(level.stride))))
         strides.append(max(nearest, 2 * strides[-1]) if strides else nearest)
-    return strides
-
-
-def _make_backbone(spec: ModelSpec, config: ModelConfig) -> Backbone:
-    backbone: Backbone
-    strides = _round_strides(spec)
     if config.backbone.startswith('timm/'):
-        from mnssd_training.model.timm_backbone import TimmBackbone
-
+        try:
+            from mnssd_training.model.timm_backbone import TimmBackbone
+        except ImportError as error:
+            raise ConfigError('model.backbone: timm/NAME needs timm; pip install timm') from error
         backbone = TimmBackbone(config.backbone.removeprefix('timm/'), strides, spec.input_size)
     else:
         backbone = MobileNetV2(strides, config.width_mult, config.feature_location)

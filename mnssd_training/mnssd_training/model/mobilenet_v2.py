@@ -7,7 +7,7 @@ from typing import Literal
 from mnssd_training.errors import CheckpointError, DamagedCheckpointError
 from mnssd_training.model.backbone import Backbone, select_strides
 from mnssd_training.model.norm import BatchNorm
-from mnssd_training.torch_file import read_torch
+from mnssd_training.torch_file import load_torch
 import torch
 from torch import nn
 from torchvision.models import mobilenet_v2, MobileNet_V2_Weights
@@ -21,14 +21,7 @@ LAST = 18
 
 
 class MobileNetV2(Backbone):
-    """
-    MobileNetV2, cut off after the last feature map that is needed.
-
-    :param strides: of all levels of the network.
-    :param width_mult: factor of the channels.
-    :param feature_location: take feature maps from the expansion of a block or after a block.
-    :raises ConfigError: if it has no feature map of a level's stride.
-    """
+    """MobileNetV2, cut off after the last feature map that the strides of the levels need."""
 
     def __init__(
         self,
@@ -50,8 +43,7 @@ class MobileNetV2(Backbone):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Compute the feature maps of normalised images, ``(B, 3, H, W)`` float."""
-        maps = []
-        x = images
+        maps, x = [], images
         for index, block in enumerate(self.features):
             if self._is_split(index):
                 x = self._run(block.conv[0], x)
@@ -74,7 +66,7 @@ class MobileNetV2(Backbone):
                 weights = MobileNet_V2_Weights.IMAGENET1K_V2
                 state = weights.get_state_dict(progress=False, check_hash=True)
             else:
-                state = dict(read_torch(Path(source)))
+                state = dict(load_torch(Path(source).read_bytes(), source))
             keys = self.features.state_dict()
             self.features.load_state_dict({key: state[f'features.{key}'] for key in keys})
         except DamagedCheckpointError:

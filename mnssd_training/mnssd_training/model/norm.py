@@ -21,13 +21,9 @@ class BatchNorm(nn.BatchNorm2d):
     It has the parameters, buffers and evaluation mode of :class:`torch.nn.BatchNorm2d`. A channel
     with a single value, one cell of one image, has no variance to divide by: there the running
     statistics are used instead.
-
-    :ivar tracking: False to leave the running statistics unchanged.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.tracking = True
+    tracking = True  # False leaves the running statistics unchanged
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise each channel of ``(B, C, H, W)``."""

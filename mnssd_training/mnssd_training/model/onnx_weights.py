@@ -24,11 +24,10 @@ PREFIX = 'model.'  # of the network in the exported module
 
 def recover_weights(model: MobileNetSsd, network: bytes) -> dict[str, torch.Tensor]:
     """
-    Recover the weights of an exported network.
+    Recover a state dict with which a model computes what an ONNX file does, in evaluation.
 
     :param model: a network of the same specification and configuration; not changed.
     :param network: the ONNX file, checked by an engine before: external tensors would be read.
-    :return: a state dict with which the model computes what the file does, in evaluation.
     :raises CheckpointError: if it cannot be read, or is the file of another network.
     """
     import onnx
@@ -60,13 +59,10 @@ def recover_weights(model: MobileNetSsd, network: bytes) -> dict[str, torch.Tens
 
 def recalibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     """
-    Give each batch norm the statistics of its inputs, in place.
+    Give each batch norm of a model in evaluation mode the statistics of its inputs, in place.
 
     Its weights change with them, so that the network computes the same in evaluation. In training,
     where the statistics of a batch take their place, it then computes nearly the same.
-
-    :param model: in evaluation mode.
-    :param batches: inputs of the network, at least one.
     """
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
@@ -125,16 +121,13 @@ def _pair_by_order(
 
 def _layers_in_call_order(model: MobileNetSsd) -> list[tuple[str, Any]]:
     """List convolutions and batch norms with their names, as they are called."""
-    calls: list[tuple[str, Any]] = []
-
-    def record(layer: nn.Module, _inputs: Any, _output: Any) -> None:
-        calls.append((names[layer], layer))
-
     types = nn.Conv2d | nn.BatchNorm2d
     names = {layer: name for name, layer in model.named_modules() if isinstance(layer, types)}
+    calls: list[nn.Module] = []
     with ExitStack() as stack:
         for layer in names:
-            stack.callback(layer.register_forward_hook(record).remove)
+            hook = layer.register_forward_hook(lambda layer, *_: calls.append(layer))
+            stack.callback(hook.remove)
         with torch.inference_mode():
             model(torch.zeros((1, *model.spec.input_size, 3), dtype=torch.uint8))
-    return calls
+    return [(names[layer], layer) for layer in calls]

@@ -15,8 +15,6 @@ class FeaturePyramid(nn.Module):
     """
     A light feature pyramid of equal channels on all levels (Lin et al., CVPR 2017).
 
-    :param inputs: channels of the backbone feature maps.
-    :param num_levels: at least as many as there are inputs.
     :param top_down: add coarse features to fine ones.
     """
 
@@ -47,12 +45,7 @@ class FeaturePyramid(nn.Module):
 
 
 class ExtraLevels(nn.Module):
-    """
-    Plain SSD: the backbone feature maps unchanged, and extra levels, each made from the last.
-
-    :param inputs: channels of the backbone feature maps.
-    :param block: ``plain``, ``squeezed`` or ``depthwise``.
-    """
+    """Plain SSD: the backbone feature maps, and extra levels, each made from the last."""
 
     def __init__(self, inputs: Sequence[int], extra_channels: Sequence[int], block: str) -> None:
         super().__init__()

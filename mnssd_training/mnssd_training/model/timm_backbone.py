@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 import re
 import textwrap
-from types import ModuleType
 from typing import Any
 
 from mnssd_training.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from mnssd_training.model.backbone import Backbone, run_checkpointed, select_strides
 from mnssd_training.model.norm import convert_norms
 from mnssd_training.torch_file import check_integrity
+import timm
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,7 +29,6 @@ class TimmBackbone(Backbone):
     cut off.
 
     :param name: in timm, with or without the tag of its weights.
-    :param strides: of all levels of the network.
     :param input_size: (height, width) of the network input, for backbones of a fixed size.
     :raises ConfigError: if timm has no such backbone, or it lacks feature maps.
     """
@@ -38,28 +37,26 @@ class TimmBackbone(Backbone):
         self, name: str, strides: Sequence[int], input_size: tuple[int, int] = (320, 320)
     ) -> None:
         super().__init__()
-        timm = _import_timm()
-        _check_name(timm, name)
-        self._name = name
+        self._name, self._base_name = name, name.partition('.')[0]
         self._checkpointing = False
         self._settings: dict[str, Any] = {'features_only': True}
-        is_fixed = _pretrained_config(timm, name).fixed_input_size
+        is_fixed = self._find_pretrained_config().fixed_input_size
         if is_fixed:
             self._settings['img_size'] = input_size
         with torch.device('meta'):
-            info = self._create(timm).feature_info
+            info = self._create().feature_info
         index_of = dict(zip(info.reduction(), info.out_indices))
         self._strides = select_strides(strides, sorted(index_of), f'timm/{name}')
         self._settings['out_indices'] = [index_of[stride] for stride in self._strides]
         coarsest, self._multiple = self._strides[-1], 1
         # A side that no stride divides, so that rounding shows.
         probe_size = input_size if is_fixed else (2 * coarsest + 1, 2 * coarsest + 1)
-        if not self._rounds_up(timm, probe_size):
+        if not self._rounds_up(probe_size):
             self._multiple = coarsest
             if is_fixed:
                 padded = tuple(-(-side // coarsest) * coarsest for side in input_size)
                 self._settings['img_size'] = padded
-        self.body = self._create(timm)
+        self.body = self._create()
         convert_norms(self.body)
         self.channels = tuple(self.body.feature_info.channels())
 
@@ -94,9 +91,8 @@ class TimmBackbone(Backbone):
 
     def load_weights(self, source: str) -> None:
         """Load timm's weights; see :meth:`Backbone.load_weights`."""
-        timm = _import_timm()
         if source == 'imagenet':
-            self.body.load_state_dict(self._download_weights(timm))
+            self.body.load_state_dict(self._download_weights())
             return
         # pathlib raises for a path without permission.
         if not os.path.isfile(source):  # noqa: PTH113
@@ -113,10 +109,24 @@ class TimmBackbone(Backbone):
                 f'{source}: expected a state dict of timm/{self._name}'
             ) from error
 
-    def _rounds_up(self, timm: ModuleType, size: tuple[int, int]) -> bool:
+    def _find_pretrained_config(self) -> Any:
+        name = self._name
+        if not timm.is_model(name):
+            close = get_close_matches(self._base_name, timm.list_models(), n=3)
+            hint = f'; did you mean {" or ".join(f"timm/{match}" for match in close)}?'
+            raise ConfigError(
+                f'model.backbone: timm has no backbone {name!r}{hint if close else ""}'
+            )
+        try:
+            return timm.get_pretrained_cfg(name)
+        except RuntimeError as error:
+            tags = ', '.join(timm.list_pretrained(f'{self._base_name}.*'))
+            raise ConfigError(f'model.backbone: {error}; timm has weights {tags}') from error
+
+    def _rounds_up(self, size: tuple[int, int]) -> bool:
         """Tell whether the grids of an input of some size are rounded up."""
         with torch.device('meta'), torch.no_grad():
-            body = self._create(timm).eval()
+            body = self._create().eval()
             try:
                 maps = _run_body(body, torch.zeros(1, 3, *size))
             except Exception:  # each of a thousand networks refuses sizes in its own way
@@ -125,7 +135,7 @@ class TimmBackbone(Backbone):
             tuple(-(-side // stride) for side in size) for stride in self._strides
         ]
 
-    def _create(self, timm: ModuleType, *, pretrained: bool = False) -> Any:
+    def _create(self, *, pretrained: bool = False) -> Any:
         try:
             return timm.create_model(self._name, pretrained=pretrained, **self._settings)
         except Exception as error:  # each of a thousand networks refuses settings in its own way
@@ -134,48 +144,21 @@ class TimmBackbone(Backbone):
                 f'{textwrap.shorten(str(error), 200)}'
             ) from error
 
-    def _download_weights(self, timm: ModuleType) -> dict[str, torch.Tensor]:
-        if not _pretrained_config(timm, self._name).has_weights:
+    def _download_weights(self) -> dict[str, torch.Tensor]:
+        if not timm.get_pretrained_cfg(self._name).has_weights:
+            available = timm.list_pretrained(f'{self._base_name}*')
             raise CheckpointError(
                 f'initial.backbone_weights: timm has no weights of {self._name}; '
-                f'available: {", ".join(timm.list_pretrained(_base_name(self._name) + "*"))}'
+                f'available: {", ".join(available)}'
             )
         try:
-            return dict(self._create(timm, pretrained=True).state_dict())
+            return dict(self._create(pretrained=True).state_dict())
         except ConfigError as error:  # the same network was built before, without weights
             raise CheckpointError(
                 f'initial.backbone_weights: the weights of timm/{self._name} cannot be fetched: '
                 f'{textwrap.shorten(str(error.__cause__), 200)}; '
                 f'name a file that holds the state dict'
             ) from error
-
-
-def _import_timm() -> ModuleType:
-    try:
-        import timm
-    except ImportError as error:
-        raise ConfigError('model.backbone: timm/NAME needs timm; pip install timm') from error
-    return timm
-
-
-def _base_name(name: str) -> str:
-    """Return a name without the tag of its weights."""
-    return name.partition('.')[0]
-
-
-def _check_name(timm: ModuleType, name: str) -> None:
-    if not timm.is_model(name):
-        close = get_close_matches(_base_name(name), timm.list_models(), n=3)
-        hint = f'; did you mean {" or ".join(f"timm/{match}" for match in close)}?'
-        raise ConfigError(f'model.backbone: timm has no backbone {name!r}{hint if close else ""}')
-
-
-def _pretrained_config(timm: ModuleType, name: str) -> Any:
-    try:
-        return timm.get_pretrained_cfg(name)
-    except RuntimeError as error:
-        tags = ', '.join(timm.list_pretrained(f'{_base_name(name)}.*'))
-        raise ConfigError(f'model.backbone: {error}; timm has weights {tags}') from error
 
 
 def _run_body(body: Any, images: torch.Tensor) -> list[torch.Tensor]:

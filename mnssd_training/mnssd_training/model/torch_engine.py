@@ -8,11 +8,7 @@ import torch
 
 
 class TorchEngine(Engine):
-    """
-    Runs a network on the device that it is on; batches run at once.
-
-    :param model: in evaluation mode.
-    """
+    """Runs a network in evaluation mode on the device that it is on; batches run at once."""
 
     def __init__(self, model: MobileNetSsd) -> None:
         super().__init__(model.spec)

@@ -7,8 +7,6 @@ from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import EpochSampler
 from mnssd_training.errors import ConfigError
 
-Key = tuple[int, int, tuple[int, int]]
-
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -22,7 +20,7 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Count the steps of an epoch; the last, smaller batch is dropped."""
+        """The last, smaller batch is dropped."""
         return self.num_samples // self.batch_size
 
     @property
@@ -32,11 +30,7 @@ class BatchPlan:
 
 
 def plan_batches(experiment: Experiment, num_samples: int, world_size: int) -> BatchPlan:
-    """
-    Divide a training set into batches; a set smaller than a batch is one batch.
-
-    :raises ConfigError: if a batch cannot be divided evenly among the processes.
-    """
+    """Divide a training set into batches; a set smaller than a batch is one batch."""
     config = experiment.training
     shares = world_size * config.grad_accum_steps
     product = f'{world_size} processes times training.grad_accum_steps={config.grad_accum_steps}'
@@ -59,7 +53,7 @@ def micro_batch_keys(
     rank: int,
     world_size: int,
     size_at: Callable[[int], tuple[int, int]],
-) -> Iterator[list[Key]]:
+) -> Iterator[list[tuple[int, int, tuple[int, int]]]]:
     """
     List the keys of the micro-batches of a run, ``grad_accum_steps`` for each step.
 

@@ -45,12 +45,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """
-    Write a checkpoint atomically.
-
-    :raises CheckpointError: if the disk is full or the folder cannot be written; the old file
-        is unchanged.
-    """
+    """Write a checkpoint atomically; after a CheckpointError the old file is unchanged."""
     content = {
         'schema': SCHEMA,
         'spec': to_plain(checkpoint.spec),
@@ -85,7 +80,19 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
     def error_of(reason: str) -> CheckpointError:
         return CheckpointError(f'{source}: {reason}')
 
-    content = load_torch(_read(source), source)
+    try:
+        encoded = read_url(str(source)) if is_remote(str(source)) else Path(source).read_bytes()
+    except FileNotFoundError as error:
+        raise error_of('no such checkpoint') from error
+    except DatasetError as error:  # names the URL and why it cannot be read
+        raise CheckpointError(str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise error_of(
+            f'cannot be read: {reason}; nothing was changed: check the disk, '
+            f'the network and the permissions, then try again'
+        ) from error
+    content = load_torch(encoded, source)
     schema = content.get('schema') if isinstance(content, dict) else None
     if schema is None:
         raise error_of(f'expected a checkpoint of schema {SCHEMA}, got other content')
@@ -117,18 +124,3 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
         raise error_of(f'{key}: {first["msg"]}') from error
     except SpecError as error:
         raise error_of(str(error)) from error
-
-
-def _read(source: Path | str) -> bytes:
-    try:
-        return read_url(str(source)) if is_remote(str(source)) else Path(source).read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f'{source}: no such checkpoint') from error
-    except DatasetError as error:  # names the URL and why it cannot be read
-        raise CheckpointError(str(error)) from error
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, 'strerror', None) or str(error)
-        raise CheckpointError(
-            f'{source}: cannot be read: {reason}; nothing was changed: check the disk, '
-            f'the network and the permissions, then try again'
-        ) from error

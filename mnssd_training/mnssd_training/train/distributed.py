@@ -23,13 +23,7 @@ logging.getLogger('lightning_fabric').setLevel(logging.WARNING)
 
 
 def make_fabric(config: TrainingConfig) -> Fabric:
-    """
-    Open the configured devices and join the other processes.
-
-    Under ``torchrun``, its processes are the devices, whatever the configuration says.
-
-    :raises ConfigError: if the devices do not exist.
-    """
+    """Open the configured devices, under ``torchrun`` its own, and join the other processes."""
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     uses_gpu = config.accelerator == 'gpu' or (config.accelerator == 'auto' and num_gpus > 0)
     devices: int | str = config.devices or 'auto'
@@ -48,6 +42,11 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     )
     # BatchNorm keeps its buffers equal on all ranks, so DDP need not broadcast them.
     ddp = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    precision: Precision = Precision()
+    if config.precision != 'fp32':
+        # Chosen by class: given the name fp16 on a CPU, Fabric would silently use bf16.
+        name = 'bf16-mixed' if config.precision == 'bf16' else '16-mixed'
+        precision = MixedPrecision(name, 'cuda' if uses_gpu else 'cpu')
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='.*GPU available.*|.*srun.*')
@@ -56,7 +55,7 @@ def make_fabric(config: TrainingConfig) -> Fabric:
                 strategy=ddp if is_distributed else 'auto',
                 devices=devices,
                 num_nodes=nodes,
-                plugins=_precision(config, 'cuda' if uses_gpu else 'cpu'),
+                plugins=precision,
             )
             fabric.launch()
     except (RuntimeError, ValueError) as error:  # no such device, too few, or a port in use
@@ -65,13 +64,6 @@ def make_fabric(config: TrainingConfig) -> Fabric:
             f'{textwrap.shorten(str(error), 300)}'
         ) from error
     return fabric
-
-
-def _precision(config: TrainingConfig, device: str) -> Precision:
-    # Chosen by class: given the name fp16 on a CPU, Fabric would silently use bf16.
-    if config.precision == 'fp32':
-        return Precision()
-    return MixedPrecision('bf16-mixed' if config.precision == 'bf16' else '16-mixed', device)
 
 
 def is_rank_zero() -> bool:
@@ -95,10 +87,9 @@ def run_on_rank_zero(fabric: Fabric, work: Callable[[], T]) -> T:
 
 def all_gather_objects(fabric: Fabric, value: T) -> list[T]:
     """Gather one value from each rank, in the order of the ranks, on all ranks."""
-    if fabric.world_size == 1:
-        return [value]
     values: list[T] = [value] * fabric.world_size
-    torch.distributed.all_gather_object(values, value)
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(values, value)
     return values
 
 

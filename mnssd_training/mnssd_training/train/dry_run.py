@@ -53,12 +53,7 @@ def run_summary(state: TrainState, resume_point: ResumePoint | None) -> Iterator
 
 
 def dry_run(experiment: Experiment) -> Iterator[str]:
-    """
-    Create the state of a run and compute the first gradient, without a run folder.
-
-    :return: the run summary and the loss, a line each.
-    :raises MnssdError: naming the invalid file or key.
-    """
+    """Create the state of a run, and compute its first gradient; yield summary and loss."""
     fabric = make_fabric(experiment.training)
     state = TrainState(fabric, experiment)
     yield from run_summary(state, None)

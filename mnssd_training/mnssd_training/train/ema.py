@@ -12,8 +12,6 @@ class Ema:
 
     The decay rises with the steps, min(decay, (1 + step) / (warmup + step)). torch's
     ``AveragedModel`` knows neither a warm-up nor the step, and copies the first update whole.
-
-    :ivar model: the averaged network, in evaluation mode.
     """
 
     def __init__(self, model: nn.Module, decay: float, warmup: int = 10) -> None:
@@ -25,11 +23,10 @@ class Ema:
         """Move the average towards the network after a step, counted from 0."""
         decay = min(self._decay, (1 + step) / (self._warmup + step)) if self._decay else 0.0
         averages = self.model.state_dict()
-        floats, targets = [], []
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                floats.append(averages[key])
-                targets.append(value)
-            else:
-                averages[key].copy_(value)
-        torch._foreach_lerp_(floats, targets, 1 - decay)
+        values = model.state_dict()
+        floats = [key for key, value in values.items() if value.is_floating_point()]
+        for key in values.keys() - floats:
+            averages[key].copy_(values[key])
+        torch._foreach_lerp_(
+            [averages[key] for key in floats], [values[key] for key in floats], 1 - decay
+        )

@@ -29,12 +29,7 @@ class BatchCost:
 
 
 def measure_batch_sizes(experiment: Experiment, limit: int) -> Iterator[BatchCost]:
-    """
-    Measure the batch sizes 1, 2, 4 ... that fit in memory, on real images of the largest size.
-
-    :param limit: largest batch size to try.
-    :raises MnssdError: naming the invalid file or key.
-    """
+    """Measure batch sizes 1, 2, 4 ... ``limit`` that fit, on real images of the largest size."""
     single = {'batch_size': 1, 'grad_accum_steps': 1, 'devices': 1, 'nodes': 1, 'compile': False}
     config = experiment.training.model_copy(update=single)
     experiment = experiment.model_copy(update={'training': config})
@@ -54,8 +49,10 @@ def measure_batch_sizes(experiment: Experiment, limit: int) -> Iterator[BatchCos
             return
         yield measured
         needed = 2 * (measured.memory - memory_before)  # by the next size, at most
-        if device.type == 'cpu' and measured.memory + needed > _available_memory():
-            return
+        if device.type == 'cpu':
+            free = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_AVPHYS_PAGES')
+            if measured.memory + needed > free + _peak_memory(device):
+                return
         batch_size *= 2
 
 
@@ -72,32 +69,28 @@ def _measure(state: TrainState, batch: Batch) -> BatchCost:
     if device.type == 'cuda':
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    start = 0.0
-    for repeat in range(1 + TIMED_STEPS):
-        if repeat == 1:
-            _synchronize(device)
-            start = time.perf_counter()
+
+    def step() -> None:
         state.optimizer.zero_grad(set_to_none=True)
         forward_backward(state, [batch])
         state.optimizer.step()
-    _synchronize(device)
+
+    step()
+    start = _synchronized_time(device)
+    for _ in range(TIMED_STEPS):
+        step()
+    seconds = _synchronized_time(device) - start
     num_images = TIMED_STEPS * len(batch.names)
-    speed = num_images / (time.perf_counter() - start)
-    return BatchCost(len(batch.names), speed, _peak_memory(device))
+    return BatchCost(len(batch.names), num_images / seconds, _peak_memory(device))
 
 
-def _synchronize(device: torch.device) -> None:
+def _synchronized_time(device: torch.device) -> float:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _peak_memory(device: torch.device) -> int:
     if device.type == 'cuda':
         return int(torch.cuda.max_memory_allocated(device))
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB
-
-
-def _available_memory() -> int:
-    """Return the memory that is free or taken by this process, bytes."""
-    free = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_AVPHYS_PAGES')
-    return free + 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -44,11 +44,7 @@ def lr_range_test(
     num_steps: int = 100,
     progress: bool = True,
 ) -> LrRangeTest:
-    """
-    Raise the learning rate from step to step until the loss diverges; nothing is saved.
-
-    :raises TrainingError: if the range is invalid, or the loss diverges at once.
-    """
+    """Raise the learning rate from step to step until the loss diverges; nothing is saved."""
     if not 0 < min_lr < max_lr or num_steps < MIN_STEPS:
         raise TrainingError(
             f'expected 0 < lowest < highest learning rate and at least {MIN_STEPS} steps, '
@@ -77,14 +73,9 @@ def lr_range_test(
         raise TrainingError(
             f'the loss diverges after {len(losses)} steps; start below {min_lr:g}, with --lowest'
         )
-    rates, smoothed = rates[: len(losses)], smooth(losses)
-    return LrRangeTest(
-        rates,
-        np.array(losses),
-        smoothed,
-        steepest_descent(rates, smoothed),
-        is_flat(np.array(losses), smoothed),
-    )
+    values, rates, smoothed = np.array(losses), rates[: len(losses)], smooth(losses)
+    suggestion = steepest_descent(rates, smoothed)
+    return LrRangeTest(rates, values, smoothed, suggestion, is_flat(values, smoothed))
 
 
 def smooth(losses: list[float]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Load the weights that a run starts from: a checkpoint or an exported bundle."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 import os
 
@@ -12,11 +13,11 @@ from mnssd_training.config import ModelConfig, rename_keys
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model, MobileNetSsd, TorchEngine
 from mnssd_training.model.onnx_weights import recover_weights
-from mnssd_training.model.weights import load_matching_layers
 from mnssd_training.train.checkpoint import load_checkpoint
 import numpy as np
 from pydantic import ValidationError
 import torch
+from torch import nn
 
 ENGINE = 'onnxruntime'
 TOLERANCE = 1e-3  # of raw heads; ONNX Runtime and PyTorch differ by about 1e-5
@@ -32,12 +33,7 @@ class InitialWeights:
 
 
 def read_initial_weights(source: str) -> InitialWeights:
-    """
-    Read the averaged weights of another run.
-
-    :param source: path or URL of a checkpoint, or path of a bundle.
-    :raises CheckpointError: naming the file and the problem.
-    """
+    """Read the averaged weights of a checkpoint (path or URL) or of a bundle (path)."""
     # pathlib raises for a path that may not be looked at
     if not (source.endswith('.mnssd') or os.path.isdir(source)):  # noqa: PTH112
         checkpoint = load_checkpoint(source)
@@ -60,20 +56,48 @@ def load_initial_weights(
     :return: a summary for the user, and the share of the weights that match, 0 to 1.
     :raises CheckpointError: if no layer matches.
     """
-    try:
-        result = load_matching_layers(model, initial.weights)
-    except CheckpointError as error:
-        raise CheckpointError(f'{source}: {error}') from error
-    summary = f'{source}: loaded {result.loaded_fraction:.0%} of the weights'
-    if result.new_layers:
-        summary += (
-            f'; {len(result.new_layers)} layers start from scratch, such as {result.new_layers[0]}'
-        )
+    new_layers, share = load_matching_layers(model, initial.weights)
+    if not share:
+        raise CheckpointError(f'{source}: its network has no layer in common with this one')
+    summary = f'{source}: loaded {share:.0%} of the weights'
+    if new_layers:
+        summary += f'; {len(new_layers)} layers start from scratch, such as {new_layers[0]}'
     if initial.spec.class_names != model.spec.class_names:
         summary += f'; its classes differ: {", ".join(initial.spec.class_names)}'
     if initial.spec.feature_maps != model.spec.feature_maps:
         summary += '; its priors differ, so box regression is learnt anew'
-    return mask_secrets(summary), result.loaded_fraction
+    return mask_secrets(summary), share
+
+
+def load_matching_layers(
+    model: nn.Module, weights: Mapping[str, torch.Tensor]
+) -> tuple[list[str], float]:
+    """
+    Load the layers whose tensors all have the same shape in a state dict, in place.
+
+    A layer is loaded entirely or not at all: where classes or priors differ, so does the
+    prediction layer, and its weights and biases keep their initial values together.
+
+    :return: the layers that keep their initial weights, and the share of the numbers in the state
+        dict of the network that is loaded, 0 to 1.
+    """
+    loaded: dict[str, torch.Tensor] = {}
+    new_layers = []
+    for name, layer in model.named_modules():
+        prefix = f'{name}.' if name else ''
+        tensors = layer.state_dict(prefix=prefix, keep_vars=True)
+        keys = [key for key in tensors if '.' not in key.removeprefix(prefix)]
+        values = [weights.get(key) for key in keys]
+        if all(
+            isinstance(value, torch.Tensor) and value.shape == tensors[key].shape
+            for key, value in zip(keys, values)
+        ):
+            loaded |= dict(zip(keys, values))
+        else:
+            new_layers.append(name)
+    model.load_state_dict(loaded, strict=False)
+    total = sum(value.numel() for value in model.state_dict().values())
+    return new_layers, sum(value.numel() for value in loaded.values()) / total
 
 
 def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:

@@ -12,11 +12,7 @@ WORKER_GRACE = 60
 
 
 class Preempted(KeyboardInterrupt):
-    """
-    A signal ended the run, after a checkpoint was written.
-
-    :ivar signum: the signal; the process exits with 128 + signum.
-    """
+    """A signal ended the run, after a checkpoint was written."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f'stopped by {signal.Signals(signum).name}; continue with --resume')
@@ -66,13 +62,8 @@ def handle_signals() -> Iterator[StopRequest]:
     main thread, no signal is handled.
     """
     stop = StopRequest()
-    if current_thread() is not main_thread():
-        yield stop
-        return
-    handlers = {
-        signum: signal.signal(signum, stop.handle_signal)
-        for signum in (signal.SIGINT, signal.SIGTERM)
-    }
+    signals = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    handlers = {signum: signal.signal(signum, stop.handle_signal) for signum in signals}
     try:
         yield stop
     finally:

@@ -28,7 +28,6 @@ def lock_folder(folder: Path) -> Iterator[str]:
 
     :param folder: created if necessary; removed again if nothing else was written to it.
     :return: a warning if the file system has no locks, else empty.
-    :raises TrainingError: naming the host and the process that hold the lock.
     """
     try:
         handle, warning = _acquire(folder)

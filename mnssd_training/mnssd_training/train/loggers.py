@@ -109,10 +109,8 @@ class _WandbLogger:
 
 def open_loggers(experiment: Experiment, folder: Path, step: int) -> list[MetricsLogger]:
     """
-    Open the loggers of an experiment.
+    Open the loggers of an experiment; TensorBoard hides what was written after ``step``.
 
-    :param folder: of the run.
-    :param step: finished steps; TensorBoard hides what was written beyond them.
     :raises TrainingError: if a package is missing, or a server does not answer.
     """
     config = experiment.logging
@@ -158,12 +156,15 @@ def flatten_numbers(tree: Mapping[str, Any], prefix: str = '') -> dict[str, floa
 @contextmanager
 def open_log(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Logger]:
     """
-    Open the log of a run: its messages go to the terminal and to a file.
+    Open the log of a run: its messages go to a file and, unless ``quiet``, to the terminal.
 
-    :param path: of the file; None to log nothing, on all ranks but 0.
-    :param quiet: not to the terminal.
-    :raises TrainingError: if the file cannot be written.
+    :param path: None to log nothing, on all ranks but 0.
     """
+
+    def mask_record(record: logging.LogRecord) -> bool:
+        record.msg, record.args = mask_secrets(record.getMessage()), None
+        return True
+
     log = logging.getLogger('mnssd_training.run')
     log.propagate = False
     log.setLevel(logging.INFO)
@@ -179,7 +180,7 @@ def open_log(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Logg
         # the command prints errors itself
         handlers[-1].addFilter(lambda record: record.levelno < logging.ERROR)
     for handler in handlers:
-        handler.addFilter(_mask_secrets)
+        handler.addFilter(mask_record)
         log.addHandler(handler)
     try:
         yield log
@@ -187,8 +188,3 @@ def open_log(path: Path | None, *, quiet: bool = False) -> Iterator[logging.Logg
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
-
-
-def _mask_secrets(record: logging.LogRecord) -> bool:
-    record.msg, record.args = mask_secrets(record.getMessage()), None
-    return True

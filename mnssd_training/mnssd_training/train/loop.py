@@ -41,17 +41,14 @@ def train(
     arguments: Sequence[str] = (),
 ) -> Checkpoint:
     """
-    Train a network.
+    Train a network in a run folder; return the last checkpoint.
 
-    :param run: the run folder.
     :param resume: continue from the newest checkpoint of the run folder, if any; or from the one
         at this path or URL.
-    :param progress: show progress bars and messages.
-    :param stop: when it is requested, the run finishes the current step and saves.
+    :param stop: when it is requested, the run finishes the current step, saves and raises
+        :class:`Preempted`.
     :param arguments: of the command line, recorded in the run folder.
-    :return: the last checkpoint.
     :raises MnssdError: naming the invalid file, key or images.
-    :raises Preempted: after ``stop``.
     """
     folder, stop = RunFolder(run), stop or StopRequest()
     fabric = make_fabric(experiment.training)
@@ -114,9 +111,8 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
                 batches = next_batch(fabric, steps)
                 data_seconds = time.perf_counter() - start
                 # Layers such as dropout draw by the step, however often the run was resumed.
-                torch.manual_seed(
-                    derive_seed(config.seed, 'step', progress.step, fabric.global_rank)
-                )
+                seed = derive_seed(config.seed, 'step', progress.step, fabric.global_rank)
+                torch.manual_seed(seed)
                 learning_rate = state.learning_rate_at(progress.step)
                 set_learning_rate(state.optimizer.param_groups, learning_rate)
                 state.optimizer.zero_grad(set_to_none=True)

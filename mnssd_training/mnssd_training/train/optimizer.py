@@ -11,12 +11,10 @@ from torch import nn
 
 def make_optimizer(model: MobileNetSsd, experiment: Experiment) -> torch.optim.Optimizer:
     """
-    Build the optimizer of an experiment.
+    Build the optimizer; each group has ``factor``, its learning rate relative to that of the run.
 
     Norms and biases do not decay. A pretrained backbone learns more slowly, its early blocks most
     slowly. Frozen parameters are in no group.
-
-    :return: each group has ``factor``, its learning rate relative to that of the run.
     """
     config = experiment.optimizer
     is_pretrained = experiment.initial.backbone_weights or experiment.initial.checkpoint

@@ -30,21 +30,13 @@ class RunningMean:
 
 @dataclass
 class Progress:
-    """
-    Progress of a run.
+    """Progress of a run."""
 
-    :ivar step: finished steps.
-    :ivar epoch: finished epochs, validation included.
-    :ivar best_score: of all evaluations; -1 before the first.
-    :ivar row_mean: over the steps since the last row of ``metrics.jsonl``.
-    :ivar epoch_mean: over the steps of this epoch.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    best_score: float = -1.0
+    step: int = 0  # finished steps
+    epoch: int = 0  # finished epochs, validation included
+    best_score: float = -1.0  # of all evaluations; -1 before the first
     evals_since_best: int = 0
-    row_mean: RunningMean = field(default_factory=RunningMean)
+    row_mean: RunningMean = field(default_factory=RunningMean)  # since the last metrics row
     epoch_mean: RunningMean = field(default_factory=RunningMean)
 
     def to_dict(self) -> dict[str, Any]:

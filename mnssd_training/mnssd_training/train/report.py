@@ -22,11 +22,11 @@ MIN_SCORE = 0.3  # of the detections in logged images
 
 @dataclass
 class Throughput:
-    """Speed of some steps; ``data_seconds`` is the part of the time spent waiting for images."""
+    """Speed of some steps."""
 
     images: int = 0
     seconds: float = 0.0
-    data_seconds: float = 0.0
+    data_seconds: float = 0.0  # the part of the time spent waiting for images
 
     def add(self, images: int, seconds: float, data_seconds: float) -> None:
         """Add a step."""
@@ -44,21 +44,14 @@ class Throughput:
 
 
 class Reporter:
-    """
-    Reports the progress of a run.
-
-    :param folder: None to report nothing, on all ranks but 0.
-    :param show_progress: show progress bars, if there is a terminal.
-    :raises TrainingError: if a logger cannot be opened.
-    """
+    """Reports the progress of a run on rank 0; on the others, which have no folder, nothing."""
 
     def __init__(
         self, folder: RunFolder | None, state: TrainState, *, show_progress: bool
     ) -> None:
         self._folder, self._state = folder, state
-        self._loggers = (
-            open_loggers(state.experiment, folder.path, state.progress.step) if folder else []
-        )
+        step = state.progress.step
+        self._loggers = open_loggers(state.experiment, folder.path, step) if folder else []
         # None: tqdm shows a bar if there is a terminal
         self._hides_bar = None if show_progress and folder else True
         self._bar = tqdm(disable=True)
@@ -110,9 +103,8 @@ class Reporter:
         row = progress.epoch_mean.means()
         row['learning_rate'] = self._state.learning_rate_at(progress.step - 1)
         row |= self._epoch_speed.rates() | {'seconds': round(self._epoch_speed.seconds, 2)}
-        self._write(
-            {'kind': 'epoch', 'epoch': progress.epoch, 'step': progress.step} | row | metrics
-        )
+        counters = {'kind': 'epoch', 'epoch': progress.epoch, 'step': progress.step}
+        self._write(counters | row | metrics)
         self._log('epoch', row)
         self._log('val', metrics)
         score = f', mean AP@0.5 {metrics["map50"]:.4f}' if metrics else ''
@@ -139,21 +131,16 @@ class Reporter:
         splits = self._state.splits
         samples = splits.val[: self._state.experiment.logging.images]
         for sample, detected in zip(samples, detections):
-            image, keep = load_image(sample), detected.scores >= MIN_SCORE
-            ground_truth = Detections(
-                sample.boxes, np.ones(len(sample.boxes), np.float32), sample.labels
+            keep = detected.scores >= MIN_SCORE
+            sides = (
+                Detections(sample.boxes, np.ones(len(sample.boxes), np.float32), sample.labels),
+                Detections(detected.boxes[keep], detected.scores[keep], detected.labels[keep]),
             )
-            confident = Detections(
-                detected.boxes[keep], detected.scores[keep], detected.labels[keep]
-            )
-            pair = [
-                draw_detections(image, side, splits.class_names)
-                for side in (ground_truth, confident)
-            ]
+            image = load_image(sample)
+            pair = [draw_detections(image, side, splits.class_names) for side in sides]
+            joined = np.concatenate(pair, axis=1)
             for logger in self._loggers:
-                logger.add_image(
-                    f'val/{sample.name}', np.concatenate(pair, axis=1), self._state.progress.step
-                )
+                logger.add_image(f'val/{sample.name}', joined, self._state.progress.step)
 
     def __enter__(self) -> 'Reporter':
         return self

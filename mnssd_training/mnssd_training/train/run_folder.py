@@ -1,7 +1,7 @@
 """Manage a run folder: experiment, status, metrics and checkpoints of a run."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 import json
@@ -56,13 +56,10 @@ class RunFolder:
 
     def find_checkpoint(self, resume: bool | str) -> ResumePoint | None:
         """
-        Find the checkpoint to resume from; change nothing.
+        Find the checkpoint to resume from, None to start from scratch; change nothing.
 
         :param resume: True for the newest one, if any; or the path or URL of a checkpoint, or
             another run folder.
-        :return: None to start from scratch.
-        :raises CheckpointError: if the folder holds a run and ``resume`` is False, none of its
-            checkpoints can be read, or the newest one cannot be read now.
         """
         if resume is True:
             return self.newest()
@@ -91,10 +88,7 @@ class RunFolder:
         """
         Write the experiment, and remove the metrics of steps that will run again.
 
-        :param arguments: of the command line.
         :return: warnings: each file that was renamed, and why.
-        :raises CheckpointError: if the best checkpoint cannot be read now.
-        :raises TrainingError: if the folder cannot be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
         warnings: list[str] = []
@@ -153,12 +147,7 @@ class RunFolder:
     # --- checkpoints -------------------------------------------------------------------------
 
     def save(self, checkpoint: Checkpoint, keep: int) -> Path:
-        """
-        Write a checkpoint, then delete all but the newest ``keep`` up to its step.
-
-        :raises CheckpointError: if it cannot be written; no other checkpoint was deleted.
-        :raises TrainingError: if an old one cannot be deleted.
-        """
+        """Write a checkpoint, then delete all but the newest ``keep`` up to its step."""
         path = self.checkpoints / f'step-{checkpoint.step:08}.pt'
         save_checkpoint(path, checkpoint)
         with _writing(self.path):
@@ -173,9 +162,8 @@ class RunFolder:
 
     def newest(self) -> ResumePoint | None:
         """
-        Load the newest checkpoint that is not damaged; change nothing.
+        Load the newest checkpoint that is not damaged, None if there is none; change nothing.
 
-        :return: None if the folder holds no checkpoint at all.
         :raises CheckpointError: if all are damaged, one cannot be read now or is of another
             version, or there are only files that cannot be resumed from.
         """
@@ -200,7 +188,7 @@ class RunFolder:
     def _refuse_used_folder(self) -> None:
         """Refuse to start from scratch in a folder that holds the results of a run."""
         names = self._names()
-        if any(STEP_NAME.fullmatch(name) for name in names) or (not names and self._has_rows()):
+        if self._steps() or (not names and _read(self.path / METRICS_FILE)):
             raise CheckpointError(
                 f'{self.path}: already holds a run; continue it with --resume, or choose another '
                 f'folder with --run'
@@ -210,15 +198,6 @@ class RunFolder:
                 f'{self.path}: holds the remains of a run: {", ".join(names)}; choose another '
                 f'folder with --run{self._best_hint(names)}'
             )
-
-    def _has_rows(self) -> bool:
-        path = self.path / METRICS_FILE
-        try:
-            return path.stat().st_size > 0
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise CheckpointError(_cannot_be_read(path, error)) from error
 
     def _check_best(self, step: int) -> tuple[str, str] | None:
         """Check that the best checkpoint is usable at a step; else suffix and reason to rename."""
@@ -241,7 +220,7 @@ class RunFolder:
     def _trim_metrics(self, progress: Progress, warnings: list[str]) -> None:
         """Remove the rows of unfinished steps and epochs, and the damaged lines."""
         path, kept, damaged = self.path / METRICS_FILE, [], []
-        lines = (_read(path) or b'').split(b'\n')
+        lines = _read(path).split(b'\n')
         finished = {'step': progress.step, 'epoch': progress.epoch}
         for number, line in enumerate(lines, 1):
             row = parse_row(line)
@@ -277,15 +256,11 @@ class RunFolder:
     def _read_json(self, name: str, expected: type, warnings: list[str]) -> Any:
         """Read a file of the folder; None if it is missing or damaged."""
         path = self.path / name
-        content = _read(path)
-        if content is None:
+        if not path.exists():
             return None
-        try:
-            value = json.loads(content)
-        except ValueError:
-            value = None
-        if isinstance(value, expected):
-            return value
+        with suppress(ValueError):
+            if isinstance(value := json.loads(_read(path)), expected):
+                return value
         warnings.append(_rename(path, 'damaged', f'{path}: damaged'))
         return None
 
@@ -293,12 +268,12 @@ class RunFolder:
         write_atomically(self.path / name, (json.dumps(content, indent=2) + '\n').encode())
 
 
-def _read(path: Path) -> bytes | None:
-    """Read a file; None if it does not exist."""
+def _read(path: Path) -> bytes:
+    """Read a file; nothing if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        return None
+        return b''
     except OSError as error:
         raise TrainingError(_cannot_be_read(path, error)) from error
 

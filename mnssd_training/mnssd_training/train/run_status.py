@@ -19,13 +19,7 @@ DEAD_WORKER = (ConnectionError, EOFError)
 
 @contextmanager
 def run_status(folder: RunFolder | None, progress: Progress, stop: StopRequest) -> Iterator[None]:
-    """
-    Write how a run ends to ``status.json``; a second signal waits for that.
-
-    :param folder: None on all ranks but 0.
-    :raises TrainingError: where torch raises because a worker was killed, memory is full or
-        another process of the run has ended.
-    """
+    """Write how a run ends to ``status.json`` on rank 0; a second signal waits for that."""
 
     def write(status: Status, reason: str = '') -> None:
         # An error of the run matters more than the full disk that keeps its status from being
@@ -43,24 +37,16 @@ def run_status(folder: RunFolder | None, progress: Progress, stop: StopRequest) 
     except BaseException as error:
         explanation = ''
         if isinstance(error, (RuntimeError, *DEAD_WORKER)):
-            _ignore_dead_workers()
+            # After one worker was killed, torch's handler raises for each other that ends,
+            # wherever the program is, and would interrupt the writing of the status.
+            if current_thread() is main_thread():
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             explanation = _explain(error)
         write('failed', explanation or f'{type(error).__name__}: {error}')
         if explanation:
             raise TrainingError(explanation) from error
         raise
     write('success')
-
-
-def _ignore_dead_workers() -> None:
-    """
-    Remove torch's handler of SIGCHLD.
-
-    After one worker was killed it raises for each other that ends, wherever the program is, and
-    would interrupt the writing of the status.
-    """
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _explain(error: BaseException) -> str:

@@ -17,20 +17,20 @@ SIZE_MULTIPLE = 32  # the coarsest stride of the backbone: its cells then tile t
 
 
 def lr_factor(step: int, num_steps: int, steps_per_epoch: int, config: SchedulerConfig) -> float:
-    """
-    Compute the factor in [0, 1] that scales the learning rate in a step.
-
-    :param step: counted from 0.
-    :param num_steps: of the run.
-    """
-    if config.name == 'onecycle':  # its rise is its warm-up
-        return _one_cycle(step / max(1, num_steps), config)
+    """Compute the factor in [0, 1] that scales the learning rate in a step, counted from 0."""
+    final = config.final_lr_factor
+    if config.name == 'onecycle':  # up along one cosine, its warm-up, then down along another
+        progress = step / max(1, num_steps)
+        if progress < config.pct_start:
+            return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.pct_start)
+        fall = (progress - config.pct_start) / (1 - config.pct_start)
+        return final + (1 - final) * _half_cosine(fall)
     warmup = min(config.warmup_steps, max(num_steps - 1, 0))
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if config.name == 'cosine':
         progress = (step - warmup) / max(1, num_steps - warmup)
-        return config.final_lr_factor + (1 - config.final_lr_factor) * _half_cosine(progress)
+        return final + (1 - final) * _half_cosine(progress)
     if config.name == 'step':
         return config.gamma ** (step // steps_per_epoch // config.step_epochs)
     if config.name == 'multistep':
@@ -43,22 +43,11 @@ def _half_cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _one_cycle(progress: float, config: SchedulerConfig) -> float:
-    # Up along one cosine, then down along another (Smith and Topin, 2018).
-    if progress < config.pct_start:
-        return 1 - (1 - ONE_CYCLE_START) * _half_cosine(progress / config.pct_start)
-    fall = _half_cosine((progress - config.pct_start) / (1 - config.pct_start))
-    return config.final_lr_factor + (1 - config.final_lr_factor) * fall
-
-
 def input_size(step: int, num_steps: int, experiment: Experiment) -> tuple[int, int]:
     """
-    Compute the (height, width) of the network input in a training step, pixels.
+    Compute the (height, width) of the network input in a step, counted from 0, pixels.
 
     Progressive resizing and multi-scale training change it; the sides are then multiples of 32.
-
-    :param step: counted from 0.
-    :param num_steps: of the run.
     """
     base = experiment.input.train_size or experiment.input.size
     config = experiment.training

@@ -1,6 +1,7 @@
 """Create the state of a training run, pack it into checkpoints and restore it."""
 
 from collections.abc import Generator, Iterator
+from functools import partial
 import textwrap
 from typing import Any
 import warnings
@@ -40,13 +41,8 @@ class TrainState:
     """
     Everything that a run works on; the same on all ranks.
 
-    :ivar network: the network itself.
-    :ivar model: the network as training calls it: compiled, wrapped in DDP.
-    :ivar ema: moving average of the network.
-    :ivar metrics: of the last evaluation.
-    :ivar notes: facts about data and weights that the user should know.
-    :ivar warnings: what the user probably did not intend.
-    :raises MnssdError: naming the invalid file or key.
+    ``model`` is ``network`` as training calls it, compiled and wrapped in DDP. ``notes`` are facts
+    about data and weights that the user should know, ``warnings`` what is probably unintended.
     """
 
     def __init__(self, fabric: Fabric, experiment: Experiment) -> None:
@@ -60,12 +56,9 @@ class TrainState:
             )
         self.notes, self.warnings = list(self.splits.notes), list[str]()
         self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
+        augmentation, matching = experiment.augmentation, experiment.matching
         self.dataset = TrainingSet(
-            self.splits.train,
-            self.spec,
-            experiment.augmentation,
-            experiment.matching,
-            config.seed,
+            self.splits.train, self.spec, augmentation, matching, config.seed
         )
         network = self._build_network()
         self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
@@ -125,25 +118,11 @@ class TrainState:
         )
 
     def read_steps(self, plan: BatchPlan | None = None, workers: int | None = None) -> Steps:
-        """
-        Read the batches of this process from the current step on, some steps ahead.
-
-        The workers live as long as the run.
-
-        :param plan: other than that of the state.
-        :param workers: processes that load images; None for the configured number.
-        :return: the micro-batches of each step, in pinned memory for a GPU; or the error of a
-            worker.
-        """
+        """Read the micro-batches of this process from the current step on, or a worker's error."""
         plan, fabric, start = plan or self.plan, self.fabric, self.progress.step
         workers = self.experiment.training.workers if workers is None else workers
-        keys = micro_batch_keys(
-            plan,
-            start,
-            fabric.global_rank,
-            fabric.world_size,
-            lambda step: input_size(step, plan.num_steps, self.experiment),
-        )
+        size_at = partial(input_size, num_steps=plan.num_steps, experiment=self.experiment)
+        keys = micro_batch_keys(plan, start, fabric.global_rank, fabric.world_size, size_at)
         with warnings.catch_warnings():  # the user chose the number of workers
             warnings.filterwarnings('ignore', 'This DataLoader will create')
             loader = DataLoader(
@@ -175,29 +154,35 @@ class TrainState:
             'num_threads': torch.get_num_threads(),
         }
         return Checkpoint(
-            self.spec,
-            self.experiment.model,
-            to_stored(self.experiment),
-            self.ema.model.state_dict(),
-            training if is_resumable else None,
-            self.progress.step,
-            self.metrics,
+            spec=self.spec,
+            model_config=self.experiment.model,
+            experiment=to_stored(self.experiment),
+            weights=self.ema.model.state_dict(),
+            training=training if is_resumable else None,
+            step=self.progress.step,
+            metrics=self.metrics,
         )
 
     def restore(self, checkpoint: Checkpoint, name: str) -> None:
-        """
-        Continue from a checkpoint of the same experiment.
-
-        :param name: path or URL of the checkpoint, for errors.
-        :raises CheckpointError: if it belongs to another experiment, or its state does not fit.
-        """
+        """Continue from a checkpoint of the same experiment; errors name it by ``name``."""
         training = checkpoint.training
         if training is None:
             raise CheckpointError(
                 f'{name}: holds weights only, nothing to resume from; '
                 f'start a new run with initial.checkpoint={name}'
             )
-        _check_experiment(checkpoint, name, self.experiment)
+        try:
+            stored = relevant_keys(read_stored(checkpoint.experiment))
+        except ValidationError as error:
+            reason = textwrap.shorten(str(error), 200)
+            raise CheckpointError(
+                f'{name}: this version of mnssd cannot read its experiment: {reason}'
+            ) from error
+        if differences := _differences(stored, relevant_keys(self.experiment)):
+            raise CheckpointError(
+                f'{name}: belongs to another experiment: {"; ".join(differences)}; '
+                f'choose another folder, or start with initial.checkpoint={name}'
+            )
         if checkpoint.spec != self.spec:
             raise CheckpointError(
                 f'{name}: its classes or priors differ from those of the dataset, which has '
@@ -220,23 +205,6 @@ class TrainState:
                 f'{name}: its state does not fit this network: {reason}'
             ) from error
         self.metrics = checkpoint.metrics
-
-
-def _check_experiment(checkpoint: Checkpoint, name: str, experiment: Experiment) -> None:
-    """Refuse a checkpoint of another experiment."""
-    try:
-        stored = relevant_keys(read_stored(checkpoint.experiment))
-    except ValidationError as error:
-        reason = textwrap.shorten(str(error), 200)
-        raise CheckpointError(
-            f'{name}: this version of mnssd cannot read its experiment: {reason}'
-        ) from error
-    differences = _differences(stored, relevant_keys(experiment))
-    if differences:
-        raise CheckpointError(
-            f'{name}: belongs to another experiment: {"; ".join(differences)}; '
-            f'choose another folder, or start with initial.checkpoint={name}'
-        )
 
 
 def _differences(stored: dict[str, Any], current: dict[str, Any], prefix: str = '') -> list[str]:

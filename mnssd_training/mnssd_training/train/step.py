@@ -16,8 +16,7 @@ import torch
 def next_batch(fabric: Fabric, steps: Steps) -> list[Batch]:
     """Read the micro-batches of the next step; an unreadable image raises on all ranks."""
     batches = next(steps)
-    error = batches if isinstance(batches, MnssdError) else None
-    raise_on_all_ranks(fabric, error)
+    raise_on_all_ranks(fabric, batches if isinstance(batches, MnssdError) else None)
     return [] if isinstance(batches, MnssdError) else batches
 
 
@@ -29,7 +28,6 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
     so the gradients of the parts add up to that of the batch. DDP averages over the processes
     where a sum is due; the factor world size makes up for it.
 
-    :param batches: the micro-batches of this process, in host memory.
     :return: ``(3,)`` float32 on the device: loss, class loss and box loss of this process; their
         sums over the processes are those of the batch.
     """
@@ -64,13 +62,9 @@ def clip_gradients(state: TrainState) -> torch.Tensor:
 
 
 def check_finite(state: TrainState, loss: float, norm: float, batches: Sequence[Batch]) -> None:
-    """
-    Refuse a step that would ruin the weights.
-
-    :param norm: of the gradient; fp16 overflows now and then, and the scaler skips that step.
-    :raises TrainingError: naming the images, on all ranks.
-    """
+    """Refuse a step that would ruin the weights, naming its images on all ranks."""
     scale = loss_scale(state.fabric).get('loss_scale', 0.0)
+    # A gradient in fp16 overflows now and then, and the scaler skips that step.
     if math.isfinite(loss) and (scale >= 1.0 or math.isfinite(norm)):
         return
     names = [name for batch in batches for name in batch.names]

@@ -8,12 +8,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
-from mnssd_training.evaluation import (
-    detect_samples,
-    evaluate_detections,
-    scores_to_json,
-    SCORING,
-)
+from mnssd_training.evaluation import detect_samples, evaluate_detections, scores_to_json, SCORING
 from mnssd_training.model import MobileNetSsd, TorchEngine
 from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
 
@@ -25,12 +20,10 @@ def validate(
     progress: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, Any], list[Detections]]:
     """
-    Evaluate a network.
+    Evaluate a network in evaluation mode.
 
-    :param model: in evaluation mode.
     :param progress: is called with the number of images done since the last call.
-    :return: see :func:`scores_to_json`, and the detections of each image; the same on all
-        ranks.
+    :return: :func:`scores_to_json` and the detections of each image; the same on all ranks.
     """
     rank, world_size = fabric.global_rank, fabric.world_size
     detector = Detector(TorchEngine(model), SCORING)

@@ -1,5 +1,6 @@
 """``mnssd finetune``: each flag of the script before mnssd does what it did."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 import json
 from pathlib import Path
@@ -19,9 +20,14 @@ Capture = pytest.CaptureFixture[str]
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Experiment, dict[str, Any]]]:
     """Write down what would be trained."""
     calls: list[tuple[Experiment, dict[str, Any]]] = []
-    monkeypatch.setattr(
-        finetune, 'run_training', lambda experiment, **rest: calls.append((experiment, rest))
-    )
+
+    def record(
+        experiment: Experiment, args: Namespace, run: Path | None, _: str, arguments: Sequence[str]
+    ) -> None:
+        options = {'run': run, 'resume': args.resume, 'quiet': args.quiet, 'arguments': arguments}
+        calls.append((experiment, options))
+
+    monkeypatch.setattr(finetune, 'run_training', record)
     return calls
 
 
@@ -31,7 +37,7 @@ def test_default_is_the_preset(
     assert main([]) == 0
     ((experiment, rest),) = trained
     assert experiment == load_experiment('finetune')
-    assert rest == {'run': None, 'resume': None, 'progress': True, 'arguments': []}
+    assert rest == {'run': None, 'resume': None, 'quiet': False, 'arguments': []}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_run_flags(trained: list[tuple[Experiment, dict[str, Any]]]) -> None:
     flags = ['--output-dir', 'out', '--run-name', 'first', '--quiet', '--resume']
     assert main(flags) == 0
     assert trained[0][1] == {
-        'run': Path('out/first'), 'resume': True, 'progress': False, 'arguments': flags
+        'run': Path('out/first'), 'resume': True, 'quiet': True, 'arguments': flags
     }  # fmt: skip
     assert main(['--resume', 's3://bucket/a.pt']) == 0
     assert trained[1][1]['resume'] == 's3://bucket/a.pt'

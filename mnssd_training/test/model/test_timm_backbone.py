@@ -10,12 +10,12 @@ from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError, ConfigError
 from mnssd_training.export import export_onnx
 from mnssd_training.model import build_model, MobileNetSsd, TorchEngine
-from mnssd_training.model.timm_backbone import TimmBackbone
 import numpy as np
 import pytest
 import torch
 
 timm = pytest.importorskip('timm')
+TimmBackbone = pytest.importorskip('mnssd_training.model.timm_backbone').TimmBackbone
 
 
 @pytest.mark.parametrize('name', ['test_resnet', 'mobilenetv3_small_050', 'test_byobnet'])
@@ -114,10 +114,11 @@ def test_unknown_backbones_are_refused_with_a_hint(name: str, words: str) -> Non
         TimmBackbone(name, (8, 16, 32, 64))
 
 
-def test_missing_timm_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_timm_is_reported(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'timm', None)
+    monkeypatch.delitem(sys.modules, 'mnssd_training.model.timm_backbone')
     with pytest.raises(ConfigError, match='needs timm; pip install timm'):
-        TimmBackbone('test_resnet', (8, 16, 32))
+        build_model(spec, ModelConfig(backbone='timm/test_resnet'))
 
 
 def trained(name: str, seed: int = 1) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model import build_model
-from mnssd_training.torch_file import dump_torch, read_torch
+from mnssd_training.torch_file import dump_torch, load_torch
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 import torch
 
@@ -100,7 +100,7 @@ def main() -> int:
             print(f'{args.count} checkpoints {kind} ({path.stat().st_size} bytes): {dict(counts)}')
             num_wrong += counts['loaded altered']
             buffer = io.BytesIO()
-            torch.save(read_torch(path), buffer)
+            torch.save(load_torch(path.read_bytes(), path), buffer)
             path.write_bytes(buffer.getvalue())
     return 1 if num_wrong else 0
 

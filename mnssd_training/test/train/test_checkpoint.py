@@ -19,7 +19,7 @@ from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.errors import CheckpointError, DamagedCheckpointError
 from mnssd_training.model import build_model
-from mnssd_training.torch_file import dump_torch, read_torch
+from mnssd_training.torch_file import dump_torch, load_torch
 from mnssd_training.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 import pytest
 import torch
@@ -113,7 +113,7 @@ def test_unreadable_file_is_not_called_damaged(
 
 
 def test_checkpoint_without_digest_is_read(path: Path, checkpoint: Checkpoint) -> None:
-    content = read_torch(path)
+    content = load_torch(path.read_bytes(), path)
     torch.save(content, path)
     read = load_checkpoint(path)
     assert read.step == 7
@@ -125,7 +125,7 @@ def test_random_damage_is_never_loaded(path: Path, checkpoint: Checkpoint) -> No
     program = runpy.run_path(str(Path(__file__).with_name('damage_checkpoints.py')))
     counts = program['damage'](path, checkpoint, 60, random.Random(7))
     assert counts == {'refused': 60}
-    torch.save(read_torch(path), path)  # of an older version
+    torch.save(load_torch(path.read_bytes(), path), path)  # of an older version
     counts = program['damage'](path, checkpoint, 60, random.Random(7))
     assert counts['refused'] > 40
     assert set(counts) <= {'refused', 'loaded unaltered'}
@@ -157,7 +157,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
 
 
 def change_content(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    content = read_torch(path)
+    content = load_torch(path.read_bytes(), path)
     change(content)
     path.write_bytes(dump_torch(content))
 

@@ -237,15 +237,11 @@ def test_overlong_path_is_an_error(run: RunFolder) -> None:
 def test_unreadable_metrics_are_not_an_empty_run(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stat = Path.stat
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EACCES, 'Permission denied', str(path))
 
-    def fail(path: Path, **options: Any) -> os.stat_result:
-        if path.name == 'metrics.jsonl':
-            raise OSError(errno.EACCES, 'Permission denied', str(path))
-        return stat(path, **options)
-
-    monkeypatch.setattr(Path, 'stat', fail)
-    with pytest.raises(CheckpointError, match=r'metrics\.jsonl: cannot be read: Permission'):
+    monkeypatch.setattr(Path, 'read_bytes', fail)
+    with pytest.raises(TrainingError, match=r'metrics\.jsonl: cannot be read: Permission'):
         run.find_checkpoint(False)
 
 
