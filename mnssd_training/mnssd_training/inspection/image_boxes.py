@@ -14,16 +14,11 @@ TRAIN, VAL = 'train', 'val'  # lists used for training and validation, whatever 
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """
-    One image of a split with what its annotation and its file say.
-
-    :ivar record: with the class names of the model.
-    :ivar facts: None if there is no such file.
-    """
+    """One image of a split with what its annotation and its file say."""
 
     split: str
-    record: ImageRecord
-    facts: ImageFacts | None
+    record: ImageRecord  # with the class names of the model
+    facts: ImageFacts | None  # None if there is no such file
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class ImageBoxes:
 
 def measure_boxes(images: Iterable[CheckedImage], class_names: Sequence[str]) -> list[ImageBoxes]:
     """Measure the boxes of all images of which the size is known."""
-    labels = {name: label for label, name in enumerate(class_names)}
+    labels_by_name = {name: label for label, name in enumerate(class_names)}
     measured = []
     for image in images:
         record, facts = image.record, image.facts
@@ -78,13 +73,7 @@ def measure_boxes(images: Iterable[CheckedImage], class_names: Sequence[str]) ->
         edges = np.array([box.edges for box in record.boxes], np.float64).reshape(-1, 4)
         if record.is_normalized:
             edges = edges * np.array(size[::-1] * 2, np.float64)
-        measured.append(
-            ImageBoxes(
-                image,
-                size,
-                edges,
-                np.array([labels.get(box.class_name, -1) for box in record.boxes], np.int64),
-                np.array([box.is_ignored for box in record.boxes], np.bool_),
-            )
-        )
+        labels = [labels_by_name.get(box.class_name, -1) for box in record.boxes]
+        is_ignored = np.array([box.is_ignored for box in record.boxes], np.bool_)
+        measured.append(ImageBoxes(image, size, edges, np.array(labels, np.int64), is_ignored))
     return measured

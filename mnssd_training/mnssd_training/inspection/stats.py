@@ -28,46 +28,30 @@ class ClassStats:
 
     Sizes are roots of areas in pixels of the image. Percentiles are those of
     :data:`PERCENTILES`, or empty without objects.
-
-    :ivar num_boxes: objects, without ignore regions.
-    :ivar num_images: that show an object of the class.
-    :ivar num_ignored: ignore regions of this class.
-    :ivar aspect: percentiles of width over height.
-    :ivar in_source: number of small, medium and large objects in the image.
-    :ivar in_network: the same in the network input; empty where that is unknown.
-    :ivar histogram: objects by size, in steps of half an octave from 1 pixel.
     """
 
-    num_boxes: int
-    num_images: int
+    num_boxes: int  # without ignore regions
+    num_images: int  # that show an object of the class
     num_ignored: int
     width: Percentiles
     height: Percentiles
     size: Percentiles
-    aspect: Percentiles
-    in_source: Counts
-    in_network: Counts
-    histogram: Counts
+    aspect: Percentiles  # width over height
+    in_source: Counts  # small, medium and large objects in the image
+    in_network: Counts  # the same in the network input; empty without an experiment
+    histogram: Counts  # objects by size, in steps of half an octave from 1 pixel
 
 
 @dataclass(frozen=True)
 class SplitStats:
-    """
-    One split.
-
-    :ivar num_empty: images without an object.
-    :ivar image_sizes: (width, height) and number of images, most frequent first.
-    :ivar boxes_per_image: number of images by number of objects, from 0.
-    :ivar classes: by name, in the order of their labels.
-    :ivar centres: number of objects by the position of their centre in the image, :data:`BINS`.
-    """
+    """The images and objects of one split."""
 
     num_images: int
-    num_empty: int
-    image_sizes: tuple[tuple[tuple[int, int], int], ...]
-    boxes_per_image: Counts
-    classes: dict[str, ClassStats]
-    centres: tuple[Counts, ...]
+    num_empty: int  # images without an object
+    image_sizes: tuple[tuple[tuple[int, int], int], ...]  # (w, h), images; most frequent first
+    boxes_per_image: Counts  # number of images by number of objects, from 0
+    classes: dict[str, ClassStats]  # in the order of their labels
+    centres: tuple[Counts, ...]  # number of objects by position in the image, BINS
 
     @property
     def num_boxes(self) -> int:
@@ -99,12 +83,11 @@ def measure_split(
         )
         for label, name in enumerate(class_names)
     }
-    most_boxes = max(boxes_per_image, default=-1)
     return SplitStats(
         len(samples),
         boxes_per_image[0],
         tuple(image_sizes.most_common()),
-        tuple(boxes_per_image[number] for number in range(most_boxes + 1)),
+        tuple(boxes_per_image[num] for num in range(max(boxes_per_image, default=-1) + 1)),
         classes,
         _map_centres(samples),
     )
@@ -148,11 +131,8 @@ def _map_centres(samples: Sequence[Sample]) -> tuple[Counts, ...]:
     counts = np.zeros(BINS, np.int64)
     for sample in samples:
         centres = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / np.array(sample.size[::-1])
-        column, row = (
-            np.minimum((centres[:, axis] * num).astype(np.int64), num - 1)
-            for axis, num in enumerate(BINS[::-1])
-        )
-        np.add.at(counts, (row, column), 1)
+        rows, columns = np.minimum(centres[:, ::-1] * BINS, np.array(BINS) - 1).astype(np.int64).T
+        np.add.at(counts, (rows, columns), 1)
     return tuple(map(tuple, counts.tolist()))
 
 
