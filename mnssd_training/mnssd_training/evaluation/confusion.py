@@ -39,10 +39,10 @@ def confusion_matrix(
     num_classes: int,
 ) -> NDArray[np.int64]:
     """
-    Count detections by the class of their object and their own.
+    Count detections by the class of their object, in rows, and their predicted class, in columns.
 
-    :return: ``(C + 1, C + 1)``; rows are ground truth, columns predictions; the last of both is
-        the background: false negatives in the last column, false positives in the last row.
+    The last row and column of ``(C + 1, C + 1)`` are the background: false negatives in the last
+    column, false positives in the last row.
     """
     side = num_classes + 1
     cells = [np.zeros(0, np.int64)]

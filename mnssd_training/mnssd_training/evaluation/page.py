@@ -37,7 +37,6 @@ def report_page(
     :param facts: about the model and the data, by name.
     :param other: of another model on the same images, to compare.
     :param epochs: of the training of the model.
-    :raises DatasetError: if an image cannot be read.
     """
     indices = choose_differing_images(report, other) if other else report.worst_images
     reports = (report, other) if other else (report,)
