@@ -16,14 +16,14 @@ def test_a_bundle_with_its_thresholds() -> None:
     manifest = open_bundle(shipped_bundle_path()).manifest
     predictor = open_predictor(str(shipped_bundle_path()))
     assert predictor.file_type == 'bundle'
-    assert predictor.spec == manifest.spec
+    assert predictor.detector.spec == manifest.spec
     assert predictor.thresholds == predictor.detector.thresholds == manifest.thresholds
     assert predictor.experiment == {}
 
 
 def test_a_checkpoint_with_its_experiment(model: MobileNetSsd, tmp_path: Path) -> None:
     path, experiment = tmp_path / 'best.PT', {'data': {'root': 'somewhere'}}
-    config = ModelConfig(channels=32)
+    config = ModelConfig(pyramid_channels=32)
     weights = model.state_dict()
     save_checkpoint(path, Checkpoint(model.spec, config, experiment, weights, None, 0, {}))
     predictor = open_predictor(str(path))
@@ -36,7 +36,7 @@ def test_an_onnx_file(exported: bytes, model: MobileNetSsd, tmp_path: Path) -> N
     path = tmp_path / 'network.onnx'
     path.write_bytes(exported)
     predictor = open_predictor(str(path), 'onnxruntime')
-    assert (predictor.file_type, predictor.spec) == ('ONNX file', model.spec)
+    assert (predictor.file_type, predictor.detector.spec) == ('ONNX file', model.spec)
     assert predictor.detector.engine.info.name == 'onnxruntime'
     with pytest.raises(SettingsError, match='engine: expected one of auto, onnxruntime'):
         open_predictor(str(path), 'magic')

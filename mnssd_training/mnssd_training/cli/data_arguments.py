@@ -27,17 +27,11 @@ ROLES = ('train', 'val')
 
 @dataclass(frozen=True)
 class DataChoice:
-    """
-    Datasets chosen on the command line.
-
-    :ivar config: the datasets, as the data section of an experiment.
-    :ivar splits: the splits to read; empty for ``train_split`` and ``val_split`` of each dataset.
-    :ivar experiment: that names the datasets; None for a folder or the data of a checkpoint.
-    """
+    """Datasets chosen on the command line."""
 
     config: DataConfig
-    splits: tuple[str, ...] = ()
-    experiment: Experiment | None = None
+    splits: tuple[str, ...] = ()  # empty for train_split and val_split of each dataset
+    experiment: Experiment | None = None  # None for a folder or the data of a checkpoint
 
     @property
     def sources(self) -> tuple[SourceConfig, ...]:

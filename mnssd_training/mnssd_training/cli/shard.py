@@ -1,19 +1,17 @@
 """The command ``mnssd shard``: write the images of an experiment as WebDataset shards."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 import re
 import sys
 
-from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.data import read_splits
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import ConfigError
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd shard smoke data.root=DATA/hit_uav --output shards/hit_uav
   mnssd shard smoke data.root=COCO data.format=coco --output shards/coco --shard-size 256MB
   mnssd train hit_uav data.format=shards data.root=shards/hit_uav
@@ -25,13 +23,10 @@ storage that fsspec supports, such as S3 or a web server with range requests.
 UNITS = {'KB': 1 << 10, 'MB': 1 << 20, 'GB': 1 << 30}
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd shard',
-        description='Write the images of an experiment as WebDataset shards.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the images of an experiment as WebDataset shards."""
+    parser = make_parser('shard', main.__doc__, EXAMPLES)
     add_experiment(parser)
     parser.add_argument('--output', type=Path, required=True, help='folder for the shards')
     parser.add_argument(
@@ -61,12 +56,3 @@ def _parse_limit(text: str) -> ShardLimit:
     if unit is None:
         return ShardLimit(images=number, size=sys.maxsize)
     return ShardLimit(images=sys.maxsize, size=number * UNITS[unit.upper()])
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

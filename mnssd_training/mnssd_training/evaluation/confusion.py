@@ -1,6 +1,7 @@
 """Match the detections of samples, and count them in a confusion matrix."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from mnssd_perception.matching import match_detections, MatchResult, Rule
 from mnssd_perception.ssd import Detections
@@ -17,18 +18,12 @@ def match_samples(
     rule: Rule = 'any_class',
 ) -> list[MatchResult]:
     """Match the detections of each sample to its objects, see :func:`match_detections`."""
+    match = partial(
+        match_detections, rule=rule, iou_threshold=iou_threshold, score_threshold=score_threshold
+    )
     return [
-        match_detections(
-            image_detections,
-            sample.boxes,
-            sample.labels,
-            sample.ignore,
-            sample.ignore_labels,
-            rule=rule,
-            iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
-        )
-        for sample, image_detections in zip(samples, detections)
+        match(image_detections, s.boxes, s.labels, s.ignore, s.ignore_labels)
+        for s, image_detections in zip(samples, detections)
     ]
 
 

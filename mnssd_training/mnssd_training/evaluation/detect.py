@@ -60,30 +60,30 @@ def detect_samples(
     return detections
 
 
+def spread(samples: Sequence[Sample], num: int) -> list[Sample]:
+    """Choose at most ``num`` samples, evenly over all of them."""
+    num = min(num, len(samples))
+    return [samples[index * len(samples) // num] for index in range(num)]
+
+
 def measure_speed(
     detector: Detector, samples: Sequence[Sample], num_images: int = 50
 ) -> Speed | None:
     """
-    Measure how long an image takes, one at a time and as on the drone; None without an image.
+    Measure how long one image at a time takes, as on the drone; None without an image.
 
     :param num_images: how many of the samples to measure on, evenly spread.
     """
-    num_images = min(num_images, len(samples))
-    if num_images < 1:
+    images = [load_image(sample) for sample in spread(samples, num_images)]
+    if not images:
         return None
-    images = [load_image(samples[i * len(samples) // num_images]) for i in range(num_images)]
     for index in range(WARM_UP):
-        detector.detect(images[index % num_images])
+        detector.detect(images[index % len(images)])
     timings = [detector.detect_timed(image)[1] for image in images]
-    stages = {
-        stage: _summarise([getattr(timing, field) for timing in timings])
-        for stage, field in STAGES.items()
-    }
+    stages = {}
+    for stage, field in STAGES.items():
+        ms = np.array([1e3 * getattr(timing, field) for timing in timings])
+        values = (ms.mean(), *np.percentile(ms, (50, 95)))
+        stages[stage] = Duration(*(round(float(value), 3) for value in values))
     machine = f'{platform.machine()}, {os.cpu_count()} cores'
-    return Speed(str(detector.engine.info), machine, num_images, stages)
-
-
-def _summarise(seconds: list[float]) -> Duration:
-    milliseconds = 1e3 * np.array(seconds)
-    values = (milliseconds.mean(), *np.percentile(milliseconds, (50, 95)))
-    return Duration(*(round(float(value), 3) for value in values))
+    return Speed(str(detector.engine.info), machine, len(images), stages)

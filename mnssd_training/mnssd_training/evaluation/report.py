@@ -97,30 +97,29 @@ def report_to_json(
     report: Report, measured_on: dict[str, str] | None = None, other: Report | None = None
 ) -> dict[str, Any]:
     """Write a report, and that of another model to compare, as plain data."""
+    images = []
+    for index in report.worst_images:
+        match = report.matches[index]
+        counts = {
+            'correct': len(match.true_positives),
+            'confused': len(match.misclassified),
+            'wrong': len(match.false_positives),
+            'missed': len(match.false_negatives),
+        }
+        images.append({'image': report.samples[index].name, **counts})
     plain: dict[str, Any] = {
         'model': report.model,
         **({'measured_on': measured_on} if measured_on is not None else {}),
         'scores': scores_to_json(report.scores),
         'curves': to_plain(report.curves),
         'confusion': to_plain(report.confusion),
-        'images': [_image_to_json(report, index) for index in report.worst_images],
+        'images': images,
         'failures': [_failure_to_json(report, failure) for failure in report.failures],
         'speed': to_plain(report.speed),
     }
     if other:
         plain['compared_with'] = report_to_json(other)
     return plain
-
-
-def _image_to_json(report: Report, index: int) -> dict[str, Any]:
-    match = report.matches[index]
-    return {
-        'image': report.samples[index].name,
-        'correct': len(match.true_positives),
-        'confused': len(match.misclassified),
-        'wrong': len(match.false_positives),
-        'missed': len(match.false_negatives),
-    }
 
 
 def _failure_to_json(report: Report, failure: Failure) -> dict[str, Any]:

@@ -40,14 +40,15 @@ def plot_sizes(
     :param sizes: ``(N, 2)`` (width, height) of boxes, pixels of the network input.
     :return: ``(900, 900, 3)`` uint8 RGB.
     """
-    lines = [
-        plots.Line(*sizes[labels == label].T, name, plots.line_style(label)[0], 'none', '.')
-        for label, name in enumerate(class_names)
-        if (labels == label).any()
-    ]
+    lines = []
+    for label, name in enumerate(class_names):
+        x, y = sizes[labels == label].T
+        if len(x):
+            lines.append(plots.Line(x, y, name, plots.line_style(label)[0], 'none', '.'))
     for level, marker in zip(levels, cycle('XP^sD*')):
         name = f'priors of stride {level.stride[0]:g}'
-        lines.append(plots.Line(*np.array(level.sizes).T, name, 'black', 'none', marker))
+        x, y = np.array(level.sizes).T
+        lines.append(plots.Line(x, y, name, 'black', 'none', marker))
     title, unit = 'sizes of boxes and priors', 'pixels of the network input'
     chart = plots.line_chart(
         title, f'width, {unit}', f'height, {unit}', lines,

@@ -12,25 +12,11 @@ from mnssd_training.data.problems import HINTS, Problem, relative_to_root, Sever
 from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sources import read_samples
 from mnssd_training.data.text_files import DirectoryIndex
-from mnssd_training.inspection.check_boxes import (
-    check_boxes,
-    check_classes,
-    check_empty,
-    check_pairs,
-    check_unusual,
-)
-from mnssd_training.inspection.check_images import (
-    check_colours,
-    check_duplicates,
-    check_image,
-    check_splits,
-)
+from mnssd_training.inspection import check_boxes, check_images
 from mnssd_training.inspection.check_network import check_network
 from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes, TRAIN, VAL
 from mnssd_training.inspection.image_facts import ImageFacts, read_all_image_facts
 from mnssd_training.inspection.records import read_records
-
-Progress = Callable[..., Iterable[ImageFacts]]
 
 
 @dataclass(frozen=True)
@@ -52,14 +38,14 @@ def check(
     class_names: Sequence[str] = (),
     experiment: Experiment | None = None,
     workers: int = 1,
-    progress: Progress = lambda facts, total: facts,
+    progress: Callable[..., Iterable[ImageFacts]] = lambda facts, total: facts,
 ) -> CheckResult:
     """
     Find all problems of datasets that are trained on together.
 
     :param splits: to check; empty for the training and validation split of each dataset.
     :param class_names: of the model; empty for those of each dataset.
-    :param experiment: whose network and priors to check the boxes against.
+    :param experiment: check the boxes against its network and priors.
     :param progress: wraps the iterator over images, as tqdm does.
     :raises DatasetError: if there is no such folder.
     """
@@ -81,15 +67,18 @@ def check(
     facts = {image.path: image for image in all_facts}
     images = [CheckedImage(split, record, facts.get(record.path)) for split, record in records]
     for image in images:
-        problems += check_image(image)
-    problems += [*check_colours(images), *check_splits(images), *check_duplicates(images)]
+        problems += check_images.check_image(image)
+    problems += check_images.check_colours(images)
+    problems += check_images.check_splits(images)
+    problems += check_images.check_duplicates(images)
     measured = measure_boxes(images, names)
     for boxes in measured:
-        problems += [*check_boxes(boxes), *check_pairs(boxes, names)]
-    problems += check_unusual(measured, names)
+        problems += check_boxes.check_boxes(boxes)
+        problems += check_boxes.check_pairs(boxes, names)
+    problems += check_boxes.check_unusual(measured, names)
     root = mask_secrets(', '.join(source.root for source in sources))
-    problems += check_classes(measured, names, root)
-    problems += check_empty(measured, root)
+    problems += check_boxes.check_classes(measured, names, root)
+    problems += check_boxes.check_empty(measured, root)
     if experiment is not None:
         problems += check_network(measured, experiment, names, root)
     if all(problem.severity != 'error' for problem in problems):

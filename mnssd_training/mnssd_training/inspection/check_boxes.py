@@ -114,14 +114,13 @@ def check_classes(
         if not in_any[name]:
             yield Problem('class unused', root, name, 'no box of it in any split')
             continue
+        train, val = f'{in_train[name]} boxes in {TRAIN}', f'{in_val[name]} boxes in {VAL}'
         if has_both and not in_train[name] and in_val[name]:
-            message = f'{in_val[name]} boxes in {VAL}, none in {TRAIN}'
-            yield Problem('class only in val', root, name, message)
-        elif TRAIN in counts and 0 < in_train[name] < RARE:
-            yield Problem('class rare', root, name, f'{in_train[name]} boxes in {TRAIN}')
+            yield Problem('class only in val', root, name, f'{val}, none in {TRAIN}')
+        elif 0 < in_train[name] < RARE:
+            yield Problem('class rare', root, name, train)
         if has_both and in_train[name] and not in_val[name]:
-            message = f'{in_train[name]} boxes in {TRAIN}, none in {VAL}'
-            yield Problem('class not in val', root, name, message)
+            yield Problem('class not in val', root, name, f'{train}, none in {VAL}')
     used = [(number, name) for name, number in in_train.items() if number]
     if used and max(used)[0] >= UNBALANCED * min(used)[0]:
         (fewest, rare), (most, frequent) = min(used), max(used)

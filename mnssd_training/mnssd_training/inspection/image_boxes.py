@@ -23,20 +23,13 @@ class CheckedImage:
 
 @dataclass(frozen=True)
 class ImageBoxes:
-    """
-    The boxes of one image.
-
-    :ivar size: (height, width) of the image, pixels; as annotated where the file differs.
-    :ivar edges: ``(N, 4)`` float64 xyxy, pixels, neither clipped nor ordered.
-    :ivar labels: ``(N,)`` int64, from 0; -1 for an unknown class.
-    :ivar is_ignored: ``(N,)`` bool.
-    """
+    """The boxes of one image."""
 
     image: CheckedImage
-    size: tuple[int, int]
-    edges: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    is_ignored: NDArray[np.bool_]
+    size: tuple[int, int]  # (height, width), pixels; as annotated where the file differs
+    edges: NDArray[np.float64]  # (N, 4) xyxy, pixels, neither clipped nor ordered
+    labels: NDArray[np.int64]  # (N,), from 0; -1 for an unknown class
+    is_ignored: NDArray[np.bool_]  # (N,)
 
     @property
     def boxes(self) -> NDArray[np.float64]:
@@ -61,7 +54,7 @@ class ImageBoxes:
 
 
 def measure_boxes(images: Iterable[CheckedImage], class_names: Sequence[str]) -> list[ImageBoxes]:
-    """Measure the boxes of all images of which the size is known."""
+    """Measure the boxes of all images that have a size."""
     labels_by_name = {name: label for label, name in enumerate(class_names)}
     measured = []
     for image in images:

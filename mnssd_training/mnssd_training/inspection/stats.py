@@ -74,15 +74,24 @@ def measure_split(
     sides = boxes[:, 2:] - boxes[:, :2]
     network_sides = measure_box_sizes(samples, input_size, resize) if input_size else None
     num_images = Counter(label for sample in samples for label in set(sample.labels.tolist()))
-    classes = {
-        name: _measure_class(
-            sides[labels == label],
-            None if network_sides is None else network_sides[labels == label],
+    classes = {}
+    for label, name in enumerate(class_names):
+        is_class = labels == label
+        width, height = sides[is_class].T
+        size = np.sqrt(width * height)
+        half_octaves = np.floor(2 * np.log2(np.maximum(size, 1))).astype(np.int64)
+        classes[name] = ClassStats(
+            len(size),
             num_images[label],
             int((ignore_labels == label).sum()),
+            _percentiles(width),
+            _percentiles(height),
+            _percentiles(size),
+            _percentiles(width / height),
+            _count_by_size(sides[is_class]),
+            () if network_sides is None else _count_by_size(network_sides[is_class]),
+            tuple(np.bincount(half_octaves).tolist()),
         )
-        for label, name in enumerate(class_names)
-    }
     return SplitStats(
         len(samples),
         boxes_per_image[0],
@@ -93,32 +102,10 @@ def measure_split(
     )
 
 
-def _measure_class(
-    sides: NDArray[np.float64],
-    network_sides: NDArray[np.float64] | None,
-    num_images: int,
-    num_ignored: int,
-) -> ClassStats:
-    size = np.sqrt(sides.prod(axis=1))
-    half_octaves = np.floor(2 * np.log2(np.maximum(size, 1))).astype(np.int64)
-    in_network = () if network_sides is None else _by_size(np.sqrt(network_sides.prod(axis=1)))
-    return ClassStats(
-        len(sides),
-        num_images,
-        num_ignored,
-        _percentiles(sides[:, 0]),
-        _percentiles(sides[:, 1]),
-        _percentiles(size),
-        _percentiles(sides[:, 0] / sides[:, 1]),
-        _by_size(size),
-        in_network,
-        tuple(np.bincount(half_octaves).tolist()),
-    )
-
-
-def _by_size(size: NDArray[np.float64]) -> Counts:
+def _count_by_size(sides: NDArray[np.float64]) -> Counts:
     """Count small, medium and large objects."""
-    return tuple(np.bincount(np.digitize(size, SIZE_LIMITS), minlength=3).tolist())
+    sizes = np.sqrt(sides.prod(axis=1))
+    return tuple(np.bincount(np.digitize(sizes, SIZE_LIMITS), minlength=3).tolist())
 
 
 def _percentiles(values: NDArray[np.float64]) -> Percentiles:
