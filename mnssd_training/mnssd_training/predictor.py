@@ -7,7 +7,7 @@ from typing import Any
 from mnssd_perception.bundle import open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine, open_onnx
-from mnssd_perception.ssd import ModelSpec, Thresholds
+from mnssd_perception.ssd import Thresholds
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import read_spec
 from mnssd_training.model import TorchEngine
@@ -17,23 +17,12 @@ import torch
 
 @dataclass(frozen=True)
 class Predictor:
-    """
-    A detector and the file that it was opened from.
+    """A detector and the file that it was opened from."""
 
-    :ivar file_type: ``checkpoint``, ``ONNX file`` or ``bundle``.
-    :ivar thresholds: defaults of the model; the detector begins with them.
-    :ivar experiment: that trained the model, as plain data; empty where that is unknown.
-    """
-
-    file_type: str
+    file_type: str  # checkpoint, ONNX file or bundle
     detector: Detector
-    thresholds: Thresholds
-    experiment: dict[str, Any]
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the network takes and returns."""
-        return self.detector.spec
+    thresholds: Thresholds  # defaults of the model; the detector begins with them
+    experiment: dict[str, Any]  # that trained the model, as plain data; may be empty
 
 
 def open_predictor(path: str, engine: str = 'auto') -> Predictor:
@@ -42,8 +31,7 @@ def open_predictor(path: str, engine: str = 'auto') -> Predictor:
 
     :param path: a checkpoint (``.pt``, a path or a URL), an ONNX file that was exported by mnssd,
         or a bundle.
-    :param engine: for an ONNX file or a bundle. A checkpoint runs in PyTorch, on a GPU where
-        there is one.
+    :param engine: for an ONNX file or a bundle; a checkpoint runs in PyTorch, on a GPU if any.
     :raises MnssdError: naming the file and what is wrong with it.
     """
     thresholds = Thresholds()

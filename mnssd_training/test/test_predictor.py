@@ -16,7 +16,7 @@ def test_a_bundle_with_its_thresholds() -> None:
     manifest = open_bundle(shipped_bundle_path()).manifest
     predictor = open_predictor(str(shipped_bundle_path()))
     assert predictor.file_type == 'bundle'
-    assert predictor.spec == manifest.spec
+    assert predictor.detector.spec == manifest.spec
     assert predictor.thresholds == predictor.detector.thresholds == manifest.thresholds
     assert predictor.experiment == {}
 
@@ -36,7 +36,7 @@ def test_an_onnx_file(exported: bytes, model: MobileNetSsd, tmp_path: Path) -> N
     path = tmp_path / 'network.onnx'
     path.write_bytes(exported)
     predictor = open_predictor(str(path), 'onnxruntime')
-    assert (predictor.file_type, predictor.spec) == ('ONNX file', model.spec)
+    assert (predictor.file_type, predictor.detector.spec) == ('ONNX file', model.spec)
     assert predictor.detector.engine.info.name == 'onnxruntime'
     with pytest.raises(SettingsError, match='engine: expected one of auto, onnxruntime'):
         open_predictor(str(path), 'magic')

@@ -1,11 +1,10 @@
 """``bags-to-dataset``: make a dataset of frames of ROS 2 bags, with first labels."""
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, SUPPRESS
+from argparse import Namespace, SUPPRESS
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-import sys
 from typing import Any
 
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
@@ -20,7 +19,7 @@ from mnssd_training.bag_import import (
     split_by_time,
     write_dataset,
 )
-from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.common import command, make_parser, write_image
 from mnssd_training.cli.data_arguments import RenamedFlag
 from mnssd_training.data.bags import list_image_topics, read_bag_images
 from mnssd_training.errors import ConfigError, DatasetError
@@ -28,8 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd bags-to-dataset flight_1 flight_2 --output DATA/new --min-interval 2
   mnssd bags-to-dataset flight.mcap --output DATA/new --format yolo --frame-stride 30 --no-prelabel
 
@@ -42,7 +40,9 @@ FORMER_FLAGS = {
 Label = Callable[[NDArray[np.uint8]], Detections]
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make a dataset of frames of ROS 2 bags, with first labels."""
     args = _parse(arguments)
     root: Path = args.output
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -80,19 +80,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> Namespace:
-    parser = ArgumentParser(
-        'mnssd bags-to-dataset',
-        description='Make a dataset of frames of ROS 2 bags, with first labels.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+    parser = make_parser('bags-to-dataset', main.__doc__, EXAMPLES)
     add = parser.add_argument
     add('bags', type=Path, nargs='+', help='folders, or .db3 or .mcap files')
     add('--output', type=Path, required=True, help='folder of the new dataset')
     add('--format', choices=('voc', 'coco', 'yolo'), default='voc')
     add('--topic', help='of the images (default: the only one)')
-    seconds = 'seconds between two frames (default: 1)'
-    add('--min-interval', type=float, default=1.0, help=seconds)
+    add('--min-interval', type=float, default=1.0, help='seconds between two frames (default: 1)')
     add('--frame-stride', type=int, default=1, help='use every Nth frame (default: 1)')
     add(
         '--min-difference',
@@ -194,12 +188,3 @@ def _import_bag(
         'left_out_between_splits': len(frames) - len(kept),
         'taken': len(kept),
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,10 +1,13 @@
-"""Error handling and file output that all commands share."""
+"""Error handling, arguments and file output that commands share."""
 
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
+from functools import wraps
 import logging
 from pathlib import Path
 import signal
 import sys
+from typing import ParamSpec
 
 import cv2
 from mnssd_perception.errors import MnssdError
@@ -12,26 +15,51 @@ from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
 
+P = ParamSpec('P')
+
+
+def command(run: Callable[P, None]) -> Callable[P, int]:
+    """Make a function return its exit code: 0, 1 for an error on stderr, 128 + n for signal n."""
+
+    @wraps(run)
+    def run_command(*args: P.args, **kwargs: P.kwargs) -> int:
+        cv2.setNumThreads(1)  # images are small, and the loader's workers fill the cores
+        logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+        try:
+            run(*args, **kwargs)
+        except MnssdError as error:
+            print('error:', ' '.join(str(error).split()), file=sys.stderr)
+            return 1
+        except KeyboardInterrupt as stop:
+            print(str(stop) or 'interrupted', file=sys.stderr)
+            return 128 + getattr(stop, 'signum', signal.SIGINT)
+        except BrokenPipeError:
+            sys.stderr.close()
+        return 0
+
+    return run_command
+
 
 def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None) -> int:
-    """
-    Run a command; errors become one line on stderr.
+    """Run a command, and return its exit code; see :func:`command`."""
+    return command(verb)(arguments)
 
-    :return: exit code: 0, 1 for an error, 128 + n for signal n.
-    """
-    cv2.setNumThreads(1)  # images are small, and the loader's workers fill the cores
-    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-    try:
-        verb(arguments)
-    except MnssdError as error:
-        print('error:', ' '.join(str(error).split()), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print(str(stop) or 'interrupted', file=sys.stderr)
-        return 128 + getattr(stop, 'signum', signal.SIGINT)
-    except BrokenPipeError:
-        sys.stderr.close()
-    return 0
+
+def make_parser(name: str, description: str | None, examples: str) -> ArgumentParser:
+    """Make the parser of ``mnssd NAME``, whose help ends with examples, one per line."""
+    return ArgumentParser(
+        f'mnssd {name}',
+        description=description,
+        epilog=f'examples:\n{examples}',
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+
+
+def positive_int(text: str) -> int:
+    """Parse an argument of at least 1."""
+    if not (text.isdecimal() and int(text)):
+        raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
+    return int(text)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

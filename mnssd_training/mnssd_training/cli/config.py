@@ -1,13 +1,12 @@
 """The command ``mnssd config``: show, check and describe experiments."""
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Namespace
 from collections.abc import Sequence
 import json
 from pathlib import Path
-import sys
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.common import run_verb, write_file
+from mnssd_training.cli.common import command, make_parser, write_file
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.config import (
     find_origins,
@@ -21,8 +20,7 @@ from mnssd_training.config import (
 from mnssd_training.errors import ConfigError
 from pydantic_core import to_jsonable_python
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd config show                           list the shipped experiments
   mnssd config show hit_uav training.epochs=3 show all keys and who set them
   mnssd config check my/*.yaml                list all errors in some files
@@ -77,13 +75,10 @@ def _print(text: str) -> None:
     print(text.encode(errors='backslashreplace').decode())
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd config',
-        description='Show, check and describe experiments.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Show, check and describe experiments."""
+    parser = make_parser('config', main.__doc__, EXAMPLES)
     actions = parser.add_subparsers(required=True, metavar='ACTION')
     show = actions.add_parser('show', help='show an experiment and who set each key')
     add_experiment(show, is_optional=True)
@@ -97,12 +92,3 @@ def _verb(arguments: Sequence[str] | None) -> None:
     schema.set_defaults(run=_schema)
     args = parser.parse_args(arguments)
     args.run(args)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -27,7 +27,7 @@ class DataChoice:
     """Datasets chosen on the command line."""
 
     config: DataConfig
-    splits: tuple[str, ...] = ()  # to read; empty for those of each dataset's configuration
+    splits: tuple[str, ...] = ()  # empty for train_split and val_split of each dataset
     experiment: Experiment | None = None  # None for a folder or the data of a checkpoint
 
     @property

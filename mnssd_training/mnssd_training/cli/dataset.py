@@ -1,31 +1,24 @@
 """``dataset``: check a dataset, measure it, and draw its images."""
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, REMAINDER
+from argparse import ArgumentParser, REMAINDER
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 import json
 from pathlib import Path
-import sys
 
-from mnssd_training.cli.common import run_verb, write_file, write_image
+from mnssd_perception.overlay import class_colour
+from mnssd_perception.serialization import to_plain
+from mnssd_training.cli.common import command, make_parser, write_file, write_image
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
 from mnssd_training.errors import ConfigError, DatasetError
-from mnssd_training.inspection import check, check_json, check_text
-from mnssd_training.inspection.preview import (
-    choose_indices,
-    draw_network_sample,
-    draw_sample,
-    make_network_sample,
-)
+from mnssd_training.inspection import check, check_json, check_text, preview
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
 from mnssd_training.priors import make_spec
 from mnssd_training.reporting import drawing, page
 import numpy as np
 from tqdm import tqdm
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd dataset check DATA/hit_uav
   mnssd dataset check hit_uav data.root=DATA/hit_uav --json faults.json
   mnssd dataset stats hit_uav data.root=DATA/hit_uav --html hit_uav.html
@@ -34,31 +27,24 @@ examples:
 """
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd dataset',
-        description='Inspect a dataset. check, stats and preview have their own --help.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    verbs = {
-        'check': (_add_check_arguments, _check),
-        'stats': (_add_stats_arguments, _stats),
-        'preview': (_add_preview_arguments, _preview),
-    }
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Inspect a dataset. check, stats and preview have their own --help."""
+    parser = make_parser('dataset', main.__doc__, EXAMPLES)
+    verbs = {'check': _check, 'stats': _stats, 'preview': _preview}
     parser.add_argument('verb', choices=(*verbs, 'look'), metavar=f'{{{",".join(verbs)}}}')
     parser.add_argument('arguments', nargs=REMAINDER, help='of the verb')
     args = parser.parse_args(arguments)
     if args.verb == 'look':
         parser.error("'look' is now called 'preview'")
-    add_arguments, run = verbs[args.verb]
+    run = verbs[args.verb]
     verb_parser = ArgumentParser(f'mnssd dataset {args.verb}', description=run.__doc__)
     add_data_arguments(verb_parser)
-    add_arguments(verb_parser)
-    run(verb_parser.parse_intermixed_args(args.arguments))
+    run(verb_parser, args.arguments)
 
 
-def _add_check_arguments(parser: ArgumentParser) -> None:
+def _check(parser: ArgumentParser, arguments: Sequence[str]) -> None:
+    """Find all problems of a dataset; exit with 1 if there is an error."""
     parser.add_argument('--strict', action='store_true', help='fail for warnings, too')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all problems there')
     parser.add_argument(
@@ -69,10 +55,7 @@ def _add_check_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
-
-
-def _check(args: Namespace) -> None:
-    """Find all problems of a dataset; exit with 1 if there is an error."""
+    args = parser.parse_intermixed_args(arguments)
     choice = choose_data(args, all_splits=True)
     result = check(
         choice.sources,
@@ -90,31 +73,25 @@ def _check(args: Namespace) -> None:
         raise DatasetError(choice.config.root, f'found {num} problems')
 
 
-def _add_stats_arguments(parser: ArgumentParser) -> None:
+def _stats(parser: ArgumentParser, arguments: Sequence[str]) -> None:
+    """Count and measure the objects of a dataset."""
     parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with plots')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all numbers there')
-
-
-def _stats(args: Namespace) -> None:
-    """Count and measure the objects of a dataset."""
+    args = parser.parse_intermixed_args(arguments)
     choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     network = choice.experiment.input if choice.experiment else None
-    stats = {
-        split: measure_split(in_split, class_names, network.size, network.resize)
-        if network
-        else measure_split(in_split, class_names)
-        for split, in_split in samples.items()
-    }
+    resize = (network.size, network.resize) if network else ()
+    stats = {name: measure_split(split, class_names, *resize) for name, split in samples.items()}
     print(stats_text(stats))
     if args.html:
         write_file(args.html, stats_page(args.source, stats))
     if args.json:
-        plain = {split: asdict(split_stats) for split, split_stats in stats.items()}
-        write_file(args.json, json.dumps(plain, indent=1))
+        write_file(args.json, json.dumps(to_plain(stats), indent=1))
 
 
-def _add_preview_arguments(parser: ArgumentParser) -> None:
+def _preview(parser: ArgumentParser, arguments: Sequence[str]) -> None:
+    """Draw images of a dataset with their boxes, as they are or as the network sees them."""
     parser.add_argument(
         '--output', type=Path, default=Path('preview.jpg'), help='.jpg, .png or .html'
     )
@@ -134,10 +111,7 @@ def _add_preview_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--width', type=int, default=560, help='of an image, pixels (default: 560)'
     )
-
-
-def _preview(args: Namespace) -> None:
-    """Draw images of a dataset with their boxes, as they are or as the network sees them."""
+    args = parser.parse_intermixed_args(arguments)
     choice = choose_data(args, all_splits=True)
     class_names, samples = read_choice(choice)
     unknown = [name for name in args.classes if name not in class_names]
@@ -146,34 +120,24 @@ def _preview(args: Namespace) -> None:
     split = choice.splits[0] if choice.splits else 'train'
     pool = samples.get(split) or next(iter(samples.values()))
     labels = [class_names.index(name) for name in args.classes]
-    chosen = choose_indices(pool, args.num, labels, np.random.default_rng(args.seed))
+    chosen = preview.choose_indices(pool, args.num, labels, np.random.default_rng(args.seed))
     if not (args.augmented or args.matched):
-        tiles = [draw_sample(pool[index], args.width) for index in chosen]
-    elif choice.experiment is None:
+        tiles = [preview.draw_sample(pool[index], args.width) for index in chosen]
+    elif not (experiment := choice.experiment):
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
-        experiment = choice.experiment
         spec = make_spec(experiment, samples.get('train', pool), class_names)
         tiles = []
         for index in chosen:
-            sample = make_network_sample(pool, index, spec, experiment, args.epoch, args.augmented)
-            name = pool[index].name
-            tiles.append(
-                draw_network_sample(name, sample, spec, experiment, args.matched, args.width)
+            sample = preview.make_network_sample(
+                pool, index, spec, experiment, args.epoch, args.augmented
             )
-    legend = drawing.class_legend(class_names)
+            drawn = pool[index].name, sample, spec, experiment
+            tiles.append(preview.draw_network_sample(*drawn, args.matched, args.width))
+    legend = [(name, class_colour(label)) for label, name in enumerate(class_names)]
     if args.output.suffix == '.html':
         html = page.render_page('images', title=args.source, tiles=tiles, colours=dict(legend))
         write_file(args.output, html)
     else:
         write_image(args.output, drawing.contact_sheet(tiles, args.columns, legend))
     print(f'{len(tiles)} images: {args.output}')
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,14 +1,13 @@
 """``mnssd evaluate``: score a checkpoint, an ONNX file or a bundle on annotated images."""
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 import json
 from pathlib import Path
-import sys
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.common import run_verb, write_file
+from mnssd_training.cli.common import command, make_parser, positive_int, write_file
 from mnssd_training.cli.data_arguments import (
     add_data_arguments,
     choose_data,
@@ -18,16 +17,15 @@ from mnssd_training.cli.data_arguments import (
 from mnssd_training.data import Sample
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.evaluation import detect_samples, SCORING
+from mnssd_training.evaluation.detect import measure_speed, spread
 from mnssd_training.evaluation.page import report_page
 from mnssd_training.evaluation.report import make_report, Report, report_to_json
-from mnssd_training.evaluation.speed import measure_speed
 from mnssd_training.evaluation.text import report_text
 from mnssd_training.metrics_file import read_epochs
 from mnssd_training.predictor import open_predictor, Predictor
 from tqdm import tqdm
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd evaluate runs/hit_uav_0123456789ab/checkpoints/best.pt
   mnssd evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
   mnssd evaluate network.onnx hit_uav data.root=DATA/hit_uav
@@ -36,19 +34,16 @@ examples:
 """
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd evaluate',
-        description='Score a model on annotated images with the detector that flies.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score a model on annotated images with the detector that flies."""
+    parser = make_parser('evaluate', main.__doc__, EXAMPLES)
     parser.add_argument(
         'model', help='a checkpoint (.pt, also s3://), an ONNX file or a bundle (.mnssd)'
     )
     add_data_arguments(parser, has_checkpoint=True)
     parser.add_argument('--compare', metavar='MODEL', help='evaluate a second model side by side')
-    parser.add_argument('--limit', type=_positive_int, help='largest number of images')
+    parser.add_argument('--limit', type=positive_int, help='largest number of images')
     parser.add_argument('--engine', default='auto', help='that runs a bundle or an ONNX file')
     parser.add_argument(
         '--score-threshold',
@@ -68,17 +63,16 @@ def _verb(arguments: Sequence[str] | None) -> None:
     args = parser.parse_intermixed_args(arguments)
 
     model = open_predictor(args.model, args.engine)
-    names = model.spec.class_names
+    names = model.detector.spec.class_names
     other = open_predictor(args.compare, args.engine) if args.compare else None
-    if other and other.spec.class_names != names:
+    if other and other.detector.spec.class_names != names:
         raise ConfigError(
             f'--compare: expected a model with the classes {", ".join(names)}, '
-            f'got {", ".join(other.spec.class_names)}'
+            f'got {", ".join(other.detector.spec.class_names)}'
         )
     choice = choose_data(args, model.experiment, names)
     samples = [sample for split in read_choice(choice, ('val',))[1].values() for sample in split]
-    if args.limit and args.limit < len(samples):
-        samples = [samples[i * len(samples) // args.limit] for i in range(args.limit)]
+    samples = spread(samples, args.limit or len(samples))
     if not samples:
         raise DatasetError(choice.config.root, 'there is no image to score on')
     args.score_threshold = args.score_threshold or model.thresholds.score
@@ -86,16 +80,10 @@ def _verb(arguments: Sequence[str] | None) -> None:
     other_report = _evaluate(args.compare, other, samples, args) if other else None
     facts = _describe(report, model, choice)
     if args.html:
-        names_of_both = (
-            Path(mask_secrets(path)).name for path in (args.model, choice.config.root)
-        )
-        page = report_page(
-            report,
-            ' on '.join(names_of_both),
-            facts,
-            other=other_report,
-            epochs=read_epochs(args.model),
-        )
+        paths = (args.model, choice.config.root)
+        title = ' on '.join(Path(mask_secrets(path)).name for path in paths)
+        epochs = read_epochs(args.model)
+        page = report_page(report, title, facts, other=other_report, epochs=epochs)
         write_file(args.html, page)
     plain = json.dumps(report_to_json(report, facts, other_report), indent=2, allow_nan=False)
     if args.json and args.json != '-':
@@ -111,7 +99,7 @@ def _evaluate(path: str, model: Predictor, samples: list[Sample], args: Namespac
     return make_report(
         samples,
         detections,
-        model.spec.class_names,
+        model.detector.spec.class_names,
         score_threshold=args.score_threshold,
         ious=args.ious,
         model=f'{path} ({model.file_type})',
@@ -121,22 +109,21 @@ def _evaluate(path: str, model: Predictor, samples: list[Sample], args: Namespac
 
 def _describe(report: Report, model: Predictor, choice: DataChoice) -> dict[str, str]:
     """Describe the model and the data for the report."""
-    samples = report.samples
-    height, width = model.spec.input_size
-    sources = [
-        f'{mask_secrets(source.root)} '
-        f'({source.format}, {", ".join(choice.splits) or source.val_split})'
-        for source in choice.sources
-    ]
-    num_objects = sum(len(sample.boxes) for sample in samples)
-    num_regions = sum(len(sample.ignore) for sample in samples)
+    height, width = model.detector.spec.input_size
+    sources = []
+    for source in choice.sources:
+        splits = ', '.join(choice.splits) or source.val_split
+        sources.append(f'{mask_secrets(source.root)} ({source.format}, {splits})')
+    num_objects = sum(len(sample.boxes) for sample in report.samples)
+    num_regions = sum(len(sample.ignore) for sample in report.samples)
+    contents = f'{num_objects} objects and {num_regions} ignore regions'
     return {
         'model': report.model,
-        'input': f'{width} x {height} pixels, {model.spec.resize}',
-        'classes': ', '.join(model.spec.class_names),
+        'input': f'{width} x {height} pixels, {model.detector.spec.resize}',
+        'classes': ', '.join(model.detector.spec.class_names),
         'run by': str(model.detector.engine.info),
         'data': ', '.join(sources),
-        'images': f'{len(samples)}, with {num_objects} objects and {num_regions} ignore regions',
+        'images': f'{len(report.samples)}, with {contents}',
     }
 
 
@@ -152,18 +139,3 @@ def _fraction(text: str) -> float:
 
 def _fractions(text: str) -> tuple[float, ...]:
     return tuple(map(_fraction, text.split(',')))
-
-
-def _positive_int(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
-    return int(text)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,13 +1,12 @@
 """``mnssd export``: export a checkpoint as a bundle for the drone."""
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-import sys
 
 from mnssd_perception.ssd import Thresholds
-from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data
 from mnssd_training.data import read_splits
 from mnssd_training.errors import DatasetError
@@ -15,20 +14,16 @@ from mnssd_training.export import bundle_path, package, PackageNotes
 from mnssd_training.priors import resize_spec
 from mnssd_training.train import load_checkpoint
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd export runs/hit_uav_0123456789ab/checkpoints/best.pt --name hit_uav --version 1.0
   mnssd export best.pt DATA/hit_uav --name hit_uav --version 1.0 --input-size 512,640
 """
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd export',
-        description='Export a checkpoint to ONNX, check and score it, and write a bundle.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export a checkpoint to ONNX, check and score it, and write a bundle."""
+    parser = make_parser('export', main.__doc__, EXAMPLES)
     parser.add_argument('checkpoint', help='of a training run, such as best.pt; also s3://')
     add_data_arguments(parser, has_checkpoint=True, has_split=False)
     parser.add_argument(
@@ -63,15 +58,9 @@ def _verb(arguments: Sequence[str] | None) -> None:
     checkpoint = load_checkpoint(args.checkpoint)
     if args.input_size:
         checkpoint = replace(checkpoint, spec=resize_spec(checkpoint.spec, args.input_size))
-    notes = PackageNotes(
-        args.name,
-        args.version,
-        args.dataset,
-        args.licence,
-        args.attribution,
-        {path.name: _read_document(path) for path in args.document},
-        Thresholds(score=args.score_threshold),
-    )
+    texts = (args.name, args.version, args.dataset, args.licence, args.attribution)
+    documents = {path.name: _read_document(path) for path in args.document}
+    notes = PackageNotes(*texts, documents, Thresholds(score=args.score_threshold))
     splits = {'train_split': args.train_split, 'val_split': args.val_split}
     config = choose_data(args, checkpoint.experiment, checkpoint.spec.class_names).config
     config = config.model_copy(update={key: name for key, name in splits.items() if name})
@@ -83,8 +72,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(path.parent, f'cannot be made: {error.strerror}') from error
-    manifest = package(checkpoint, data.train, data.val, path, notes)
-    metrics = manifest.artefacts[0].metrics
+    metrics = package(checkpoint, data.train, data.val, path, notes).artefacts[0].metrics
     parity = metrics['parity_with_pytorch']
     print(f'bundle: {path}')
     print(f'mean AP@0.5 through the engine: {metrics["scores"]["map50"]:.4f}')
@@ -107,12 +95,3 @@ def _read_document(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(path, f'cannot read the document: {error.strerror}') from error
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,9 +2,8 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
-import sys
 
-from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.common import command
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.errors import TrainingError
 from mnssd_training.train.find_batch_size import BatchCost, measure_batch_sizes, suggest_batch_size
@@ -12,11 +11,10 @@ from mnssd_training.train.find_batch_size import BatchCost, measure_batch_sizes,
 MEBI = 2**20
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd find-batch-size',
-        description='Double the batch size until memory is full; print speed and memory of each.',
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Double the batch size until memory is full; print speed and memory of each."""
+    parser = ArgumentParser('mnssd find-batch-size', description=main.__doc__)
     add_experiment(parser)
     parser.add_argument('--limit', type=int, default=256, help='largest batch (default: 256)')
     args = parser.parse_intermixed_args(arguments)
@@ -32,12 +30,3 @@ def _verb(arguments: Sequence[str] | None) -> None:
         raise TrainingError('out of memory with one image; choose a smaller input.size')
     print(f'largest that fits: {measured[-1].batch_size}')
     print(f'smallest at nearly full speed: training.batch_size={suggest_batch_size(measured)}')
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

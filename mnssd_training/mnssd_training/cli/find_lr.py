@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.common import command, write_image
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.train.find_lr import lr_range_test, plot_lr_range_test
 
 MAX_ROWS = 12
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd find-lr',
-        description='Raise the learning rate from step to step to see where the loss falls most '
-        'steeply and where it diverges (learning rate range test, Smith, 2017).',
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """
+    Raise the learning rate from step to step to see where the loss falls most steeply.
+
+    It also shows where the loss diverges (learning rate range test, Smith, 2017).
+    """
+    parser = ArgumentParser('mnssd find-lr', description=main.__doc__)
     add_experiment(parser)
     parser.add_argument(
         '--lowest', type=float, default=1e-6, help='first learning rate (default: 1e-6)'
@@ -55,12 +57,3 @@ def _verb(arguments: Sequence[str] | None) -> None:
         )
     print(f'the loss falls most steeply at {test.suggestion:.2e}; plot: {args.output}')
     print(f'to use it: optimizer.learning_rate={test.suggestion:.1e}')
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -27,32 +27,20 @@ MAX_BYTES = 256 << 20  # of one image behind a URL
 
 @dataclass(frozen=True)
 class Frame:
-    """
-    One image.
+    """One image."""
 
-    :ivar name: of the file, or the number of the frame.
-    :ivar image: ``(H, W, 3)`` uint8 RGB.
-    :ivar stamp_ns: time of a moving image, counted from any moment [ns]; None for a still image.
-    """
-
-    name: str
-    image: NDArray[np.uint8]
-    stamp_ns: int | None = None
+    name: str  # of the file, or the number of the frame
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    stamp_ns: int | None = None  # from any origin; None for a still image
 
 
 @dataclass(frozen=True)
 class FrameStream:
-    """
-    The frames of one source.
+    """The frames of one source."""
 
-    :ivar uri: without its password.
-    :ivar stem: file name for the output of moving images.
-    :ivar paths: image files that are read, which must not be overwritten.
-    """
-
-    uri: str
-    stem: str
-    paths: tuple[Path, ...]
+    uri: str  # without its password
+    stem: str  # file name for the output of moving images
+    paths: tuple[Path, ...]  # image files that are read, which must not be overwritten
     frames: Generator[Frame, None, None]
 
 

@@ -1,8 +1,8 @@
 """``mnssd predict``: detect objects in images, videos, cameras and bags."""
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 import itertools
 import json
 from pathlib import Path
@@ -15,15 +15,14 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.recording.video import VideoRecorder
 from mnssd_perception.ssd import Detections
-from mnssd_training.cli.common import run_verb, write_image
+from mnssd_training.cli.common import command, make_parser, positive_int, write_image
 from mnssd_training.cli.frames import Frame, FrameStream, open_frames
 from mnssd_training.errors import DatasetError
 from mnssd_training.predictor import open_predictor
 import numpy as np
 
 LINES = 'detections.jsonl'
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd predict images/ one_more.png
   mnssd predict flight.mp4 --model runs/hit_uav_0123456789ab/checkpoints/best.pt --output out
   mnssd predict 0 --limit 300                          the first camera, 300 frames
@@ -32,13 +31,10 @@ examples:
 """
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd predict',
-        description='Find objects in images, videos, cameras and bags.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Find objects in images, videos, cameras and bags."""
+    parser = make_parser('predict', main.__doc__, EXAMPLES)
     parser.add_argument(
         'sources',
         nargs='+',
@@ -53,14 +49,15 @@ def _verb(arguments: Sequence[str] | None) -> None:
     parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
     parser.add_argument('--score-threshold', type=float, help='default: that of the model')
     parser.add_argument('--topic', help='of a bag (default: the only one with images)')
-    parser.add_argument('--limit', type=_count, help='images of each source')
+    parser.add_argument('--limit', type=positive_int, help='images of each source')
     parser.add_argument('--no-overlay', action='store_true', help='write no images or videos')
     parser.add_argument(
         '--output', type=Path, default=Path('predictions'), help='folder (default: predictions)'
     )
     args = parser.parse_args(arguments)
 
-    streams = [open_frames(uri, args.topic, _warn) for uri in args.sources]
+    warn = partial(print, 'warning:', file=sys.stderr)
+    streams = [open_frames(uri, args.topic, warn) for uri in args.sources]
     _check_names(streams, args.output)
     predictor = open_predictor(args.model or str(shipped_bundle_path()), args.engine)
     detector = predictor.detector
@@ -94,8 +91,7 @@ def _predict(
             seconds.append(timings.total)
             num_objects += len(detections)
             row = _row(stream.uri, frame, detections, detector.class_names)
-            lines.write(json.dumps(row) + '\n')
-            lines.flush()
+            print(json.dumps(row), file=lines, flush=True)
             if not draw:
                 continue
             overlay = draw_detections(frame.image, detections, detector.class_names)
@@ -127,10 +123,8 @@ def _check_names(streams: Sequence[FrameStream], output: Path) -> None:
 def _row(
     uri: str, frame: Frame, detections: Detections, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {'source': uri, 'image': frame.name}
-    if frame.stamp_ns is not None:
-        row['stamp_ns'] = frame.stamp_ns
-    row['detections'] = [
+    stamp = {} if frame.stamp_ns is None else {'stamp_ns': frame.stamp_ns}
+    objects = [
         {
             'class': class_names[label],
             'score': round(float(score), 4),
@@ -138,23 +132,4 @@ def _row(
         }
         for box, score, label in zip(detections.boxes, detections.scores, detections.labels)
     ]
-    return row
-
-
-def _warn(message: str) -> None:
-    print('warning:', message, file=sys.stderr)
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
-    return int(text)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the verb."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    return {'source': uri, 'image': frame.name, **stamp, 'detections': objects}

@@ -1,19 +1,17 @@
 """The command ``mnssd shard``: write the images of an experiment as WebDataset shards."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 import re
 import sys
 
-from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.data import read_splits
 from mnssd_training.data.shard_writer import ShardLimit, write_shards
 from mnssd_training.errors import ConfigError
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd shard smoke data.root=DATA/hit_uav --output shards/hit_uav
   mnssd shard smoke data.root=COCO data.format=coco --output shards/coco --shard-size 256MB
   mnssd train hit_uav data.format=shards data.root=shards/hit_uav
@@ -25,13 +23,10 @@ storage that fsspec supports, such as S3 or a web server with range requests.
 UNITS = {'KB': 1 << 10, 'MB': 1 << 20, 'GB': 1 << 30}
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd shard',
-        description='Write the images of an experiment as WebDataset shards.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the images of an experiment as WebDataset shards."""
+    parser = make_parser('shard', main.__doc__, EXAMPLES)
     add_experiment(parser)
     parser.add_argument('--output', type=Path, required=True, help='folder for the shards')
     parser.add_argument(
@@ -40,14 +35,7 @@ def _verb(arguments: Sequence[str] | None) -> None:
         help='size of a tar: a number of images, or bytes with KB, MB or GB (default: 512MB)',
     )
     args = parser.parse_intermixed_args(arguments)
-    match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', args.shard_size.strip(), re.IGNORECASE)
-    if not match:
-        expected = "expected a number of images, or of bytes as in '256MB'"
-        raise ConfigError(f'--shard-size: {expected}, got {args.shard_size!r}')
-    number, unit = int(match[1]), match[2]
-    limit = ShardLimit(number, sys.maxsize)
-    if unit:
-        limit = ShardLimit(sys.maxsize, number * UNITS[unit.upper()])
+    limit = _parse_limit(args.shard_size)
     splits = read_splits(read_experiment(args).data)
     for note in splits.notes:
         print(f'note: {note}', file=sys.stderr)
@@ -58,10 +46,13 @@ def _verb(arguments: Sequence[str] | None) -> None:
     print(f'shards: {args.output}; read them with data.format=shards data.root={args.output}')
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+def _parse_limit(text: str) -> ShardLimit:
+    match = re.fullmatch(r'([1-9]\d{0,9})\s*(KB|MB|GB)?', text.strip(), re.IGNORECASE)
+    if not match:
+        raise ConfigError(
+            f"--shard-size: expected a number of images, or of bytes as in '256MB', got {text!r}"
+        )
+    number, unit = int(match[1]), match[2]
+    if unit is None:
+        return ShardLimit(images=number, size=sys.maxsize)
+    return ShardLimit(images=sys.maxsize, size=number * UNITS[unit.upper()])

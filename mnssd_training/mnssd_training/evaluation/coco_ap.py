@@ -92,27 +92,22 @@ def _accumulate(
     from faster_coco_eval import COCO, COCOeval_faster
 
     ground_truth = COCO(coco_annotations(samples, class_names))
-    results = coco_results(detections)
-    # loadRes fails on an empty list.
-    predictions = (
-        ground_truth.loadRes(results)
-        if results
-        else COCO({**ground_truth.dataset, 'annotations': []})
-    )
+    predictions = COCO({**ground_truth.dataset, 'annotations': []})
+    if results := coco_results(detections):  # loadRes fails on an empty list
+        predictions = ground_truth.loadRes(results)
     evaluation = COCOeval_faster(ground_truth, predictions, 'bbox', print_function=lambda *_: None)
     parameters = evaluation.params
     parameters.areaRng, parameters.areaRngLbl = list(AREAS.values()), list(AREAS)
     parameters.maxDets = list(MAX_DETECTIONS)
     shape = (len(class_names), len(AREAS), len(MAX_DETECTIONS))
-    num_ious, num_recalls = len(parameters.iouThrs), len(parameters.recThrs)
+    recall_shape = (len(parameters.iouThrs), *shape)
+    precision_shape = (len(parameters.iouThrs), len(parameters.recThrs), *shape)
     if not samples:
-        return np.full((num_ious, num_recalls, *shape), -1.0), np.full((num_ious, *shape), -1.0)
+        return np.full(precision_shape, -1.0), np.full(recall_shape, -1.0)
     evaluation.evaluate()
     evaluation.accumulate()
-    return (
-        np.reshape(evaluation.eval['precision'], (num_ious, num_recalls, *shape)),
-        np.reshape(evaluation.eval['recall'], (num_ious, *shape)),
-    )
+    precision, recall = evaluation.eval['precision'], evaluation.eval['recall']
+    return np.reshape(precision, precision_shape), np.reshape(recall, recall_shape)
 
 
 def coco_annotations(samples: Sequence[Sample], class_names: Sequence[str]) -> dict[str, Any]:
@@ -151,11 +146,9 @@ def coco_results(detections: Sequence[Detections]) -> list[dict[str, Any]]:
             'bbox': [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
             'score': float(score),
         }
-        for image_id, image_detections in enumerate(detections, start=1)
+        for image_id, per_image in enumerate(detections, start=1)
         for (x1, y1, x2, y2), score, label in zip(
-            image_detections.boxes.astype(np.float64),
-            image_detections.scores,
-            image_detections.labels,
+            per_image.boxes.astype(np.float64), per_image.scores, per_image.labels
         )
     ]
 

@@ -1,6 +1,7 @@
 """Match the detections of samples, and count them in a confusion matrix."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from mnssd_perception.matching import match_detections, MatchResult, Rule
 from mnssd_perception.ssd import Detections
@@ -17,18 +18,12 @@ def match_samples(
     rule: Rule = 'any_class',
 ) -> list[MatchResult]:
     """Match the detections of each sample to its objects, see :func:`match_detections`."""
+    match = partial(
+        match_detections, rule=rule, iou_threshold=iou_threshold, score_threshold=score_threshold
+    )
     return [
-        match_detections(
-            image_detections,
-            sample.boxes,
-            sample.labels,
-            sample.ignore,
-            sample.ignore_labels,
-            rule=rule,
-            iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
-        )
-        for sample, image_detections in zip(samples, detections)
+        match(image_detections, s.boxes, s.labels, s.ignore, s.ignore_labels)
+        for s, image_detections in zip(samples, detections)
     ]
 
 
@@ -39,10 +34,10 @@ def confusion_matrix(
     num_classes: int,
 ) -> NDArray[np.int64]:
     """
-    Count detections by the class of their object and their own.
+    Count detections by the class of their object, in rows, and their predicted class, in columns.
 
-    :return: ``(C + 1, C + 1)``; rows are ground truth, columns predictions; the last of both is
-        the background: false negatives in the last column, false positives in the last row.
+    The last row and column of ``(C + 1, C + 1)`` are the background: false negatives in the last
+    column, false positives in the last row.
     """
     side = num_classes + 1
     cells = [np.zeros(0, np.int64)]

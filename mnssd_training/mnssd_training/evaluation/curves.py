@@ -40,18 +40,12 @@ class ConfidenceCurves:
 
 @dataclass(frozen=True)
 class ClassCurves:
-    """
-    The curves of one class.
+    """The curves of one class."""
 
-    :ivar recall: of the corners of the precision-recall envelope, rising.
-    :ivar precision: up to each of them.
-    :ivar best: None without a true positive.
-    """
-
-    recall: list[float]
-    precision: list[float]
+    recall: list[float]  # of the corners of the precision-recall envelope, rising
+    precision: list[float]  # up to each of them
     by_confidence: ConfidenceCurves
-    best: ClassBestF1 | None
+    best: ClassBestF1 | None  # None without a true positive
 
 
 @dataclass(frozen=True)
@@ -101,8 +95,7 @@ def precision_recall_envelope(
     average precision. It is a staircase, so its corners describe it fully; of more corners than a
     plot can show, the last in each thousandth of recall is kept.
 
-    :param recall: ``(D,)`` rising, after each detection.
-    :param precision: ``(D,)``.
+    :param recall: ``(D,)`` rising, after each detection; precision likewise.
     :return: recall ``(K,)``, strictly rising, and the precision ``(K,)`` up to each.
     """
     is_hit = np.diff(recall, prepend=0.0) > 0
@@ -124,20 +117,15 @@ def _class_curves(result: ClassResult) -> ClassCurves:
         top = int(f1.argmax())
         values = (f1[top], result.scores[top], result.precision[top], result.recall[top])
         best = ClassBestF1(*map(float, values))
-    return ClassCurves(
-        recall.round(5).tolist(), precision.round(5).tolist(), _by_confidence(result), best
-    )
-
-
-def _by_confidence(result: ClassResult) -> ConfidenceCurves:
     num_kept = np.searchsorted(-result.scores.astype(np.float64), -CONFIDENCES, side='right')
-    precision = np.append(0.0, result.precision)[num_kept]
-    recall = np.append(0.0, result.recall)[num_kept]
-    return ConfidenceCurves(
-        [round(float(value), 5) if num else None for value, num in zip(precision, num_kept)],
-        recall.round(5).tolist(),
-        _f1(precision, recall).round(5).tolist(),
+    kept_precision = np.append(0.0, result.precision)[num_kept]
+    kept_recall = np.append(0.0, result.recall)[num_kept]
+    by_confidence = ConfidenceCurves(
+        [round(float(value), 5) if num else None for value, num in zip(kept_precision, num_kept)],
+        kept_recall.round(5).tolist(),
+        _f1(kept_precision, kept_recall).round(5).tolist(),
     )
+    return ClassCurves(recall.round(5).tolist(), precision.round(5).tolist(), by_confidence, best)
 
 
 def _f1(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,10 +17,7 @@ from numpy.typing import NDArray
 FailureType = Literal['false alarm', 'bad box', 'double', 'confusion', 'missed']
 FAILURE_TYPES: dict[FailureType, tuple[str, str]] = {
     'false alarm': ('Background', 'False positives far from any object of their class.'),
-    'bad box': (
-        'Localisation',
-        'False positives whose IoU with an object is too low.',
-    ),
+    'bad box': ('Localisation', 'False positives whose IoU with an object is too low.'),
     'double': ('Duplicate', 'False positives on an object that another detection matches.'),
     'confusion': ('Classification', 'Detections that match an object of another class.'),
     'missed': ('Missed', 'False negatives, the largest objects first.'),
@@ -40,14 +37,9 @@ MIN_WINDOW = 48  # pixels of the image; a smaller window shows nothing but its p
 @dataclass(frozen=True)
 class Failure:
     """
-    A detection or an object that counts as an error.
+    A detection or an object that counts as an error, by index.
 
-    :ivar sample: index of the image.
-    :ivar detection: index of the detection, or None.
-    :ivar object: index of the object, or None.
-    :ivar score: of the detection; of a missed object the best score of its class that is near
-        it, below the score threshold, or 0.
-    :ivar iou: of the detection and the object.
+    The score of a missed object is the best of its class near it, below the threshold, or 0.
     """
 
     type: FailureType
@@ -65,13 +57,7 @@ def worst_failures(
     num_per_type: int = 12,
     iou_threshold: float = 0.5,
 ) -> dict[FailureType, list[Failure]]:
-    """
-    Choose the worst failures of each type, worst first.
-
-    :param detections: of each sample.
-    :param matches: of each sample.
-    :param iou_threshold: that the matches were made with.
-    """
+    """Choose the worst failures of each type, worst first; matches have ``iou_threshold``."""
     failures: list[Failure] = []
     for index, (sample, image_detections, match) in enumerate(zip(samples, detections, matches)):
         failures += _find_failures(index, sample, image_detections, match, iou_threshold)
@@ -97,21 +83,18 @@ def _find_failures(
 ) -> Iterator[Failure]:
     """Classify the errors in one image."""
     ious = box_ops.box_iou(detections.boxes, sample.boxes)  # (D, N)
+    scores = detections.scores.tolist()
     for row, column in match.misclassified.tolist():
-        score = float(detections.scores[column])
-        yield Failure('confusion', index, column, row, score, float(ious[column, row]))
+        yield Failure('confusion', index, column, row, scores[column], float(ious[column, row]))
     for column in match.false_positives.tolist():
         is_same_class = sample.labels == detections.labels[column]
         class_ious = np.where(is_same_class, ious[column], 0.0)
-        row = int(class_ious.argmax()) if len(class_ious) else None
         iou = float(class_ious.max(initial=0.0))
-        score = float(detections.scores[column])
-        if iou >= iou_threshold:
-            yield Failure('double', index, column, row, score, iou)
-        elif iou >= MIN_IOU:
-            yield Failure('bad box', index, column, row, score, iou)
+        if iou < MIN_IOU:
+            yield Failure('false alarm', index, column, None, scores[column], 0.0)
         else:
-            yield Failure('false alarm', index, column, None, score, 0.0)
+            name: FailureType = 'double' if iou >= iou_threshold else 'bad box'
+            yield Failure(name, index, column, int(class_ious.argmax()), scores[column], iou)
     for row in match.false_negatives.tolist():
         is_near = (detections.labels == sample.labels[row]) & (ious[:, row] >= iou_threshold)
         # Detections above the score threshold match another object.
@@ -126,36 +109,24 @@ def _find_failures(
 def draw_failure(
     image: NDArray[np.uint8], sample: Sample, detections: Detections, failure: Failure
 ) -> NDArray[np.uint8]:
-    """
-    Draw a failure with its surroundings.
-
-    :param image: ``(H, W, 3)`` uint8 RGB of the sample.
-    :return: ``(224, 224, 3)`` uint8 RGB; the object green, the detection amber, other objects
-        grey.
-    """
+    """Draw a failure in :data:`LEGEND` colours on a crop of the image, both ``(H, W, 3)`` RGB."""
     boxes = [box for i, box in enumerate(sample.boxes) if i != failure.object]
     colours = [OTHER_OBJECTS] * len(boxes)
-    subjects = []
+    failed_boxes = []
     if failure.object is not None:
-        subjects.append(sample.boxes[failure.object])
+        failed_boxes.append(sample.boxes[failure.object])
         colours.append(GROUND_TRUTH)
     if failure.detection is not None:
-        subjects.append(detections.boxes[failure.detection])
+        failed_boxes.append(detections.boxes[failure.detection])
         colours.append(DETECTION)
-    left, top, side = _choose_window(subjects)
-    crop = _crop(image, left, top, side)
-    boxes_in_window = np.array([*boxes, *subjects]) - (left, top, left, top)
-    drawing.draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
-    return crop
-
-
-def _choose_window(boxes: Sequence[NDArray[np.float32]]) -> tuple[int, int, int]:
-    """Choose a square around boxes: left, top and side, pixels of the image."""
-    stacked = np.array(boxes, np.float64).reshape(-1, 4)
-    low, high = stacked[:, :2].min(axis=0), stacked[:, 2:].max(axis=0)
+    edges = np.array(failed_boxes, np.float64)
+    low, high = edges[:, :2].min(axis=0), edges[:, 2:].max(axis=0)
     side = max(MIN_WINDOW, round(float((high - low).max()) * (1 + 2 * MARGIN)))
     left, top = np.floor((low + high - side) / 2).astype(int).tolist()
-    return left, top, side
+    crop = _crop(image, left, top, side)
+    boxes_in_window = np.array([*boxes, *failed_boxes]) - (left, top, left, top)
+    drawing.draw_boxes(crop, boxes_in_window * (CROP_SIDE / side), colours)
+    return crop
 
 
 def _crop(image: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:

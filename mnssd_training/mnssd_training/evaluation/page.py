@@ -31,14 +31,7 @@ def report_page(
     other: Report | None = None,
     epochs: Sequence[EpochMetrics] = (),
 ) -> str:
-    """
-    Lay a report out as a page.
-
-    :param facts: about the model and the data, by name.
-    :param other: of another model on the same images, to compare.
-    :param epochs: of the training of the model.
-    :raises DatasetError: if an image cannot be read.
-    """
+    """Lay a report out as a page, with facts about model and data; compare it with ``other``."""
     indices = choose_differing_images(report, other) if other else report.worst_images
     reports = (report, other) if other else (report,)
     history = _history_charts(epochs)
@@ -110,12 +103,9 @@ def _recall_line(curves: ClassCurves, name: str, colour: str, dash: str) -> plot
 def _history_charts(epochs: Sequence[EpochMetrics]) -> list[plots.Chart]:
     """Plot losses, score and learning rate over the steps of training, where there are any."""
     charts = []
+    losses = {'total': 'loss', 'classification': 'class_loss', 'boxes': 'box_loss'}
     for title, y_label, fields in (
-        (
-            'training loss',
-            'mean of the epoch',
-            {'total': 'loss', 'classification': 'class_loss', 'boxes': 'box_loss'},
-        ),
+        ('training loss', 'mean of the epoch', losses),
         ('validation score', 'mean VOC AP50', {'': 'map50'}),
         ('learning rate', 'at the end of the epoch', {'': 'learning_rate'}),
     ):
@@ -153,20 +143,14 @@ def _draw_image(report: Report, index: int) -> drawing.Tile:
 def _draw_failures(report: Report) -> list[tuple[str, str, list[drawing.Tile]]]:
     """Draw the failures of each type, with its name and meaning."""
     tiles: dict[Failure, drawing.Tile] = {}
-    loaded = -1
-    for failure in sorted(report.failures, key=lambda failure: failure.sample):
-        index = failure.sample
-        if index != loaded:  # each image is read once
-            image, loaded = load_image(report.samples[index]), index
-        crop = draw_failure(image, report.samples[index], report.detections[index], failure)
-        tiles[failure] = drawing.Tile(crop, _failure_caption(report, failure))
+    for index in {failure.sample for failure in report.failures}:
+        image = load_image(report.samples[index])
+        for failure in [each for each in report.failures if each.sample == index]:
+            crop = draw_failure(image, report.samples[index], report.detections[index], failure)
+            tiles[failure] = drawing.Tile(crop, _failure_caption(report, failure))
     return [
-        (
-            name,
-            meaning,
-            [tiles[failure] for failure in report.failures if failure.type == failure_type],
-        )
-        for failure_type, (name, meaning) in FAILURE_TYPES.items()
+        (*texts, [tiles[failure] for failure in report.failures if failure.type == failure_type])
+        for failure_type, texts in FAILURE_TYPES.items()
     ]
 
 

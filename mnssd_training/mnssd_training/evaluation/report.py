@@ -10,9 +10,9 @@ from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation.confusion import confusion_matrix, match_samples
 from mnssd_training.evaluation.curves import compute_curves, Curves
+from mnssd_training.evaluation.detect import Speed
 from mnssd_training.evaluation.failures import Failure, worst_failures
 from mnssd_training.evaluation.scores import evaluate_detections, Scores, scores_to_json
-from mnssd_training.evaluation.speed import Speed
 import numpy as np
 
 IOU = 0.5  # of the confusion matrix, the failures and the images
@@ -20,42 +20,29 @@ IOU = 0.5  # of the confusion matrix, the failures and the images
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """
-    Detections by the class of their object and their own.
-
-    :ivar names: of the classes, then ``background``.
-    :ivar matrix: rows are ground truth, columns predictions.
-    :ivar normalised: shares of each row.
-    """
+    """See :func:`confusion_matrix`."""
 
     score_threshold: float
     iou_threshold: float
-    names: list[str]
+    names: list[str]  # of the classes, then background
     matrix: list[list[int]]
-    normalised: list[list[float]]
+    normalised: list[list[float]]  # shares of each row
 
 
 @dataclass(frozen=True)
 class Report:
-    """
-    The evaluation of the detections of one model.
+    """The evaluation of the detections of one model."""
 
-    :ivar model: file that was evaluated.
-    :ivar worst_images: indices of the images with the most errors, worst first.
-    :ivar failures: the worst of each type.
-    :ivar matches: of each image, at the score threshold of the confusion matrix.
-    """
-
-    model: str
+    model: str  # the file
     scores: Scores
     curves: Curves
     confusion: ConfusionMatrix
-    worst_images: list[int]
-    failures: list[Failure]
+    worst_images: list[int]  # indices of those with the most errors, worst first
+    failures: list[Failure]  # the worst of each type
     speed: Speed | None
     samples: Sequence[Sample] = field(repr=False)
     detections: Sequence[Detections] = field(repr=False)
-    matches: Sequence[MatchResult] = field(repr=False)
+    matches: Sequence[MatchResult] = field(repr=False)  # at the threshold of the confusion matrix
 
 
 def make_report(
@@ -74,28 +61,20 @@ def make_report(
     Evaluate detections.
 
     :param detections: of each sample, including those of low score.
-    :param class_names: in the order of the labels.
     :param score_threshold: of the confusion matrix, the failures and the images.
     :param ious: IoU thresholds of VOC's average precision.
-    :param num_failures: of each type.
-    :param num_images: with the most errors.
     """
     matches = match_samples(samples, detections, score_threshold, IOU)
     matrix = confusion_matrix(samples, detections, matches, len(class_names))
-    normalised = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)).round(4)
+    names = [*class_names, 'background']
     worst = worst_failures(samples, detections, matches, num_failures, IOU)
     worst_first = sorted(range(len(matches)), key=lambda index: -matches[index].num_errors)
     return Report(
         model,
         evaluate_detections(samples, detections, class_names, ious),
         compute_curves(samples, detections, class_names, IOU),
-        ConfusionMatrix(
-            score_threshold,
-            IOU,
-            [*class_names, 'background'],
-            matrix.tolist(),
-            normalised.round(4).tolist(),
-        ),
+        ConfusionMatrix(score_threshold, IOU, names, matrix.tolist(), shares.tolist()),
         [index for index in worst_first[:num_images] if matches[index].num_errors],
         [failure for failures in worst.values() for failure in failures],
         speed,
@@ -107,41 +86,40 @@ def make_report(
 
 def choose_differing_images(report: Report, other: Report, num: int = 6) -> list[int]:
     """Choose the images in which two models differ most by their number of errors."""
-    differences = [
-        abs(match.num_errors - other_match.num_errors)
-        for match, other_match in zip(report.matches, other.matches)
-    ]
-    return sorted(range(len(differences)), key=lambda index: -differences[index])[:num]
+
+    def difference(index: int) -> int:
+        return abs(report.matches[index].num_errors - other.matches[index].num_errors)
+
+    return sorted(range(len(report.matches)), key=difference, reverse=True)[:num]
 
 
 def report_to_json(
     report: Report, measured_on: dict[str, str] | None = None, other: Report | None = None
 ) -> dict[str, Any]:
     """Write a report, and that of another model to compare, as plain data."""
+    images = []
+    for index in report.worst_images:
+        match = report.matches[index]
+        counts = {
+            'correct': len(match.true_positives),
+            'confused': len(match.misclassified),
+            'wrong': len(match.false_positives),
+            'missed': len(match.false_negatives),
+        }
+        images.append({'image': report.samples[index].name, **counts})
     plain: dict[str, Any] = {
         'model': report.model,
         **({'measured_on': measured_on} if measured_on is not None else {}),
         'scores': scores_to_json(report.scores),
         'curves': to_plain(report.curves),
         'confusion': to_plain(report.confusion),
-        'images': [_image_to_json(report, index) for index in report.worst_images],
+        'images': images,
         'failures': [_failure_to_json(report, failure) for failure in report.failures],
         'speed': to_plain(report.speed),
     }
     if other:
         plain['compared_with'] = report_to_json(other)
     return plain
-
-
-def _image_to_json(report: Report, index: int) -> dict[str, Any]:
-    match = report.matches[index]
-    return {
-        'image': report.samples[index].name,
-        'correct': len(match.true_positives),
-        'confused': len(match.misclassified),
-        'wrong': len(match.false_positives),
-        'missed': len(match.false_negatives),
-    }
 
 
 def _failure_to_json(report: Report, failure: Failure) -> dict[str, Any]:

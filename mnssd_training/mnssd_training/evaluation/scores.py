@@ -29,18 +29,11 @@ class VocScores(VocMetrics):
 
 @dataclass(frozen=True)
 class Scores:
-    """
-    What detections score.
+    """VOC's AP at IoU 0.5 (all points), and all scores of VOC by IoU as in '0.5', and of COCO."""
 
-    :ivar map50: VOC's AP (all points) at IoU 0.5, averaged over the classes that have objects.
-    :ivar ap50: VOC's AP at IoU 0.5 by class name; None without objects.
-    :ivar num_objects: by class name.
-    :ivar voc: by IoU threshold, as in ``'0.5'``.
-    """
-
-    map50: float
-    ap50: dict[str, float | None]
-    num_objects: dict[str, int]
+    map50: float  # mean over the classes that have objects
+    ap50: dict[str, float | None]  # by class name
+    num_objects: dict[str, int]  # by class name
     voc: dict[str, VocScores]
     coco: CocoScores
 
@@ -57,12 +50,11 @@ def evaluate_detections(
     for iou in sorted({0.5, *ious}):
         classes = {}
         for name, result in zip(class_names, voc_ap(samples, detections, len(class_names), iou)):
-            eleven_points = average_precision(result.recall, result.precision, '11')
-            has_objects = result.num_objects > 0
-            classes[name] = (
-                VocMetrics(result.ap, eleven_points) if has_objects else VocMetrics(None, None)
-            )
             num_objects[name] = result.num_objects
+            classes[name] = VocMetrics(None, None)
+            if result.num_objects:
+                eleven_points = average_precision(result.recall, result.precision, '11')
+                classes[name] = VocMetrics(result.ap, eleven_points)
         voc[f'{iou:g}'] = VocScores(
             _mean([metrics.all_points for metrics in classes.values()]),
             _mean([metrics.eleven_points for metrics in classes.values()]),

@@ -4,9 +4,9 @@ from typing import Any
 
 from mnssd_training.evaluation.coco_ap import CocoMetrics, CocoScores
 from mnssd_training.evaluation.curves import BestF1
+from mnssd_training.evaluation.detect import Speed
 from mnssd_training.evaluation.report import Report
 from mnssd_training.evaluation.scores import VocMetrics
-from mnssd_training.evaluation.speed import Speed
 from mnssd_training.reporting.tables import format_score, format_table
 
 # Column title -> field of CocoMetrics.
@@ -23,31 +23,24 @@ SIZES = {'small': 'under 32 x 32', 'medium': 'up to 96 x 96', 'large': 'over 96 
 
 
 def report_text(report: Report, other: Report | None = None) -> str:
-    """
-    Lay a report out as several tables.
-
-    :param other: of another model on the same images, to compare.
-    """
+    """Lay a report out as several tables, the last a comparison with another model."""
     voc = report.scores.voc
     tables: list[list[list[Any]]] = [class_table(report), size_table(report.scores.coco)]
     if len(voc) > 1:
-        tables.append(
-            [['IoU', 'VOC AP', '11 points']]
-            + [
-                [iou, format_score(row.all_points), format_score(row.eleven_points)]
-                for iou, row in voc.items()
-            ]
-        )
+        rows = [
+            [iou, format_score(row.all_points), format_score(row.eleven_points)]
+            for iou, row in voc.items()
+        ]
+        tables.append([['IoU', 'VOC AP', '11 points'], *rows])
     confusion = report.confusion
     title = f'ground truth \\ predicted, from a score of {confusion.score_threshold:g}'
-    rows = [[name, *counts] for name, counts in zip(confusion.names, confusion.matrix)]
-    tables += [best_f1_table(report), [[title, *confusion.names], *rows]]
+    counts = [[name, *row] for name, row in zip(confusion.names, confusion.matrix)]
+    tables += [best_f1_table(report), [[title, *confusion.names], *counts]]
     parts = list(map(format_table, tables))
-    num_detections = ', '.join(
-        f'{format_score(getattr(report.scores.coco, f"ar_{num}"))} with {num}'
-        for num in (1, 10, 100)
-    )
-    parts[1] += f'\nrecall by detections of a class in an image: {num_detections}'
+    coco = report.scores.coco
+    recalls = ((1, coco.ar_1), (10, coco.ar_10), (100, coco.ar_100))
+    by_number = ', '.join(f'{format_score(recall)} with {num}' for num, recall in recalls)
+    parts[1] += f'\nrecall by detections of a class in an image: {by_number}'
     if report.speed:
         parts.append(
             f'{format_table(speed_table(report.speed))}\n'
@@ -85,14 +78,8 @@ def size_table(coco: CocoScores) -> list[list[str]]:
     rows = [['size', 'objects', 'COCO AP', 'COCO AR']]
     for size, limits in SIZES.items():
         num, ap, ar = (getattr(coco, f'{name}_{size}') for name in ('num', 'ap', 'ar'))
-        rows.append(
-            [
-                f'{size} ({limits} pixels)',
-                str(num),
-                format_score(ap),
-                format_score(ar),
-            ]
-        )
+        name = f'{size} ({limits} pixels)'
+        rows.append([name, str(num), format_score(ap), format_score(ar)])
     return rows
 
 
@@ -113,8 +100,7 @@ def speed_table(speed: Speed) -> list[list[str]]:
     """Make a table of the duration of each stage."""
     rows = [['ms per image', 'mean', 'p50', 'p95']]
     for stage, duration in speed.stages.items():
-        values = (duration.mean, duration.p50, duration.p95)
-        rows.append([stage, *(format_score(value, 2) for value in values)])
+        rows.append([stage, *(format_score(value, 2) for value in vars(duration).values())])
     return rows
 
 

@@ -26,16 +26,9 @@ FALSE_POSITIVE, TRUE_POSITIVE, NOT_COUNTED = 0, 1, 2  # verdicts
 
 @dataclass(frozen=True)
 class ClassResult:
-    """
-    The result of one class.
+    """The result of one class, ``(D,)`` after each counted detection, highest score first."""
 
-    :ivar ap: in [0, 1]; NaN without objects.
-    :ivar recall: ``(D,)`` after each counted detection, highest score first.
-    :ivar precision: ``(D,)`` likewise.
-    :ivar scores: ``(D,)`` of these detections.
-    """
-
-    ap: float
+    ap: float  # in [0, 1]; NaN without objects
     num_objects: int
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
@@ -50,10 +43,8 @@ def voc_ap(
     interpolation: Interpolation = 'all',
 ) -> list[ClassResult]:
     """
-    Compute the average precision of each class.
+    Compute the average precision of each class from the detections of each sample.
 
-    :param detections: of each sample.
-    :param iou_threshold: smallest IoU of a true positive.
     :param interpolation: ``all`` (VOC since 2010), ``11`` (VOC 2007) or ``101`` points (COCO).
     """
     verdicts = [np.zeros(0, np.int8)]
@@ -64,34 +55,20 @@ def voc_ap(
         verdict[match.ignored] = NOT_COUNTED
         verdicts.append(verdict)
     verdict = np.concatenate(verdicts)
-    score = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
-    label = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections)])
+    score = np.concatenate([np.zeros(0, np.float32), *(each.scores for each in detections)])
+    label = np.concatenate([np.zeros(0, np.int64), *(each.labels for each in detections)])
     object_labels = np.concatenate([np.zeros(0, np.int64), *(s.labels for s in samples)])
-    return [
-        _score_class(
-            score[label == index],
-            verdict[label == index],
-            int((object_labels == index).sum()),
-            interpolation,
-        )
-        for index in range(num_classes)
-    ]
-
-
-def _score_class(
-    scores: NDArray[np.float32],
-    verdicts: NDArray[np.int8],
-    num_objects: int,
-    interpolation: Interpolation,
-) -> ClassResult:
-    order = np.argsort(-scores, kind='stable')
-    order = order[verdicts[order] != NOT_COUNTED]
-    scores, verdicts = scores[order], verdicts[order]
-    num_right = np.cumsum(verdicts == TRUE_POSITIVE)
-    recall = num_right / max(num_objects, 1)
-    precision = num_right / np.arange(1, len(num_right) + 1)
-    ap = average_precision(recall, precision, interpolation) if num_objects else float('nan')
-    return ClassResult(ap, num_objects, recall, precision, scores)
+    results = []
+    for index in range(num_classes):
+        rows = np.flatnonzero((label == index) & (verdict != NOT_COUNTED))
+        rows = rows[np.argsort(-score[rows], kind='stable')]
+        num_true_positives = np.cumsum(verdict[rows] == TRUE_POSITIVE)
+        num_objects = int((object_labels == index).sum())
+        recall = num_true_positives / max(num_objects, 1)
+        precision = num_true_positives / np.arange(1, len(rows) + 1)
+        ap = average_precision(recall, precision, interpolation) if num_objects else float('nan')
+        results.append(ClassResult(ap, num_objects, recall, precision, score[rows]))
+    return results
 
 
 def average_precision(

@@ -40,7 +40,6 @@ def export_onnx(model: MobileNetSsd) -> bytes:
     Export a network: ``image`` (H, W, 3) uint8 to ``logits`` (P, C + 1) and ``offsets`` (P, 4).
 
     :param model: in evaluation mode, on the CPU.
-    :return: the serialised ONNX network.
     :raises ExportError: if the exporter fails or writes something else.
     """
     import onnx
@@ -80,9 +79,8 @@ def export_onnx(model: MobileNetSsd) -> bytes:
 
 def read_spec(path: Path, network: bytes) -> ModelSpec:
     """
-    Read the specification in the metadata of an ONNX network.
+    Read the specification in the metadata of an ONNX network; messages name its ``path``.
 
-    :param path: of the file, for messages.
     :raises ExportError: if it is not an ONNX network, or was not exported by mnssd.
     """
     import onnx

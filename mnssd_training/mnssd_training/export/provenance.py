@@ -23,11 +23,7 @@ SPLITS = ('train_split', 'val_split')
 
 
 def dataset_digest(samples: Sequence[Sample]) -> str:
-    """
-    Compute the digest of the names and annotations of samples, in any order.
-
-    :return: ``sha256:`` and 64 hexadecimal digits.
-    """
+    """Compute the digest ``sha256:...`` of the names and annotations of samples, in any order."""
     digest = hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.name):
         arrays = (sample.boxes, sample.labels, sample.ignore, sample.ignore_labels)
@@ -40,8 +36,7 @@ def public_experiment(experiment: dict[str, Any]) -> dict[str, Any]:
     """
     Reduce an experiment to what may be published: the last part of each path, and no loggers.
 
-    :param experiment: as plain data.
-    :return: the same, with its ``fingerprint`` where it is a complete experiment.
+    A complete experiment gets its ``fingerprint``.
     """
     experiment = rename_keys(experiment)
     public = {key: value for key, value in experiment.items() if key != 'logging'}
@@ -67,10 +62,9 @@ def toolchain() -> dict[str, str]:
 
 def git_commit(package: Path = PACKAGE) -> str:
     """
-    Find the commit of the training code.
+    Find the commit of the training code, 40 hexadecimal digits.
 
-    :return: 40 hexadecimal digits; empty where the code is not in a repository of its own, as
-        when it is installed in somebody else's.
+    It is empty where the code is installed in somebody else's repository, or in none.
     """
 
     def git(*arguments: str) -> str:
@@ -91,21 +85,14 @@ def _without_folders(section: type[Section], plain: dict[str, Any]) -> dict[str,
     public = dict(plain)
     for name, field in section.model_fields.items():
         value = plain.get(name)
-        inner = _section(field.annotation)
+        classes = (field.annotation, *get_args(field.annotation))
+        sections = [cls for cls in classes if isinstance(cls, type) and issubclass(cls, Section)]
         extra = field.json_schema_extra
         is_path = name in SPLITS or (isinstance(extra, dict) and 'path' in extra)
         if is_path and isinstance(value, str):
             public[name] = re.split(r'[/\\]', mask_secrets(value).rstrip('/\\'))[-1]
-        elif inner and isinstance(value, dict):
-            public[name] = _without_folders(inner, value)
-        elif inner and isinstance(value, list):
-            public[name] = [_without_folders(inner, item) for item in value]
+        elif sections and isinstance(value, dict):
+            public[name] = _without_folders(sections[0], value)
+        elif sections and isinstance(value, list):
+            public[name] = [_without_folders(sections[0], item) for item in value]
     return public
-
-
-def _section(annotation: Any) -> type[Section] | None:
-    """Find the section that a field holds, alone or in a list."""
-    for cls in (annotation, *get_args(annotation)):
-        if isinstance(cls, type) and issubclass(cls, Section):
-            return cls
-    return None

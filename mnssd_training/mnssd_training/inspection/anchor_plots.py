@@ -1,6 +1,7 @@
 """Draw priors (anchors) beside the sizes of boxes, and on images."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import (
@@ -20,7 +21,6 @@ BACKGROUND, GRID, WHITE = (24, 24, 24), (60, 60, 60), (255, 255, 255)
 LEVEL_COLOURS = (
     (255, 90, 90), (255, 200, 0), (90, 220, 90), (80, 170, 255), (200, 120, 255), WHITE,
 )  # fmt: skip
-LEVEL_MARKERS = ('X', 'P', '^', 's', 'D', '*')
 
 
 def level_colour(level: int) -> tuple[int, int, int]:
@@ -45,21 +45,15 @@ def plot_sizes(
         x, y = sizes[labels == label].T
         if len(x):
             lines.append(plots.Line(x, y, name, plots.line_style(label)[0], 'none', '.'))
-    for index, level in enumerate(levels):
-        marker = LEVEL_MARKERS[index % len(LEVEL_MARKERS)]
+    for level, marker in zip(levels, cycle('XP^sD*')):
+        name = f'priors of stride {level.stride[0]:g}'
         x, y = np.array(level.sizes).T
-        lines.append(
-            plots.Line(x, y, f'priors of stride {level.stride[0]:g}', 'black', 'none', marker)
-        )
+        lines.append(plots.Line(x, y, name, 'black', 'none', marker))
+    title, unit = 'sizes of boxes and priors', 'pixels of the network input'
     chart = plots.line_chart(
-        'sizes of boxes and priors',
-        'width, pixels of the network input',
-        'height, pixels of the network input',
-        lines,
-        x_range=None,
-        y_range=None,
-        scales=('log', 'log'),
-    )
+        title, f'width, {unit}', f'height, {unit}', lines,
+        x_range=None, y_range=None, scales=('log', 'log'),
+    )  # fmt: skip
     return plots.chart_image(chart, 900, 900)
 
 
@@ -94,8 +88,6 @@ def draw_level_priors(spec: ModelSpec, width: int) -> list[drawing.Tile]:
         half = np.array(level.sizes) * zoom / 2
         boxes = np.concatenate((centre - half, centre + half), axis=1)
         drawing.draw_boxes(canvas, boxes, [level_colour(index)] * len(boxes))
-        caption = (
-            f'stride {level.stride[1]:g}: {len(level.sizes)} per cell, {level.num_priors} priors'
-        )
-        tiles.append(drawing.Tile(canvas, caption))
+        counts = f'{len(level.sizes)} per cell, {level.num_priors} priors'
+        tiles.append(drawing.Tile(canvas, f'stride {level.stride[1]:g}: {counts}'))
     return tiles

@@ -19,33 +19,21 @@ BLOCK = 256  # boxes that are compared with all priors at a time
 
 @dataclass(frozen=True)
 class AnchorFit:
-    """
-    How well priors fit boxes; without boxes, they fit perfectly.
-
-    :ivar mean_iou: of each box with its best prior.
-    :ivar recall: share of the boxes with a prior, at each of :data:`RECALL_IOUS`.
-    """
+    """How well priors fit boxes; without boxes, they fit perfectly."""
 
     num_boxes: int
-    mean_iou: float
-    recall: tuple[float, ...]
+    mean_iou: float  # of each box with its best prior
+    recall: tuple[float, ...]  # share of the boxes with a prior, at each of RECALL_IOUS
 
 
 @dataclass(frozen=True)
 class GridMatch:
-    """
-    The best prior of each box, where the grid of the network puts them.
-
-    :ivar iou: ``(N,)`` with the best prior.
-    :ivar level: ``(N,)`` of the best prior.
-    :ivar prior: ``(N,)`` index of the best prior.
-    :ivar iou_by_level: ``(N, levels)`` with the best prior of each level.
-    """
+    """The best prior of each box, ``(N,)``, where the grid of the network puts them."""
 
     iou: NDArray[np.float64]
     level: NDArray[np.int64]
-    prior: NDArray[np.int64]
-    iou_by_level: NDArray[np.float64]
+    prior: NDArray[np.int64]  # its index
+    iou_by_level: NDArray[np.float64]  # (N, levels), with the best prior of each level
 
 
 def boxes_in_network(
@@ -58,9 +46,8 @@ def boxes_in_network(
         resize_transform(sample.size, spec.input_size, spec.resize).to_input(sample.boxes) * scale
         for sample in samples
     ]
-    labels = [sample.labels for sample in samples]
-    no_labels = np.zeros(0, np.int64)
-    return np.concatenate([*boxes, np.zeros((0, 4))]), np.concatenate([*labels, no_labels])
+    labels = np.concatenate([np.zeros(0, np.int64), *(sample.labels for sample in samples)])
+    return np.concatenate([*boxes, np.zeros((0, 4))]), labels
 
 
 def summarize_fit(ious: NDArray[np.float64]) -> AnchorFit:
@@ -75,9 +62,9 @@ def best_centred_iou(
     sizes: NDArray[np.float64], prior_sizes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """
-    Compare boxes with priors of the same centre, which is the best that any grid can do.
+    Compute the IoU ``(N,)`` of each size ``(N, 2)`` with the best of ``(K, 2)`` prior sizes.
 
-    :return: ``(N,)`` IoU of each of the sizes ``(N, 2)`` with the best of ``(K, 2)`` priors.
+    All have the same centre, which is the best that any grid can do.
     """
     ious = box_ops.box_iou(
         np.concatenate((-sizes, sizes), axis=1),
@@ -110,15 +97,15 @@ def cluster_curve(sizes: NDArray[np.float64], max_clusters: int, seed: int) -> l
 
     :return: the fit of each number of clusters; fewer where there are fewer boxes.
     """
-    curve = []
-    for num in range(1, min(max_clusters, len(sizes)) + 1):
-        clusterings = (
-            cluster_sizes(sizes, num, np.random.default_rng(seed + start))
-            for start in range(STARTS)
-        )
-        fits = (summarize_fit(best_centred_iou(sizes, centres)) for centres in clusterings)
-        curve.append(max(fits, key=lambda fit: fit.mean_iou))
-    return curve
+
+    def fit_clusters(num: int, seed: int) -> AnchorFit:
+        centres = cluster_sizes(sizes, num, np.random.default_rng(seed))
+        return summarize_fit(best_centred_iou(sizes, centres))
+
+    return [
+        max((fit_clusters(num, seed + i) for i in range(STARTS)), key=lambda fit: fit.mean_iou)
+        for num in range(1, min(max_clusters, len(sizes)) + 1)
+    ]
 
 
 def suggest_priors_per_cell(
@@ -128,8 +115,7 @@ def suggest_priors_per_cell(
     Choose how many priors a cell of each level has: more, as long as each of them gains enough.
 
     :param sizes: ``(N, 2)`` (width, height) of boxes, pixels of the network input.
-    :param strides: of the levels, finest first.
-    :return: of each level; at least two, so that wide and tall objects both have one.
+    :return: for each level at least two, so that wide and tall objects both have one.
     """
     root_area = np.sqrt(sizes.prod(axis=1))
     limits = [0.0, *(stride * MAX_CELLS for stride in strides[:-1]), np.inf]

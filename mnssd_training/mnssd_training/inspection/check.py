@@ -12,34 +12,19 @@ from mnssd_training.data.problems import HINTS, Problem, relative_to_root, Sever
 from mnssd_training.data.remote import ShardEntry
 from mnssd_training.data.sources import read_samples
 from mnssd_training.data.text_files import DirectoryIndex
-from mnssd_training.inspection.check_boxes import (
-    check_boxes,
-    check_classes,
-    check_empty,
-    check_pairs,
-    check_unusual,
-)
-from mnssd_training.inspection.check_images import check_colours, check_image, check_splits
+from mnssd_training.inspection import check_boxes, check_images
 from mnssd_training.inspection.check_network import check_network
 from mnssd_training.inspection.image_boxes import CheckedImage, measure_boxes, TRAIN, VAL
 from mnssd_training.inspection.image_facts import ImageFacts, read_all_image_facts
-from mnssd_training.inspection.near_duplicates import check_duplicates
 from mnssd_training.inspection.records import read_records
-
-Progress = Callable[..., Iterable[ImageFacts]]
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """
-    The result of a check.
-
-    :ivar num_boxes: including ignore regions.
-    :ivar problems: in the order of the checks.
-    """
+    """The problems of datasets, in the order of the checks."""
 
     num_images: int
-    num_boxes: int
+    num_boxes: int  # including ignore regions
     problems: tuple[Problem, ...]
 
     def count(self, severity: Severity) -> int:
@@ -53,15 +38,14 @@ def check(
     class_names: Sequence[str] = (),
     experiment: Experiment | None = None,
     workers: int = 1,
-    progress: Progress = lambda facts, total: facts,
+    progress: Callable[..., Iterable[ImageFacts]] = lambda facts, total: facts,
 ) -> CheckResult:
     """
     Find all problems of datasets that are trained on together.
 
     :param splits: to check; empty for the training and validation split of each dataset.
     :param class_names: of the model; empty for those of each dataset.
-    :param experiment: whose network and priors to check the boxes against.
-    :param workers: processes that read images.
+    :param experiment: check the boxes against its network and priors.
     :param progress: wraps the iterator over images, as tqdm does.
     :raises DatasetError: if there is no such folder.
     """
@@ -76,26 +60,25 @@ def check(
         records += [(roles.get(split, split), record) for split, record in dataset.images]
         if not class_names:
             listed |= dict.fromkeys(dataset.class_names)
-    names = list(listed)
-    index = DirectoryIndex()
-    paths = [
-        path
-        for path in dict.fromkeys(record.path for _, record in records)
-        if isinstance(path, ShardEntry) or index.has(path)
-    ]
+    names, index = list(listed), DirectoryIndex()
+    unique_paths = dict.fromkeys(record.path for _, record in records)
+    paths = [path for path in unique_paths if isinstance(path, ShardEntry) or index.has(path)]
     all_facts = progress(read_all_image_facts(paths, workers), total=len(paths))
     facts = {image.path: image for image in all_facts}
     images = [CheckedImage(split, record, facts.get(record.path)) for split, record in records]
     for image in images:
-        problems += check_image(image)
-    problems += [*check_colours(images), *check_splits(images), *check_duplicates(images)]
+        problems += check_images.check_image(image)
+    problems += check_images.check_colours(images)
+    problems += check_images.check_splits(images)
+    problems += check_images.check_duplicates(images)
     measured = measure_boxes(images, names)
     for boxes in measured:
-        problems += [*check_boxes(boxes), *check_pairs(boxes, names)]
-    problems += check_unusual(measured, names)
+        problems += check_boxes.check_boxes(boxes)
+        problems += check_boxes.check_pairs(boxes, names)
+    problems += check_boxes.check_unusual(measured, names)
     root = mask_secrets(', '.join(source.root for source in sources))
-    problems += check_classes(measured, names, root)
-    problems += check_empty(measured, root)
+    problems += check_boxes.check_classes(measured, names, root)
+    problems += check_boxes.check_empty(measured, root)
     if experiment is not None:
         problems += check_network(measured, experiment, names, root)
     if all(problem.severity != 'error' for problem in problems):
@@ -123,12 +106,7 @@ def _check_training(
 
 
 def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
-    """
-    List problems by kind, worst first.
-
-    :param root: files below it are named from there.
-    :param max_shown: problems of a kind to list; 0 for all.
-    """
+    """List problems by kind, worst first: at most ``max_shown`` of a kind, or all for 0."""
     lines = [f'{result.num_images} images, {result.num_boxes} boxes']
     for severity, hints in HINTS.items():
         for kind, hint in hints.items():
@@ -137,20 +115,16 @@ def check_text(result: CheckResult, root: Path, max_shown: int) -> str:
                 continue
             lines += ['', f'{severity}: {kind} ({len(problems)})']
             shown = problems[: max_shown or None]
-            lines += [f'  {_format_problem(problem, root)}' for problem in shown]
+            for problem in shown:
+                is_root = Path(problem.file) == root
+                file = 'the dataset' if is_root else relative_to_root(problem.file, root)
+                location = f', {problem.location}' if problem.location else ''
+                lines.append('  ' + ' '.join(f'{file}{location}: {problem.message}'.split()))
             if len(problems) > len(shown):
                 lines.append(f'  and {len(problems) - len(shown)} more')
             lines.append(f'  -> {hint}')
     counts = ', '.join(f'{result.count(severity)} {severity}s' for severity in HINTS)
     return '\n'.join([*lines, '', counts])
-
-
-def _format_problem(problem: Problem, root: Path) -> str:
-    file = 'the dataset'
-    if Path(problem.file) != root:
-        file = relative_to_root(problem.file, root)
-    location = f', {problem.location}' if problem.location else ''
-    return ' '.join(f'{file}{location}: {problem.message}'.split())
 
 
 def check_json(result: CheckResult) -> dict[str, Any]:
@@ -160,13 +134,7 @@ def check_json(result: CheckResult) -> dict[str, Any]:
         'num_boxes': result.num_boxes,
         'counts': {severity: result.count(severity) for severity in HINTS},
         'problems': [
-            {
-                'severity': problem.severity,
-                'kind': problem.kind,
-                'file': str(problem.file),
-                'location': problem.location,
-                'message': problem.message,
-            }
+            {'severity': problem.severity, **vars(problem), 'file': str(problem.file)}
             for problem in result.problems
         ],
     }

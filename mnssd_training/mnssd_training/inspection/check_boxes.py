@@ -8,7 +8,6 @@ from mnssd_training.data.annotations import find_box_problem
 from mnssd_training.data.problems import Problem
 from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN, VAL
 import numpy as np
-from numpy.typing import NDArray
 
 OVERHANG = 1.0  # pixels that a box may reach over an edge: roundings of annotation tools
 TINY = 2.0  # pixels; a shorter side shows nothing
@@ -26,13 +25,13 @@ UNBALANCED = 30.0  # most frequent class over least frequent
 def check_boxes(image: ImageBoxes) -> Iterator[Problem]:
     """Find boxes without area in the image, or of an unlikely size or position."""
     height, width = image.size
-    limit = np.array((width, height), np.float64)
+    limit = np.array((width, height)) + OVERHANG
     record = image.image.record
     for row, (box, edges, sides) in enumerate(zip(record.boxes, image.edges, image.sides)):
         problem = find_box_problem(record, box, edges.tolist(), image.size)
         if problem is not None:
             yield problem
-        elif (edges[:2] < -OVERHANG).any() or (edges[2:] > limit + OVERHANG).any():
+        elif (edges[:2] < -OVERHANG).any() or (edges[2:] > limit).any():
             shown = ', '.join(f'{edge:.6g}' for edge in edges)
             message = f'{box.class_name}: ({shown}) reaches over {width} x {height}'
             yield image.problem('box outside', row, message)
@@ -90,18 +89,14 @@ def check_unusual(images: Sequence[ImageBoxes], class_names: Sequence[str]) -> I
             ('shape unusual', shapes, 'times as long as it is narrow'),
         )
         for kind, values, unit in measures:
-            score, usual = _robust_score(np.log(values)), float(np.median(values))
-            for index in np.flatnonzero(np.abs(score) > UNUSUAL):
+            usual = float(np.median(values))
+            logs = np.log(values)
+            distance = np.abs(logs - np.median(logs))
+            sigma = max(MAD_TO_SIGMA * float(np.median(distance)), 1e-3)
+            for index in np.flatnonzero(distance / sigma > UNUSUAL):
                 image, row = rows[indices[index]]
                 message = f'{name}: {values[index]:.3g} {unit}; the usual is {usual:.3g}'
                 yield image.problem(kind, row, message)
-
-
-def _robust_score(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Measure the distance of each value from the median, in robust standard deviations."""
-    distance = values - np.median(values)
-    spread = MAD_TO_SIGMA * float(np.median(np.abs(distance)))
-    return distance / max(spread, 1e-3)
 
 
 def check_classes(
@@ -119,14 +114,13 @@ def check_classes(
         if not in_any[name]:
             yield Problem('class unused', root, name, 'no box of it in any split')
             continue
+        train, val = f'{in_train[name]} boxes in {TRAIN}', f'{in_val[name]} boxes in {VAL}'
         if has_both and not in_train[name] and in_val[name]:
-            message = f'{in_val[name]} boxes in {VAL}, none in {TRAIN}'
-            yield Problem('class only in val', root, name, message)
-        elif TRAIN in counts and 0 < in_train[name] < RARE:
-            yield Problem('class rare', root, name, f'{in_train[name]} boxes in {TRAIN}')
+            yield Problem('class only in val', root, name, f'{val}, none in {TRAIN}')
+        elif 0 < in_train[name] < RARE:
+            yield Problem('class rare', root, name, train)
         if has_both and in_train[name] and not in_val[name]:
-            message = f'{in_train[name]} boxes in {TRAIN}, none in {VAL}'
-            yield Problem('class not in val', root, name, message)
+            yield Problem('class not in val', root, name, f'{train}, none in {VAL}')
     used = [(number, name) for name, number in in_train.items() if number]
     if used and max(used)[0] >= UNBALANCED * min(used)[0]:
         (fewest, rare), (most, frequent) = min(used), max(used)
@@ -139,6 +133,5 @@ def check_empty(images: Sequence[ImageBoxes], root: str) -> Iterator[Problem]:
     totals = Counter(image.image.split for image in images)
     empty = Counter(image.image.split for image in images if not len(image.edges))
     for split, number in empty.items():
-        share = 100 * number / totals[split]
-        message = f'{number} of {totals[split]} images ({share:.0f} %)'
+        message = f'{number} of {totals[split]} images ({100 * number / totals[split]:.0f} %)'
         yield Problem('images without boxes', root, split, message)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from mnssd_perception.ssd import boxes as boxes_of
 from mnssd_perception.ssd import FeatureMap
 from mnssd_training.config import Experiment
 from mnssd_training.data.problems import Problem
+from mnssd_training.inspection.anchors import best_centred_iou, prior_sizes
 from mnssd_training.inspection.image_boxes import ImageBoxes, TRAIN
 from mnssd_training.priors import make_feature_maps, measure_box_sizes
 import numpy as np
@@ -27,28 +27,18 @@ def check_network(
     levels = make_feature_maps(experiment.priors, network, boxes, experiment.training.seed)
     iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
-    for image, size in zip(images, sizes):
-        yield from _check_image(image, size, levels, iou, min_side)
-
-
-def _check_image(
-    image: ImageBoxes,
-    sizes: NDArray[np.float64],
-    levels: Sequence[FeatureMap],
-    positive_iou: float,
-    min_side: float,
-) -> Iterator[Problem]:
-    """Find objects that are too small in the network input, or that no prior fits."""
-    rows = np.flatnonzero(image.is_object)
-    for row, size, best in zip(rows.tolist(), sizes[rows], _best_ious(sizes[rows], levels)):
-        name = image.image.record.boxes[row].class_name
-        shown = f'{name}: {size[0]:.1f} x {size[1]:.1f} pixels of the network input'
-        if (size < min_side).any():
-            message = f'{shown}, less than {min_side:g}'
-            yield image.problem('box small for network', row, message)
-        elif best < positive_iou:
-            message = f'{shown}; IoU {best:.2f} with the nearest prior, {positive_iou:g} is needed'
-            yield image.problem('box without prior', row, message)
+    for image, image_sizes in zip(images, sizes):
+        rows = np.flatnonzero(image.is_object)
+        best_ious = best_centred_iou(image_sizes[rows], prior_sizes(levels))
+        for row, size, best_iou in zip(rows.tolist(), image_sizes[rows], best_ious):
+            name = image.image.record.boxes[row].class_name
+            shown = f'{name}: {size[0]:.1f} x {size[1]:.1f} pixels of the network input'
+            if (size < min_side).any():
+                message = f'{shown}, less than {min_side:g}'
+                yield image.problem('box small for network', row, message)
+            elif best_iou < iou:
+                message = f'{shown}; IoU {best_iou:.2f} with the nearest prior, {iou:g} is needed'
+                yield image.problem('box without prior', row, message)
 
 
 def check_priors(
@@ -68,13 +58,13 @@ def check_priors(
     goes for more than half of a class, its scores suffer.
 
     :param sizes: ``(N, 2)`` (width, height) of the training boxes, pixels of the input.
-    :param labels: ``(N,)`` of the boxes.
     :param positive_iou: a prior with this IoU or more is matched to an object.
     :param min_side: a box with a smaller side becomes an ignore region, pixels of the input.
-    :param root: of the dataset, for the problems.
     """
     is_small = (sizes < min_side).any(axis=1)
-    is_unmatched = is_small | (_best_ious(sizes, levels) < positive_iou)
+    priors = prior_sizes(levels)
+    is_unmatched = is_small | (best_centred_iou(sizes, priors) < positive_iou)
+    smallest, largest = priors[priors.prod(axis=1).argsort()[[0, -1]]]
     groups = [('all classes', np.ones(len(labels), np.bool_))]
     groups += [(name, labels == label) for label, name in enumerate(class_names)]
     for name, in_group in groups:
@@ -82,8 +72,6 @@ def check_priors(
         if in_group.sum() < MIN_BOXES or num <= MOST * in_group.sum():
             continue
         width, height = np.median(sizes[in_group & is_unmatched], axis=0)
-        priors = np.array([size for level in levels for size in level.sizes])
-        smallest, largest = priors[priors.prod(axis=1).argsort()[[0, -1]]]
         yield Problem(
             'most boxes without prior',
             root,
@@ -94,12 +82,3 @@ def check_priors(
             f'pixels, priors have {smallest[0]:.1f} x {smallest[1]:.1f} to {largest[0]:.1f} x '
             f'{largest[1]:.1f}, the finest stride is {min(levels[0].stride):g}',
         )
-
-
-def _best_ious(sizes: NDArray[np.float64], levels: Sequence[FeatureMap]) -> NDArray[np.float64]:
-    """Measure the IoU of each box with the prior that fits best, at the same centre."""
-    priors = np.array([size for level in levels for size in level.sizes])
-    ious = boxes_of.box_iou(
-        np.concatenate((-sizes, sizes), axis=1), np.concatenate((-priors, priors), axis=1)
-    )
-    return ious.max(axis=1, initial=0)

@@ -14,34 +14,22 @@ TRAIN, VAL = 'train', 'val'  # lists used for training and validation, whatever 
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """
-    One image of a split with what its annotation and its file say.
-
-    :ivar record: with the class names of the model.
-    :ivar facts: None if there is no such file.
-    """
+    """One image of a split with what its annotation and its file say."""
 
     split: str
-    record: ImageRecord
-    facts: ImageFacts | None
+    record: ImageRecord  # with the class names of the model
+    facts: ImageFacts | None  # None if there is no such file
 
 
 @dataclass(frozen=True)
 class ImageBoxes:
-    """
-    The boxes of one image.
-
-    :ivar size: (height, width) of the image, pixels; as annotated where the file differs.
-    :ivar edges: ``(N, 4)`` float64 xyxy, pixels, neither clipped nor ordered.
-    :ivar labels: ``(N,)`` int64, from 0; -1 for an unknown class.
-    :ivar is_ignored: ``(N,)`` bool.
-    """
+    """The boxes of one image."""
 
     image: CheckedImage
-    size: tuple[int, int]
-    edges: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    is_ignored: NDArray[np.bool_]
+    size: tuple[int, int]  # (height, width), pixels; as annotated where the file differs
+    edges: NDArray[np.float64]  # (N, 4) xyxy, pixels, neither clipped nor ordered
+    labels: NDArray[np.int64]  # (N,), from 0; -1 for an unknown class
+    is_ignored: NDArray[np.bool_]  # (N,)
 
     @property
     def boxes(self) -> NDArray[np.float64]:
@@ -66,8 +54,8 @@ class ImageBoxes:
 
 
 def measure_boxes(images: Iterable[CheckedImage], class_names: Sequence[str]) -> list[ImageBoxes]:
-    """Measure the boxes of all images of which the size is known."""
-    labels = {name: label for label, name in enumerate(class_names)}
+    """Measure the boxes of all images that have a size."""
+    labels_by_name = {name: label for label, name in enumerate(class_names)}
     measured = []
     for image in images:
         record, facts = image.record, image.facts
@@ -78,13 +66,7 @@ def measure_boxes(images: Iterable[CheckedImage], class_names: Sequence[str]) ->
         edges = np.array([box.edges for box in record.boxes], np.float64).reshape(-1, 4)
         if record.is_normalized:
             edges = edges * np.array(size[::-1] * 2, np.float64)
-        measured.append(
-            ImageBoxes(
-                image,
-                size,
-                edges,
-                np.array([labels.get(box.class_name, -1) for box in record.boxes], np.int64),
-                np.array([box.is_ignored for box in record.boxes], np.bool_),
-            )
-        )
+        labels = [labels_by_name.get(box.class_name, -1) for box in record.boxes]
+        is_ignored = np.array([box.is_ignored for box in record.boxes], np.bool_)
+        measured.append(ImageBoxes(image, size, edges, np.array(labels, np.int64), is_ignored))
     return measured

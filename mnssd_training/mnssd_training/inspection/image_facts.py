@@ -24,27 +24,17 @@ MIN_PARALLEL = 200  # fewer images are not worth further processes
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """
-    What an image file holds.
-
-    :ivar error: why it cannot be used; empty if it can. Nothing else is known then.
-    :ivar size: (height, width) upright, pixels.
-    :ivar digest: SHA-256 of the file, hexadecimal.
-    :ivar hash: ``(HASH_SIDE ** 2,)`` bool; similar for images that look similar.
-    :ivar has_channels: more than one channel is stored.
-    :ivar is_grey: all channels are nearly the same.
-    :ivar orientation: EXIF orientation; 1 for upright.
-    """
+    """What an image file holds; only ``path`` and ``error`` if it cannot be used."""
 
     path: Path | ShardEntry
     error: str = ''
-    size: tuple[int, int] = (0, 0)
-    digest: str = ''
-    hash: NDArray[np.bool_] | None = None
-    has_channels: bool = False
-    is_grey: bool = False
+    size: tuple[int, int] = (0, 0)  # (height, width) upright, pixels
+    digest: str = ''  # SHA-256 of the file, hexadecimal
+    hash: NDArray[np.bool_] | None = None  # (HASH_SIDE ** 2,), similar for similar images
+    has_channels: bool = False  # more than one channel is stored
+    is_grey: bool = False  # all channels are nearly the same
     is_8_bit: bool = True
-    orientation: int = 1
+    orientation: int = 1  # EXIF; 1 for upright
 
 
 def read_all_image_facts(paths: Iterable[Path | ShardEntry], workers: int) -> Iterator[ImageFacts]:
@@ -84,13 +74,10 @@ def read_image_facts(path: Path | ShardEntry) -> ImageFacts:
 
 def perceptual_hash(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """
-    Describe how brightness rises and falls over an image, from left to right.
+    Describe how brightness rises and falls from left to right, in ``(HASH_SIDE ** 2,)`` bits.
 
     A change of size, of quality or of overall brightness alters few of the bits; a mirrored image
-    has other bits.
-
-    :param image: ``(H, W, 3)`` RGB or ``(H, W)`` grey, uint8.
-    :return: ``(HASH_SIDE ** 2,)`` bool.
+    has other bits. The image is ``(H, W, 3)`` RGB or ``(H, W)`` grey, uint8.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)

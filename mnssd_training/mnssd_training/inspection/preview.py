@@ -47,12 +47,10 @@ def make_network_sample(
     augmented: bool,
 ) -> NetworkSample:
     """
-    Transform a sample as the training set does, with the same random draws.
+    Transform a sample as the training set does, with the same random draws, or resize it only.
 
     :param samples: the training set; mosaic and mixup take further samples from it.
     :param epoch: from 0.
-    :param augmented: as in training, instead of resized only.
-    :raises DatasetError: if an image cannot be read.
     """
     size = (experiment.input.train_size if augmented else None) or experiment.input.size
     seed = derive_seed(experiment.training.seed, epoch, samples[index].name)
@@ -70,12 +68,10 @@ def draw_network_sample(
     width: int,
 ) -> drawing.Tile:
     """
-    Draw a network input with its boxes, and with the priors that match them.
+    Draw a network input with its boxes, and if ``matched`` with the priors that match them.
 
     Positive priors have the colour of the class, below the boxes, which are white then; dots are
     the centres of priors that the loss ignores.
-
-    :param matched: draw priors.
     """
     canvas, zoom = drawing.resize_to_width(sample.image, width)
     scale = np.array(sample.image.shape[1::-1] * 2, np.float64) * zoom
@@ -92,9 +88,5 @@ def draw_network_sample(
     prior_colours = [colours[matches[prior]] for prior in positive]
     drawing.draw_boxes(canvas, edges[positive] * scale, prior_colours, rim=False)
     drawing.draw_boxes(canvas, sample.boxes * scale, [WHITE] * len(sample.boxes))
-    num_ignored = int((matches == IGNORED).sum())
-    caption = (
-        f'{name}  {len(sample.boxes)} objects, {len(positive)} positive priors, '
-        f'{num_ignored} ignored'
-    )
-    return drawing.Tile(canvas, caption)
+    counts = f'{len(positive)} positive priors, {(matches == IGNORED).sum()} ignored'
+    return drawing.Tile(canvas, f'{name}  {len(sample.boxes)} objects, {counts}')

@@ -19,15 +19,10 @@ from mnssd_training.errors import DatasetError
 
 @dataclass(frozen=True)
 class DatasetRecords:
-    """
-    The annotations of a dataset.
-
-    :ivar class_names: in the order of their labels.
-    :ivar images: split and record of each image, split after split.
-    """
+    """The annotations of a dataset, with its classes in the order of their labels."""
 
     class_names: tuple[str, ...]
-    images: tuple[tuple[str, ImageRecord], ...]
+    images: tuple[tuple[str, ImageRecord], ...]  # with their split, split after split
     problems: tuple[Problem, ...]
 
 
@@ -48,21 +43,23 @@ def read_records(
     parsed = {split: parse_split(source, split, class_names, cache) for split in splits}
     problems = [problem for split in parsed.values() for problem in split.problems]
     listed_names = _join_class_names(parsed.values(), problems)
-    problems += find_orphan_files(source, root, parsed.values())
-    known = tuple(class_names) or tuple(
-        dict.fromkeys(filter(None, (map_class(name, source.class_map) for name in listed_names)))
-    )
+    problems += _find_orphan_files(source, root, list(parsed.values()))
+    mapped_names = [map_class(name, source.class_map) for name in listed_names]
+    names = tuple(class_names) or tuple(dict.fromkeys(filter(None, mapped_names)))
     images = []
     for split, content in parsed.items():
         for record in content.records:
-            boxes = tuple(_rename_box(box, source.class_map, known) for box in record.boxes)
+            boxes = tuple(_rename_box(box, source.class_map, names) for box in record.boxes)
             images.append((split, replace(record, boxes=boxes)))
-            if known:
-                problems += _find_unknown_classes(images[-1][1], known)
-    if not known:
+            problems += [
+                unknown_class(record.annotation, box.location, box.class_name, names)
+                for box in boxes
+                if names and box.class_name and box.class_name not in names and not box.is_ignored
+            ]
+    if not names:
         used = {box.class_name for _, image in images for box in image.boxes if not box.is_ignored}
-        known = tuple(sorted(used - {''}))
-    return DatasetRecords(known, tuple(images), tuple(dict.fromkeys(problems)))
+        names = tuple(sorted(used - {''}))
+    return DatasetRecords(names, tuple(images), tuple(dict.fromkeys(problems)))
 
 
 def _join_class_names(splits: Iterable[ParsedSplit], problems: list[Problem]) -> list[str]:
@@ -79,35 +76,26 @@ def _join_class_names(splits: Iterable[ParsedSplit], problems: list[Problem]) ->
     return [ids[number] for number in sorted(ids)] or list(names)
 
 
-def _rename_box(box: BoxRecord, rename: Mapping[str, str], known: Sequence[str]) -> BoxRecord:
+def _rename_box(box: BoxRecord, class_map: Mapping[str, str], names: Sequence[str]) -> BoxRecord:
     """Give a box the name of its class in the model; one without becomes an ignore region."""
     if not box.class_name:
         return box
-    name = map_class(box.class_name, rename, known)
-    is_hidden = not name or (name not in known and name.lower() in IGNORE_NAMES)
+    name = map_class(box.class_name, class_map, names)
+    is_hidden = not name or (name not in names and name.lower() in IGNORE_NAMES)
     return box._replace(class_name=name, is_ignored=box.is_ignored or is_hidden)
 
 
-def _find_unknown_classes(image: ImageRecord, known: Sequence[str]) -> Iterator[Problem]:
-    for box in image.boxes:
-        if box.class_name and box.class_name not in known and not box.is_ignored:
-            yield unknown_class(image.annotation, box.location, box.class_name, known)
-
-
-def find_orphan_files(
-    source: SourceConfig, root: Path, splits: Iterable[ParsedSplit]
+def _find_orphan_files(
+    source: SourceConfig, root: Path, splits: Sequence[ParsedSplit]
 ) -> Iterator[Problem]:
     """Find images and annotations without the other, and images that no list names."""
-    splits = list(splits)
     records = [record for parsed in splits for record in parsed.records]
     if source.format == 'coco':
         files = {find_annotation_file(root, split) for split in list_splits(root, 'coco')}
         if files <= {parsed.file for parsed in splits}:
             used = {record.path for record in records}
-            for path in list_image_files(root):
-                if path not in used:
-                    message = 'no annotation file names it'
-                    yield Problem('image without annotation', path, '', message)
+            for path in [path for path in list_image_files(root) if path not in used]:
+                yield Problem('image without annotation', path, '', 'no annotation file names it')
     if source.format not in ('voc', 'yolo'):
         return
     lists, images, annotations = {
@@ -119,12 +107,11 @@ def find_orphan_files(
         listed |= {Path(name.replace('\\', '/')).stem for name in read_names(path, [])}
     annotated = {path.stem for path in annotations}
     image_files = list_image_files(root / images)
-    for path in image_files:
-        if path.stem not in listed:
-            if path.stem in annotated:
-                yield Problem('in no split', path, '', 'no list names it')
-            else:
-                yield Problem('image without annotation', path, '', 'there is no annotation')
+    for path in [path for path in image_files if path.stem not in listed]:
+        if path.stem in annotated:
+            yield Problem('in no split', path, '', 'no list names it')
+        else:
+            yield Problem('image without annotation', path, '', 'there is no annotation')
     stems = {path.stem for path in image_files}
     for path in annotations:
         if path.stem not in stems:

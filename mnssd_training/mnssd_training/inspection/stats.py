@@ -28,46 +28,30 @@ class ClassStats:
 
     Sizes are roots of areas in pixels of the image. Percentiles are those of
     :data:`PERCENTILES`, or empty without objects.
-
-    :ivar num_boxes: objects, without ignore regions.
-    :ivar num_images: that show an object of the class.
-    :ivar num_ignored: ignore regions of this class.
-    :ivar aspect: percentiles of width over height.
-    :ivar in_source: number of small, medium and large objects in the image.
-    :ivar in_network: the same in the network input; empty where that is unknown.
-    :ivar histogram: objects by size, in steps of half an octave from 1 pixel.
     """
 
-    num_boxes: int
-    num_images: int
+    num_boxes: int  # without ignore regions
+    num_images: int  # that show an object of the class
     num_ignored: int
     width: Percentiles
     height: Percentiles
     size: Percentiles
-    aspect: Percentiles
-    in_source: Counts
-    in_network: Counts
-    histogram: Counts
+    aspect: Percentiles  # width over height
+    in_source: Counts  # small, medium and large objects in the image
+    in_network: Counts  # the same in the network input; empty without an experiment
+    histogram: Counts  # objects by size, in steps of half an octave from 1 pixel
 
 
 @dataclass(frozen=True)
 class SplitStats:
-    """
-    One split.
-
-    :ivar num_empty: images without an object.
-    :ivar image_sizes: (width, height) and number of images, most frequent first.
-    :ivar boxes_per_image: number of images by number of objects, from 0.
-    :ivar classes: by name, in the order of their labels.
-    :ivar centres: number of objects by the position of their centre in the image, :data:`BINS`.
-    """
+    """The images and objects of one split."""
 
     num_images: int
-    num_empty: int
-    image_sizes: tuple[tuple[tuple[int, int], int], ...]
-    boxes_per_image: Counts
-    classes: dict[str, ClassStats]
-    centres: tuple[Counts, ...]
+    num_empty: int  # images without an object
+    image_sizes: tuple[tuple[tuple[int, int], int], ...]  # (w, h), images; most frequent first
+    boxes_per_image: Counts  # number of images by number of objects, from 0
+    classes: dict[str, ClassStats]  # in the order of their labels
+    centres: tuple[Counts, ...]  # number of objects by position in the image, BINS
 
     @property
     def num_boxes(self) -> int:
@@ -90,52 +74,38 @@ def measure_split(
     sides = boxes[:, 2:] - boxes[:, :2]
     network_sides = measure_box_sizes(samples, input_size, resize) if input_size else None
     num_images = Counter(label for sample in samples for label in set(sample.labels.tolist()))
-    classes = {
-        name: _measure_class(
-            sides[labels == label],
-            None if network_sides is None else network_sides[labels == label],
+    classes = {}
+    for label, name in enumerate(class_names):
+        is_class = labels == label
+        width, height = sides[is_class].T
+        size = np.sqrt(width * height)
+        half_octaves = np.floor(2 * np.log2(np.maximum(size, 1))).astype(np.int64)
+        classes[name] = ClassStats(
+            len(size),
             num_images[label],
             int((ignore_labels == label).sum()),
+            _percentiles(width),
+            _percentiles(height),
+            _percentiles(size),
+            _percentiles(width / height),
+            _count_by_size(sides[is_class]),
+            () if network_sides is None else _count_by_size(network_sides[is_class]),
+            tuple(np.bincount(half_octaves).tolist()),
         )
-        for label, name in enumerate(class_names)
-    }
-    most_boxes = max(boxes_per_image, default=-1)
     return SplitStats(
         len(samples),
         boxes_per_image[0],
         tuple(image_sizes.most_common()),
-        tuple(boxes_per_image[number] for number in range(most_boxes + 1)),
+        tuple(boxes_per_image[num] for num in range(max(boxes_per_image, default=-1) + 1)),
         classes,
         _map_centres(samples),
     )
 
 
-def _measure_class(
-    sides: NDArray[np.float64],
-    network_sides: NDArray[np.float64] | None,
-    num_images: int,
-    num_ignored: int,
-) -> ClassStats:
-    size = np.sqrt(sides.prod(axis=1))
-    half_octaves = np.floor(2 * np.log2(np.maximum(size, 1))).astype(np.int64)
-    in_network = () if network_sides is None else _by_size(np.sqrt(network_sides.prod(axis=1)))
-    return ClassStats(
-        len(sides),
-        num_images,
-        num_ignored,
-        _percentiles(sides[:, 0]),
-        _percentiles(sides[:, 1]),
-        _percentiles(size),
-        _percentiles(sides[:, 0] / sides[:, 1]),
-        _by_size(size),
-        in_network,
-        tuple(np.bincount(half_octaves).tolist()),
-    )
-
-
-def _by_size(size: NDArray[np.float64]) -> Counts:
+def _count_by_size(sides: NDArray[np.float64]) -> Counts:
     """Count small, medium and large objects."""
-    return tuple(np.bincount(np.digitize(size, SIZE_LIMITS), minlength=3).tolist())
+    sizes = np.sqrt(sides.prod(axis=1))
+    return tuple(np.bincount(np.digitize(sizes, SIZE_LIMITS), minlength=3).tolist())
 
 
 def _percentiles(values: NDArray[np.float64]) -> Percentiles:
@@ -148,11 +118,8 @@ def _map_centres(samples: Sequence[Sample]) -> tuple[Counts, ...]:
     counts = np.zeros(BINS, np.int64)
     for sample in samples:
         centres = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2 / np.array(sample.size[::-1])
-        column, row = (
-            np.minimum((centres[:, axis] * num).astype(np.int64), num - 1)
-            for axis, num in enumerate(BINS[::-1])
-        )
-        np.add.at(counts, (row, column), 1)
+        rows, columns = np.minimum(centres[:, ::-1] * BINS, np.array(BINS) - 1).astype(np.int64).T
+        np.add.at(counts, (rows, columns), 1)
     return tuple(map(tuple, counts.tolist()))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
-from mnssd_perception.overlay import class_colour, draw_frame
+from mnssd_perception.overlay import draw_frame
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,10 +40,8 @@ def draw_boxes(
     rim: bool = True,
 ) -> None:
     """
-    Draw frames around boxes, in place.
+    Draw frames around boxes ``(N, 4)`` xyxy in pixels, in place.
 
-    :param boxes: ``(N, 4)`` xyxy, pixels.
-    :param colours: of each box.
     :param rim: draw a dark line around each frame, which shows on a bright ground.
     """
     outwards = np.array([-line_width, -line_width, line_width, line_width])
@@ -71,13 +69,7 @@ def draw_points(image: NDArray[np.uint8], points: NDArray[np.floating]) -> None:
 def contact_sheet(
     tiles: Sequence[Tile], columns: int, legend: Sequence[tuple[str, Colour]] = ()
 ) -> NDArray[np.uint8]:
-    """
-    Lay images out in rows.
-
-    :param tiles: of any size; none makes a sheet with the legend alone.
-    :param legend: names and their colours, at the top.
-    :return: ``(H, W, 3)`` uint8 RGB.
-    """
+    """Lay images of any size out in rows below a legend, as ``(H, W, 3)`` uint8 RGB."""
     columns = max(1, min(columns, len(tiles)))
     column_width = max((tile.image.shape[1] for tile in tiles), default=320) + GAP_PX
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
@@ -97,8 +89,3 @@ def contact_sheet(
         origin = (left + 2, top + height + 16)
         cv2.putText(sheet, tile.caption, origin, FONT, 0.45, TEXT, 1, cv2.LINE_AA)
     return sheet
-
-
-def class_legend(class_names: Sequence[str]) -> list[tuple[str, Colour]]:
-    """List the classes with their colours."""
-    return [(name, class_colour(label)) for label, name in enumerate(class_names)]

@@ -13,12 +13,9 @@ JPEG_QUALITY = 85
 
 def render_page(template: str, **values: Any) -> str:
     """
-    Render a page: text and inline images, no script, nothing to load.
+    Render the page ``template.html.jinja``: text and inline images, no script, nothing to load.
 
-    Everything that a template inserts is escaped. Filters: ``score``
-    (:func:`format_score`) and ``jpeg`` (:func:`jpeg_data_uri`).
-
-    :param template: name of a page, without ``.html.jinja``.
+    Everything that a template inserts is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -48,24 +48,16 @@ Chart = Callable[['Axes'], None]  # draws itself on the axes
 
 @dataclass(frozen=True)
 class Line:
-    """
-    One line of a chart, or points of one kind.
-
-    :ivar x: NaN interrupts the line.
-    :ivar name: in the legend; empty for none.
-    :ivar dash: a line style of matplotlib, ``none`` for points alone.
-    :ivar marker: of each point, as in matplotlib.
-    :ivar highlight: a single point to mark.
-    """
+    """One line of a chart, or points of one kind; dash and marker as in matplotlib."""
 
     x: ArrayLike
-    y: ArrayLike
-    name: str = ''
+    y: ArrayLike  # NaN interrupts the line
+    name: str = ''  # in the legend; empty for none
     colour: str = COLOURS[0]
-    dash: str = 'solid'
+    dash: str = 'solid'  # none for points alone
     marker: str = ''
     width: float = 1.5
-    highlight: tuple[float, float] | None = None
+    highlight: tuple[float, float] | None = None  # a point to mark
 
 
 def line_style(index: int) -> tuple[str, str]:
@@ -87,8 +79,7 @@ def line_chart(
     """
     Draw lines over one another.
 
-    :param x_range: of the axis, as ``y_range``; None for that of the values.
-    :param scales: of the x and the y axis.
+    :param x_range: of the axis; None for that of the values.
     :param is_step: y is constant to the left of each x, as on the envelope of a curve.
     """
 
@@ -111,7 +102,7 @@ def line_chart(
             if limits:
                 margin = 0.02 * (limits[1] - limits[0])  # a line on the edge shows, too
                 set_limits(limits[0] - margin, limits[1] + margin)
-        for axis, scale in ((axes.xaxis, scales[0]), (axes.yaxis, scales[1])):
+        for axis, scale in zip((axes.xaxis, axes.yaxis), scales):
             if scale == 'log':
                 _label_log_axis(axis)
         if any(line.name for line in lines):
@@ -138,11 +129,7 @@ def bar_chart(
     names: Sequence[str],
     colour: str = GREY,
 ) -> Chart:
-    """
-    Draw a bar for each count, with the count above it.
-
-    :param names: one for each bar, or one more to name the edges of the bars.
-    """
+    """Draw bars with their counts above; one more name than counts names the edges of the bars."""
 
     def draw(axes: 'Axes') -> None:
         from matplotlib.ticker import MaxNLocator

@@ -183,7 +183,7 @@ def test_invalid_sources_are_refused(
 
     to = ['--model', bundle, '--output', tmp_path / 'out']
     assert 'the path does not exist' in error('gone.jpg', *to)
-    assert 'cannot open' in error('x' * 5000, *to)
+    assert 'cannot open' in error('x' * 5000, *to)  # too long for a path
     assert 'expected images' in error(tmp_path / 'empty', *to)
     assert 'no readable frame' in error(tmp_path / 'text.jpg', *to)
     assert 'no camera' in error('/dev/video99', *to)

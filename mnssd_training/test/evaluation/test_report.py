@@ -14,13 +14,13 @@ from mnssd_training.evaluation.curves import (
     compute_curves,
     precision_recall_envelope,
 )
+from mnssd_training.evaluation.detect import Duration, measure_speed
 from mnssd_training.evaluation.page import _history_charts, report_page
 from mnssd_training.evaluation.report import (
     choose_differing_images,
     make_report,
     report_to_json,
 )
-from mnssd_training.evaluation.speed import Duration, measure_speed
 from mnssd_training.evaluation.text import report_text
 from mnssd_training.evaluation.voc_ap import average_precision, voc_ap
 from mnssd_training.metrics_file import EpochMetrics

@@ -5,12 +5,12 @@ from pathlib import Path
 import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mnssd_training.inspection.check_images import find_near_duplicates, LIMIT
 from mnssd_training.inspection.image_facts import (
     perceptual_hash,
     read_all_image_facts,
     read_image_facts,
 )
-from mnssd_training.inspection.near_duplicates import find_near_duplicates, LIMIT
 import numpy as np
 import pytest
 

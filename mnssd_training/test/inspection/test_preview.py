@@ -27,7 +27,7 @@ AUGMENTED = {'augmentation.mosaic': 0.5, 'augmentation.mixup': 0.5, 'augmentatio
 
 def test_no_samples() -> None:
     assert choose_indices([], 5, (), GENERATOR(0)) == []
-    assert drawing.contact_sheet((), 3, drawing.class_legend(('Person', 'Car'))).dtype == np.uint8
+    assert drawing.contact_sheet((), 3, [('Person', (255, 0, 0))]).dtype == np.uint8
 
 
 def test_samples_are_chosen_by_class_and_seed(train_samples: list[Sample]) -> None:
