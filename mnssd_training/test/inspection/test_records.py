@@ -1,5 +1,6 @@
 """Annotations of any content: scanned to the end, and what is read can be measured."""
 
+from copy import deepcopy
 import json
 from pathlib import Path
 import shutil
@@ -29,7 +30,7 @@ FILES: dict[Format, str] = {
 # What a JSON value may be replaced by.
 VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 10**400, 1.5, float('nan'), float('inf'), '', 'x', '7', [], {}, [1, 2]]
-)
+).map(deepcopy)  # tests change the lists in place
 
 
 def match_detections(root: Path, form: Format) -> None:
