@@ -87,7 +87,8 @@ def test_mutated_coco_json_is_parsed_or_reported(roots: Path, data: st.DataObjec
             content[name] = data.draw(VALUES)
             continue
         index = data.draw(st.integers(0, len(records) - 1))
-        if not isinstance(records[index], dict) or data.draw(st.integers(0, 9)) == 0:
+        is_object = isinstance(records[index], dict) and records[index]
+        if not is_object or data.draw(st.integers(0, 9)) == 0:
             records[index] = data.draw(VALUES)
             continue
         key = data.draw(st.sampled_from(sorted(records[index])))
