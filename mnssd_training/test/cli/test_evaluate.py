@@ -137,8 +137,8 @@ def test_models_of_other_classes_are_not_compared(
     bundle: Path, hit_uav: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., str]
 ) -> None:
     real = evaluate.open_predictor(str(bundle), 'auto')
-    spec = replace(real.spec, class_names=('a', 'b', 'c', 'd'))
-    predictors = {str(bundle): real, 'other': SimpleNamespace(spec=spec)}
+    spec = replace(real.detector.spec, class_names=('a', 'b', 'c', 'd'))
+    predictors = {str(bundle): real, 'other': SimpleNamespace(detector=SimpleNamespace(spec=spec))}
     monkeypatch.setattr(evaluate, 'open_predictor', lambda path, engine: predictors[path])
     error = fails(evaluate.main, bundle, hit_uav, '--compare', 'other')
     assert (
