@@ -30,10 +30,10 @@ class _FileError(MnssdError):
         text = re.sub(r'[^\s:]{300,}', lambda name: f'{name[0][:297]}...', f'{path}: {reason}')
         super().__init__(sanitize_text(text, 2000))
         self.path = mask_secrets(path) if isinstance(path, str) else path
-        self._reason = reason
+        self.reason = reason
 
     def __reduce__(self) -> tuple[type['_FileError'], tuple[object, str]]:
-        return type(self), (self.path, self._reason)
+        return type(self), (self.path, self.reason)
 
 
 class DatasetError(_FileError):
@@ -45,4 +45,4 @@ class DamagedCheckpointError(_FileError, CheckpointError):
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(path, f'damaged: {reason}')
-        self._reason = reason
+        self.reason = reason

@@ -170,13 +170,13 @@ def find_box_problem(
         return None
     x1, y1, x2, y2 = edges
     if x2 < x1 or y2 < y1:
-        kind = 'box inverted'
+        kind, expected = 'box inverted', 'x1 <= x2 and y1 <= y2'
     elif x1 > width or y1 > height or x2 < 0 or y2 < 0:
-        kind = 'box off image'
+        kind, expected = 'box off image', f'a box inside {width} x {height} pixels'
     else:
-        kind = 'box degenerate'
+        kind, expected = 'box degenerate', 'a box with an area in the image'
     shown = ', '.join(f'{edge:.9g}' for edge in edges)
-    message = f'expected a box inside {width} x {height} pixels, got ({shown})'
+    message = f'expected {expected}, got {box.class_name or "a box"} ({shown})'
     return Problem(kind, record.annotation, box.location, message)
 
 

@@ -20,6 +20,7 @@ Report = Callable[[str, str, str], None]  # kind, location and message of a prob
 T = TypeVar('T')
 MAX_EXAMPLES = 3  # of skipped items that a note names
 MAX_PER_FILE = 10_000  # problems of a kind: a file of 8 MB could hold millions
+NOT_LISTED = 'more problems of this kind, which are not listed or counted'
 MAX_NAMES = 300  # characters of a class list in a message
 
 
@@ -52,6 +53,8 @@ def report_to(problems: list[Problem], file: Path | str) -> Report:
         counts[kind] += 1
         if counts[kind] <= MAX_PER_FILE:
             problems.append(Problem(kind, file, location, message))
+        elif counts[kind] == MAX_PER_FILE + 1:
+            problems.append(Problem(kind, file, location, f'{message}; the file has {NOT_LISTED}'))
 
     return report
 
@@ -64,7 +67,7 @@ def try_read(
         return read(*args)
     except DatasetError as error:
         file = error.path if isinstance(error.path, Path) else str(error.path)
-        problems.append(Problem(kind, file, '', str(error).removeprefix(f'{file}: ')))
+        problems.append(Problem(kind, file, '', error.reason))
         return None
 
 
@@ -126,7 +129,8 @@ SKIPPED_KINDS: Mapping[str, frozenset[str]] = {
 # What to do about each problem, by severity and kind.
 HINTS: Mapping[Severity, Mapping[str, str]] = {
     'error': {
-        'list unreadable': 'set data.train_split and data.val_split to lists that exist',
+        'list unreadable': 'name a split that the dataset has (data.train_split, data.val_split '
+        'or --split), and list its images',
         'listed twice': 'keep one of the two',
         'class list wrong': 'list each class name once, one a line',
         'image missing': 'restore the image or take it off the list',

@@ -79,4 +79,9 @@ def test_box_without_area_in_the_image_is_a_problem(
     assert (problem and problem.kind) == kind
     if problem:
         assert (problem.file, problem.location) == (Path('a.txt'), 'line 1')
-        assert problem.message.startswith('expected a box inside 640 x 512 pixels, got (')
+        expected = {
+            'box inverted': 'x1 <= x2 and y1 <= y2',
+            'box degenerate': 'a box with an area in the image',
+            'box off image': 'a box inside 640 x 512 pixels',
+        }[problem.kind]
+        assert problem.message.startswith(f'expected {expected}, got Car (')

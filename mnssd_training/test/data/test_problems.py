@@ -5,6 +5,7 @@ from pathlib import Path
 from mnssd_training.data.problems import (
     describe_skipped,
     MAX_PER_FILE,
+    NOT_LISTED,
     Problem,
     refuse_problems,
     report_to,
@@ -74,7 +75,8 @@ def test_problems_of_a_kind_are_limited_for_each_file() -> None:
     for number in range(MAX_PER_FILE + 5):
         report('bad value', f'line {number}', 'is bad')
     report('not finite', 'line 1', 'is infinite')
-    assert len(problems) == MAX_PER_FILE + 1
+    assert len(problems) == MAX_PER_FILE + 2
+    assert problems[-2].message == f'is bad; the file has {NOT_LISTED}'
     assert problems[-1] == Problem('not finite', ROOT / 'a.txt', 'line 1', 'is infinite')
 
 
