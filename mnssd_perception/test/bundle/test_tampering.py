@@ -555,3 +555,31 @@ def test_reads_are_bounded_by_the_limit(tmp_path, monkeypatch, limit):
         list(files.chunks('a', limit))
     monkeypatch.setattr(files, '_open', lambda name: File(bytes(limit)))
     assert sum(map(len, files.chunks('a', limit))) == limit
+
+
+def test_the_largest_number_of_members_is_accepted(store, members, monkeypatch):
+    path = store(members)
+    num_members = len(members) + path.is_dir()  # a folder counts too
+    monkeypatch.setattr(storage, 'MAX_MEMBERS', num_members)
+    open_bundle(path)
+    monkeypatch.setattr(storage, 'MAX_MEMBERS', num_members - 1)
+    refused(path, f'at most {num_members - 1} members, got {num_members}')
+
+
+def test_the_largest_directory_of_an_archive_is_accepted(tmp_path, members, monkeypatch):
+    path = write_zip(tmp_path / 'made', members)
+    size = storage.END_RECORD.unpack(path.read_bytes()[-storage.END_RECORD.size :])[5]
+    monkeypatch.setattr(storage, 'MAX_DIRECTORY', size)
+    open_bundle(path)
+    monkeypatch.setattr(storage, 'MAX_DIRECTORY', size - 1)
+    refused(path, f'central directory of at most {size - 1} bytes, got {size}')
+
+
+def test_errors_of_the_system_while_reading_are_explained(tmp_path, monkeypatch):
+    def fail(name):
+        raise OSError(5, 'Input/output error')
+
+    files = storage.DirectoryStorage(tmp_path)
+    monkeypatch.setattr(files, '_open', fail)
+    with pytest.raises(BundleError, match="cannot read 'a': Input/output error$"):
+        list(files.chunks('a', 1))
