@@ -119,7 +119,8 @@ def test_boxes_are_clipped_and_degenerate_ones_skipped(root: Path) -> None:
     (note,) = dataset_split.notes
     assert note == (
         'skipped 1 x box degenerate: annotations/instances_train.json: annotation 6 of '
-        '1_60_50_0_07429.jpg: expected a box with an area in the image, got car (100, 100, 105, 100)'
+        '1_60_50_0_07429.jpg: expected a box with an area in the image, '
+        'got car (100, 100, 105, 100)'
     )
     with pytest.raises(DatasetError, match='annotation 6 of .*: expected a box with an area'):
         read(root, content, strict_labels=True)
