@@ -28,7 +28,7 @@ def share(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, 'get_package_share_directory', lambda name: str(FILE.parents[1]))
-    for name in module.PROFILES:
+    for name in module.PROFILE_VARIABLES:
         monkeypatch.setenv(name, '')  # what launch sets is restored after the test
     return module
 
@@ -174,11 +174,11 @@ def test_fast_dds_profile_is_set(share, start, arguments):
     start(**arguments)
     profile = FILE.parents[1] / 'config' / f'{arguments.get("dds_profile", "fastdds")}.xml'
     assert profile.is_file()
-    assert {os.environ[name] for name in share.PROFILES} == {str(profile)}
+    assert {os.environ[name] for name in share.PROFILE_VARIABLES} == {str(profile)}
 
 
 def test_fast_dds_profile_of_the_user_is_kept(share, start, monkeypatch):
-    first, *others = share.PROFILES
+    first, *others = share.PROFILE_VARIABLES
     monkeypatch.setenv(first, '/mine.xml')
     start()
     assert os.environ[first] == '/mine.xml'
