@@ -218,7 +218,7 @@ def test_replaced_check_applies_to_current_and_later_values(make):
         ('shar', "did you mean 'share'?"),
         ('numbre', "did you mean 'number'?"),
         ('spede', "did you mean 'speed'?"),
-        ('altitude', 'known are fixed, free, names, number, share, speed, switch, word'),
+        ('altitude', 'available: fixed, free, names, number, share, speed, switch, word'),
     ],
 )
 def test_unknown_name_is_refused_with_a_suggestion(make, name, hint):

@@ -235,7 +235,7 @@ def test_a_bundle_that_fails_its_self_test_is_not_written(
 
     module = sys.modules[package.__module__]
     monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
-    monkeypatch.setattr(module, 'run_self_test', fail)
+    monkeypatch.setattr(module.self_test, 'run_self_test', fail)
     with pytest.raises(SelfTestError):
         package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
     assert list(tmp_path.iterdir()) == []
@@ -251,7 +251,7 @@ def test_images_that_are_too_large_do_not_become_golden_frames(
 ) -> None:
     module = sys.modules[package.__module__]
     monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
-    monkeypatch.setattr(module, 'MAX_GOLDEN_PIXELS', 1)
+    monkeypatch.setattr(module.self_test, 'MAX_GOLDEN_PIXELS', 1)
     manifest = package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
     assert manifest.golden == ()
 
