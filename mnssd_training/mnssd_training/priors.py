@@ -5,9 +5,10 @@ Redmon and Farhadi, YOLO9000, CVPR 2017, section 2 (dimension clusters). Each le
 boxes that suit its stride, so that small objects get many small priors on the finest grid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 import math
 from typing import Literal, Protocol
 
@@ -106,11 +107,9 @@ def clustered_feature_maps(
     :param strides: of the levels, finest first; so are the clusters per level.
     :param seed: of the initial cluster centres.
     """
-    root_area = np.sqrt(sizes.prod(axis=1))
-    limits = [0.0, *(stride * MAX_CELLS for stride in strides[:-1]), np.inf]
     levels = []
-    for stride, num, low, high in zip(strides, priors_per_cell, limits, limits[1:]):
-        level_sizes = sizes[(root_area >= low) & (root_area < high)]
+    split_sizes = split_by_level(sizes, strides)
+    for stride, num, level_sizes in zip(strides, priors_per_cell, split_sizes):
         if len(level_sizes) >= MIN_BOXES_PER_CLUSTER * num:
             clusters = cluster_sizes(level_sizes, num, np.random.default_rng(seed))
         else:
@@ -120,6 +119,16 @@ def clustered_feature_maps(
         rounded = tuple((round(float(w), 2), round(float(h), 2)) for w, h in clusters)
         levels.append(feature_map(input_size, stride, rounded))
     return tuple(levels)
+
+
+def split_by_level(
+    sizes: NDArray[np.float64], strides: Sequence[int]
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the box sizes ``(N, 2)`` that each level detects, in the order of the strides."""
+    root_area = np.sqrt(sizes.prod(axis=1))
+    limits = [0.0, *(stride * MAX_CELLS for stride in strides[:-1]), np.inf]
+    for low, high in pairwise(limits):
+        yield sizes[(root_area >= low) & (root_area < high)]
 
 
 def cluster_sizes(

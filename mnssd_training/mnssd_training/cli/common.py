@@ -1,7 +1,7 @@
 """Error handling, arguments and file output that commands share."""
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 import logging
 from pathlib import Path
@@ -38,11 +38,6 @@ def command(run: Callable[P, None]) -> Callable[P, int]:
         return 0
 
     return run_command
-
-
-def run_verb(verb: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None) -> int:
-    """Run a command, and return its exit code; see :func:`command`."""
-    return command(verb)(arguments)
 
 
 def make_parser(name: str, description: str | None, examples: str) -> ArgumentParser:

@@ -8,19 +8,16 @@ image is an error; a run resumes in the middle of an epoch, bit for bit; ``--amp
 scale that a resumed run could lack; ``--batch-size`` counts the images of all GPUs together.
 """
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-import sys
 
 from mnssd_perception.text import mask_secrets
-from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.train import add_run_options, run_training
 from mnssd_training.config import compose, format_experiment, format_flow, load_experiment
 from mnssd_training.config.yaml_tree import find, to_plain
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd finetune --data-root finetune_dataset --epochs 50 --batch-size 8
   mnssd finetune --data-root finetune_dataset --weights-backbone imagenet --resume
   mnssd finetune --data-root finetune_dataset --set training.ema_decay=0.999 --print-config
@@ -67,13 +64,10 @@ SWITCHES = {
 }
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd finetune',
-        description='Train a MobileNetV2-SSD on a folder of YOLO labels.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a MobileNetV2-SSD on a folder of YOLO labels."""
+    parser = make_parser('finetune', main.__doc__, EXAMPLES)
     preset = compose(EXPERIMENT)
     for flag, (key, description, _) in FLAGS.items():
         default = format_flow(to_plain(find(preset, key.split('.'))))
@@ -105,12 +99,3 @@ def _verb(arguments: Sequence[str] | None) -> None:
     run = Path(experiment.logging.root) / args.run_name if args.run_name else None
     config_yaml = mask_secrets(format_experiment(experiment))
     run_training(experiment, args, run, config_yaml, arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

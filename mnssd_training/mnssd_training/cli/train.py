@@ -1,18 +1,17 @@
 """``mnssd train``: train a network."""
 
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 import os
 from pathlib import Path
 import sys
 
-from mnssd_training.cli.common import run_verb
+from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.data_arguments import add_experiment, read_experiment
 from mnssd_training.config import Experiment, to_stored
 import yaml
 
-EPILOG = """\
-examples:
+EXAMPLES = """\
   mnssd train hit_uav data.root=DATA/hit_uav initial.backbone_weights=mobilenet_v2.pth
   mnssd train smoke data.root=DATA/hit_uav --run runs/smoke
   mnssd train smoke data.root=DATA/hit_uav --run runs/smoke --resume
@@ -21,13 +20,10 @@ examples:
 """
 
 
-def _verb(arguments: Sequence[str] | None) -> None:
-    parser = ArgumentParser(
-        'mnssd train',
-        description='Train a MobileNetV2-SSD.',
-        epilog=EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-    )
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a MobileNetV2-SSD."""
+    parser = make_parser('train', main.__doc__, EXAMPLES)
     add_experiment(parser)
     parser.add_argument(
         '--run',
@@ -109,12 +105,3 @@ def run_training(
         score = f'; mean AP@0.5 {last.metrics["map50"]:.4f}' if last.metrics else ''
         print(f'trained {last.step} steps{score}')
         print(f'run: {run}')
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    return run_verb(_verb, arguments)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import FeatureMap, generate_priors, ModelSpec, resize_transform
 from mnssd_training.data.sample import Sample
-from mnssd_training.priors import cluster_sizes, MAX_CELLS
+from mnssd_training.priors import cluster_sizes, split_by_level
 import numpy as np
 from numpy.typing import NDArray
 
@@ -117,11 +116,8 @@ def suggest_priors_per_cell(
     :param sizes: ``(N, 2)`` (width, height) of boxes, pixels of the network input.
     :return: for each level at least two, so that wide and tall objects both have one.
     """
-    root_area = np.sqrt(sizes.prod(axis=1))
-    limits = [0.0, *(stride * MAX_CELLS for stride in strides[:-1]), np.inf]
     priors_per_cell = []
-    for low, high in pairwise(limits):
-        level_sizes = sizes[(root_area >= low) & (root_area < high)]
+    for level_sizes in split_by_level(sizes, strides):
         curve = cluster_curve(level_sizes, max_clusters, seed)
         num = 2
         while num < len(curve) and curve[num].mean_iou - curve[num - 1].mean_iou >= MIN_GAIN:
