@@ -149,10 +149,12 @@ def read_class_list(path: Path, problems: list[Problem]) -> tuple[str, ...]:
     names = [line.strip() for line in (text or '').rstrip().splitlines()]
     if text is not None and not names:
         problems.append(Problem(kind, path, '', f'{expected} none'))
+    earlier: set[str] = set()
     for number, name in enumerate(names, 1):
-        if not name or name in names[: number - 1]:
+        if not name or name in earlier:
             message = f'{expected} {name!r}{" again" if name else ""}'
             problems.append(Problem(kind, path, f'line {number}', message))
+        earlier.add(name)
     return tuple(names)
 
 
