@@ -4,8 +4,10 @@ from mnssd_perception.bundle.bundle import Bundle, open_bundle, shipped_bundle_p
 from mnssd_perception.bundle.manifest import (
     Artefact,
     FileEntry,
+    GateVerdict,
     GoldenFrame,
     Manifest,
+    PRECISIONS,
     Provenance,
 )
 from mnssd_perception.bundle.writer import file_entries, write_bundle
@@ -15,9 +17,11 @@ __all__ = [
     'Bundle',
     'file_entries',
     'FileEntry',
+    'GateVerdict',
     'GoldenFrame',
     'Manifest',
     'open_bundle',
+    'PRECISIONS',
     'Provenance',
     'shipped_bundle_path',
     'write_bundle',

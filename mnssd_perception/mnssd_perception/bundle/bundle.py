@@ -47,9 +47,20 @@ class Bundle:
         """Version of the model."""
         return self.manifest.version
 
-    def artefact(self, engine: str) -> Artefact | None:
-        """Find the first network for an engine."""
-        return next((item for item in self.manifest.artefacts if item.engine == engine), None)
+    def artefact(
+        self, engine: str, precision: str | None = None, *, has_batch: bool = False
+    ) -> Artefact | None:
+        """Find the network for an engine; without a precision, the first in the manifest."""
+        return next(
+            (
+                item
+                for item in self.manifest.artefacts
+                if item.engine == engine
+                and precision in (None, item.precision)
+                and item.has_batch == has_batch
+            ),
+            None,
+        )
 
     def read(self, path: str) -> bytes:
         """

@@ -15,7 +15,9 @@ from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 
 MANIFEST = 'manifest.json'
-SCHEMA = 1
+SCHEMA = 2  # that is written; docs/bundle_format.md lists what changed
+SCHEMAS = (1, 2)  # that are read
+PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
 MAX_BYTES = 1 << 30  # of all files together; a network for a drone is a thousandth of it
 DIGEST = re.compile(r'sha256:[0-9a-f]{64}')
 SCORE_DIGITS = 5  # to which scores of golden frames are rounded
@@ -56,15 +58,47 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class GateVerdict:
+    """
+    Comparison of an artefact with the checkpoint that it was exported from, on the validation set.
+
+    :ivar reasons: limits that the artefact broke; empty if it passed.
+    :ivar scored_with: the engine that ran it, its version, precision and hardware.
+    :ivar dataset_digest: of the validation set.
+    :ivar map50: mean VOC AP@0.5 of the artefact, 0 to 1.
+    :ivar map50_checkpoint: the same of the checkpoint.
+    :ivar num_changed: detections at the default thresholds that only one of the two has.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    scored_with: str
+    num_images: int
+    dataset_digest: str
+    map50: float
+    map50_checkpoint: float
+    num_detections: int
+    num_changed: int
+
+    @property
+    def drop(self) -> float:
+        """Mean AP that the export lost, in points (hundredths); negative for a gain."""
+        return 100 * (self.map50_checkpoint - self.map50)
+
+
+@dataclass(frozen=True)
 class Artefact:
     """
-    A network for one engine.
+    A network for one engine in one precision; several may share a file.
 
     :ivar path: of the file in the bundle.
-    :ivar precision: ``fp32``, ``fp16`` or ``int8``.
+    :ivar engine: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``hailo``.
+    :ivar precision: one of ``PRECISIONS``.
     :ivar toolchain: name to version of the programs that made the file.
-    :ivar device: that it was built for, where that matters; else empty.
+    :ivar device: that it was built for, such as ``hailo8l``, where that matters; else empty.
     :ivar metrics: measurements of this file, with the conditions.
+    :ivar has_batch: the network takes ``(B, H, W, 3)`` for any B, not a single image.
+    :ivar gate: None only in a bundle of schema 1.
     """
 
     path: str
@@ -73,6 +107,15 @@ class Artefact:
     toolchain: dict[str, str] = field(default_factory=dict)
     device: str = ''
     metrics: dict[str, Any] = field(default_factory=dict)
+    has_batch: bool = False
+    gate: GateVerdict | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise SpecError(
+                f'{self.path}: expected a precision of {", ".join(PRECISIONS)}, '
+                f'got {self.precision!r}'
+            )
 
 
 @dataclass(frozen=True)
@@ -182,6 +225,7 @@ class Manifest:
         for path in used:
             if path not in paths:
                 raise SpecError(f'{path!r} is not among the files')
+        self._check_artefacts()
         self._check_golden()
         if self.num_priors != self.spec.num_priors:
             raise SpecError(
@@ -192,6 +236,22 @@ class Manifest:
             raise SpecError(
                 'prior_digest: the priors are not those that the model was trained with'
             )
+
+    def _check_artefacts(self) -> None:
+        """Refuse two artefacts for one purpose, and any that has not passed the accuracy gate."""
+        keys = [(item.engine, item.precision, item.has_batch) for item in self.artefacts]
+        if self.schema == 1:
+            return
+        for key in keys:
+            if keys.count(key) > 1:
+                raise SpecError(f'artefacts: expected one for {key[0]} in {key[1]}, got several')
+        for item in self.artefacts:
+            if item.gate is None or not item.gate.passed:
+                verdict = 'none' if item.gate is None else '; '.join(item.gate.reasons)
+                raise SpecError(
+                    f'{item.path}: expected an artefact that passed the accuracy gate, '
+                    f'got the verdict {verdict!r}'
+                )
 
     def _check_golden(self) -> None:
         """Refuse golden frames that this model cannot have made."""
@@ -217,9 +277,9 @@ def read_manifest(plain: Any) -> Manifest:
     :raises SpecError: naming the key that is missing, unknown or wrong.
     """
     schema = plain.get('schema') if isinstance(plain, dict) else None
-    if isinstance(schema, int) and schema != SCHEMA:
+    if isinstance(schema, int) and schema not in SCHEMAS:
         raise SpecError(
-            f'expected schema {SCHEMA}, got {schema}; '
+            f'expected schema {" or ".join(map(str, SCHEMAS))}, got {schema}; '
             f'this bundle needs {"a newer" if schema > SCHEMA else "an older"} mnssd'
         )
     try:

@@ -1,6 +1,23 @@
 """Inference engines, which run a network on the hardware at hand."""
 
 from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
-from mnssd_perception.engines.open import ENGINES, open_engine, open_onnx
+from mnssd_perception.engines.open import (
+    ENGINES,
+    FallbackEngine,
+    list_candidates,
+    open_engine,
+    open_onnx,
+    Rejection,
+)
 
-__all__ = ['Engine', 'EngineInfo', 'EngineOptions', 'ENGINES', 'open_engine', 'open_onnx']
+__all__ = [
+    'Engine',
+    'EngineInfo',
+    'EngineOptions',
+    'ENGINES',
+    'FallbackEngine',
+    'list_candidates',
+    'open_engine',
+    'open_onnx',
+    'Rejection',
+]

@@ -1,9 +1,10 @@
 """The interface of inference engines: the base class validates, a subclass runs the network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
 from mnssd_perception.ssd import ModelSpec, RawHeads
@@ -21,14 +22,31 @@ class EngineOptions:
 
     :ivar threads: CPU threads of one inference, 0 to 256; 0 lets the engine choose.
     :ivar spinning: wait for work in a busy loop: a little faster, and a core burnt between frames.
+    :ivar cache: folder for what an engine builds from a network on this machine; None for none.
+    :ivar progress: called with a line of text now and then while an engine builds, which can take
+        minutes; from any thread.
+    :ivar workspace_mib: memory that TensorRT may use while it builds an engine, MiB.
+    :ivar dla_core: deep learning accelerator of a Jetson that TensorRT uses; -1 for the GPU.
+    :ivar shared_device: share a Hailo device with other processes, through its service.
     """
 
     threads: int = 0
     spinning: bool = False
+    cache: Path | None = None
+    progress: Callable[[str], None] = field(default=lambda line: None, compare=False)
+    workspace_mib: int = 1024
+    dla_core: int = -1
+    shared_device: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.threads <= 256:
             raise SettingsError(f'threads: expected 0 to 256, got {self.threads}')
+        if not 16 <= self.workspace_mib <= 1 << 20:
+            raise SettingsError(
+                f'workspace_mib: expected 16 to {1 << 20}, got {self.workspace_mib}'
+            )
+        if not -1 <= self.dla_core <= 15:
+            raise SettingsError(f'dla_core: expected -1 to 15, got {self.dla_core}')
 
 
 @dataclass(frozen=True)

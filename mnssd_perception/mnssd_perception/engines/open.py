@@ -1,68 +1,245 @@
-"""Open a network in the engine that is named, or in the first that works on this machine."""
+"""Open the networks of a bundle in the engines that work on this machine, the fastest first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+import platform
+from typing import TypeVar
 
-from mnssd_perception.bundle import Bundle
-from mnssd_perception.engines.engine import Engine, EngineOptions
+from mnssd_perception.bundle import Artefact, Bundle, PRECISIONS
+from mnssd_perception.engines.engine import Engine, EngineOptions, Heads
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
-from mnssd_perception.errors import EngineError, EngineUnavailableError, SettingsError
-from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.errors import (
+    EngineError,
+    EngineUnavailableError,
+    MnssdError,
+    SettingsError,
+)
+from mnssd_perception.ssd import ModelSpec, RawHeads
+import numpy as np
+from numpy.typing import NDArray
 
-# In the order in which 'auto' tries them.
+# Each takes (spec, network, options, precision).
 ENGINES = {'onnxruntime': OnnxRuntimeEngine}
+
+# In which 'auto' tries the engines, by processor.
+AUTO_ORDER = {'x86_64': ('onnxruntime',)}
+AUTO_ORDER_ELSEWHERE = ('onnxruntime',)
+
+# In which an engine tries the networks of a bundle.
+PRECISION_ORDER = {'onnxruntime': ('int8', 'fp32')}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine and the network in a bundle that it can run."""
+
+    engine: str
+    artefact: Artefact
+
+    def __str__(self) -> str:
+        return f'{self.engine} ({self.artefact.precision})'
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """
+    An engine that is not used, and why.
+
+    :ivar is_failure: it should work on this machine but did not.
+    """
+
+    candidate: Candidate
+    reason: str
+    is_failure: bool
+
+    def __str__(self) -> str:
+        return f'{self.candidate}: {self.reason}'
+
+
+T = TypeVar('T')
+Verify = Callable[[Engine], object]
 
 
 def open_engine(
-    bundle: Bundle, name: str = 'auto', options: EngineOptions = EngineOptions()
+    bundle: Bundle,
+    name: str = 'auto',
+    options: EngineOptions = EngineOptions(),
+    precision: str = '',
 ) -> Engine:
     """
     Open the network of a bundle.
 
     :param name: an engine; ``auto`` takes the first that has a network in the bundle and works on
         this machine.
+    :param precision: of the network; empty for the fastest that the engine can run.
     :raises SettingsError: if there is no engine of that name.
     :raises EngineError: if the engine, or every one of them, cannot be used or fails to load.
     """
-
-    def load(engine: str) -> tuple[bytes, str]:
-        artefact = bundle.artefact(engine)
-        if artefact is None:
-            raise EngineError(f"bundle '{bundle.path}' has no network for engine '{engine}'")
-        return bundle.read(artefact.path), artefact.precision
-
-    return _open(bundle.manifest.spec, load, name, options)
+    return _open_first(bundle, list_candidates(bundle, name, precision), options)[0]
 
 
 def open_onnx(
     spec: ModelSpec, network: bytes, name: str = 'auto', options: EngineOptions = EngineOptions()
 ) -> Engine:
     """
-    Open a serialised ONNX network in float32; otherwise like :func:`open_engine`.
+    Open a serialised ONNX network in float32.
 
+    :param name: an engine that reads ONNX; ``auto`` for ONNX Runtime.
     :raises SettingsError: if there is no engine of that name.
-    :raises EngineError: if the engine, or every one of them, cannot be used or fails to load.
+    :raises EngineError: if the engine cannot be used or fails to load.
     """
-    return _open(spec, lambda _: (network, 'fp32'), name, options)
+    engine = 'onnxruntime' if name == 'auto' else name
+    _check_name(engine)
+    return ENGINES[engine](spec, network, options, 'fp32')
 
 
-def _open(
-    spec: ModelSpec,
-    load: Callable[[str], tuple[bytes, str]],
-    name: str,
+class FallbackEngine(Engine):
+    """
+    The fastest engine that works, replaced by the next one when it fails.
+
+    :param name: see :func:`open_engine`, as is the precision.
+    :param verify: called with each engine that was opened; one for which it raises is not used.
+    :ivar rejections: the engines that come before the current one.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        name: str = 'auto',
+        options: EngineOptions = EngineOptions(),
+        precision: str = '',
+        verify: Verify = lambda engine: None,
+    ) -> None:
+        super().__init__(bundle.manifest.spec)
+        self._bundle, self._options, self._verify = bundle, options, verify
+        self.rejections: tuple[Rejection, ...] = ()
+        self._candidates: Sequence[Candidate] = list_candidates(bundle, name, precision)
+        self._open_next()
+
+    @staticmethod
+    def available() -> str | None:
+        """Say that some engine may be used; opening one decides."""
+        return None
+
+    def infer(self, image: NDArray[np.uint8]) -> RawHeads:
+        """Run the current engine, or the next one on the same image, see :meth:`Engine.infer`."""
+        return self._with_fallback(lambda: self._engine.infer(image))
+
+    def infer_batch(self, images: NDArray[np.uint8]) -> list[RawHeads]:
+        """Run the current engine or the next one, see :meth:`Engine.infer_batch`."""
+        return self._with_fallback(lambda: self._engine.infer_batch(images))
+
+    def _run(self, image: NDArray[np.uint8]) -> Heads:
+        raise NotImplementedError('infer() calls the current engine')
+
+    def _close(self) -> None:
+        self._engine.close()
+
+    def _with_fallback(self, run: Callable[[], T]) -> T:
+        while True:
+            try:
+                return run()
+            except EngineError as error:
+                if self._closed or not self._candidates:
+                    raise
+                self._replace(error)
+
+    def _replace(self, error: EngineError) -> None:
+        """Open the next engine; where none works, keep the current one and raise its error."""
+        failed = Rejection(self._candidate, str(error), is_failure=True)
+        failed_engine = self._engine
+        try:
+            self._open_next(failed)
+        except EngineError:
+            raise error from None
+        # Last: closing an engine that has just failed may fail or take long.
+        with suppress(Exception):
+            failed_engine.close()
+
+    def _open_next(self, *rejections: Rejection) -> None:
+        candidates, self._candidates = self._candidates, ()
+        engine, opened, new_rejections = _open_first(
+            self._bundle, candidates, self._options, self._verify
+        )
+        self._engine, self._candidate = engine, candidates[opened]
+        self._candidates = candidates[opened + 1 :]
+        self.rejections += (*rejections, *new_rejections)
+        self.info = engine.info
+
+
+def list_candidates(bundle: Bundle, name: str = 'auto', precision: str = '') -> list[Candidate]:
+    """
+    List the networks of a bundle that an engine could run, the fastest first.
+
+    :raises SettingsError: if there is no engine of that name, or no such precision.
+    :raises EngineError: if the bundle has no network for it.
+    """
+    _check_name(name)
+    if precision and precision not in PRECISIONS:
+        raise SettingsError(
+            f'precision: expected one of {", ".join(PRECISIONS)}, got {precision!r}'
+        )
+    order = AUTO_ORDER.get(platform.machine(), AUTO_ORDER_ELSEWHERE)
+    candidates = [
+        Candidate(engine, artefact)
+        for engine in (order if name == 'auto' else (name,))
+        for wanted in ((precision,) if precision else PRECISION_ORDER[engine])
+        if (artefact := bundle.artefact(engine.partition(':')[0], wanted)) is not None
+    ]
+    if not candidates:
+        available = sorted(
+            {f'{item.engine} ({item.precision})' for item in bundle.manifest.artefacts}
+        )
+        raise EngineError(
+            f"bundle '{bundle.path}' has no network for engine '{name}'"
+            f'{f" in {precision}" if precision else ""}; it has {", ".join(available)}'
+        )
+    return candidates
+
+
+def _open_first(
+    bundle: Bundle,
+    candidates: Sequence[Candidate],
     options: EngineOptions,
-) -> Engine:
+    verify: Verify = lambda engine: None,
+) -> tuple[Engine, int, list[Rejection]]:
+    """Open the first that works; also its index, and why those before it do not."""
+    rejections: list[Rejection] = []
+    errors: list[MnssdError] = []
+    for index, candidate in enumerate(candidates):
+        try:
+            return _open(bundle, candidate, options, verify), index, rejections
+        except MnssdError as error:
+            is_unavailable = isinstance(error, EngineUnavailableError)
+            reason = error.reason if isinstance(error, EngineUnavailableError) else str(error)
+            rejections.append(Rejection(candidate, reason, not is_unavailable))
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    raise EngineError(
+        f'no engine can run this network here; {"; ".join(map(str, rejections))}'
+    ) from errors[-1]
+
+
+def _open(bundle: Bundle, candidate: Candidate, options: EngineOptions, verify: Verify) -> Engine:
+    artefact = candidate.artefact
+    engine_class = ENGINES[candidate.engine]
+    # Before reading the network: most machines lack most engines.
+    if reason := engine_class.available():
+        raise EngineUnavailableError(candidate.engine, reason)
+    network = bundle.read(artefact.path)
+    engine = engine_class(bundle.manifest.spec, network, options, artefact.precision)
+    try:
+        verify(engine)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _check_name(name: str) -> None:
     if name != 'auto' and name not in ENGINES:
         raise SettingsError(
             f'engine: expected one of {", ".join(["auto", *ENGINES])}, got {name!r}'
         )
-    reasons = []
-    for engine in ENGINES if name == 'auto' else (name,):
-        try:
-            network, precision = load(engine)
-            return ENGINES[engine](spec, network, options, precision)
-        except EngineError as error:
-            if name != 'auto':
-                raise
-            reason = error.reason if isinstance(error, EngineUnavailableError) else str(error)
-            reasons.append(f'{engine}: {reason}')
-    raise EngineError(f'no engine can run this network here; {"; ".join(reasons)}')

@@ -75,14 +75,14 @@ def test_unknown_keys_are_named(plain, where, name):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda plain: plain.update(schema=2), 'expected schema 1, got 2; .* a newer mnssd'),
+        (lambda plain: plain.update(schema=3), 'expected schema 1 or 2, got 3; .* a newer mnssd'),
         (lambda plain: plain.update(schema=10**30), 'a newer mnssd'),
         (lambda plain: plain.update(schema=0), 'an older mnssd'),
         (lambda plain: plain.update(schema=True), 'int at schema'),
         (lambda plain: plain.update(schema=1.0), 'int at schema'),
         (lambda plain: plain.update(schema='1'), 'int at schema'),
         # The schema comes first: a newer manifest has keys that this mnssd does not know.
-        (lambda plain: plain.update(schema=2, novelty=1), 'a newer mnssd'),
+        (lambda plain: plain.update(schema=3, novelty=1), 'a newer mnssd'),
         (lambda plain: plain.update(name=''), 'name: expected letters'),
         (lambda plain: plain.update(name='a/b'), 'name: expected letters'),
         (lambda plain: plain.update(name='a\n'), 'name: expected letters'),

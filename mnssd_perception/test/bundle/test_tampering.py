@@ -100,7 +100,7 @@ def test_manifests_that_list_what_leaves_the_bundle(store, plain, members, name)
         (b'{"schema": NaN}', 'NaN is no number'),
         (b'{"schema": -Infinity}', '-Infinity is no number'),
         (b'{"schema": 1e999}', 'too large a number'),
-        (b'{"schema": 2}', 'a newer mnssd'),
+        (b'{"schema": 3}', 'a newer mnssd'),
         (b'{"schema": 1}', "missing key 'name'"),
         (b' ' * (9 << 20), 'is larger than'),
     ],
