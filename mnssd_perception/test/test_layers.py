@@ -94,7 +94,7 @@ LAYERS = {
         'data': {'config', 'errors', 'priors'},
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
-        'export': {'config', 'data', 'errors', 'evaluation', 'model', 'train'},
+        'export': {'config', 'data', 'errors', 'evaluation', 'model', 'reporting', 'train'},
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),

@@ -14,6 +14,11 @@ from mnssd_training.export.quantize import (
     quantize_until_accepted,
     QuantizedNetwork,
 )
+from mnssd_training.export.sensitivity import (
+    LayerSensitivity,
+    measure_sensitivity,
+    sensitivity_table,
+)
 
 __all__ = [
     'bundle_path',
@@ -21,7 +26,9 @@ __all__ = [
     'check_parity',
     'choose_calibration_samples',
     'export_onnx',
+    'LayerSensitivity',
     'load_calibration_images',
+    'measure_sensitivity',
     'package',
     'PackageNotes',
     'Parity',
@@ -30,4 +37,5 @@ __all__ = [
     'quantize_until_accepted',
     'QuantizedNetwork',
     'read_spec',
+    'sensitivity_table',
 ]
