@@ -1,5 +1,10 @@
 """A checkpoint to what flies: networks for every engine, measured and packed."""
 
+from mnssd_training.export.calibration import (
+    calibration_digest,
+    choose_calibration_samples,
+    load_calibration_images,
+)
 from mnssd_training.export.deployment import (
     compose_deployment,
     Deployment,
@@ -8,24 +13,57 @@ from mnssd_training.export.deployment import (
     read_deployment_file,
     validate_deployment,
 )
-from mnssd_training.export.gate import Progress
-from mnssd_training.export.onnx import export_onnx, read_spec
-from mnssd_training.export.package import bundle_path, package, PackageNotes
-from mnssd_training.export.parity import check_parity, Parity
+from mnssd_training.export.gate import (
+    Progress,
+)
+from mnssd_training.export.onnx import (
+    export_onnx,
+    read_spec,
+)
+from mnssd_training.export.package import (
+    bundle_path,
+    package,
+    PackageNotes,
+)
+from mnssd_training.export.parity import (
+    check_parity,
+    Parity,
+)
+from mnssd_training.export.quantize import (
+    quantize_for_cpu,
+    quantize_for_tensorrt,
+    quantize_until_accepted,
+    QuantizedNetwork,
+)
+from mnssd_training.export.sensitivity import (
+    LayerSensitivity,
+    measure_sensitivity,
+    sensitivity_table,
+)
 
 __all__ = [
     'bundle_path',
+    'calibration_digest',
     'check_parity',
+    'choose_calibration_samples',
     'compose_deployment',
     'Deployment',
     'export_onnx',
     'ExportSource',
+    'LayerSensitivity',
+    'load_calibration_images',
+    'measure_sensitivity',
     'open_source',
     'package',
     'PackageNotes',
     'Parity',
     'Progress',
+    'quantize_for_cpu',
+    'quantize_for_tensorrt',
+    'quantize_until_accepted',
+    'QuantizedNetwork',
     'read_deployment_file',
     'read_spec',
+    'sensitivity_table',
     'validate_deployment',
 ]
