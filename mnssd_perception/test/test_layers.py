@@ -31,7 +31,7 @@ LAYERS = {
         'commands': {'text'},
         'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd', 'text'},
+        'engines': {'bundle', 'errors', 'files', 'ssd', 'text'},
         'errors': {'text'},
         'files': set(),
         'image_file': {'encodings', 'errors', 'ssd'},
@@ -222,6 +222,7 @@ RUNTIMES = {
     'hailo_platform': set(),
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
+    'openvino': {'mnssd_perception/engines/openvino_engine.py'},
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/loggers.py'},
 }
