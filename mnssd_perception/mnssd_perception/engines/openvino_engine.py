@@ -9,6 +9,7 @@ float32. So the precision is set, and read back from the operators of the compil
 from collections.abc import Mapping
 from contextlib import suppress
 import hashlib
+from io import BytesIO
 from math import prod
 from pathlib import Path
 import sys
@@ -238,9 +239,11 @@ def _load(core: Any, path: Path, settings: Mapping[str, object]) -> Any:
 
 def _save(compiled: Any, path: Path) -> None:
     """Keep a compiled network; a full disk or a read-only folder only costs time later."""
+    stream = BytesIO()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        blob = compiled.export_model().getvalue()
+        compiled.export_model(stream)
+        blob = stream.getvalue()
         write_atomically(path, hashlib.sha256(blob).digest() + blob)
 
 
