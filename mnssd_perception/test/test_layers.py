@@ -15,20 +15,23 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'serialization', 'ssd'},
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
             'bundle',
+            'commands',
             'detector',
             'engines',
             'errors',
             'latency',
             'overlay',
             'recording',
+            'self_test',
+            'serialization',
             'sources',
             'ssd',
             'text',
         },
-        'commands': {'text'},
+        'commands': {'errors', 'files', 'text'},
         'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
         'engines': {'bundle', 'errors', 'ssd', 'text'},
@@ -133,7 +136,7 @@ SHARED = {
 }
 SHARED_BESIDES = {
     '__main__': {'commands'},
-    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'cli': {'commands', 'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
     'export': {'self_test'},
     'inspection': {'encodings', 'overlay'},
