@@ -34,7 +34,7 @@ LAYERS = {
         'commands': {'errors', 'files', 'text'},
         'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd', 'text'},
+        'engines': {'bundle', 'errors', 'files', 'ssd', 'text'},
         'errors': {'text'},
         'files': set(),
         'image_file': {'encodings', 'errors', 'ssd'},
@@ -225,7 +225,7 @@ RUNTIMES = {
     'hailo_platform': set(),
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
-    'tensorrt': set(),
+    'tensorrt': {'mnssd_perception/engines/tensorrt_engine.py'},
     'wandb': {'mnssd_training/train/loggers.py'},
 }
 

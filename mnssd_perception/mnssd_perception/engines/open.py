@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 import platform
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mnssd_perception.bundle import Artefact, Bundle, PRECISIONS
 from mnssd_perception.engines.engine import Engine, EngineOptions, Heads
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.engines.tensorrt_engine import TensorRtEngine
 from mnssd_perception.errors import (
     EngineError,
     EngineUnavailableError,
@@ -20,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Each takes (spec, network, options, precision).
-ENGINES = {'onnxruntime': OnnxRuntimeEngine}
+ENGINES: dict[str, Any] = {'tensorrt': TensorRtEngine, 'onnxruntime': OnnxRuntimeEngine}
 
 # In which 'auto' tries the engines, by processor.
-AUTO_ORDER = {'x86_64': ('onnxruntime',)}
-AUTO_ORDER_ELSEWHERE = ('onnxruntime',)
+AUTO_ORDER = {'x86_64': ('tensorrt', 'onnxruntime')}
+AUTO_ORDER_ELSEWHERE = ('tensorrt', 'onnxruntime')
 
 # In which an engine tries the networks of a bundle.
-PRECISION_ORDER = {'onnxruntime': ('int8', 'fp32')}
+PRECISION_ORDER = {'tensorrt': ('int8', 'fp16'), 'onnxruntime': ('int8', 'fp32')}
 
 
 @dataclass(frozen=True)
