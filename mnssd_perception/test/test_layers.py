@@ -224,7 +224,10 @@ RUNTIMES = {
     'cuda': set(),
     'hailo_platform': set(),
     'mlflow': {'mnssd_training/train/loggers.py'},
-    'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
+    'onnxruntime': {
+        'mnssd_perception/engines/onnxruntime_engine.py',
+        'mnssd_training/export/quantize.py',
+    },
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/loggers.py'},
 }
