@@ -222,7 +222,10 @@ RUNTIMES = {
     'hailo_platform': {'mnssd_perception/engines/hailo_engine.py'},
     'hailo_sdk_client': set(),
     'mlflow': {'mnssd_training/train/loggers.py'},
-    'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
+    'onnxruntime': {
+        'mnssd_perception/engines/onnxruntime_engine.py',
+        'mnssd_training/export/quantize.py',
+    },
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/loggers.py'},
 }
