@@ -94,7 +94,7 @@ LAYERS = {
         'data': {'config', 'errors', 'priors'},
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
-        'export': {'config', 'data', 'errors', 'evaluation', 'model', 'train'},
+        'export': {'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'train'},
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
@@ -225,6 +225,7 @@ RUNTIMES = {
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
         'mnssd_training/export/quantize.py',
+        'mnssd_training/export/variants.py',
     },
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/loggers.py'},

@@ -14,12 +14,22 @@ from mnssd_training.export.quantize import (
     quantize_until_accepted,
     QuantizedNetwork,
 )
+from mnssd_training.export.variants import (
+    convert_to_fp16,
+    DecodedNetwork,
+    export_batch,
+    export_decoded,
+)
 
 __all__ = [
     'bundle_path',
     'calibration_digest',
     'check_parity',
     'choose_calibration_samples',
+    'convert_to_fp16',
+    'DecodedNetwork',
+    'export_batch',
+    'export_decoded',
     'export_onnx',
     'load_calibration_images',
     'package',
