@@ -222,7 +222,8 @@ FOREIGN = {
 # Runtime of a vendor, or what few install -> the files that import it, inside a function.
 RUNTIMES = {
     'cuda': set(),
-    'hailo_platform': set(),
+    'hailo_platform': {'mnssd_perception/engines/hailo_engine.py'},
+    'hailo_sdk_client': set(),
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
