@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from mnssd_perception.bundle import Artefact, Bundle, PRECISIONS
 from mnssd_perception.engines.engine import Engine, EngineOptions, Heads
+from mnssd_perception.engines.hailo_engine import HailoEngine
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.engines.tensorrt_engine import TensorRtEngine
 from mnssd_perception.errors import (
@@ -21,14 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Each takes (spec, network, options, precision).
-ENGINES: dict[str, Any] = {'tensorrt': TensorRtEngine, 'onnxruntime': OnnxRuntimeEngine}
+ENGINES: dict[str, Any] = {
+    'tensorrt': TensorRtEngine,
+    'hailo': HailoEngine,
+    'onnxruntime': OnnxRuntimeEngine,
+}
 
 # In which 'auto' tries the engines, by processor.
-AUTO_ORDER = {'x86_64': ('tensorrt', 'onnxruntime')}
-AUTO_ORDER_ELSEWHERE = ('tensorrt', 'onnxruntime')
+AUTO_ORDER = {'x86_64': ('tensorrt', 'hailo', 'onnxruntime')}
+AUTO_ORDER_ELSEWHERE = ('tensorrt', 'hailo', 'onnxruntime')
 
 # In which an engine tries the networks of a bundle.
-PRECISION_ORDER = {'tensorrt': ('int8', 'fp16'), 'onnxruntime': ('int8', 'fp32')}
+PRECISION_ORDER = {
+    'tensorrt': ('int8', 'fp16'),
+    'hailo': ('int8',),
+    'onnxruntime': ('int8', 'fp32'),
+}
 
 
 @dataclass(frozen=True)
