@@ -16,6 +16,7 @@ from mnssd_perception.errors import (
     SettingsError,
 )
 from mnssd_perception.ssd import ModelSpec, RawHeads
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,7 +77,7 @@ def open_engine(
     :raises SettingsError: if there is no engine of that name.
     :raises EngineError: if the engine, or every one of them, cannot be used or fails to load.
     """
-    return _open_first(bundle, list_candidates(bundle, name, precision), options)[0]
+    return _open_first(bundle, list_candidates(bundle, name, precision), options, [])[0]
 
 
 def open_onnx(
@@ -100,7 +101,8 @@ class FallbackEngine(Engine):
 
     :param name: see :func:`open_engine`, as is the precision.
     :param verify: called with each engine that was opened; one for which it raises is not used.
-    :ivar rejections: the engines that come before the current one.
+    :ivar rejections: the engines that were tried and are not used.
+    :ivar replacing: the engine that has just failed, while the next one is opened; else None.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class FallbackEngine(Engine):
         super().__init__(bundle.manifest.spec)
         self._bundle, self._options, self._verify = bundle, options, verify
         self.rejections: tuple[Rejection, ...] = ()
+        self.replacing: Rejection | None = None
         self._candidates: Sequence[Candidate] = list_candidates(bundle, name, precision)
         self._open_next()
 
@@ -147,25 +150,35 @@ class FallbackEngine(Engine):
 
     def _replace(self, error: EngineError) -> None:
         """Open the next engine; where none works, keep the current one and raise its error."""
-        failed = Rejection(self._candidate, str(error), is_failure=True)
-        failed_engine = self._engine
+        failed_engine, failed_name = self._engine, self._candidate.engine
+        self.replacing = Rejection(self._candidate, str(error), is_failure=True)
+        # What has failed, such as a device, most likely fails again with another network; and
+        # TensorRT would build an engine for minutes.
+        self._candidates = sorted(self._candidates, key=lambda item: item.engine == failed_name)
         try:
-            self._open_next(failed)
-        except EngineError:
+            self._open_next(self.replacing)
+        except MnssdError:
             raise error from None
+        finally:
+            self.replacing = None
         # Last: closing an engine that has just failed may fail or take long.
         with suppress(Exception):
             failed_engine.close()
 
-    def _open_next(self, *rejections: Rejection) -> None:
+    def _open_next(self, *failed: Rejection) -> None:
         candidates, self._candidates = self._candidates, ()
-        engine, opened, new_rejections = _open_first(
-            self._bundle, candidates, self._options, self._verify
-        )
+        rejections: list[Rejection] = []
+        try:
+            engine, opened = _open_first(
+                self._bundle, candidates, self._options, rejections, self._verify
+            )
+        except MnssdError:
+            self.rejections += tuple(rejections)
+            raise
         self._engine, self._candidate = engine, candidates[opened]
         self._candidates = candidates[opened + 1 :]
-        self.rejections += (*rejections, *new_rejections)
         self.info = engine.info
+        self.rejections += (*failed, *rejections)  # last, for a thread that watches them
 
 
 def list_candidates(bundle: Bundle, name: str = 'auto', precision: str = '') -> list[Candidate]:
@@ -202,14 +215,14 @@ def _open_first(
     bundle: Bundle,
     candidates: Sequence[Candidate],
     options: EngineOptions,
+    rejections: list[Rejection],
     verify: Verify = lambda engine: None,
-) -> tuple[Engine, int, list[Rejection]]:
-    """Open the first that works; also its index, and why those before it do not."""
-    rejections: list[Rejection] = []
+) -> tuple[Engine, int]:
+    """Open the first that works, and return its index; list why those before it do not."""
     errors: list[MnssdError] = []
     for index, candidate in enumerate(candidates):
         try:
-            return _open(bundle, candidate, options, verify), index, rejections
+            return _open(bundle, candidate, options, verify), index
         except MnssdError as error:
             is_unavailable = isinstance(error, EngineUnavailableError)
             reason = error.reason if isinstance(error, EngineUnavailableError) else str(error)
@@ -228,13 +241,19 @@ def _open(bundle: Bundle, candidate: Candidate, options: EngineOptions, verify: 
     # Before reading the network: most machines lack most engines.
     if reason := engine_class.available():
         raise EngineUnavailableError(candidate.engine, reason)
-    network = bundle.read(artefact.path)
-    engine = engine_class(bundle.manifest.spec, network, options, artefact.precision)
     try:
-        verify(engine)
-    except BaseException:
-        engine.close()
+        network = bundle.read(artefact.path)
+        engine = engine_class(bundle.manifest.spec, network, options, artefact.precision)
+        try:
+            verify(engine)
+        except BaseException:
+            engine.close()
+            raise
+    except MnssdError:
         raise
+    except Exception as error:  # out of memory, or an error of a runtime: others may work
+        reason = sanitize_text(f'{type(error).__name__}: {error}', 500)
+        raise EngineError(f"engine '{candidate.engine}' failed to open: {reason}") from error
     return engine
 
 

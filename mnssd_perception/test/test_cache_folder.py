@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mnssd_perception.nodes.detector_node import cache_folder
+from mnssd_perception.files import cache_folder
 import pytest
 
 
