@@ -37,6 +37,9 @@ class EngineState:
     loading: str = ''
 
 
+NO_ENGINE = EngineState()
+
+
 class DetectorEngine:
     """
     The engine of a detector, which passed the self-test of its bundle.
@@ -95,7 +98,7 @@ class DetectorEngine:
         return EngineState(engine.info, rejections, self._loading)
 
     def has_changed(self) -> bool:
-        """Say whether an engine has failed or was replaced since the last call; log the new one."""
+        """Say whether an engine failed or was replaced since the last call; log the new one."""
         state, previous = self.state(), self._reported
         current = state.info, state.rejections
         if current == previous:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.engines import Rejection
-from mnssd_perception.nodes.detector_engine import EngineState
+from mnssd_perception.nodes.detector_engine import EngineState, NO_ENGINE
 from mnssd_perception.nodes.detector_stats import Snapshot
 from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WARN
 from mnssd_perception.text import sanitize_text
@@ -24,7 +24,7 @@ def determine_state(
     snapshot: Snapshot,
     failure: Exception | None,
     engine_timeout: float,
-    engine: EngineState = EngineState(),
+    engine: EngineState = NO_ENGINE,
     *,
     is_active: bool,
 ) -> str:
@@ -51,7 +51,7 @@ def complete_status(
     snapshot: Snapshot,
     state: str,
     header: Header,
-    engine: EngineState = EngineState(),
+    engine: EngineState = NO_ENGINE,
     bundle: Bundle | None = None,
     failure: Exception | None = None,
 ) -> DetectorStatus:
@@ -100,7 +100,7 @@ def detector_conditions(
     topic: str,
     failure: Exception | None = None,
     transition_error: Exception | None = None,
-    engine: EngineState = EngineState(),
+    engine: EngineState = NO_ENGINE,
 ) -> Iterator[Condition]:
     """
     List the current problems of a detector.

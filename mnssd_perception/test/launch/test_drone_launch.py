@@ -161,7 +161,9 @@ def test_respawn_argument_selects_the_restarted_nodes(start, arguments, expected
 
 
 @pytest.mark.parametrize(
-    'arguments', [{'rate': 'fast'}, {'threads': 'many'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}], ids=str
+    'arguments',
+    [{'rate': 'fast'}, {'threads': 'many'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}],
+    ids=str,
 )
 def test_invalid_arguments_are_named(start, arguments):
     with pytest.raises(RuntimeError, match=next(iter(arguments))):

@@ -46,9 +46,7 @@ RUN = OnnxRuntimeEngine._run
 def test_engine_failure_is_an_error_until_a_frame_succeeds(harness, monkeypatch, corrupt):
     harness.detect(BLANK)
     with monkeypatch.context() as patch:
-        patch.setattr(
-            harness.engine, '_run', lambda image: corrupt(RUN(harness.engine, image))
-        )
+        patch.setattr(harness.engine, '_run', lambda image: corrupt(RUN(harness.engine, image)))
         for number in (1, 2):
             harness.publish(from_array(BLANK, 'rgb8', Header()))
             status = harness.status(lambda msg, least=number: msg.frames_failed >= least)
