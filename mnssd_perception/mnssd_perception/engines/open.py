@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from mnssd_perception.bundle import Artefact, Bundle, PRECISIONS
 from mnssd_perception.engines.engine import Engine, EngineOptions, Heads
+from mnssd_perception.engines.hailo_engine import HailoEngine
 from mnssd_perception.engines.onnxruntime_engine import (
     CudaOnnxRuntimeEngine,
     OnnxRuntimeEngine,
@@ -16,6 +17,7 @@ from mnssd_perception.engines.onnxruntime_engine import (
     TensorRtOnnxRuntimeEngine,
 )
 from mnssd_perception.engines.openvino_engine import OpenVinoEngine
+from mnssd_perception.engines.tensorrt_engine import TensorRtEngine
 from mnssd_perception.errors import (
     EngineError,
     EngineUnavailableError,
@@ -29,6 +31,8 @@ from numpy.typing import NDArray
 
 # Each takes (spec, network, options, precision).
 ENGINES: dict[str, Any] = {
+    'tensorrt': TensorRtEngine,
+    'hailo': HailoEngine,
     'openvino': OpenVinoEngine,
     'onnxruntime': OnnxRuntimeEngine,
     'onnxruntime:cuda': CudaOnnxRuntimeEngine,
@@ -37,12 +41,14 @@ ENGINES: dict[str, Any] = {
 }
 
 # In which 'auto' tries the engines, by processor.
-AUTO_ORDER = {'x86_64': ('openvino', 'onnxruntime')}
-AUTO_ORDER_ELSEWHERE = ('onnxruntime',)
+AUTO_ORDER = {'x86_64': ('tensorrt', 'hailo', 'openvino', 'onnxruntime')}
+AUTO_ORDER_ELSEWHERE = ('tensorrt', 'hailo', 'onnxruntime')
 
 # In which an engine tries the networks of a bundle. CUDA has no kernels for INT8 convolutions, and
 # TensorRT needs other INT8 networks than CPUs.
 PRECISION_ORDER = {
+    'tensorrt': ('int8', 'fp16'),
+    'hailo': ('int8',),
     'openvino': ('int8', 'fp32'),
     'onnxruntime': ('int8', 'fp32'),
     'onnxruntime:cuda': ('fp16', 'fp32'),
