@@ -16,6 +16,15 @@ from mnssd_training.export.deployment import (
 from mnssd_training.export.gate import (
     Progress,
 )
+from mnssd_training.export.hailo_compiler import (
+    compile_hailo,
+    HailoOptions,
+    prepare_hailo,
+)
+from mnssd_training.export.hailo_network import (
+    export_for_hailo,
+    HailoNetwork,
+)
 from mnssd_training.export.onnx import (
     export_onnx,
     read_spec,
@@ -40,16 +49,30 @@ from mnssd_training.export.sensitivity import (
     measure_sensitivity,
     sensitivity_table,
 )
+from mnssd_training.export.variants import (
+    convert_to_fp16,
+    DecodedNetwork,
+    export_batch,
+    export_decoded,
+)
 
 __all__ = [
     'bundle_path',
     'calibration_digest',
     'check_parity',
     'choose_calibration_samples',
+    'compile_hailo',
     'compose_deployment',
+    'convert_to_fp16',
+    'DecodedNetwork',
     'Deployment',
+    'export_batch',
+    'export_decoded',
+    'export_for_hailo',
     'export_onnx',
     'ExportSource',
+    'HailoNetwork',
+    'HailoOptions',
     'LayerSensitivity',
     'load_calibration_images',
     'measure_sensitivity',
@@ -57,6 +80,7 @@ __all__ = [
     'package',
     'PackageNotes',
     'Parity',
+    'prepare_hailo',
     'Progress',
     'quantize_for_cpu',
     'quantize_for_tensorrt',
