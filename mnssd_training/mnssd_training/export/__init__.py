@@ -5,6 +5,8 @@ from mnssd_training.export.calibration import (
     choose_calibration_samples,
     load_calibration_images,
 )
+from mnssd_training.export.hailo_compiler import compile_hailo, HailoOptions, prepare_hailo
+from mnssd_training.export.hailo_network import export_for_hailo, HailoNetwork
 from mnssd_training.export.onnx import export_onnx, read_spec
 from mnssd_training.export.package import bundle_path, package, PackageNotes
 from mnssd_training.export.parity import check_parity, Parity
@@ -26,15 +28,20 @@ __all__ = [
     'calibration_digest',
     'check_parity',
     'choose_calibration_samples',
+    'compile_hailo',
     'convert_to_fp16',
     'DecodedNetwork',
     'export_batch',
     'export_decoded',
+    'export_for_hailo',
     'export_onnx',
+    'HailoNetwork',
+    'HailoOptions',
     'load_calibration_images',
     'package',
     'PackageNotes',
     'Parity',
+    'prepare_hailo',
     'quantize_for_cpu',
     'quantize_for_tensorrt',
     'quantize_until_accepted',
