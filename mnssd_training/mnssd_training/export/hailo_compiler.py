@@ -60,6 +60,30 @@ class HailoOptions:
                 raise ExportError(f'{name}: expected one of {values}, got {getattr(self, name)}')
 
 
+def check_compiler(arch: str) -> Any:
+    """
+    Import the compiler of a chip.
+
+    :raises ExportError: if it is missing or of another version; with the next step.
+    """
+    _check_arch(arch)
+    line = ARCHITECTURES[arch]
+    way_out = (
+        f'install the Dataflow Compiler {line}.x for {arch} (x86-64 Linux, from {DOWNLOAD}), or '
+        'write its inputs with --prepare DIR and compile on another machine, see docs/hailo.md'
+    )
+    try:
+        import hailo_sdk_client
+    except ImportError as error:
+        raise ExportError(f"Hailo's Dataflow Compiler is missing ({error}); {way_out}") from error
+    version = str(hailo_sdk_client.__version__)
+    if re.split(r'\D', version, maxsplit=1)[0] != str(line):
+        raise ExportError(
+            f'expected the Dataflow Compiler {line}.x for {arch}, got {version}; {way_out}'
+        )
+    return hailo_sdk_client
+
+
 def make_model_script(
     spec: ModelSpec, num_images: int, arch: str, options: HailoOptions = HailoOptions()
 ) -> str:
@@ -137,7 +161,7 @@ def compile_hailo(
     :return: a HEF.
     :raises ExportError: if the compiler is missing, is the wrong one for the chip, or fails.
     """
-    sdk = _import_compiler(arch)
+    sdk = check_compiler(arch)
     script = make_model_script(network.spec, len(images), arch, options)
     calibration = _stack(images, network.spec)
     with tempfile.TemporaryDirectory() as folder:
@@ -222,7 +246,7 @@ def _stack(images: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> NDArray[np.f
     if not images:
         raise ExportError('expected calibration images, got none')
     for image in images:
-        if (image.shape, image.dtype) != (shape, np.uint8):
+        if image.shape != shape or image.dtype != np.uint8:
             raise ExportError(
                 f'expected calibration images of shape {shape} and type uint8, '
                 f'got {image.shape} and {image.dtype}'
@@ -231,23 +255,3 @@ def _stack(images: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> NDArray[np.f
     # The compiler takes the range of the input from the images, and the drone feeds 0 to 255.
     calibration[0, 0, 0], calibration[0, -1, -1] = 0, 255
     return calibration
-
-
-def _import_compiler(arch: str) -> Any:
-    """Import the compiler in the version line of a chip."""
-    _check_arch(arch)
-    line = ARCHITECTURES[arch]
-    way_out = (
-        f'install the Dataflow Compiler {line}.x for {arch} (x86-64 Linux, from {DOWNLOAD}), or '
-        'write its inputs with --prepare DIR and compile on another machine, see docs/hailo.md'
-    )
-    try:
-        import hailo_sdk_client
-    except ImportError as error:
-        raise ExportError(f"Hailo's Dataflow Compiler is missing ({error}); {way_out}") from error
-    version = str(hailo_sdk_client.__version__)
-    if re.split(r'\D', version, maxsplit=1)[0] != str(line):
-        raise ExportError(
-            f'expected the Dataflow Compiler {line}.x for {arch}, got {version}; {way_out}'
-        )
-    return hailo_sdk_client
