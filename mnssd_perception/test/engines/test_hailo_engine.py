@@ -234,8 +234,10 @@ def test_an_input_of_another_size_is_refused(one_device):
         open_engine(make_hef(replace(SPEC, input_size=(8, 8)))[0])
 
 
-@pytest.mark.parametrize('quantisation', [(0, 1 / 255), (117.0, 0.018)])
-def test_a_network_compiled_without_normalisation_is_refused(one_device, quantisation):
+@pytest.mark.parametrize('quantisation', [(0, 1 / 255), (117.0, 0.018), (0, 0.9), (10, 1)])
+def test_a_network_compiled_without_normalisation_or_for_another_range_is_refused(
+    one_device, quantisation
+):
     with pytest.raises(EngineError, match='pixels of 0 to 255 and normalises them itself, got'):
         open_engine(make_hef(input_quantisation=quantisation)[0])
 
