@@ -230,6 +230,7 @@ RUNTIMES = {
         'mnssd_training/export/quantize.py',
         'mnssd_training/export/variants.py',
     },
+    'openvino': {'mnssd_perception/engines/openvino_engine.py'},
     'tensorrt': {'mnssd_perception/engines/tensorrt_engine.py'},
     'wandb': {'mnssd_training/train/loggers.py'},
 }
