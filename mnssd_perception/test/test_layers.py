@@ -108,7 +108,7 @@ LAYERS = {
         'data': {'config', 'errors', 'priors'},
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
-        'export': {'config', 'data', 'errors', 'evaluation', 'model', 'train'},
+        'export': {'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'train'},
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
@@ -233,9 +233,14 @@ FOREIGN = {
 # Runtime of a vendor, or what few install -> the files that import it, inside a function.
 RUNTIMES = {
     'cuda': set(),
-    'hailo_platform': set(),
+    'hailo_platform': {'mnssd_perception/engines/hailo_engine.py'},
+    'hailo_sdk_client': set(),
     'mlflow': {'mnssd_training/train/loggers.py'},
-    'onnxruntime': {'mnssd_perception/engines/onnxruntime_engine.py'},
+    'onnxruntime': {
+        'mnssd_perception/engines/onnxruntime_engine.py',
+        'mnssd_training/export/quantize.py',
+        'mnssd_training/export/variants.py',
+    },
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/loggers.py'},
 }

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from mnssd_perception.bundle import Artefact, Bundle, PRECISIONS
 from mnssd_perception.engines.engine import Engine, EngineOptions, Heads
+from mnssd_perception.engines.hailo_engine import HailoEngine
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import (
     EngineError,
@@ -20,14 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Each takes (spec, network, options, precision).
-ENGINES = {'onnxruntime': OnnxRuntimeEngine}
+ENGINES: dict[str, type[HailoEngine] | type[OnnxRuntimeEngine]] = {
+    'hailo': HailoEngine,
+    'onnxruntime': OnnxRuntimeEngine,
+}
 
 # In which 'auto' tries the engines, by processor.
-AUTO_ORDER = {'x86_64': ('onnxruntime',)}
-AUTO_ORDER_ELSEWHERE = ('onnxruntime',)
+AUTO_ORDER = {'x86_64': ('hailo', 'onnxruntime')}
+AUTO_ORDER_ELSEWHERE = ('hailo', 'onnxruntime')
 
 # In which an engine tries the networks of a bundle.
-PRECISION_ORDER = {'onnxruntime': ('int8', 'fp32')}
+PRECISION_ORDER = {'hailo': ('int8',), 'onnxruntime': ('int8', 'fp32')}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_options_need_not_be_given(bundle):
 
 @pytest.mark.parametrize('name', ['', 'AUTO', 'ONNXRuntime', 'tensorrt ', 'magic', None])
 def test_unknown_names_are_refused(bundle, name):
-    with pytest.raises(SettingsError, match='engine: expected one of auto, onnxruntime'):
+    with pytest.raises(SettingsError, match='engine: expected one of auto, .*onnxruntime'):
         open_engine(bundle, name)
 
 
