@@ -45,7 +45,7 @@ LAYERS = {
         'commands': {'errors', 'files', 'text'},
         'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd', 'text'},
+        'engines': {'bundle', 'errors', 'files', 'ssd', 'text'},
         'errors': {'text'},
         'files': set(),
         'image_file': {'encodings', 'errors', 'ssd'},
@@ -241,6 +241,7 @@ RUNTIMES = {
         'mnssd_training/export/quantize.py',
         'mnssd_training/export/variants.py',
     },
+    'openvino': {'mnssd_perception/engines/openvino_engine.py'},
     'tensorrt': set(),
     'wandb': {'mnssd_training/train/loggers.py'},
 }

@@ -8,6 +8,7 @@ detector that cannot keep up; a camera that leaves pauses costs less power and m
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter, process_time
 
@@ -97,11 +98,10 @@ class Subject:
         """Summarise the steady state."""
         total = self.stages['total']
         quarter = len(total) // 4
-        info = self.detector.engine.info
         return Run(
             self.candidate.engine,
-            info.precision,
-            str(info),
+            self.candidate.artefact.precision,
+            str(self.detector.engine.info),
             self.threads,
             self.batch,
             self.candidate.artefact.path,
@@ -119,23 +119,35 @@ class Subject:
 
 
 def find_candidates(
-    bundle: Bundle, engine: str = 'auto', precision: str = '', *, tries_all: bool = False
+    bundle: Bundle,
+    engine: str = 'auto',
+    precision: str = '',
+    *,
+    batch: int = 1,
+    tries_all: bool = False,
 ) -> list[Candidate]:
     """
     List the networks to measure.
 
-    :param tries_all: with ``auto``, all engines, also those that ``auto`` would never open.
+    :param batch: for more than one image, networks with a batch dimension, where the bundle has
+        them.
+    :param tries_all: also engines and precisions that ``auto`` would never choose.
     :raises MnssdError: see :func:`mnssd_perception.engines.list_candidates`.
     """
-    if not (tries_all and engine == 'auto'):
-        return list_candidates(bundle, engine, precision)
-    candidates: list[Candidate] = []
-    for name in ENGINES:
-        try:
-            candidates += list_candidates(bundle, name, precision)
-        except EngineError:
-            continue
-    return candidates or list_candidates(bundle, engine, precision)
+    if tries_all:
+        candidates = [
+            Candidate(name, item)
+            for name in (ENGINES if engine == 'auto' else (engine,))
+            for item in bundle.manifest.artefacts
+            if item.engine == name.partition(':')[0] and precision in ('', item.precision)
+        ]
+        wanted = [item for item in candidates if item.artefact.has_batch == (batch > 1)]
+        if wanted := wanted or [item for item in candidates if not item.artefact.has_batch]:
+            return wanted
+    if batch > 1:
+        with suppress(EngineError):  # a single image at a time, then
+            return list_candidates(bundle, engine, precision, has_batch=True)
+    return list_candidates(bundle, engine, precision)
 
 
 def open_subjects(
@@ -212,7 +224,14 @@ def _open(
     options: BenchmarkOptions,
 ) -> Subject:
     memory, started = read_memory('VmRSS'), perf_counter()
-    engine = open_engine(bundle, candidate.engine, engine_options, candidate.artefact.precision)
+    artefact = candidate.artefact
+    engine = open_engine(
+        bundle,
+        candidate.engine,
+        engine_options,
+        artefact.precision,
+        has_batch=artefact.has_batch,
+    )
     load_s = perf_counter() - started
     try:
         detector = Detector(engine, bundle.manifest.thresholds)

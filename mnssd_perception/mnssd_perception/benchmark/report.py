@@ -57,7 +57,9 @@ class Run:
     One network in one engine, in steady state.
 
     :ivar engine: name of the engine.
-    :ivar description: engine, version, precision and hardware, as the engine reports them.
+    :ivar precision: of the network, as the manifest says.
+    :ivar description: engine, version, precision that really runs, and hardware, as the engine
+        reports them.
     :ivar threads: that were asked for; 0 lets the engine choose.
     :ivar batch: images that the engine gets at once.
     :ivar path: file of the network in the bundle.

@@ -74,7 +74,9 @@ def _measure(options: Namespace) -> Report:
     settings = BenchmarkOptions(options.batch, options.frames, options.warmup)
     bundle = open_bundle(options.bundle or shipped_bundle_path())
     images, images_name = _read_images(bundle, options.images)
-    candidates = find_candidates(bundle, options.engine, options.precision, tries_all=options.all)
+    candidates = find_candidates(
+        bundle, options.engine, options.precision, batch=options.batch, tries_all=options.all
+    )
     engine_options = EngineOptions(
         cache=options.cache, progress=lambda line: print(line, file=sys.stderr)
     )

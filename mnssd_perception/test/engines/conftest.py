@@ -52,7 +52,8 @@ class Network:
 
     def serialise(self) -> bytes:
         """Write the network as an ONNX file."""
-        shape = np.array([d if isinstance(d, int) else -1 for d in self.logits_shape], np.int64)
+        # 0 takes the dimension of the input
+        shape = np.array([d if isinstance(d, int) else 0 for d in self.logits_shape], np.int64)
         nodes = [
             _node('Cast', [self.image], ['numbers'], _text(1, 'to') + _number(3, FLOAT) + _INT),
             _node('Reshape', ['numbers', 'shape'], ['columns']),
@@ -78,8 +79,7 @@ class Network:
             graph += _field(5, _tensor('factors', FLOAT, factors))
         graph += _field(11, _value(self.image, self.image_type, self.image_shape))
         graph += b''.join(_field(12, output) for output in outputs)
-        sides = tuple(side if isinstance(side, int) else 4 for side in self.image_shape)
-        graph += _field(13, _value('numbers', FLOAT, sides))
+        graph += _field(13, _value('numbers', FLOAT, self.image_shape))
         graph += _field(13, _value('columns', FLOAT, self.logits_shape))
         return _number(1, self.ir_version) + _field(8, _number(2, 13)) + _field(7, graph)
 
@@ -127,6 +127,15 @@ def _tensor(name: str, kind: int, array: np.ndarray) -> bytes:
 def network() -> type[Network]:
     """Describe a tiny network."""
     return Network
+
+
+@pytest.fixture
+def batch_network() -> bytes:
+    """Make the tiny network for any number of images."""
+    shapes = ('batch', 24, 4)
+    return Network(
+        image_shape=('batch', 4, 8, 3), logits_shape=shapes, offsets_shape=shapes
+    ).serialise()
 
 
 @pytest.fixture
