@@ -33,6 +33,7 @@ LAYERS = {
             'encodings',
             'engines',
             'errors',
+            'files',
             'image_file',
             'latency',
             'overlay',
