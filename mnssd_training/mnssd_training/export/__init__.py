@@ -1,10 +1,19 @@
-"""A checkpoint to what flies: an ONNX network, checked and packed."""
+"""A checkpoint to what flies: networks for every engine, measured and packed."""
 
 from mnssd_training.export.calibration import (
     calibration_digest,
     choose_calibration_samples,
     load_calibration_images,
 )
+from mnssd_training.export.deployment import (
+    compose_deployment,
+    Deployment,
+    ExportSource,
+    open_source,
+    read_deployment_file,
+    validate_deployment,
+)
+from mnssd_training.export.gate import Progress
 from mnssd_training.export.onnx import export_onnx, read_spec
 from mnssd_training.export.package import bundle_path, package, PackageNotes
 from mnssd_training.export.parity import check_parity, Parity
@@ -26,18 +35,25 @@ __all__ = [
     'calibration_digest',
     'check_parity',
     'choose_calibration_samples',
+    'compose_deployment',
     'convert_to_fp16',
     'DecodedNetwork',
+    'Deployment',
     'export_batch',
     'export_decoded',
     'export_onnx',
+    'ExportSource',
     'load_calibration_images',
+    'open_source',
     'package',
     'PackageNotes',
     'Parity',
+    'Progress',
     'quantize_for_cpu',
     'quantize_for_tensorrt',
     'quantize_until_accepted',
     'QuantizedNetwork',
+    'read_deployment_file',
     'read_spec',
+    'validate_deployment',
 ]
