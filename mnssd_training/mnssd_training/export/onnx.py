@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 import tempfile
+from typing import TYPE_CHECKING
 import warnings
 
 from mnssd_perception.errors import SpecError
@@ -12,6 +13,9 @@ from mnssd_training.errors import ExportError
 from mnssd_training.model import MobileNetSsd
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 18  # the oldest that the exporter writes; every engine reads it
 
@@ -42,22 +46,43 @@ def export_onnx(model: MobileNetSsd) -> bytes:
     :param model: in evaluation mode, on the CPU.
     :raises ExportError: if the exporter fails or writes something else.
     """
+    image = torch.zeros((*model.spec.input_size, 3), dtype=torch.uint8)
+    network = export_module(_SingleImage(model), image, 'image', ('logits', 'offsets'))
+    return add_spec(network, model.spec).SerializeToString()
+
+
+def export_module(
+    module: nn.Module,
+    example: torch.Tensor,
+    input_name: str,
+    output_names: tuple[str, ...],
+    *,
+    is_batch: bool = False,
+) -> 'onnx.ModelProto':
+    """
+    Export a module with one input, with all weights inside.
+
+    :param is_batch: the first dimension of the input is dynamic, and called ``batch``; the example
+        has at least 2 images, because the exporter takes a 1 for a constant.
+    :raises ExportError: if the exporter fails or writes another opset.
+    """
     import onnx
 
-    image = torch.zeros((*model.spec.input_size, 3), dtype=torch.uint8)
+    dynamic_shapes = ({0: torch.export.Dim('batch', min=1)},) if is_batch else None
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         path = Path(folder) / 'network.onnx'
         try:
             torch.onnx.export(
-                _SingleImage(model).eval(),
-                (image,),
+                module.eval(),
+                (example,),
                 path,
-                input_names=['image'],
-                output_names=['logits', 'offsets'],
+                input_names=[input_name],
+                output_names=list(output_names),
                 opset_version=OPSET,
                 external_data=False,
                 dynamo=True,
+                dynamic_shapes=dynamic_shapes,
                 verbose=False,
             )
             network = onnx.load(path)
@@ -68,13 +93,18 @@ def export_onnx(model: MobileNetSsd) -> bytes:
     written = {entry.domain: entry.version for entry in network.opset_import}.get('')
     if written != OPSET:
         raise ExportError(f'expected ONNX opset {OPSET}, the exporter wrote {written}')
-    del network.metadata_props[:], network.graph.metadata_props[:]
-    metadata = {'spec': to_plain(model.spec), 'prior_digest': prior_digest(model.spec)}
-    network.metadata_props.add(key=SPEC_KEY, value=json.dumps(metadata, sort_keys=True))
     for node in network.graph.node:  # traces of the exporting machine: files and line numbers
         del node.metadata_props[:]
         node.doc_string = ''
-    return network.SerializeToString()
+    del network.metadata_props[:], network.graph.metadata_props[:]
+    return network
+
+
+def add_spec(network: 'onnx.ModelProto', spec: ModelSpec) -> 'onnx.ModelProto':
+    """Write the specification into the metadata of a network, and return that network."""
+    metadata = {'spec': to_plain(spec), 'prior_digest': prior_digest(spec)}
+    network.metadata_props.add(key=SPEC_KEY, value=json.dumps(metadata, sort_keys=True))
+    return network
 
 
 def read_spec(path: Path, network: bytes) -> ModelSpec:

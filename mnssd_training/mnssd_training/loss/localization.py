@@ -49,7 +49,11 @@ def iou_loss(
 def decode_boxes(
     offsets: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]
 ) -> torch.Tensor:
-    """Decode offsets as :func:`mnssd_perception.ssd.decode_boxes` does, with a gradient."""
-    centre = priors[:, :2] + offsets[:, :2] * variances[0] * priors[:, 2:]
-    size = priors[:, 2:] * (offsets[:, 2:] * variances[1]).clamp(max=MAX_LOG_RATIO).exp()
-    return torch.cat((centre - size / 2, centre + size / 2), dim=1)
+    """
+    Decode ``(..., P, 4)`` offsets as :func:`mnssd_perception.ssd.decode_boxes` does.
+
+    It has a gradient and can be exported.
+    """
+    centre = priors[..., :2] + offsets[..., :2] * variances[0] * priors[..., 2:]
+    size = priors[..., 2:] * (offsets[..., 2:] * variances[1]).clamp(max=MAX_LOG_RATIO).exp()
+    return torch.cat((centre - size / 2, centre + size / 2), dim=-1)
