@@ -236,7 +236,7 @@ FOREIGN = {
 RUNTIMES = {
     'cuda': set(),
     'hailo_platform': {'mnssd_perception/engines/hailo_engine.py'},
-    'hailo_sdk_client': set(),
+    'hailo_sdk_client': {'mnssd_training/export/hailo_compiler.py'},
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',

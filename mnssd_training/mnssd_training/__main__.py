@@ -23,6 +23,7 @@ _GROUPS = {
         'evaluate': 'evaluate a checkpoint, an ONNX file or a bundle; compare two',
         'predict': 'detect objects in images, videos or a camera',
         'export': 'export a checkpoint to a bundle',
+        'compile-hailo': 'compile a checkpoint for a Hailo chip',
     },
 }
 COMMANDS = tuple(

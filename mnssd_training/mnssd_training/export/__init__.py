@@ -14,6 +14,8 @@ from mnssd_training.export.deployment import (
     validate_deployment,
 )
 from mnssd_training.export.gate import Progress
+from mnssd_training.export.hailo_compiler import compile_hailo, HailoOptions, prepare_hailo
+from mnssd_training.export.hailo_network import export_for_hailo, HailoNetwork
 from mnssd_training.export.onnx import export_onnx, read_spec
 from mnssd_training.export.package import bundle_path, package, PackageNotes
 from mnssd_training.export.parity import check_parity, Parity
@@ -35,19 +37,24 @@ __all__ = [
     'calibration_digest',
     'check_parity',
     'choose_calibration_samples',
+    'compile_hailo',
     'compose_deployment',
     'convert_to_fp16',
     'DecodedNetwork',
     'Deployment',
     'export_batch',
     'export_decoded',
+    'export_for_hailo',
     'export_onnx',
     'ExportSource',
+    'HailoNetwork',
+    'HailoOptions',
     'load_calibration_images',
     'open_source',
     'package',
     'PackageNotes',
     'Parity',
+    'prepare_hailo',
     'Progress',
     'quantize_for_cpu',
     'quantize_for_tensorrt',
