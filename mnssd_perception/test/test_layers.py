@@ -223,6 +223,7 @@ RUNTIMES = {
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
+        'mnssd_training/export/validation.py',
         'mnssd_training/export/variants.py',
     },
     'tensorrt': set(),
