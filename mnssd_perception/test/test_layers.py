@@ -241,6 +241,7 @@ RUNTIMES = {
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
         'mnssd_training/export/quantize.py',
+        'mnssd_training/export/validation.py',
         'mnssd_training/export/variants.py',
     },
     'openvino': {'mnssd_perception/engines/openvino_engine.py'},
