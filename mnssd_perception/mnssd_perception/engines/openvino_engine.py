@@ -6,6 +6,7 @@ in that unless told otherwise, and a quantised network whose pattern it does not
 float32. So the precision is set, and read back from the operators of the compiled network.
 """
 
+from collections import Counter
 from contextlib import suppress
 import hashlib
 from io import BytesIO
@@ -55,7 +56,7 @@ class OpenVinoEngine(Engine):
     :param spec: what the network must take and return.
     :param network: a serialised ONNX network.
     :param precision: of the network, ``fp32`` or ``int8``; ``bf16`` runs a float32 network in
-        bfloat16. ``info`` says what runs: ``int8+fp32`` if some layers are not quantised.
+        bfloat16. ``info.device`` says how many convolutions of an INT8 network run in float32.
     :raises EngineUnavailableError: if the CPU has no bfloat16 and that is asked for.
     :raises EngineError: if it is not an ONNX network, refers to other files, does not fit the
         specification, or would run in another precision.
@@ -103,8 +104,9 @@ class OpenVinoEngine(Engine):
         try:
             compiled = self._compile(core, network, settings, options, key)
             self._check_contract(compiled)
-            running = _running_precision(compiled, precision)
-            self.info = EngineInfo(NAME, openvino.__version__.partition('-')[0], running, cpu)
+            device = cpu + _check_precision(compiled, precision)
+            version = openvino.__version__.partition('-')[0]
+            self.info = EngineInfo(NAME, version, precision, device)
             self._request: Any = compiled.create_infer_request()
             if not self._has_batch:
                 self._bind(openvino)
@@ -221,22 +223,27 @@ def _import_runtime() -> Any:
     return openvino
 
 
-def _running_precision(compiled: Any, precision: str) -> str:
-    """Tell in which types the convolutions run, and refuse those that nobody asked for."""
-    types = []
+def _check_precision(compiled: Any, precision: str) -> str:
+    """
+    Refuse a network that runs in another precision.
+
+    :return: how many convolutions of an INT8 network run in float32; empty if none does.
+    """
+    counts: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
         info = node.get_rt_info()
         if 'Convolution' in info['layerType'].astype(str):
-            types.append(info['runtimePrecision'].astype(str))
-    running = {PRECISIONS.get(name, name) for name in types}
-    running = running or {PRECISIONS[FLOAT_TYPES[precision]]}  # without convolutions
+            name = info['runtimePrecision'].astype(str)
+            counts[PRECISIONS.get(name, name)] += 1
     allowed = {'int8', 'fp32'} if precision == 'int8' else {precision}
-    if precision not in running or not running <= allowed:
+    if counts.keys() - allowed or (precision == 'int8' and 2 * counts['int8'] <= counts.total()):
+        running = ', '.join(f'{count} in {name}' for name, count in sorted(counts.items()))
         raise EngineError(
-            f'expected convolutions in {precision}, OpenVINO runs them in '
-            f'{", ".join(sorted(running))} on this CPU; use a network of that precision'
+            f'expected convolutions in {precision}, OpenVINO runs {running or "none"} on this '
+            'CPU; use a network of another precision'
         )
-    return '+'.join(sorted(running, reverse=True))
+    others = counts.total() - counts[precision]
+    return f', {others} of {counts.total()} convolutions in fp32' if others else ''
 
 
 def _shape(*sides: object) -> str:
