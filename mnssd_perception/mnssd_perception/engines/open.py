@@ -294,7 +294,7 @@ def _open_first(
             return _open(bundle, candidate, options, verify), index
         except MnssdError as error:
             is_unavailable = isinstance(error, EngineUnavailableError)
-            reason = error.reason if isinstance(error, EngineUnavailableError) else str(error)
+            reason = getattr(error, 'reason', str(error))  # without names that stand beside it
             rejections.append(Rejection(candidate, reason, not is_unavailable))
             errors.append(error)
     if len(errors) == 1:

@@ -9,7 +9,13 @@ import time
 from typing import Any
 
 from mnssd_perception.engines.cuda import CudaError, open_cuda
-from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions, Heads
+from mnssd_perception.engines.engine import (
+    Engine,
+    EngineInfo,
+    EngineOptions,
+    Heads,
+    run_in_chunks,
+)
 from mnssd_perception.engines.plan_cache import Key, PlanCache
 from mnssd_perception.engines.tensorrt_builder import (
     build_plan,
@@ -146,15 +152,13 @@ class TensorRtEngine(Engine):
     def _run_batch(self, images: NDArray[np.uint8]) -> Heads:
         if not self._max_batch:
             return super()._run_batch(images)
-        parts = []
-        for start in range(0, len(images), self._max_batch):
-            part = images[start : start + self._max_batch]
-            np.copyto(self._host[INPUT][: len(part)], part)
-            self._enqueue(self._context, len(part))
-            self._cuda.synchronize(self._stream)
-            parts.append([self._host[name][: len(part)].copy() for name in OUTPUTS])
-        logits, offsets = (np.concatenate(heads) for heads in zip(*parts))
-        return logits, offsets
+        return run_in_chunks(self._run_chunk, images, self._max_batch)
+
+    def _run_chunk(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        np.copyto(self._host[INPUT][: len(images)], images)
+        self._enqueue(self._context, len(images))
+        self._cuda.synchronize(self._stream)
+        return [self._host[name][: len(images)].copy() for name in OUTPUTS]
 
     def _close(self) -> None:
         # A broken device fails in each of these calls, and the next engine waits for them.

@@ -13,15 +13,41 @@ from mnssd_training.export.deployment import (
     read_deployment_file,
     validate_deployment,
 )
-from mnssd_training.export.gate import Progress
-from mnssd_training.export.onnx import export_onnx, read_spec
-from mnssd_training.export.package import bundle_path, package, PackageNotes
-from mnssd_training.export.parity import check_parity, Parity
+from mnssd_training.export.gate import (
+    Progress,
+)
+from mnssd_training.export.hailo_compiler import (
+    compile_hailo,
+    HailoOptions,
+    prepare_hailo,
+)
+from mnssd_training.export.hailo_network import (
+    export_for_hailo,
+    HailoNetwork,
+)
+from mnssd_training.export.onnx import (
+    export_onnx,
+    read_spec,
+)
+from mnssd_training.export.package import (
+    bundle_path,
+    package,
+    PackageNotes,
+)
+from mnssd_training.export.parity import (
+    check_parity,
+    Parity,
+)
 from mnssd_training.export.quantize import (
     quantize_for_cpu,
     quantize_for_tensorrt,
     quantize_until_accepted,
     QuantizedNetwork,
+)
+from mnssd_training.export.sensitivity import (
+    LayerSensitivity,
+    measure_sensitivity,
+    sensitivity_table,
 )
 from mnssd_training.export.variants import (
     convert_to_fp16,
@@ -35,19 +61,26 @@ __all__ = [
     'calibration_digest',
     'check_parity',
     'choose_calibration_samples',
+    'compile_hailo',
     'compose_deployment',
     'convert_to_fp16',
     'DecodedNetwork',
     'Deployment',
     'export_batch',
     'export_decoded',
+    'export_for_hailo',
     'export_onnx',
     'ExportSource',
+    'HailoNetwork',
+    'HailoOptions',
+    'LayerSensitivity',
     'load_calibration_images',
+    'measure_sensitivity',
     'open_source',
     'package',
     'PackageNotes',
     'Parity',
+    'prepare_hailo',
     'Progress',
     'quantize_for_cpu',
     'quantize_for_tensorrt',
@@ -55,5 +88,6 @@ __all__ = [
     'QuantizedNetwork',
     'read_deployment_file',
     'read_spec',
+    'sensitivity_table',
     'validate_deployment',
 ]
