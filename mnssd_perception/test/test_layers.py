@@ -57,6 +57,7 @@ LAYERS = {
             'detector',
             'engines',
             'errors',
+            'files',
             'latency',
             'mailbox',
             'overlay',

@@ -20,6 +20,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, EngineOptions, open_engine
 from mnssd_perception.errors import EngineError, SelfTestError
 from mnssd_perception.self_test import (
+    choose_tolerance,
     compare_detections,
     find_difference,
     run_self_test,
@@ -372,8 +373,16 @@ def test_one_of_few_detections_may_be_lost_where_shares_are_tolerated():
     assert difference(frame(CAR, VAN), found(CAR), TOLERANCES['fp16']) is not None
 
 
+@pytest.mark.parametrize(
+    ('precision', 'expected'),
+    [('int8+fp32', 'int8'), ('fp32+bf16', 'bf16'), ('bf16', 'bf16'), ('', 'fp32'), ('x+y', 'fp32')],
+)
+def test_tolerance_of_a_mixed_precision_is_the_coarsest(precision, expected):
+    assert choose_tolerance(precision) is TOLERANCES[expected]
+
+
 def test_tolerance_grows_as_the_precision_falls():
-    order = [TOLERANCES[name] for name in ('fp32', 'fp16', 'bf16', 'int8')]
+    order = list(TOLERANCES.values())
     for finer, coarser in zip(order, order[1:]):
         assert finer.margin <= coarser.margin
         assert finer.iou >= coarser.iou
@@ -412,6 +421,14 @@ def test_another_engine_is_tested_anew(bundle, tmp_path, other):
     engine = QuartersEngine(**other)
     run_self_test(bundle, engine, tmp_path)
     assert engine.num_runs == 2
+
+
+def test_what_was_built_anew_on_this_machine_is_tested_anew(bundle, tmp_path):
+    for build, num_runs in (('a', 2), ('a', 0), ('b', 2)):
+        engine = QuartersEngine()
+        engine.build = build
+        run_self_test(bundle, engine, tmp_path)
+        assert engine.num_runs == num_runs
 
 
 def test_another_bundle_is_tested_anew(bundle, make, tmp_path):
