@@ -67,10 +67,10 @@ class Tolerance:
     mean_iou: float
 
 
-# By the precision of the network, the finest first. docs/detector.md lists what each accepts and refuses, measured
-# with the shipped network on 224 images. Means tell more than the worst detection: in int8 one
-# score in a hundred differs by 0.3 or more, but their mean over a few frames by 0.04 to 0.1.
-# In fp32 some GPUs multiply with 10 bits (TF32), which is as coarse as fp16.
+# By the precision of the network, the finest first. docs/detector.md lists what each accepts and
+# refuses, measured with the shipped network on 224 images. Means tell more than the worst
+# detection: in int8 one score in a hundred differs by 0.3 or more, but their mean over a few
+# frames by 0.04 to 0.1. In fp32 some GPUs multiply with 10 bits (TF32), as coarse as fp16.
 TOLERANCES = {
     'fp32': Tolerance(margin=0.05, iou=0.7, unmatched=0.0, mean_score=0.01, mean_iou=0.96),
     'fp16': Tolerance(margin=0.1, iou=0.6, unmatched=0.05, mean_score=0.01, mean_iou=0.96),

@@ -18,6 +18,7 @@ from mnssd_perception.bundle import (
 )
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, EngineOptions, open_engine
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, SelfTestError
 from mnssd_perception.self_test import (
     choose_tolerance,
@@ -375,7 +376,7 @@ def test_one_of_few_detections_may_be_lost_where_shares_are_tolerated():
 
 @pytest.mark.parametrize(
     ('precision', 'expected'),
-    [('int8+fp32', 'int8'), ('fp32+bf16', 'bf16'), ('bf16', 'bf16'), ('', 'fp32'), ('x+y', 'fp32')],
+    [('int8+fp32', 'int8'), ('fp32+bf16', 'bf16'), ('bf16', 'bf16'), ('', 'fp32'), ('x', 'fp32')],
 )
 def test_tolerance_of_a_mixed_precision_is_the_coarsest(precision, expected):
     assert choose_tolerance(precision) is TOLERANCES[expected]
@@ -594,4 +595,45 @@ def test_the_shipped_bundle_passes():
     engine = open_engine(bundle, 'onnxruntime', EngineOptions(threads=1))
     assert bundle.manifest.golden
     run_self_test(bundle, engine)
+    engine.close()
+
+
+def scale_weights(network, **factors):
+    """Multiply the initializers of an ONNX network whose names end so."""
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load_from_string(network)
+    for end, factor in factors.items():
+        (tensor,) = (item for item in model.graph.initializer if item.name.endswith(end))
+        array = onnx.numpy_helper.to_array(tensor) * np.float32(factor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return model.SerializeToString()
+
+
+HEAD = 'levels.0.1.weight'
+
+
+@pytest.mark.parametrize(
+    ('factors', 'is_refused'),
+    [
+        ({}, False),
+        ({'.mean': 0}, True),
+        ({'.mean': 0, '.scale': 1 / (255 * 0.0174)}, True),
+        ({f'.logits.{HEAD}': 0}, True),
+        ({f'.offsets.{HEAD}': 0}, True),
+    ],
+    ids=['sound', 'mean', 'scale', 'class head', 'box head'],
+)
+def test_damaged_network_is_refused_in_every_precision(factors, is_refused):
+    pytest.importorskip('onnxruntime')
+    bundle = open_bundle(shipped_bundle_path())
+    artefact = bundle.artefact('onnxruntime', 'fp32')
+    network = scale_weights(bundle.read(artefact.path), **factors)
+    engine = OnnxRuntimeEngine(bundle.manifest.spec, network, EngineOptions(threads=1))
+    for precision in PRECISIONS:
+        engine.info = replace(engine.info, precision=precision)
+        if is_refused:
+            with pytest.raises(SelfTestError, match='at most|clear ones are'):
+                run_self_test(bundle, engine)
+        else:
+            run_self_test(bundle, engine)
     engine.close()
