@@ -12,6 +12,8 @@ COMMANDS = (
             'mnssd_perception.cli.benchmark'),
     Command('bundle', 'models', 'verify, inspect and compare bundles',
             'mnssd_perception.cli.bundle'),
+    Command('build-engine', 'models', 'build the TensorRT engines of a bundle on this machine',
+            'mnssd_perception.cli.build_engine'),
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ LAYERS = {
             'encodings',
             'engines',
             'errors',
+            'files',
             'image_file',
             'latency',
             'overlay',
@@ -57,6 +58,7 @@ LAYERS = {
             'detector',
             'engines',
             'errors',
+            'files',
             'latency',
             'mailbox',
             'overlay',
@@ -108,7 +110,9 @@ LAYERS = {
         'data': {'config', 'errors', 'priors'},
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
-        'export': {'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'train'},
+        'export': {
+            'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'reporting', 'train',
+        },  # fmt: skip
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
@@ -234,15 +238,16 @@ FOREIGN = {
 RUNTIMES = {
     'cuda': set(),
     'hailo_platform': {'mnssd_perception/engines/hailo_engine.py'},
-    'hailo_sdk_client': set(),
+    'hailo_sdk_client': {'mnssd_training/export/hailo_compiler.py'},
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
         'mnssd_training/export/quantize.py',
+        'mnssd_training/export/validation.py',
         'mnssd_training/export/variants.py',
     },
     'openvino': {'mnssd_perception/engines/openvino_engine.py'},
-    'tensorrt': set(),
+    'tensorrt': {'mnssd_perception/engines/tensorrt_engine.py'},
     'wandb': {'mnssd_training/train/loggers.py'},
 }
 

@@ -7,11 +7,13 @@ from typing import Any
 from mnssd_perception.bundle import open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine, open_onnx
+from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import Thresholds
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import read_spec
-from mnssd_training.model import TorchEngine
+from mnssd_training.model import MobileNetSsd, TorchEngine
 from mnssd_training.train import load_checkpoint
+from mnssd_training.train.initial_weights import recover_model
 import torch
 
 
@@ -25,18 +27,47 @@ class Predictor:
     experiment: dict[str, Any]  # that trained the model, as plain data; may be empty
 
 
-def open_predictor(path: str, engine: str = 'auto') -> Predictor:
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in PyTorch, in evaluation mode on the CPU, and what its file says about it."""
+
+    model: MobileNetSsd
+    thresholds: Thresholds
+    experiment: dict[str, Any]  # that trained the model, as plain data; may be empty
+
+
+def open_model(path: str) -> TrainedModel:
+    """
+    Open the network of a checkpoint, or recover that of a bundle.
+
+    :param path: a checkpoint (``.pt``, a path or a URL) or a bundle.
+    :raises MnssdError: naming the file and what is wrong with it.
+    """
+    if PurePosixPath(path).suffix.lower() == '.pt':
+        checkpoint = load_checkpoint(path)
+        return TrainedModel(checkpoint.build(), Thresholds(), checkpoint.experiment)
+    model, manifest = recover_model(path), open_bundle(path).manifest
+    return TrainedModel(model, manifest.thresholds, manifest.provenance.experiment)
+
+
+def open_predictor(path: str, engine: str = 'auto', precision: str = '') -> Predictor:
     """
     Open a model.
 
     :param path: a checkpoint (``.pt``, a path or a URL), an ONNX file that was exported by mnssd,
         or a bundle.
     :param engine: for an ONNX file or a bundle; a checkpoint runs in PyTorch, on a GPU if any.
+    :param precision: of the network in a bundle; empty for the fastest that the engine can run.
     :raises MnssdError: naming the file and what is wrong with it.
     """
     thresholds = Thresholds()
     experiment: dict[str, Any] = {}
-    match PurePosixPath(path).suffix.lower():
+    suffix = PurePosixPath(path).suffix.lower()
+    if precision and suffix in ('.pt', '.onnx'):
+        raise SettingsError(
+            f'precision: expected a bundle, which holds several networks, got {path!r}'
+        )
+    match suffix:
         case '.pt':
             file_type, checkpoint = 'checkpoint', load_checkpoint(path)
             model = checkpoint.build().to('cuda' if torch.cuda.is_available() else 'cpu')
@@ -51,6 +82,6 @@ def open_predictor(path: str, engine: str = 'auto') -> Predictor:
             opened = open_onnx(read_spec(Path(path), network), network, engine)
         case _:
             file_type, bundle = 'bundle', open_bundle(path)
-            opened = open_engine(bundle, engine)
+            opened = open_engine(bundle, engine, precision=precision)
             thresholds = bundle.manifest.thresholds
     return Predictor(file_type, Detector(opened, thresholds), thresholds, experiment)

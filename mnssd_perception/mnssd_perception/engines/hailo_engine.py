@@ -266,7 +266,7 @@ def _check_input(hailo: Any, model: Any, spec: ModelSpec) -> None:
         )
     info = stream.quant_infos[0]
     lowest, highest = ((pixel - info.qp_zp) * info.qp_scale for pixel in (0, 255))
-    if not (abs(lowest) < 26 and 204 < highest < 306):  # calibration images seldom have both ends
+    if not (abs(lowest) < 3 and 252 < highest < 258):
         raise EngineError(
             'expected a network that takes pixels of 0 to 255 and normalises them itself, got one '
             f'that takes {lowest:.3g} to {highest:.3g}; compile it with the normalisation in the '

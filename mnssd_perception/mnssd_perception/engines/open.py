@@ -17,6 +17,7 @@ from mnssd_perception.engines.onnxruntime_engine import (
     TensorRtOnnxRuntimeEngine,
 )
 from mnssd_perception.engines.openvino_engine import OpenVinoEngine
+from mnssd_perception.engines.tensorrt_engine import TensorRtEngine
 from mnssd_perception.errors import (
     EngineError,
     EngineUnavailableError,
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 # Each takes (spec, network, options, precision).
 ENGINES: dict[str, Any] = {
+    'tensorrt': TensorRtEngine,
     'hailo': HailoEngine,
     'openvino': OpenVinoEngine,
     'onnxruntime': OnnxRuntimeEngine,
@@ -39,12 +41,13 @@ ENGINES: dict[str, Any] = {
 }
 
 # In which 'auto' tries the engines, by processor.
-AUTO_ORDER = {'x86_64': ('hailo', 'openvino', 'onnxruntime')}
-AUTO_ORDER_ELSEWHERE = ('hailo', 'onnxruntime')
+AUTO_ORDER = {'x86_64': ('tensorrt', 'hailo', 'openvino', 'onnxruntime')}
+AUTO_ORDER_ELSEWHERE = ('tensorrt', 'hailo', 'onnxruntime')
 
 # In which an engine tries the networks of a bundle. CUDA has no kernels for INT8 convolutions, and
 # TensorRT needs other INT8 networks than CPUs.
 PRECISION_ORDER = {
+    'tensorrt': ('int8', 'fp16'),
     'hailo': ('int8',),
     'openvino': ('int8', 'fp32'),
     'onnxruntime': ('int8', 'fp32'),
@@ -278,7 +281,7 @@ def _open_first(
             return _open(bundle, candidate, options, verify), index
         except MnssdError as error:
             is_unavailable = isinstance(error, EngineUnavailableError)
-            reason = error.reason if isinstance(error, EngineUnavailableError) else str(error)
+            reason = getattr(error, 'reason', str(error))  # without names that stand beside it
             rejections.append(Rejection(candidate, reason, not is_unavailable))
             errors.append(error)
     if len(errors) == 1:

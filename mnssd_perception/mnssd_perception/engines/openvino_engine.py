@@ -6,11 +6,11 @@ in that unless told otherwise, and a quantised network whose pattern it does not
 float32. So the precision is set, and read back from the operators of the compiled network.
 """
 
-from collections.abc import Mapping
+from collections import Counter
 from contextlib import suppress
 import hashlib
+from io import BytesIO
 from math import prod
-from pathlib import Path
 import sys
 from typing import Any
 
@@ -22,8 +22,8 @@ from mnssd_perception.engines.engine import (
     run_in_chunks,
 )
 from mnssd_perception.engines.onnx_check import check_onnx, MAX_BATCH, MAX_VALUES
+from mnssd_perception.engines.plan_cache import Key, PlanCache
 from mnssd_perception.errors import EngineError, EngineUnavailableError
-from mnssd_perception.files import write_atomically
 from mnssd_perception.ssd import ModelSpec
 from mnssd_perception.text import sanitize_text
 import numpy as np
@@ -42,8 +42,6 @@ PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16', 'u8': 'int8', 'i8': 
 # OpenVINO makes several operators of one: a convolution and the addition of its bias.
 MAX_OUTPUT_VALUES = 2 * MAX_VALUES
 
-DIGEST_BYTES = hashlib.sha256().digest_size
-
 
 class OpenVinoEngine(Engine):
     """
@@ -58,7 +56,7 @@ class OpenVinoEngine(Engine):
     :param spec: what the network must take and return.
     :param network: a serialised ONNX network.
     :param precision: of the network, ``fp32`` or ``int8``; ``bf16`` runs a float32 network in
-        bfloat16. ``info`` says what runs: ``int8+fp32`` if some layers are not quantised.
+        bfloat16. ``info.device`` says how many convolutions of an INT8 network run in float32.
     :raises EngineUnavailableError: if the CPU has no bfloat16 and that is asked for.
     :raises EngineError: if it is not an ONNX network, refers to other files, does not fit the
         specification, or would run in another precision.
@@ -89,7 +87,7 @@ class OpenVinoEngine(Engine):
                 f'{", ".join(capabilities)}',
             )
         cpu = sanitize_text(core.get_property('CPU', 'FULL_DEVICE_NAME'), 80)
-        settings = {
+        settings: Key = {
             'PERFORMANCE_HINT': 'LATENCY',
             'NUM_STREAMS': 1,
             'INFERENCE_NUM_THREADS': options.cpu_threads,
@@ -97,17 +95,18 @@ class OpenVinoEngine(Engine):
             # Else each engine pins its threads to the first cores, where other nodes run.
             'ENABLE_CPU_PINNING': False,
         }
+        key = {
+            'network': hashlib.sha256(network).hexdigest(),
+            'openvino': openvino.__version__,
+            'cpu': f'{cpu}: {", ".join(capabilities)}',
+            **settings,
+        }
         try:
-            key = repr((openvino.__version__, cpu, capabilities, settings))
-            cache = options.cache and options.cache / f'openvino-{_digest(network, key)}.blob'
-            compiled = _load(core, cache, settings) if cache else None
-            if compiled is None:
-                compiled = core.compile_model(self._read(core, network), 'CPU', settings)
-                if cache:
-                    _save(compiled, cache)
+            compiled = self._compile(core, network, settings, options, key)
             self._check_contract(compiled)
-            running = _running_precision(compiled, precision)
-            self.info = EngineInfo(NAME, openvino.__version__.partition('-')[0], running, cpu)
+            device = cpu + _check_precision(compiled, precision)
+            version = openvino.__version__.partition('-')[0]
+            self.info = EngineInfo(NAME, version, precision, device)
             self._request: Any = compiled.create_infer_request()
             if not self._has_batch:
                 self._bind(openvino)
@@ -124,6 +123,22 @@ class OpenVinoEngine(Engine):
         except Exception as error:  # a library that does not fit raises all kinds of errors
             return f'{_reason(error)}; install it with: pip install openvino'
         return None
+
+    def _compile(
+        self, core: Any, network: bytes, settings: Key, options: EngineOptions, key: Key
+    ) -> Any:
+        """Compile a network, or import what was compiled before."""
+        cache, name = PlanCache(options.cache, options.progress), f'openvino-{key["network"]:.16}'
+        plan = cache.load(name, key)[0]
+        if plan is not None:
+            with suppress(RuntimeError):  # OpenVINO cannot read what it wrote: compile it again
+                return core.import_model(plan, 'CPU', settings)
+        compiled = core.compile_model(self._read(core, network), 'CPU', settings)
+        if options.cache is not None:
+            stream = BytesIO()
+            compiled.export_model(stream)
+            cache.store(name, key, stream.getvalue())
+        return compiled
 
     def _read(self, core: Any, network: bytes) -> Any:
         """Read a network and check its shapes: OpenVINO ignores those that the file declares."""
@@ -208,44 +223,27 @@ def _import_runtime() -> Any:
     return openvino
 
 
-def _running_precision(compiled: Any, precision: str) -> str:
-    """Tell in which types the convolutions run, and refuse those that nobody asked for."""
-    types = []
+def _check_precision(compiled: Any, precision: str) -> str:
+    """
+    Refuse a network that runs in another precision.
+
+    :return: how many convolutions of an INT8 network run in float32; empty if none does.
+    """
+    counts: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
         info = node.get_rt_info()
         if 'Convolution' in info['layerType'].astype(str):
-            types.append(info['runtimePrecision'].astype(str))
-    running = {PRECISIONS.get(name, name) for name in types}
-    running = running or {PRECISIONS[FLOAT_TYPES[precision]]}  # without convolutions
+            name = info['runtimePrecision'].astype(str)
+            counts[PRECISIONS.get(name, name)] += 1
     allowed = {'int8', 'fp32'} if precision == 'int8' else {precision}
-    if precision not in running or not running <= allowed:
+    if counts.keys() - allowed or (precision == 'int8' and 2 * counts['int8'] <= counts.total()):
+        running = ', '.join(f'{count} in {name}' for name, count in sorted(counts.items()))
         raise EngineError(
-            f'expected convolutions in {precision}, OpenVINO runs them in '
-            f'{", ".join(sorted(running))} on this CPU; use a network of that precision'
+            f'expected convolutions in {precision}, OpenVINO runs {running or "none"} on this '
+            'CPU; use a network of another precision'
         )
-    return '+'.join(sorted(running, reverse=True))
-
-
-def _load(core: Any, path: Path, settings: Mapping[str, object]) -> Any:
-    """Read a compiled network, or None if there is none or it is damaged."""
-    with suppress(OSError, RuntimeError):
-        content = path.read_bytes()
-        digest, blob = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-        if hashlib.sha256(blob).digest() == digest:
-            return core.import_model(blob, 'CPU', settings)
-    return None
-
-
-def _save(compiled: Any, path: Path) -> None:
-    """Keep a compiled network; a full disk or a read-only folder only costs time later."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        blob = compiled.export_model().getvalue()
-        write_atomically(path, hashlib.sha256(blob).digest() + blob)
-
-
-def _digest(network: bytes, key: str) -> str:
-    return hashlib.sha256(key.encode() + b'\0' + network).hexdigest()[:32]
+    others = counts.total() - counts[precision]
+    return f', {others} of {counts.total()} convolutions in fp32' if others else ''
 
 
 def _shape(*sides: object) -> str:

@@ -7,7 +7,11 @@ Field numbers are those of onnx.proto; see https://protobuf.dev/programming-guid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+import sys
+from types import ModuleType
 
+from fake_cuda import FakeCudart
+from fake_tensorrt import make_tensorrt, VERSIONS
 from mnssd_perception.bundle import (
     Artefact,
     Bundle,
@@ -16,7 +20,7 @@ from mnssd_perception.bundle import (
     open_bundle,
     write_bundle,
 )
-from mnssd_perception.engines import EngineOptions
+from mnssd_perception.engines import cuda, EngineOptions
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest
 import numpy as np
@@ -179,3 +183,23 @@ def engine() -> Iterator[OnnxRuntimeEngine]:
     made = OnnxRuntimeEngine(SPEC, Network().serialise(), EngineOptions(threads=1), 'fp32')
     yield made
     made.close()
+
+
+@pytest.fixture
+def cudart(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCudart]:
+    """Offer a GPU, whose calls must all be right."""
+    made = FakeCudart()
+    monkeypatch.setattr(cuda, 'load_libraries', lambda: iter([made]))
+    yield made
+    assert made.crashes == []
+
+
+@pytest.fixture(params=VERSIONS)
+def tensorrt(
+    request: pytest.FixtureRequest, cudart: FakeCudart, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
+    """Install TensorRT, in each version."""
+    pytest.importorskip('onnxruntime')
+    made = make_tensorrt(request.param, cudart)
+    monkeypatch.setitem(sys.modules, 'tensorrt', made)
+    return made

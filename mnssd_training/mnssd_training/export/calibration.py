@@ -76,7 +76,7 @@ def calibration_digest(images: Iterable[NDArray[np.uint8]]) -> str:
     digest = hashlib.sha256()
     for image in images:
         digest.update(repr(image.shape).encode())
-        digest.update(np.ascontiguousarray(image))
+        digest.update(image.tobytes())
     return f'sha256:{digest.hexdigest()}'
 
 

@@ -76,7 +76,8 @@ def quantize_for_tensorrt(network: bytes, images: Images, excluded: Collection[s
     """
     Quantise a network for TensorRT, symmetric with int8 activations; parameters as for the CPU.
 
-    Convolutions and sums only, and biases stay in float32: TensorRT adds them to int32 sums.
+    Convolutions and sums only. Biases stay in float32, which TensorRT adds to int32 sums, and so
+    do weights, before a node that quantises them: TensorRT 8 refuses int8 weights in a file.
     """
     return _quantize(
         network,
@@ -89,6 +90,8 @@ def quantize_for_tensorrt(network: bytes, images: Images, excluded: Collection[s
             'ActivationSymmetric': True,
             'WeightSymmetric': True,
             'QuantizeBias': False,
+            'AddQDQPairToWeight': True,
+            'OpTypesToExcludeOutputQuantization': ['Conv', 'Add'],
         },
     )
 
@@ -113,7 +116,7 @@ def quantize_until_accepted(
     :return: the first that passed, or else, with its verdict, the one of highest AP.
     :raises ExportError: if a layer is not in the network, or quantisation fails.
     """
-    _check_names(_load(network), layers)
+    _check_names(load_network(network), layers)
     attempts: list[QuantizedNetwork] = []
     limit = min(max_excluded, len(layers))
     num = 0
@@ -142,11 +145,11 @@ def _quantize(
         raise ExportError(f'quantisation needs ONNX Runtime: {reason}')
     from onnxruntime import quantization
 
-    original = _load(network)
+    original = load_network(network)
     _check_names(original, excluded)
     if not images:
         raise ExportError('expected images to calibrate the quantisation on, got none')
-    prepared = _load(network)
+    prepared = load_network(network)
     prepared.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     activation = quantization.QuantType.QInt8 if is_symmetric else quantization.QuantType.QUInt8
     with tempfile.TemporaryDirectory() as folder:
@@ -167,11 +170,15 @@ def _quantize(
             quantized = onnx.load(target)
         except Exception as error:  # ONNX Runtime's errors share no public base
             raise ExportError(f'the network cannot be quantised: {error}') from error
-    return _finish(quantized, original)
+    return complete_network(quantized, original)
 
 
-def _finish(quantized: Any, original: Any) -> bytes:
-    """Give a quantised graph the metadata of the original, and what engines demand of a file."""
+def complete_network(quantized: Any, original: Any) -> bytes:
+    """
+    Serialise a changed network with the versions and metadata of the original, and all shapes.
+
+    :raises ExportError: if it is not valid.
+    """
     import onnx
 
     quantized.ir_version = IR_VERSION
@@ -190,7 +197,12 @@ def _finish(quantized: Any, original: Any) -> bytes:
     return complete.SerializeToString(deterministic=True)
 
 
-def _load(network: bytes) -> Any:
+def load_network(network: bytes) -> Any:
+    """
+    Parse an ONNX network into a ``ModelProto``.
+
+    :raises ExportError: if it is none.
+    """
     import onnx
 
     try:
