@@ -98,7 +98,14 @@ LAYERS = {
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
         'export': {
-            'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'reporting', 'train',
+            'config',
+            'data',
+            'errors',
+            'evaluation',
+            'loss',
+            'model',
+            'reporting',
+            'train',
         },  # fmt: skip
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
@@ -230,6 +237,7 @@ RUNTIMES = {
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
         'mnssd_training/export/quantize.py',
+        'mnssd_training/export/validation.py',
         'mnssd_training/export/variants.py',
     },
     'openvino': {'mnssd_perception/engines/openvino_engine.py'},

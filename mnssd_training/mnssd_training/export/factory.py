@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,15 @@ class NetworkFactory:
 
     def make(self, name: ArtefactName) -> MadeNetwork:
         """Make a network and measure it."""
+        config = self._config.quantization
         makers: dict[ArtefactName, Callable[[], MadeNetwork]] = {
             'fp32': lambda: self._measured('fp32', self._network),
             'batch': lambda: self._measured('batch', export_batch(self._model)),
             'fp16': lambda: self._measured('fp16', convert_to_fp16(self._network)),
-            'int8': lambda: self._quantized('int8', quantize_for_cpu),
+            'int8': lambda: self._quantized(
+                'int8',
+                partial(quantize_for_cpu, method=config.method, reduce_range=config.reduce_range),
+            ),
             'int8_tensorrt': lambda: self._quantized('int8_tensorrt', quantize_for_tensorrt),
             'hailo': self._compiled,
         }
