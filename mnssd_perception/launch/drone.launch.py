@@ -11,7 +11,9 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+from mnssd_perception.bundle import PRECISIONS
 from mnssd_perception.cli.environment import PROFILE_VARIABLES
+from mnssd_perception.engines import ENGINES
 from mnssd_perception.sources import is_live
 
 PACKAGE = 'mnssd_perception'
@@ -24,7 +26,9 @@ ARGUMENTS = (
     ('loop', 'false', 'whether to play a folder or a video in a loop', ('true', 'false')),
     ('bundle', '', 'path of the model bundle; empty for the one that is shipped', None),
     ('bundle_digest', '', 'digest that the bundle must have, sha256:...; empty for any', None),
-    ('engine', 'auto', 'inference engine', ('auto', 'onnxruntime')),
+    ('engine', 'auto', 'inference engine; auto for the fastest that works', ('auto', *ENGINES)),
+    ('precision', '', 'precision of the network; empty for the fastest', ('', *PRECISIONS)),
+    ('threads', '0', 'CPU threads of the engine; 0 for its default', None),
     ('params_file', '', 'parameter file; empty for config/drone.param.yaml', None),
     ('namespace', '', 'namespace of all nodes', None),
     ('composed', 'false', 'run camera and detector in one process', ('true', 'false')),
@@ -78,7 +82,8 @@ def _nodes(context: LaunchContext) -> list:
 
     time = given(bool, use_sim_time='use_sim_time')
     camera = given(str, source='camera') | given(float, rate='rate') | given(bool, loop='loop')
-    detector = given(str, bundle='bundle', bundle_digest='bundle_digest', engine='engine')
+    names = ('bundle', 'bundle_digest', 'engine', 'precision')
+    detector = given(str, **{name: name for name in names}) | given(int, threads='threads')
     has_respawn = values['respawn'] == 'true'
     camera_has_respawn = has_respawn or (values['respawn'] == 'auto' and is_live(values['camera']))
 
@@ -125,10 +130,11 @@ def _end(respawn: bool, event: ProcessExited, context: LaunchContext) -> Shutdow
 
 def _check(values: dict[str, str]) -> None:
     """Name an invalid argument; launch would only report the value."""
-    try:
-        float(values['rate'])
-    except ValueError:
-        raise RuntimeError(f"expected rate:= as a number, got '{values['rate']}'") from None
+    for name, number_type in (('rate', float), ('threads', int)):
+        try:
+            number_type(values[name])
+        except ValueError:
+            raise RuntimeError(f"expected {name}:= as a number, got '{values[name]}'") from None
     if values['params_file'] and not Path(values['params_file']).is_file():
         raise RuntimeError(f"params_file:='{values['params_file']}' is not a file")
     if values['composed'] == 'true' and not (values['camera'] or values['params_file']):

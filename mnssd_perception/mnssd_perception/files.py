@@ -1,4 +1,4 @@
-"""Write files that are complete or missing, also after a power cut."""
+"""Write files that are complete or missing, also after a power cut, and find the cache."""
 
 from contextlib import suppress
 import errno
@@ -59,3 +59,14 @@ def explain_write_error(error: OSError, path: Path, size: int = 0) -> str:
         return reason
     needs = f'the file needs {size / 1e6:.2f} MB, ' if size else ''
     return f'{reason}: {needs}{free / 1e6:.2f} MB are free in {path.parent}'
+
+
+def cache_folder() -> Path | None:
+    """Return ``mnssd`` in the XDG cache folder; None for a user without a home folder."""
+    configured = os.environ.get('XDG_CACHE_HOME', '')
+    if Path(configured).is_absolute():  # the specification ignores relative paths
+        return Path(configured) / 'mnssd'
+    try:
+        return Path.home() / '.cache' / 'mnssd'
+    except RuntimeError:
+        return None

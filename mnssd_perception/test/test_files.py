@@ -1,11 +1,16 @@
-"""Files that are complete or not there at all."""
+"""Files that are complete or not there at all, and where the cache is."""
 
 import errno
 import os
 from pathlib import Path
 import stat
 
-from mnssd_perception.files import explain_write_error, sync_folder, write_atomically
+from mnssd_perception.files import (
+    cache_folder,
+    explain_write_error,
+    sync_folder,
+    write_atomically,
+)
 import pytest
 
 
@@ -75,3 +80,24 @@ def test_a_full_disk_is_explained_with_the_free_space(tmp_path: Path) -> None:
     assert explain_write_error(full, tmp_path / 'gone' / 'file', 1) == 'No space left on device'
     other = OSError(errno.EACCES, 'Permission denied')
     assert explain_write_error(other, tmp_path / 'file', 1) == 'Permission denied'
+
+
+@pytest.mark.parametrize('value', ['', 'relative/path'])
+def test_cache_is_below_the_home_folder(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', value)
+    monkeypatch.setenv('HOME', '/home/somebody')
+    assert cache_folder() == Path('/home/somebody/.cache/mnssd')
+
+
+def test_xdg_cache_home_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', '/var/cache/of/somebody')
+    assert cache_folder() == Path('/var/cache/of/somebody/mnssd')
+
+
+def test_user_without_a_home_folder_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> None:
+        raise RuntimeError
+
+    monkeypatch.setenv('XDG_CACHE_HOME', '')
+    monkeypatch.setattr('pathlib.Path.home', homeless)
+    assert cache_folder() is None

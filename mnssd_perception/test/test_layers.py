@@ -15,23 +15,38 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'serialization', 'ssd'},
-        'cli': {
+        'benchmark': {
             'bundle',
+            'commands',
             'detector',
             'engines',
             'errors',
+            'self_test',
+            'serialization',
+        },
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
+        'cli': {
+            'benchmark',
+            'bundle',
+            'commands',
+            'detector',
+            'encodings',
+            'engines',
+            'errors',
+            'files',
+            'image_file',
             'latency',
             'overlay',
             'recording',
+            'self_test',
             'sources',
             'ssd',
             'text',
         },
-        'commands': {'text'},
+        'commands': {'errors', 'files', 'text'},
         'detector': {'engines', 'errors', 'ssd'},
         'encodings': {'errors', 'ssd', 'text', 'thermal'},
-        'engines': {'bundle', 'errors', 'ssd', 'text'},
+        'engines': {'bundle', 'errors', 'files', 'ssd', 'text'},
         'errors': {'text'},
         'files': set(),
         'image_file': {'encodings', 'errors', 'ssd'},
@@ -43,6 +58,7 @@ LAYERS = {
             'detector',
             'engines',
             'errors',
+            'files',
             'latency',
             'mailbox',
             'overlay',
@@ -94,7 +110,9 @@ LAYERS = {
         'data': {'config', 'errors', 'priors'},
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
-        'export': {'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'train'},
+        'export': {
+            'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'reporting', 'train',
+        },  # fmt: skip
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
@@ -133,7 +151,7 @@ SHARED = {
 }
 SHARED_BESIDES = {
     '__main__': {'commands'},
-    'cli': {'encodings', 'overlay', 'recording', 'sources'},
+    'cli': {'commands', 'encodings', 'overlay', 'recording', 'sources'},
     'data': {'encodings', 'text'},
     'export': {'self_test'},
     'inspection': {'encodings', 'overlay'},
@@ -219,19 +237,23 @@ FOREIGN = {
 # Runtime of a vendor, or what few install -> the files that import it, inside a function.
 RUNTIMES = {
     'cuda': set(),
-    'hailo_platform': set(),
+    'hailo_platform': {'mnssd_perception/engines/hailo_engine.py'},
+    'hailo_sdk_client': {'mnssd_training/export/hailo_compiler.py'},
     'mlflow': {'mnssd_training/train/loggers.py'},
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
+        'mnssd_training/export/quantize.py',
         'mnssd_training/export/validation.py',
         'mnssd_training/export/variants.py',
     },
-    'tensorrt': set(),
+    'openvino': {'mnssd_perception/engines/openvino_engine.py'},
+    'tensorrt': {'mnssd_perception/engines/tensorrt_engine.py'},
     'wandb': {'mnssd_training/train/loggers.py'},
 }
 
 # These import on any machine with NumPy, OpenCV and nothing else.
 PURE = (
+    'benchmark',
     'bundle',
     'detector',
     'encodings',

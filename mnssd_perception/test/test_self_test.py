@@ -1,6 +1,7 @@
 """Tests of the self-test on golden frames, with an engine that is wrong in chosen ways."""
 
 from dataclasses import replace
+from pathlib import Path
 import shutil
 
 import cv2
@@ -11,13 +12,20 @@ from mnssd_perception.bundle import (
     GoldenFrame,
     Manifest,
     open_bundle,
+    PRECISIONS,
     shipped_bundle_path,
     write_bundle,
 )
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, EngineOptions, open_engine
 from mnssd_perception.errors import EngineError, SelfTestError
-from mnssd_perception.self_test import compare_detections, run_self_test, Tolerance, TOLERANCES
+from mnssd_perception.self_test import (
+    compare_detections,
+    find_difference,
+    run_self_test,
+    Tolerance,
+    TOLERANCES,
+)
 from mnssd_perception.ssd import (
     Detections,
     FeatureMap,
@@ -199,18 +207,25 @@ def test_small_differences_pass(bundle, change):
     [
         (
             logits(everything_is_a_car),
-            'golden/empty.png',
-            'expected 0 detections, got 4; 4 of 4 clear ones are unexpected, '
-            r'the best of them of class 0 with score 1\.00 at \(0\.0, 0\.0, 8\.0, 8\.0\)',
+            'golden/two.png',
+            'got 4; over all frames 1 of 2 clear ones are missing',
         ),
         (
             logits(nothing_is_anything),
             'golden/two.png',
-            'expected 2 detections, got 0; 2 of 2 clear ones are missing',
+            'expected 2 detections, got 0; over all frames 2 of 2 clear ones are missing',
         ),
-        (logits(swap_classes), 'golden/two.png', 'got 2; 2 of 2 clear ones are missing'),
-        (logits(add_bus), 'golden/empty.png', '1 of 1 clear ones are unexpected'),
-        (logits(lambda array: array / 2), 'golden/two.png', '2 of 2 clear ones are missing'),
+        (
+            logits(swap_classes),
+            'golden/two.png',
+            'got 2; over all frames 2 of 2 clear ones are missing',
+        ),
+        (logits(add_bus), 'golden/empty.png', '2 of 4 clear ones are unexpected'),
+        (
+            logits(lambda array: array / 2),
+            'golden/two.png',
+            'scores with a mean difference of at most 0.010 over all frames, got 0.*for 2',
+        ),
         (offsets([3.0, 0.0, 0.0, 0.0]), 'golden/two.png', 'are missing'),
         (logits(lambda array: array * np.nan), 'golden/empty.png', 'expected finite logits'),
     ],
@@ -247,7 +262,7 @@ def test_a_golden_frame_that_is_too_large_is_not_decoded(bundle, monkeypatch):
         run_self_test(bundle, QuartersEngine())
 
 
-@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8', 'unheard of'])
+@pytest.mark.parametrize('precision', [*PRECISIONS, 'unheard of'])
 def test_a_wrong_engine_is_refused_in_every_precision(bundle, precision):
     for change in (everything_is_a_car, nothing_is_anything, swap_classes):
         with pytest.raises(SelfTestError):
@@ -274,6 +289,13 @@ def found(*rows):
     )
 
 
+def difference(expected, actual, tolerance=FP32, max_detections=100):
+    """Compare one frame and say in words what differs."""
+    compared = compare_detections(expected, actual, tolerance, max_detections)
+    found = find_difference([compared], tolerance)
+    return found and found[1]
+
+
 CAR, VAN = (0.0, 0.0, 10.0, 10.0, 0.9, 0), (50.0, 0.0, 10.0, 10.0, 0.8, 1)
 
 
@@ -284,7 +306,7 @@ CAR, VAN = (0.0, 0.0, 10.0, 10.0, 0.9, 0), (50.0, 0.0, 10.0, 10.0, 0.8, 1)
         ([], [(0.0, 0.0, 10.0, 10.0, 0.44, 0)]),  # close to the threshold
         ([(0.0, 0.0, 10.0, 10.0, 0.44, 0)], []),
         ([CAR, VAN], [CAR, VAN]),
-        ([CAR], [(1.0, 0.0, 10.0, 10.0, 0.86, 0)]),
+        ([CAR], [(0.5, 0.0, 10.0, 10.0, 0.86, 0)]),
         # The order may change.
         ([CAR, (50.0, 0.0, 10.0, 10.0, 0.89, 0)], [(50.0, 0.0, 10.0, 10.0, 0.9, 0), CAR]),
         # Each takes the one that overlaps it most.
@@ -292,7 +314,7 @@ CAR, VAN = (0.0, 0.0, 10.0, 10.0, 0.9, 0), (50.0, 0.0, 10.0, 10.0, 0.8, 1)
     ],
 )
 def test_detections_within_the_tolerance(expected, actual):
-    assert compare_detections(frame(*expected), found(*actual), FP32, 100) is None
+    assert difference(frame(*expected), found(*actual)) is None
 
 
 @pytest.mark.parametrize(
@@ -303,32 +325,73 @@ def test_detections_within_the_tolerance(expected, actual):
         ([CAR], [CAR, CAR], 'unexpected'),  # one to one
         ([CAR, CAR], [CAR], 'missing'),
         ([CAR], [(0.0, 0.0, 10.0, 10.0, 0.9, 1)], 'missing'),
-        ([CAR], [(0.0, 0.0, 10.0, 10.0, 0.8, 0)], 'missing'),
+        ([CAR], [(0.0, 0.0, 10.0, 10.0, 0.8, 0)], 'scores with a mean difference'),
         ([CAR], [(2.0, 0.0, 10.0, 10.0, 0.9, 0)], 'missing'),
+        ([CAR, VAN], [(1.5, 0.0, 10.0, 10.0, 0.9, 0), VAN], 'boxes with a mean 1 - IoU'),
     ],
 )
 def test_detections_outside_the_tolerance(expected, actual, words):
-    assert words in compare_detections(frame(*expected), found(*actual), FP32, 100)
+    assert words in difference(frame(*expected), found(*actual))
 
 
 def test_the_tolerated_share_may_be_unmatched():
     rows = [(50.0 * n, 0.0, 10.0, 10.0, 0.9, 0) for n in range(8)]
-    loose = Tolerance(score=0.05, iou=0.75, unmatched=0.25)
-    assert compare_detections(frame(*rows), found(*rows[2:]), loose, 100) is None
-    assert 'missing' in compare_detections(frame(*rows), found(*rows[3:]), loose, 100)
-    assert compare_detections(frame(*rows[2:]), found(*rows), loose, 100) is None
-    assert 'unexpected' in compare_detections(frame(*rows[3:]), found(*rows), loose, 100)
+    loose = replace(FP32, unmatched=0.25)
+    assert difference(frame(*rows), found(*rows[2:]), loose) is None
+    assert 'missing' in difference(frame(*rows), found(*rows[3:]), loose)
+    assert difference(frame(*rows[2:]), found(*rows), loose) is None
+    assert 'unexpected' in difference(frame(*rows[3:]), found(*rows), loose)
+
+
+def test_shares_and_means_are_those_of_all_frames():
+    rows = [(50.0 * n, 0.0, 10.0, 10.0, 0.9, 0) for n in range(9)]
+    other_scores = [(*row[:4], 0.8, 0) for row in rows]
+    tolerance = Tolerance(0.1, 0.5, unmatched=0.2, mean_score=0.05, mean_iou=0.5)
+
+    def compare(*pairs):
+        compared = [
+            compare_detections(replace(frame(*one), path=str(index)), found(*two), tolerance, 100)
+            for index, (one, two) in enumerate(pairs)
+        ]
+        return find_difference(compared, tolerance)
+
+    assert compare() is None
+    # Two of two are missing in one frame, and two of eleven in both.
+    assert compare((rows[:2], [])) is not None
+    assert compare((rows[:2], []), (rows, rows)) is None
+    assert compare((rows, rows), (rows[:3], []))[0] == '1'
+    # The mean difference of scores is 0.1 in one frame, and half of that in both.
+    assert compare((rows, other_scores)) is not None
+    assert compare((rows, rows), (rows[:8], other_scores[:8])) is None
+    assert compare((rows[:4], rows[:4]), (rows, other_scores))[0] == '1'
+
+
+def test_one_of_few_detections_may_be_lost_where_shares_are_tolerated():
+    assert difference(frame(CAR, VAN), found(CAR), TOLERANCES['int8']) is None
+    assert difference(frame(CAR, VAN), found(), TOLERANCES['int8']) is not None
+    assert difference(frame(CAR, VAN), found(CAR), TOLERANCES['fp16']) is not None
+
+
+def test_tolerance_grows_as_the_precision_falls():
+    order = [TOLERANCES[name] for name in ('fp32', 'fp16', 'bf16', 'int8')]
+    for finer, coarser in zip(order, order[1:]):
+        assert finer.margin <= coarser.margin
+        assert finer.iou >= coarser.iou
+        assert finer.unmatched <= coarser.unmatched
+        assert finer.mean_score <= coarser.mean_score
+        assert finer.mean_iou >= coarser.mean_iou
+    assert set(TOLERANCES) == set(PRECISIONS)
 
 
 def test_a_full_set_is_compared_down_to_its_lowest_score():
     # Only two are reported: which of two alike is the second may differ.
     one, other = (50.0, 0.0, 10.0, 10.0, 0.7, 0), (80.0, 0.0, 10.0, 10.0, 0.71, 0)
-    assert compare_detections(frame(CAR, one), found(CAR, other), FP32, 2) is None
-    assert 'missing' in compare_detections(frame(CAR, one), found(CAR, other), FP32, 3)
+    assert difference(frame(CAR, one), found(CAR, other), max_detections=2) is None
+    assert 'missing' in difference(frame(CAR, one), found(CAR, other), max_detections=3)
     # A full set that is clearly better than what was expected is wrong all the same.
     better = [(90.0 * n, 0.0, 10.0, 10.0, 1.0, 0) for n in (1, 2)]
-    assert 'unexpected' in compare_detections(frame(CAR), found(*better), FP32, 2)
-    assert 'unexpected' in compare_detections(frame(CAR, VAN), found(*better), FP32, 2)
+    assert 'unexpected' in difference(frame(CAR), found(*better), max_detections=2)
+    assert 'unexpected' in difference(frame(CAR, VAN), found(*better), max_detections=2)
 
 
 # What was passed is remembered.
@@ -387,6 +450,45 @@ def test_another_processor_tests_anew(bundle, tmp_path, monkeypatch, before, aft
         engine = QuartersEngine()
         run_self_test(bundle, engine, tmp_path / 'cache')
         assert engine.num_runs == num_runs
+
+
+def test_replaced_runtime_of_the_same_version_tests_anew(bundle, tmp_path, monkeypatch):
+    """A package, a driver or a container can bring another file under the same version."""
+    mappings, runtime = tmp_path / 'maps', tmp_path / 'lib nvinfer' / 'libnvinfer.so.10'
+    other = tmp_path / 'libother.so'
+    runtime.parent.mkdir()
+    monkeypatch.setattr('mnssd_perception.self_test.MAPPINGS', mappings)
+    for file in (runtime, other):
+        file.write_bytes(b'code')
+    mappings.write_text(
+        '7f00-7f01 r--p 00000000 00:00 0\n'
+        f'7f01-7f02 r-xp 00000000 08:01 11    {runtime}\n'
+        f'7f02-7f03 r-xp 00000000 08:01 12    {other}\n'
+        '7f03-7f04 r-xp 00000000 08:01 13    /gone/libcudart.so (deleted)\n'
+    )
+    for changed, num_runs in ((None, 2), (None, 0), (other, 0), (runtime, 2), (None, 0)):
+        if changed is not None:
+            changed.write_bytes(b'other code')
+        engine = QuartersEngine()
+        run_self_test(bundle, engine, tmp_path / 'cache')
+        assert engine.num_runs == num_runs
+
+
+def test_loaded_runtime_is_found_in_the_mappings_of_this_process():
+    pytest.importorskip('onnxruntime')
+    nothing = self_test._runtimes_digest(Path('/dev/null'))
+    if not self_test.MAPPINGS.exists():
+        pytest.skip('this system has no /proc')
+    open_engine(open_bundle(shipped_bundle_path()), 'onnxruntime').close()
+    assert self_test._runtimes_digest(self_test.MAPPINGS) != nothing
+
+
+def test_another_kernel_tests_anew(bundle, tmp_path, monkeypatch):
+    run_self_test(bundle, QuartersEngine(), tmp_path / 'cache')
+    monkeypatch.setattr('platform.release', lambda: '99')
+    engine = QuartersEngine()
+    run_self_test(bundle, engine, tmp_path / 'cache')
+    assert engine.num_runs == 2
 
 
 def test_the_same_processor_at_another_clock_does_not(bundle, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 from mnssd_perception.bundle import open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine, open_onnx
+from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import Thresholds
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import read_spec
@@ -49,18 +50,24 @@ def open_model(path: str) -> TrainedModel:
     return TrainedModel(model, manifest.thresholds, manifest.provenance.experiment)
 
 
-def open_predictor(path: str, engine: str = 'auto') -> Predictor:
+def open_predictor(path: str, engine: str = 'auto', precision: str = '') -> Predictor:
     """
     Open a model.
 
     :param path: a checkpoint (``.pt``, a path or a URL), an ONNX file that was exported by mnssd,
         or a bundle.
     :param engine: for an ONNX file or a bundle; a checkpoint runs in PyTorch, on a GPU if any.
+    :param precision: of the network in a bundle; empty for the fastest that the engine can run.
     :raises MnssdError: naming the file and what is wrong with it.
     """
     thresholds = Thresholds()
     experiment: dict[str, Any] = {}
-    match PurePosixPath(path).suffix.lower():
+    suffix = PurePosixPath(path).suffix.lower()
+    if precision and suffix in ('.pt', '.onnx'):
+        raise SettingsError(
+            f'precision: expected a bundle, which holds several networks, got {path!r}'
+        )
+    match suffix:
         case '.pt':
             file_type, checkpoint = 'checkpoint', load_checkpoint(path)
             model = checkpoint.build().to('cuda' if torch.cuda.is_available() else 'cpu')
@@ -75,6 +82,6 @@ def open_predictor(path: str, engine: str = 'auto') -> Predictor:
             opened = open_onnx(read_spec(Path(path), network), network, engine)
         case _:
             file_type, bundle = 'bundle', open_bundle(path)
-            opened = open_engine(bundle, engine)
+            opened = open_engine(bundle, engine, precision=precision)
             thresholds = bundle.manifest.thresholds
     return Predictor(file_type, Detector(opened, thresholds), thresholds, experiment)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import gc
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import cv2
 from mnssd_perception.ssd import feature_map, ModelSpec
@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from mnssd_training.export import HailoNetwork
 
 ASSETS = Path(__file__).parent / 'assets'
 SHARED = Path(__file__).parents[2].parent / 'shared'
@@ -102,6 +105,14 @@ def exported(model: MobileNetSsd) -> bytes:
     from mnssd_training.export import export_onnx
 
     return export_onnx(model)
+
+
+@pytest.fixture(scope='session')
+def hailo_network(model: MobileNetSsd) -> 'HailoNetwork':
+    """The network for Hailo's compiler."""
+    from mnssd_training.export import export_for_hailo
+
+    return export_for_hailo(model)
 
 
 @pytest.fixture

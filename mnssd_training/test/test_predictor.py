@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.errors import SettingsError
+from mnssd_perception.errors import EngineError, SettingsError
 from mnssd_perception.ssd import Thresholds
 from mnssd_training.config import ModelConfig
 from mnssd_training.model import MobileNetSsd
@@ -40,3 +40,15 @@ def test_an_onnx_file(exported: bytes, model: MobileNetSsd, tmp_path: Path) -> N
     assert predictor.detector.engine.info.name == 'onnxruntime'
     with pytest.raises(SettingsError, match='engine: expected one of auto, onnxruntime'):
         open_predictor(str(path), 'magic')
+
+
+def test_precision_chooses_among_the_networks_of_a_bundle(model: MobileNetSsd) -> None:
+    path = str(shipped_bundle_path())
+    assert open_predictor(path, 'auto', 'fp32').detector.engine.info.precision == 'fp32'
+    with pytest.raises(EngineError, match='has no network for engine .* in bf16'):
+        open_predictor(path, 'auto', 'bf16')
+    with pytest.raises(SettingsError, match='precision: expected one of'):
+        open_predictor(path, 'auto', 'int3')
+    for other in ('best.pt', 'network.onnx'):
+        with pytest.raises(SettingsError, match=f'expected a bundle, .* got .{other}.'):
+            open_predictor(other, 'auto', 'int8')

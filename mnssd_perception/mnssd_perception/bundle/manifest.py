@@ -4,13 +4,14 @@ The manifest of a bundle, ``manifest.json``, as frozen dataclasses.
 Plain data only; :mod:`mnssd_perception.bundle.bundle` reads and verifies the files.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 import re
 from typing import Any
 
 from mnssd_perception.errors import SettingsError, SpecError
-from mnssd_perception.serialization import from_plain
+from mnssd_perception.serialization import from_plain, to_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest, Thresholds
 from mnssd_perception.ssd.spec import MAX_IMAGE_SIDE
 
@@ -22,6 +23,8 @@ MAX_BYTES = 1 << 30  # of all files together; a network for a drone is a thousan
 DIGEST = re.compile(r'sha256:[0-9a-f]{64}')
 SCORE_DIGITS = 5  # to which scores of golden frames are rounded
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}')
+ENGINE = re.compile(r'[a-z][a-z0-9_]{0,31}')
+ADDED_TO_ARTEFACTS = ('has_batch', 'gate')  # by schema 2
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,7 @@ class FileEntry:
             raise SpecError(f'expected a plain path inside the bundle, got {self.path!r}')
         if not 0 <= self.size <= MAX_BYTES:
             raise SpecError(f'{self.path}: expected 0 to {MAX_BYTES} bytes, got {self.size}')
-        if not DIGEST.fullmatch(self.sha256):
-            raise SpecError(
-                f"{self.path}: expected 'sha256:' and 64 hexadecimal digits, got {self.sha256!r}"
-            )
+        _check_digest(self.path, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ class GateVerdict:
     """
     Comparison of an artefact with the checkpoint that it was exported from, on the validation set.
 
-    :ivar reasons: limits that the artefact broke; empty if it passed.
+    :ivar reasons: limits that the artefact broke; empty if and only if it passed.
     :ivar scored_with: the engine that ran it, its version, precision and hardware.
+    :ivar num_images: of the validation set, 1 or more.
     :ivar dataset_digest: of the validation set.
     :ivar map50: mean VOC AP@0.5 of the artefact, 0 to 1.
     :ivar map50_checkpoint: the same of the checkpoint.
+    :ivar num_detections: of the checkpoint, at the default thresholds.
     :ivar num_changed: detections at the default thresholds that only one of the two has.
     """
 
@@ -80,6 +82,22 @@ class GateVerdict:
     num_detections: int
     num_changed: int
 
+    def __post_init__(self) -> None:
+        if self.passed == bool(self.reasons):
+            raise SpecError(
+                f'gate: expected reasons if and only if it failed, got passed={self.passed} '
+                f'with the reasons {self.reasons}'
+            )
+        if not (self.scored_with and self.scored_with.isprintable()):
+            raise SpecError(f'gate.scored_with: expected a line of text, got {self.scored_with!r}')
+        _check_digest('gate.dataset_digest', self.dataset_digest)
+        for name, lowest in (('num_images', 1), ('num_detections', 0), ('num_changed', 0)):
+            if (value := getattr(self, name)) < lowest:
+                raise SpecError(f'gate.{name}: expected {lowest} or more, got {value}')
+        for name in ('map50', 'map50_checkpoint'):
+            if not 0 <= (value := getattr(self, name)) <= 1:  # also refuses NaN
+                raise SpecError(f'gate.{name}: expected 0 to 1, got {value}')
+
     @property
     def drop(self) -> float:
         """Mean AP that the export lost, in points (hundredths); negative for a gain."""
@@ -92,10 +110,12 @@ class Artefact:
     A network for one engine in one precision; several may share a file.
 
     :ivar path: of the file in the bundle.
-    :ivar engine: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``hailo``.
+    :ivar engine: ``onnxruntime``, ``openvino``, ``tensorrt`` or ``hailo``. A name that an
+        installation does not know is accepted: it belongs to an engine of a later version.
     :ivar precision: one of ``PRECISIONS``.
     :ivar toolchain: name to version of the programs that made the file.
-    :ivar device: that it was built for, such as ``hailo8l``, where that matters; else empty.
+    :ivar device: architecture that the file was compiled for, such as ``hailo8l``; empty if it
+        runs on any.
     :ivar metrics: measurements of this file, with the conditions.
     :ivar has_batch: the network takes ``(B, H, W, 3)`` for any B, not a single image.
     :ivar gate: None only in a bundle of schema 1.
@@ -111,10 +131,19 @@ class Artefact:
     gate: GateVerdict | None = None
 
     def __post_init__(self) -> None:
+        if not ENGINE.fullmatch(self.engine):
+            raise SpecError(
+                f'{self.path}: expected an engine of small letters, digits and underscores, '
+                f'got {self.engine!r}'
+            )
         if self.precision not in PRECISIONS:
             raise SpecError(
                 f'{self.path}: expected a precision of {", ".join(PRECISIONS)}, '
                 f'got {self.precision!r}'
+            )
+        if len(self.device) > 64 or not self.device.isprintable():
+            raise SpecError(
+                f'{self.path}: expected a device of at most 64 characters, got {self.device!r}'
             )
 
 
@@ -239,12 +268,17 @@ class Manifest:
 
     def _check_artefacts(self) -> None:
         """Refuse two artefacts for one purpose, and any that has not passed the accuracy gate."""
-        keys = [(item.engine, item.precision, item.has_batch) for item in self.artefacts]
         if self.schema == 1:
+            if any(item.gate is not None or item.has_batch for item in self.artefacts):
+                raise SpecError('artefacts: expected no gate and no has_batch in schema 1')
             return
-        for key in keys:
-            if keys.count(key) > 1:
-                raise SpecError(f'artefacts: expected one for {key[0]} in {key[1]}, got several')
+        keys = Counter((item.engine, item.precision, item.has_batch) for item in self.artefacts)
+        (engine, precision, has_batch), count = keys.most_common(1)[0]
+        if count > 1:
+            raise SpecError(
+                f'artefacts: expected one for {engine} in {precision} '
+                f'{"with" if has_batch else "without"} a batch dimension, got {count}'
+            )
         for item in self.artefacts:
             if item.gate is None or not item.gate.passed:
                 verdict = 'none' if item.gate is None else '; '.join(item.gate.reasons)
@@ -270,6 +304,21 @@ class Manifest:
             raise SpecError('golden: expected paths that differ')
 
 
+def _check_digest(name: str, digest: str) -> None:
+    if not DIGEST.fullmatch(digest):
+        raise SpecError(f"{name}: expected 'sha256:' and 64 hexadecimal digits, got {digest!r}")
+
+
+def manifest_to_plain(manifest: Manifest) -> dict[str, Any]:
+    """Convert a manifest to plain data, with the keys of its schema."""
+    plain: dict[str, Any] = to_plain(manifest)
+    if manifest.schema == 1:
+        for artefact in plain['artefacts']:
+            for key in ADDED_TO_ARTEFACTS:
+                del artefact[key]
+    return plain
+
+
 def read_manifest(plain: Any) -> Manifest:
     """
     Convert the parsed JSON of a manifest.
@@ -283,6 +332,13 @@ def read_manifest(plain: Any) -> Manifest:
             f'this bundle needs {"a newer" if schema > SCHEMA else "an older"} mnssd'
         )
     try:
-        return from_plain(Manifest, plain, SpecError)
+        manifest = from_plain(Manifest, plain, SpecError)
     except SettingsError as error:
         raise SpecError(f'thresholds: {error}') from error
+    for index, artefact in enumerate(plain['artefacts'] if manifest.schema == 1 else ()):
+        if added := [key for key in ADDED_TO_ARTEFACTS if key in artefact]:
+            raise SpecError(
+                f'unknown key {added[0]!r} at artefacts[{index}]; schema 2 has it, '
+                'this is schema 1'
+            )
+    return manifest

@@ -8,10 +8,9 @@ import json
 from pathlib import Path
 import zipfile
 
-from mnssd_perception.bundle.manifest import FileEntry, MANIFEST, Manifest
+from mnssd_perception.bundle.manifest import FileEntry, MANIFEST, Manifest, manifest_to_plain
 from mnssd_perception.errors import BundleError
 from mnssd_perception.files import explain_write_error, write_atomically
-from mnssd_perception.serialization import to_plain
 
 # One date for all members, so that equal content makes an equal archive.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -42,7 +41,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     """
     manifest = replace(manifest, files=file_entries(files))
     try:
-        text = json.dumps(to_plain(manifest), indent=1, allow_nan=False) + '\n'
+        text = json.dumps(manifest_to_plain(manifest), indent=1, allow_nan=False) + '\n'
     except (TypeError, ValueError) as error:
         raise BundleError(path, f'{MANIFEST} cannot be JSON: {error}') from error
     packed = io.BytesIO()

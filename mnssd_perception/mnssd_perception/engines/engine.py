@@ -1,9 +1,10 @@
 """The interface of inference engines: the base class validates, a subclass runs the network."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+import os
 from pathlib import Path
 
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
@@ -13,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Heads = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits and offsets
+
+# More do not pay for a network of this size, and a drone has other work.
+MAX_CPU_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class EngineOptions:
             )
         if not -1 <= self.dla_core <= 15:
             raise SettingsError(f'dla_core: expected -1 to 15, got {self.dla_core}')
+
+    @property
+    def cpu_threads(self) -> int:
+        """Threads for an engine that runs on the CPU, at least 1."""
+        return self.threads or min(MAX_CPU_THREADS, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -176,3 +185,14 @@ class Engine(ABC):
         if not self._closed:
             self._closed = True
             self._close()
+
+
+def run_in_chunks(
+    run: Callable[[NDArray[np.uint8]], Sequence[NDArray[np.float32]]],
+    images: NDArray[np.uint8],
+    size: int,
+) -> Heads:
+    """Run a network on at most `size` of ``(B, H, W, 3)`` images at once, B at least 1."""
+    chunks = [run(images[start : start + size]) for start in range(0, len(images), size)]
+    logits, offsets = (np.concatenate(heads) for heads in zip(*chunks))
+    return logits, offsets

@@ -9,6 +9,10 @@ computed from must be constant: a runtime that infers shapes strictly then alloc
 the file says. Control flow, functions, sparse tensors and training graphs can do the same in other
 ways, and no exported detector has them.
 
+A network may take a batch of any size: one name stands for the leading dimension of shapes. What
+a runtime infers from a name proves nothing (a Reshape to -1 agrees with every name), so the check
+also makes a copy of the file in which the name is a number, for the runtime to verify.
+
 The drone has no ``onnx`` package. This reads the protobuf wire format of the messages below, which
 are all that can hold a tensor without subgraphs and functions. It checks every occurrence of a
 field, because a protobuf parser would merge them or take the last, and refuses all other fields.
@@ -18,7 +22,7 @@ that of https://protobuf.dev/programming-guides/encoding.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
 from typing import Any
@@ -26,7 +30,8 @@ from typing import Any
 from mnssd_perception.errors import EngineError
 from mnssd_perception.text import sanitize_text
 
-MAX_FIELDS = 200_000  # the shipped network has 10,000
+MAX_FIELDS = 200_000  # the shipped network has 10,000, and 25,000 when it is quantised
+MAX_BATCH = 8  # images that a network of any batch size gets at once
 MAX_VARINT, MAX_KEY = 10, 5  # bytes
 MAX_RANK = 64
 
@@ -125,10 +130,12 @@ class OnnxVersions:
 
     :ivar ir: of the ONNX IR.
     :ivar opset: of the default operator set; 0 where the file imports none.
+    :ivar fixed: the network for :data:`MAX_BATCH` images, where it takes a batch of any size.
     """
 
     ir: int
     opset: int
+    fixed: bytes | None = None
 
 
 def check_onnx(model: bytes) -> OnnxVersions:
@@ -139,8 +146,9 @@ def check_onnx(model: bytes) -> OnnxVersions:
     :raises EngineError: naming what is not supported, or if it is not an ONNX file.
     """
     checker = _Checker()
+    fixed = bytearray(model)
     try:
-        versions = checker.check_model(memoryview(model))
+        versions = checker.check_model(memoryview(fixed))
     except (IndexError, ValueError) as error:
         raise EngineError(f'not an ONNX network, or damaged: {error}') from error
     limit = MAX_EXPANSION * len(model) + EXPANSION_ALLOWANCE
@@ -154,7 +162,7 @@ def check_onnx(model: bytes) -> OnnxVersions:
             f'expected operators that make at most {MAX_VALUES} values together, the network '
             f'declares {checker.num_values}; make its input smaller'
         )
-    return versions
+    return replace(versions, fixed=bytes(fixed)) if checker.batch else versions
 
 
 class _Checker:
@@ -163,11 +171,13 @@ class _Checker:
 
     :ivar num_bytes: that the tensors declare.
     :ivar num_values: that the outputs of the operators declare.
+    :ivar batch: the name of the leading dimension; empty where all are numbers.
     """
 
     def __init__(self) -> None:
         self.num_bytes = 0
         self.num_values = 0
+        self.batch = b''
         self._num_fields = count(1)
 
     def check_model(self, content: memoryview) -> OnnxVersions:
@@ -203,7 +213,7 @@ class _Checker:
         constants.add(b'')  # an input that is left out
         for operator, node in nodes:
             if operator == 'Constant':
-                constants.update(node['output'])
+                constants.update(map(bytes, node['output']))
         sizes: dict[bytes, int | None] = {}
         for info in (*graph['output'], *graph['value_info']):
             name, size = self._read_value_info(info)
@@ -222,13 +232,14 @@ class _Checker:
         sizes: Mapping[bytes, int | None],
     ) -> None:
         """Check that the shapes of what a node makes can be inferred, and add them up."""
-        if operator in SHAPED_BY_VALUES and not constants.issuperset(node['input'][1:]):
+        inputs = map(bytes, node['input'][1:])
+        if operator in SHAPED_BY_VALUES and not constants.issuperset(inputs):
             raise EngineError(
                 f"expected constant shapes, an operator '{operator}' computes with some "
                 f'that are not; {HINT}'
             )
         for name in filter(None, node['output']):
-            size = sizes.get(name)
+            size = sizes.get(bytes(name))
             if size is None:
                 raise EngineError(
                     f"expected the shapes of all tensors in the ONNX file, '{_show(name)}' "
@@ -296,12 +307,29 @@ class _Checker:
         sides: list[int] = []
         for dim in self._read(shapes[0], SHAPE)['dim']:
             dimension = self._read(dim, DIMENSION)
+            if not sides and self._fix_batch(dim, dimension):
+                sides.append(MAX_BATCH)
+                continue
             if len(dimension['dim_value']) != 1 or dimension['dim_param']:
                 return name, None
             sides += dimension['dim_value']
         if len(sides) > MAX_RANK:
             raise ValueError(f"'{_show(name)}' has {len(sides)} dimensions")
         return name, prod(sides)
+
+    def _fix_batch(self, content: memoryview, dimension: Message) -> bool:
+        """Write the number over the name of a leading dimension, if that is all it has."""
+        if list(dimension) != ['dim_param'] or len(dimension['dim_param']) != 1:
+            return False
+        name = bytes(dimension['dim_param'][0])
+        # A number of as many bytes as the name and its length: varints may be padded.
+        num_bytes = len(content) - 1
+        if not name or num_bytes > MAX_VARINT or name != (self.batch or name):
+            return False
+        self.batch = name
+        padding = [0x80] * (num_bytes - 2)
+        content[:] = bytes([1 << 3 | VARINT, MAX_BATCH | 0x80, *padding, 0])
+        return True
 
     def _read(self, content: memoryview | bytes, schema: Schema) -> Message:
         """Split a message into its fields."""

@@ -1,15 +1,13 @@
 """Detect objects in images."""
 
 from collections.abc import Sequence
-import os
-from pathlib import Path
 import sys
 from typing import Any
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector, find_labels
-from mnssd_perception.engines import Engine, EngineOptions, open_engine
+from mnssd_perception.nodes.detector_engine import DetectorEngine
 from mnssd_perception.nodes.detector_publishers import DetectorPublishers
 from mnssd_perception.nodes.detector_report import (
     complete_status,
@@ -32,9 +30,7 @@ from mnssd_perception.ros.lifecycle import ManagedNode
 from mnssd_perception.ros.parameters import Parameters
 from mnssd_perception.ros.spin import run
 from mnssd_perception.ros.transport import TransportMonitor
-from mnssd_perception.self_test import run_self_test
 from mnssd_perception.text import sanitize_text
-import numpy as np
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -61,7 +57,7 @@ class DetectorNode(ManagedNode):
         super().__init__('detector', **options)
         self._done, self._subscribe = done, subscribe
         self._bundle: Bundle | None = None
-        self._engine: Engine | None = None
+        self._engine = DetectorEngine(self.get_logger())
         self._detector: Detector | None = None
         self._outputs: DetectorPublishers | None = None
         self._worker: DetectorWorker | None = None
@@ -105,24 +101,11 @@ class DetectorNode(ManagedNode):
         self._declared.replace_check(
             lambda new: (new.thresholds, find_labels(names, new.class_filter))
         )
-        options = EngineOptions(values.threads, values.spinning)
-        # Where the network or its self-test fails, release() closes the engine.
-        self._engine = open_engine(self._bundle, values.engine, options)
-        blank = np.zeros((*self._bundle.manifest.spec.input_size, 3), np.uint8)
-        for _ in range(values.warmup):
-            self._engine.infer(blank)
-        if not run_self_test(self._bundle, self._engine, cache_folder()):
-            self.get_logger().warning(
-                'the bundle has no golden frames with clear detections: its accuracy on this '
-                'machine is untested'
-            )
-        info = self._engine.info
-        bundle = sanitize_text(f'{self._bundle.name} {self._bundle.version}')
-        method = f'{bundle} on {info.name} {info.version}, {info.precision}, {info.device}'
-        self._outputs = DetectorPublishers(self, names, method, self._bundle.digest)
-        self._detector = Detector(self._engine, values.thresholds, values.class_filter)
-        self._diagnostics.hardware_id = info.device
-        self.get_logger().info(f'{method}: {sanitize_text(", ".join(names))}')
+        engine = self._engine.open(self._bundle, values, self._report_loading)
+        self._outputs = DetectorPublishers(self, self._bundle)
+        self._detector = Detector(engine, values.thresholds, values.class_filter)
+        bundle = f'{self._bundle.name} {self._bundle.version} on {engine.info}'
+        self.get_logger().info(sanitize_text(f'{bundle}: {", ".join(names)}', 500))
 
     def activate(self) -> None:
         """Subscribe to images and start the worker."""
@@ -162,9 +145,7 @@ class DetectorNode(ManagedNode):
         if self._outputs is not None:
             publishers, self._outputs = self._outputs, None
             publishers.destroy()
-        if self._engine is not None:
-            engine, self._engine = self._engine, None
-            engine.close()
+        self._engine.close()
 
     def on_transition_requested(self) -> None:
         """Report the result at once."""
@@ -172,7 +153,13 @@ class DetectorNode(ManagedNode):
 
     def _publish_info(self) -> None:
         assert self._outputs is not None
-        self._outputs.publish_info(self._declared.values.score_threshold, self._header())
+        assert self._detector is not None
+        info, threshold = self._detector.engine.info, self._declared.values.score_threshold
+        self._outputs.publish_info(info, threshold, self._header())
+
+    def _report_loading(self) -> None:
+        if self.context.ok():  # the process may be asked to end meanwhile
+            self._diagnostics.publish()
 
     def _apply(self, values: DetectorParameters) -> None:
         if self._detector is not None:
@@ -184,29 +171,44 @@ class DetectorNode(ManagedNode):
         self.submit(msg)
 
     def _watch(self) -> None:
-        """Report at once that the worker has died, hangs, or hangs no longer."""
+        """Report at once a new engine, and that the worker died, hangs, or hangs no longer."""
+        has_new_engine = self._follow_engine()
         is_hung = self._stats.frame_age() > self._declared.values.engine_timeout
         failure = self._worker.failure if self._worker is not None else None
         has_failed = failure is not None and not self._done.done()
-        if has_failed or is_hung != self._was_hung:
+        if has_failed or is_hung != self._was_hung or has_new_engine:
             self._was_hung = is_hung
             self._diagnostics.publish()
         if has_failed:
             self._done.set_exception(failure)
 
+    def _follow_engine(self) -> bool:
+        """Say whether an engine has failed or replaced another since the last call."""
+        if not self._engine.has_changed():
+            return False
+        self._stats.restart_frame()  # which the new engine processes from its start
+        if self._worker is not None:
+            self._publish_info()
+        return True
+
     def _report(self) -> Report:
+        self._follow_engine()
         snapshot = self._stats.snapshot()
         failure = self._worker.failure if self._worker is not None else None
         timeout = self._declared.values.engine_timeout
         # A worker that hung while the node was deactivated still exists.
         is_active = self._worker is not None and self.transition_error is None
-        state = determine_state(snapshot, failure, timeout, is_active=is_active)
-        info = self._engine.info if self._engine is not None else None
+        engine = self._engine.state()
+        state = determine_state(snapshot, failure, timeout, engine, is_active=is_active)
+        if engine.info is not None:
+            self._diagnostics.hardware_id = engine.info.device
         self._status = complete_status(
-            snapshot, state, self._header(), info, self._bundle, failure
+            snapshot, state, self._header(), engine, self._bundle, failure
         )
         conditions = list(
-            detector_conditions(state, snapshot, self._topic, failure, self.transition_error)
+            detector_conditions(
+                state, snapshot, self._topic, failure, self.transition_error, engine
+            )
         )
         if self._subscription is not None:
             conditions += check_subscription(self, 'image', self._subscription)
@@ -216,7 +218,7 @@ class DetectorNode(ManagedNode):
                 conditions += self._transport.conditions()
             conditions += check_publisher(self, 'detections', self._outputs.detections)
         conditions += check_overrides(self, OVERRIDABLE)
-        return make_report(self._status, conditions)
+        return make_report(self._status, conditions, engine.rejections)
 
     def _publish_status(self, conditions: list[str]) -> None:
         self._status.conditions = conditions
@@ -224,17 +226,6 @@ class DetectorNode(ManagedNode):
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg())
-
-
-def cache_folder() -> Path | None:
-    """Return ``mnssd`` in the XDG cache folder; None for a user without a home folder."""
-    configured = os.environ.get('XDG_CACHE_HOME', '')
-    if Path(configured).is_absolute():  # the specification ignores relative paths
-        return Path(configured) / 'mnssd'
-    try:
-        return Path.home() / '.cache' / 'mnssd'
-    except RuntimeError:
-        return None
 
 
 def main(args: Sequence[str] | None = None) -> int:

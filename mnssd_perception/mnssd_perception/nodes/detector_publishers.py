@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from mnssd_perception.bundle import Bundle
+from mnssd_perception.engines import EngineInfo
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ros import qos
 from mnssd_perception.ros.detections import to_label_info, to_message
 from mnssd_perception.ros.images import from_array
 from mnssd_perception.ssd import Detections
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
@@ -22,11 +25,9 @@ class DetectorPublishers:
     :ivar overlay_bytes: size of the last overlay; 0 while nobody subscribes.
     """
 
-    def __init__(
-        self, node: LifecycleNode, class_names: tuple[str, ...], method: str, digest: str
-    ) -> None:
-        self._node = node
-        self._class_names, self._method, self._digest = class_names, method, digest
+    def __init__(self, node: LifecycleNode, bundle: Bundle) -> None:
+        self._node, self._bundle = node, bundle
+        self._class_names = bundle.manifest.spec.class_names
         self._publishers: list[Any] = []
         self.overlay_bytes = 0
         try:
@@ -50,10 +51,11 @@ class DetectorPublishers:
         while self._publishers:
             self._node.destroy_lifecycle_publisher(self._publishers.pop())
 
-    def publish_info(self, score_threshold: float, header: Header) -> None:
+    def publish_info(self, engine: EngineInfo, score_threshold: float, header: Header) -> None:
         """Publish the latched messages that explain the detections."""
         self._label_info.publish(to_label_info(self._class_names, score_threshold, header))
-        info = VisionInfo(header=header, method=self._method, database_location=self._digest)
+        method = sanitize_text(f'{self._bundle.name} {self._bundle.version}') + f' on {engine}'
+        info = VisionInfo(header=header, method=method, database_location=self._bundle.digest)
         info.database_version = 1
         self._vision_info.publish(info)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.bundle import Bundle
-from mnssd_perception.engines import EngineInfo
+from mnssd_perception.engines import Rejection
+from mnssd_perception.nodes.detector_engine import EngineState, NO_ENGINE
 from mnssd_perception.nodes.detector_stats import Snapshot
 from mnssd_perception.ros.diagnostics import Condition, ERROR, Report, STALE, WARN
 from mnssd_perception.text import sanitize_text
@@ -20,7 +21,12 @@ FAILURES = {
 
 
 def determine_state(
-    snapshot: Snapshot, failure: Exception | None, engine_timeout: float, *, is_active: bool
+    snapshot: Snapshot,
+    failure: Exception | None,
+    engine_timeout: float,
+    engine: EngineState = NO_ENGINE,
+    *,
+    is_active: bool,
 ) -> str:
     """
     Determine the state of a detector, one of those in DetectorStatus.
@@ -30,6 +36,8 @@ def determine_state(
     """
     if failure is not None:
         return 'failed'
+    if engine.loading:
+        return 'loading'
     if snapshot.frame_age > engine_timeout:
         return 'hung'
     if not is_active:
@@ -43,17 +51,17 @@ def complete_status(
     snapshot: Snapshot,
     state: str,
     header: Header,
-    engine: EngineInfo | None = None,
+    engine: EngineState = NO_ENGINE,
     bundle: Bundle | None = None,
     failure: Exception | None = None,
 ) -> DetectorStatus:
-    """Complete the message on ``~/status``; engine and bundle are None before configuring."""
+    """Complete the message on ``~/status``; the bundle is None before configuring."""
     status = snapshot.status
     status.header, status.state = header, state
     status.last_error = sanitize_text(_describe(failure) if failure else snapshot.last_error)
-    if engine is not None:
-        status.engine, status.engine_version = engine.name, engine.version
-        status.precision, status.device = engine.precision, engine.device
+    if (info := engine.info) is not None:
+        status.engine, status.engine_version = info.name, info.version
+        status.precision, status.device = info.precision, info.device
     if bundle is not None:
         status.bundle = sanitize_text(bundle.name)
         status.bundle_version = sanitize_text(bundle.version)
@@ -61,7 +69,9 @@ def complete_status(
     return status
 
 
-def make_report(status: DetectorStatus, conditions: Iterable[Condition]) -> Report:
+def make_report(
+    status: DetectorStatus, conditions: Iterable[Condition], rejections: Iterable[Rejection] = ()
+) -> Report:
     """Make the report for ``/diagnostics`` from the status of the same moment."""
     values = {
         'state': status.state,
@@ -79,6 +89,7 @@ def make_report(status: DetectorStatus, conditions: Iterable[Condition]) -> Repo
         'dropped, too old': status.frames_dropped_stale,
         'failed': status.frames_failed,
         'last error': status.last_error,
+        **{f'not used: {item.candidate}': item.reason for item in rejections},
     }
     return Report(f'{status.rate_hz:.1f} frames/s', tuple(conditions), values)
 
@@ -89,6 +100,7 @@ def detector_conditions(
     topic: str,
     failure: Exception | None = None,
     transition_error: Exception | None = None,
+    engine: EngineState = NO_ENGINE,
 ) -> Iterator[Condition]:
     """
     List the current problems of a detector.
@@ -103,6 +115,12 @@ def detector_conditions(
         yield Condition('hung', ERROR, message)
     if transition_error is not None:
         yield Condition('transition', ERROR, str(transition_error))
+    for item in engine.rejections:
+        if item.is_failure:
+            message = f'engine {item.candidate} is not used, restart the node to retry it: '
+            yield Condition(f'engine {item.candidate}', WARN, message + item.reason)
+    if state == 'loading':
+        yield Condition('loading', STALE, f'not ready yet: {engine.loading}')
     for cause, failed in snapshot.failures.items():
         is_lasting = cause == 'engine' and not failed.has_passed
         message = f'{FAILURES[cause]}, {failed.num} so far: {failed.error}'

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mnssd_perception.bundle import PRECISIONS
+from mnssd_perception.engines import EngineOptions, ENGINES
 from mnssd_perception.ros.parameters import parameter
 from mnssd_perception.ssd import Thresholds
 from mnssd_perception.ssd.thresholds import MAX_CANDIDATES
@@ -48,12 +50,21 @@ class DetectorParameters:
     bundle: str = parameter('', 'path of the model bundle; empty for the one that is shipped')
     bundle_digest: str = parameter('', 'digest that the bundle must have, "sha256:" and the '
         'SHA-256 of its manifest.json, as ~/status shows it; empty for any bundle')
-    engine: str = parameter('auto', 'name of the inference engine; auto selects the fastest that '
-        'is available')
-    threads: int = parameter(0, 'number of threads of the engine; 0 for the default of the engine',
-        0, 256)
+    engine: str = parameter('auto', 'the inference engine: auto (the fastest that works here), '
+        f'{", ".join(ENGINES)}', choices=('auto', *ENGINES))
+    precision: str = parameter('', 'precision of the network: '
+        f'{", ".join(PRECISIONS)}; empty for the fastest that the engine can run',
+        choices=('', *PRECISIONS))
+    threads: int = parameter(EngineOptions.threads, 'number of CPU threads of the engine; 0 for '
+        'the default of the engine', 0, 256)
     spinning: bool = parameter(False, 'let idle engine threads spin: slightly faster, but keeps '
         'the CPU busy')
+    workspace_mib: int = parameter(EngineOptions.workspace_mib, 'memory that TensorRT may use '
+        'while it builds an engine [MiB]', 16, 2**20)
+    dla_core: int = parameter(EngineOptions.dla_core, 'deep learning accelerator of a Jetson that '
+        'TensorRT uses; -1 for the GPU', -1, 15)
+    shared_device: bool = parameter(EngineOptions.shared_device, 'share a Hailo device with other '
+        'processes, through the HailoRT service')
     warmup: int = parameter(3, 'number of inferences before the first frame, which would be slow '
         'otherwise', 0, 1000)
     engine_timeout: float = parameter(1.0, 'report the engine as hung when a frame takes longer '

@@ -1,6 +1,7 @@
 """A small bundle, as an archive and as a directory."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 import hashlib
 import json
 from pathlib import Path
@@ -10,16 +11,22 @@ import zipfile
 from mnssd_perception.bundle import (
     Artefact,
     file_entries,
+    GateVerdict,
     GoldenFrame,
     Manifest,
     Provenance,
 )
-from mnssd_perception.serialization import to_plain
+from mnssd_perception.bundle.manifest import manifest_to_plain
 from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest, Thresholds
 import pytest
 
+DIGEST = 'sha256:' + '0' * 64
+GATE = GateVerdict(
+    True, (), 'onnxruntime 1.31.1, fp32, x86_64 CPU', 10, DIGEST, 0.43, 0.431, 99, 2
+)
 FILES = {
     'network.onnx': b'not really a network ' * 40,
+    'network_int8.onnx': b'not really small' * 9,
     'card.md': '# Model card, für alle\n'.encode(),
     'golden/one.jpg': bytes(range(256)),
     'empty.txt': b'',
@@ -34,19 +41,24 @@ def files() -> dict[str, bytes]:
 
 @pytest.fixture
 def manifest(files: dict[str, bytes]) -> Manifest:
-    """Its manifest."""
+    """Its manifest, in schema 2."""
     spec = ModelSpec(
         (16, 24), ('car', 'van'), (FeatureMap((2, 3), (8.0, 8.0), ((8.0, 8.0), (4.0, 9.5))),)
     )
     return Manifest(
-        schema=1,
+        schema=2,
         name='small',
         version='1.2.3',
         spec=spec,
         num_priors=12,
         prior_digest=prior_digest(spec),
         files=file_entries(files),
-        artefacts=(Artefact('network.onnx', 'onnxruntime', 'fp32', {'onnx': '1.2'}),),
+        artefacts=(
+            Artefact('network.onnx', 'onnxruntime', 'fp32', {'onnx': '1.2'}, gate=GATE),
+            Artefact('network.onnx', 'openvino', 'fp32', gate=GATE),
+            Artefact('network_int8.onnx', 'onnxruntime', 'int8', gate=GATE),
+            Artefact('network_int8.onnx', 'onnxruntime', 'int8', has_batch=True, gate=GATE),
+        ),
         thresholds=Thresholds(0.4, 0.6, 50),
         provenance=Provenance('some images', licence='CC-BY-4.0', experiment={'a': [1, None]}),
         golden=(GoldenFrame('golden/one.jpg', 0.4, ((1.0, 2.0, 3.5, 4.0),), (0.9,), (1,)),),
@@ -54,9 +66,16 @@ def manifest(files: dict[str, bytes]) -> Manifest:
 
 
 @pytest.fixture
+def manifest_1(manifest: Manifest) -> Manifest:
+    """Its manifest, in schema 1."""
+    artefact = replace(manifest.artefacts[0], gate=None)
+    return replace(manifest, schema=1, artefacts=(artefact,))
+
+
+@pytest.fixture
 def plain(manifest: Manifest) -> dict[str, Any]:
     """Its manifest as plain data, to be spoilt."""
-    return to_plain(manifest)
+    return manifest_to_plain(manifest)
 
 
 def _zip(path: Path, members: Mapping[str, bytes]) -> Path:

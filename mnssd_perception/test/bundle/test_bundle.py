@@ -1,9 +1,11 @@
 """Tests of opening and reading a sound bundle."""
 
 import hashlib
+import json
 
 from mnssd_perception.bundle import bundle as bundle_module
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path, storage, write_bundle
+from mnssd_perception.bundle.manifest import manifest_to_plain
 from mnssd_perception.errors import BundleError, MnssdError
 import pytest
 
@@ -49,8 +51,26 @@ def test_reads_only_what_is_listed(store, members, name):
 
 def test_finds_an_artefact(store, members, manifest):
     bundle = open_bundle(store(members))
-    assert bundle.artefact('onnxruntime') == manifest.artefacts[0]
+    fp32, openvino, int8, batch = manifest.artefacts
+    assert bundle.artefact('onnxruntime') == fp32
+    assert bundle.artefact('onnxruntime', 'int8') == int8
+    assert bundle.artefact('onnxruntime', 'int8', has_batch=True) == batch
+    assert bundle.artefact('onnxruntime', has_batch=True) == batch
+    assert bundle.artefact('openvino') == openvino
+    assert bundle.artefact('openvino', 'int8') is None
     assert bundle.artefact('tensorrt') is None
+
+
+def test_a_bundle_of_schema_1_opens(store, manifest_1, files):
+    members = {'manifest.json': json.dumps(manifest_to_plain(manifest_1)).encode(), **files}
+    assert open_bundle(store(members)).manifest == manifest_1
+
+
+@pytest.mark.parametrize('name', ['manifest', 'manifest_1'])
+def test_each_schema_is_written_with_its_keys(name, request, tmp_path, files):
+    manifest = request.getfixturevalue(name)
+    write_bundle(tmp_path / 'made.mnssd', manifest, files)
+    assert open_bundle(tmp_path / 'made.mnssd').manifest == manifest
 
 
 @pytest.mark.parametrize(

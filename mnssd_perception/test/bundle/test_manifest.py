@@ -1,21 +1,47 @@
 """Tests of the manifest: every rule, and every key by its name."""
 
+from dataclasses import replace
 import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.bundle import FileEntry, GoldenFrame
-from mnssd_perception.bundle.manifest import MAX_BYTES, read_manifest
+from mnssd_perception.bundle import FileEntry, GateVerdict, GoldenFrame
+from mnssd_perception.bundle.manifest import manifest_to_plain, MAX_BYTES, read_manifest
 from mnssd_perception.errors import MnssdError, SpecError
-from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Thresholds
 import pytest
 
 DIGEST = 'sha256:' + '0' * 64
 
 
-def test_json_round_trip(manifest):
-    assert read_manifest(json.loads(json.dumps(to_plain(manifest)))) == manifest
+@pytest.mark.parametrize('name', ['manifest', 'manifest_1'])
+def test_json_round_trip(name, request):
+    manifest = request.getfixturevalue(name)
+    assert read_manifest(json.loads(json.dumps(manifest_to_plain(manifest)))) == manifest
+
+
+def test_schema_1_has_its_own_keys(manifest_1):
+    (artefact,) = manifest_to_plain(manifest_1)['artefacts']
+    assert list(artefact) == ['path', 'engine', 'precision', 'toolchain', 'device', 'metrics']
+
+
+@pytest.mark.parametrize(('key', 'value'), [('gate', None), ('has_batch', False)])
+def test_keys_of_schema_2_are_refused_in_schema_1(manifest_1, key, value):
+    plain = manifest_to_plain(manifest_1)
+    plain['artefacts'][0][key] = value
+    with pytest.raises(SpecError, match=rf"'{key}' at artefacts\[0\]; schema 2 has it"):
+        read_manifest(plain)
+
+
+@pytest.mark.parametrize('change', [{'has_batch': True}, {'gate': True}])
+def test_a_manifest_of_schema_1_holds_nothing_of_schema_2(manifest_1, manifest, change):
+    change = {'gate': manifest.artefacts[0].gate} if 'gate' in change else change
+    with pytest.raises(SpecError, match='no gate and no has_batch in schema 1'):
+        replace(manifest_1, artefacts=(replace(manifest_1.artefacts[0], **change),))
+
+
+def test_schema_1_may_have_several_artefacts_for_one_purpose(manifest_1):
+    replace(manifest_1, artefacts=manifest_1.artefacts * 2)
 
 
 def test_defaults_need_not_be_written(plain):
@@ -61,6 +87,7 @@ def test_wrong_values_are_named(plain, key, value):
         (lambda plain: plain['spec']['normalisation'], 'spec.normalisation'),
         (lambda plain: plain['files'][1], r'files\[1\]'),
         (lambda plain: plain['artefacts'][0], r'artefacts\[0\]'),
+        (lambda plain: plain['artefacts'][0]['gate'], r'artefacts\[0\].gate'),
         (lambda plain: plain['thresholds'], 'thresholds'),
         (lambda plain: plain['provenance'], 'provenance'),
         (lambda plain: plain['golden'][0], r'golden\[0\]'),
@@ -138,6 +165,28 @@ def test_unknown_keys_are_named(plain, where, name):
             'cannot list itself',
         ),
         (lambda plain: plain['artefacts'][0]['toolchain'].update(onnx=1), 'toolchain.onnx'),
+        (lambda plain: plain['artefacts'][0].update(engine='a:b'), 'engine of small letters'),
+        (lambda plain: plain['artefacts'][0].update(engine='A'), "letters, .* got 'A'"),
+        (lambda plain: plain['artefacts'][0].update(engine=''), 'engine of small letters'),
+        (lambda plain: plain['artefacts'][0].update(precision='fp8'), 'precision of fp32, bf16'),
+        (lambda plain: plain['artefacts'][0].update(device='a\nb'), 'device of at most 64'),
+        (lambda plain: plain['artefacts'][0].update(device='a' * 65), 'device of at most 64'),
+        (
+            lambda plain: plain['artefacts'].append(plain['artefacts'][1]),
+            'one for openvino in fp32 without a batch dimension, got 2',
+        ),
+        (
+            lambda plain: plain['artefacts'].append(plain['artefacts'][3]),
+            'one for onnxruntime in int8 with a batch dimension, got 2',
+        ),
+        (lambda plain: plain['artefacts'][1].update(gate=None), "got the verdict 'none'"),
+        (lambda plain: plain['artefacts'][1].pop('gate'), "got the verdict 'none'"),
+        (
+            lambda plain: plain['artefacts'][1]['gate'].update(passed=False, reasons=['a', 'b']),
+            "network.onnx: expected an artefact that passed .* got the verdict 'a; b'",
+        ),
+        (lambda plain: plain['artefacts'][1]['gate'].update(passed=False), 'expected reasons if'),
+        (lambda plain: plain['artefacts'][1]['gate'].update(reasons=['a']), 'expected reasons if'),
     ],
 )
 def test_contradictions_are_refused(plain, change, message):
@@ -198,6 +247,35 @@ def test_golden_scores_may_be_rounded_to_the_threshold(score):
         GoldenFrame('a', 0.4, ((0.0, 0.0, 1.0, 1.0),), (0.399985,), (0,))
 
 
+def verdict(**changes):
+    values = {
+        'passed': True, 'reasons': (), 'scored_with': 'engine', 'num_images': 1,
+        'dataset_digest': DIGEST, 'map50': 0.0, 'map50_checkpoint': 1.0, 'num_detections': 0,
+        'num_changed': 0,
+    }  # fmt: skip
+    return GateVerdict(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('scored_with', ''), ('scored_with', 'a\nb'), ('num_images', 0), ('num_images', -1),
+        ('dataset_digest', ''), ('dataset_digest', DIGEST[:-1]), ('map50', -0.01),
+        ('map50', 1.01), ('map50', float('nan')), ('map50_checkpoint', 43.0),
+        ('map50_checkpoint', float('inf')), ('num_detections', -1), ('num_changed', -1),
+    ],
+)  # fmt: skip
+def test_impossible_verdicts_are_refused(key, value):
+    with pytest.raises(SpecError, match=f'gate.{key}: expected'):
+        verdict(**{key: value})
+
+
+@pytest.mark.parametrize('map50', [0.0, 0.5, 1.0])
+def test_drop_is_in_points_of_ap(map50):
+    assert verdict(map50=map50).drop == pytest.approx(100 * (1 - map50))
+    assert verdict(map50=1.0, map50_checkpoint=map50).drop <= 0
+
+
 def test_limits_may_be_reached(plain):
     assert MAX_BYTES == 2**30
     total = sum(entry['size'] for entry in plain['files'])
@@ -208,7 +286,8 @@ def test_limits_may_be_reached(plain):
 
 def test_many_files_and_artefacts(plain):
     plain['files'] = [{'path': f'{n}', 'size': 0, 'sha256': DIGEST} for n in range(2000)]
-    plain['artefacts'] = [{**plain['artefacts'][0], 'path': f'{n}'} for n in range(2000)]
+    artefact = plain['artefacts'][0]
+    plain['artefacts'] = [{**artefact, 'path': f'{n}', 'engine': f'e{n}'} for n in range(2000)]
     plain['golden'] = []
     assert len(read_manifest(plain).files) == 2000
 
@@ -250,7 +329,7 @@ def test_any_value_anywhere_is_read_or_refused(data):
 
 SMALL = json.dumps(
     {
-        'schema': 1,
+        'schema': 2,
         'name': 'small',
         'version': '1',
         'spec': {
@@ -263,7 +342,24 @@ SMALL = json.dumps(
             'sha256:1dc5c8e021c663cd8f7ecf1fb0c6d4112bc8d7f3c9e0095cd26bd7af7b8d7f13'
         ),
         'files': [{'path': 'a', 'size': 0, 'sha256': DIGEST}],
-        'artefacts': [{'path': 'a', 'engine': 'onnxruntime', 'precision': 'fp32'}],
+        'artefacts': [
+            {
+                'path': 'a',
+                'engine': 'onnxruntime',
+                'precision': 'fp32',
+                'gate': {
+                    'passed': True,
+                    'reasons': [],
+                    'scored_with': 'an engine',
+                    'num_images': 1,
+                    'dataset_digest': DIGEST,
+                    'map50': 0.5,
+                    'map50_checkpoint': 0.5,
+                    'num_detections': 1,
+                    'num_changed': 0,
+                },
+            }
+        ],
         'golden': [{'path': 'a', 'score_threshold': 0.5, 'boxes': [], 'scores': [], 'labels': []}],
     }
 )

@@ -23,6 +23,7 @@ def refused(path, message=None):
 
 
 FILES = ('network.onnx', 'card.md', 'golden/one.jpg')
+NEEDED = {'network.onnx': b'', 'network_int8.onnx': b'', 'golden/one.jpg': b''}
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -362,7 +363,7 @@ def test_a_bomb(tmp_path, members, announced):
 @pytest.mark.parametrize('store_files', [write_zip, None], ids=['zip', 'directory'])
 def test_a_bomb_is_never_held_in_memory(tmp_path, resealed, store_files):
     # Every limit is kept: 16 MB of zeros, of which a reader needs to see 1 MB at a time.
-    files = {'network.onnx': b'', 'golden/one.jpg': b'', 'zeros': b'\0' * (16 << 20)}
+    files = {**NEEDED, 'zeros': b'\0' * (16 << 20)}
     members = resealed(files)
     path = tmp_path / 'made'
     if store_files:
@@ -380,7 +381,7 @@ def test_a_bomb_is_never_held_in_memory(tmp_path, resealed, store_files):
 
 
 def test_a_bomb_that_the_manifest_announces_rightly(tmp_path, resealed, monkeypatch):
-    members = resealed({'network.onnx': b'', 'golden/one.jpg': b'', 'zeros': b'\0' * (17 << 20)})
+    members = resealed({**NEEDED, 'zeros': b'\0' * (17 << 20)})
     path = tmp_path / 'made'
     monkeypatch.setattr('zlib.decompressobj', None)  # nothing is expanded
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as opened:
@@ -391,7 +392,7 @@ def test_a_bomb_that_the_manifest_announces_rightly(tmp_path, resealed, monkeypa
 
 
 def test_the_same_files_without_compression_are_accepted(tmp_path, resealed):
-    members = resealed({'network.onnx': b'', 'golden/one.jpg': b'', 'zeros': b'\0' * (17 << 20)})
+    members = resealed({**NEEDED, 'zeros': b'\0' * (17 << 20)})
     open_bundle(write_zip(tmp_path / 'made', members, zipfile.ZIP_STORED))
 
 
@@ -447,7 +448,7 @@ def test_more_members_than_announced(tmp_path, members):
     data = bytearray(path.read_bytes())
     struct.pack_into('<2H', data, len(data) - 22 + 8, 5, 5)
     path.write_bytes(data)
-    refused(path, 'at most 256 members, got 305')
+    refused(path, 'at most 256 members, got 306')
 
 
 @pytest.mark.parametrize('offset', [0xFFFFFFFE, 0x7FFFFFFF, 1])
@@ -477,7 +478,22 @@ def test_a_member_without_a_name(archive):
     data = bytearray(archive.read_bytes())
     data[central_entry(data, b'card.md') + 46] = 0  # where a name ends for zipfile
     archive.write_bytes(data)
-    refused(archive, "does not list ''")
+    refused(archive, "'' has another name for other readers")
+
+
+def test_a_member_whose_name_goes_on_after_a_nul(archive):
+    data = archive.read_bytes().replace(b'golden/one.jpg', b'golden\0one.jpg')
+    archive.write_bytes(data.replace(b'card.md', b'card.m\0'))
+    refused(archive, "'card.m' has another name for other readers|'golden' has another name")
+
+
+def test_a_member_that_announces_more_than_there_is_left(tmp_path, members):
+    last = {'manifest.json': members.pop('manifest.json')}
+    path = write_zip(tmp_path / 'made', members | last, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    struct.pack_into('<2I', data, central_entry(data, b'manifest.json') + 20, *[len(data)] * 2)
+    path.write_bytes(data)
+    refused(path, "cannot read 'manifest.json': it is cut short")
 
 
 def test_an_encrypted_member(archive):

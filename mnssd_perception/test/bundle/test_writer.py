@@ -6,7 +6,7 @@ import os
 import stat
 import zipfile
 
-from mnssd_perception.bundle import Artefact, file_entries, open_bundle, write_bundle
+from mnssd_perception.bundle import file_entries, open_bundle, write_bundle
 from mnssd_perception.errors import BundleError, SpecError
 import pytest
 
@@ -49,7 +49,7 @@ def test_members_are_plain_files_of_one_date(tmp_path, manifest, files):
             assert member.date_time == (1980, 1, 1, 0, 0, 0)
             assert stat.filemode(member.external_attr >> 16) == '-rw-r--r--'
             assert member.compress_type == zipfile.ZIP_DEFLATED
-        assert archive.read('manifest.json').startswith(b'{\n "schema": 1,\n "name": "small",\n')
+        assert archive.read('manifest.json').startswith(b'{\n "schema": 2,\n "name": "small",\n')
 
 
 def test_an_older_bundle_is_replaced(tmp_path, manifest, files):
@@ -76,7 +76,7 @@ def test_a_manifest_among_the_files_is_refused(tmp_path, manifest, files):
     ids=['nan', 'infinite', 'bytes', 'object'],
 )
 def test_metrics_that_json_cannot_hold_are_refused(tmp_path, manifest, files, value):
-    metered = Artefact('network.onnx', 'onnxruntime', 'fp32', metrics={'ap': [value]})
+    metered = replace(manifest.artefacts[0], metrics={'ap': [value]})
     with pytest.raises(BundleError, match=r'manifest\.json cannot be JSON'):
         write_bundle(tmp_path / 'made', replace(manifest, artefacts=(metered,)), files)
     assert list(tmp_path.iterdir()) == []

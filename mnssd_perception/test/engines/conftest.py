@@ -7,7 +7,11 @@ Field numbers are those of onnx.proto; see https://protobuf.dev/programming-guid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+import sys
+from types import ModuleType
 
+from fake_cuda import FakeCudart
+from fake_tensorrt import make_tensorrt, VERSIONS
 from mnssd_perception.bundle import (
     Artefact,
     Bundle,
@@ -16,7 +20,7 @@ from mnssd_perception.bundle import (
     open_bundle,
     write_bundle,
 )
-from mnssd_perception.engines import EngineOptions
+from mnssd_perception.engines import cuda, EngineOptions
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.ssd import FeatureMap, ModelSpec, prior_digest
 import numpy as np
@@ -52,7 +56,8 @@ class Network:
 
     def serialise(self) -> bytes:
         """Write the network as an ONNX file."""
-        shape = np.array([d if isinstance(d, int) else -1 for d in self.logits_shape], np.int64)
+        # 0 takes the dimension of the input
+        shape = np.array([d if isinstance(d, int) else 0 for d in self.logits_shape], np.int64)
         nodes = [
             _node('Cast', [self.image], ['numbers'], _text(1, 'to') + _number(3, FLOAT) + _INT),
             _node('Reshape', ['numbers', 'shape'], ['columns']),
@@ -78,8 +83,7 @@ class Network:
             graph += _field(5, _tensor('factors', FLOAT, factors))
         graph += _field(11, _value(self.image, self.image_type, self.image_shape))
         graph += b''.join(_field(12, output) for output in outputs)
-        sides = tuple(side if isinstance(side, int) else 4 for side in self.image_shape)
-        graph += _field(13, _value('numbers', FLOAT, sides))
+        graph += _field(13, _value('numbers', FLOAT, self.image_shape))
         graph += _field(13, _value('columns', FLOAT, self.logits_shape))
         return _number(1, self.ir_version) + _field(8, _number(2, 13)) + _field(7, graph)
 
@@ -130,6 +134,15 @@ def network() -> type[Network]:
 
 
 @pytest.fixture
+def batch_network() -> bytes:
+    """Make the tiny network for any number of images."""
+    shapes = ('batch', 24, 4)
+    return Network(
+        image_shape=('batch', 4, 8, 3), logits_shape=shapes, offsets_shape=shapes
+    ).serialise()
+
+
+@pytest.fixture
 def spec() -> ModelSpec:
     """Specify what the tiny network should be."""
     return SPEC
@@ -170,3 +183,23 @@ def engine() -> Iterator[OnnxRuntimeEngine]:
     made = OnnxRuntimeEngine(SPEC, Network().serialise(), EngineOptions(threads=1), 'fp32')
     yield made
     made.close()
+
+
+@pytest.fixture
+def cudart(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCudart]:
+    """Offer a GPU, whose calls must all be right."""
+    made = FakeCudart()
+    monkeypatch.setattr(cuda, 'load_libraries', lambda: iter([made]))
+    yield made
+    assert made.crashes == []
+
+
+@pytest.fixture(params=VERSIONS)
+def tensorrt(
+    request: pytest.FixtureRequest, cudart: FakeCudart, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
+    """Install TensorRT, in each version."""
+    pytest.importorskip('onnxruntime')
+    made = make_tensorrt(request.param, cudart)
+    monkeypatch.setitem(sys.modules, 'tensorrt', made)
+    return made

@@ -5,7 +5,7 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
-from mnssd_perception.engines.onnx_check import check_onnx, MAX_FIELDS, OnnxVersions
+from mnssd_perception.engines.onnx_check import check_onnx, MAX_BATCH, MAX_FIELDS, OnnxVersions
 from mnssd_perception.errors import EngineError
 import numpy as np
 import pytest
@@ -275,10 +275,58 @@ def test_operators_of_other_domains_are_refused():
     refused(network([node], shapes={'b': [1]}), "operators of 'com.example'")
 
 
-@pytest.mark.parametrize('sides', [None, [None], ['height'], [1, 'height']])
+@pytest.mark.parametrize('sides', [None, [None], ['long name!'], [1, 'height']])
 def test_tensors_without_a_shape_are_refused(sides):
     shapes = {} if sides is None else {'b': sides}
     refused(network([RELU], shapes=shapes), "the shapes of all tensors .*, 'b' has none; export")
+
+
+@pytest.mark.parametrize('name', ['b', 'batch', 'batchsize'])
+def test_name_of_the_leading_dimension_becomes_a_number(name):
+    made = network([RELU], shapes={'b': [name, 3]})
+    made.graph.output.append(helper.make_tensor_value_info('b', FLOAT, [name, 3]))
+    content = made.SerializeToString()
+    fixed = check_onnx(content).fixed
+    for value in (made.graph.value_info[0], made.graph.output[0]):
+        dim = value.type.tensor_type.shape.dim[0]
+        dim.ClearField('dim_param')
+        dim.dim_value = MAX_BATCH
+    assert onnx.load_from_string(fixed) == made
+    assert content != fixed
+
+
+def test_networks_without_a_batch_are_not_copied():
+    assert check_onnx(network([RELU], shapes={'b': [2]}).SerializeToString()).fixed is None
+
+
+def test_batch_counts_with_its_maximum():
+    limit = (1 << 30) // MAX_BATCH
+    check_onnx(network([RELU], shapes={'b': ['batch', limit]}).SerializeToString())
+    made = network([RELU], shapes={'b': ['batch', limit + 1]})
+    refused(made, 'operators that make at most 1073741824 values')
+
+
+@pytest.mark.parametrize(
+    'shapes',
+    [
+        {'b': [2, 'batch']},
+        {'b': ['batch', 'batch']},
+        {'a': ['batch'], 'b': ['other']},
+        {'b': ['']},
+        {'b': ['ten_letter']},
+    ],
+)
+def test_other_names_in_shapes_are_refused(shapes):
+    refused(network([RELU], shapes=shapes), "'b' has none")
+
+
+def test_dimension_with_a_name_and_a_number_is_refused():
+    made = network([RELU], shapes={'b': ['batch']}).SerializeToString()
+    name = b'\x12\x05batch'
+    assert name in made
+    for extra in (b'\x12\x03' + b'abc', b'\x1a\x03abc', b'\x08\x81\x80\x80\x00'):
+        both = made.replace(b'\x0a\x07' + name, b'\x0a\x07' + b'\x12\x00' + extra)
+        refused(both, "'b' has none")
 
 
 def test_two_shapes_of_one_tensor_are_refused():

@@ -5,12 +5,19 @@ import os
 import subprocess
 import sys
 import threading
+from typing import ClassVar
 
 import cv2
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import EngineOptions, onnxruntime_engine, open_engine
-from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.engines.onnx_check import MAX_BATCH
+from mnssd_perception.engines.onnxruntime_engine import (
+    CudaOnnxRuntimeEngine,
+    OnnxRuntimeEngine,
+    OpenVinoOnnxRuntimeEngine,
+    TensorRtOnnxRuntimeEngine,
+)
 from mnssd_perception.errors import EngineError, EngineUnavailableError, ImageError
 import numpy as np
 import pytest
@@ -147,7 +154,6 @@ FLOAT, INT8, FLOAT16 = 1, 3, 10
         ({'logits_type': FLOAT16}, r"'logits': \(\[24, 4\], 'tensor\(float16\)'\)"),
         ({'image_shape': (8, 4, 3)}, r"'image': \(\[8, 4, 3\]"),
         ({'image_shape': (1, 4, 8, 3)}, r"'image': \(\[1, 4, 8, 3\]"),
-        ({'image_shape': ('height', 8, 3)}, r"'image': \(\['height', 8, 3\]"),
         (
             {'logits_shape': (12, 8), 'offsets_shape': (12, 8), 'factors': (2.0,)},
             r"'logits': \(\[12, 8\]",
@@ -239,7 +245,13 @@ def test_without_the_runtime(monkeypatch, network, spec):
 def test_telemetry_is_off(tmp_path):
     code = """
 import os
-from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.engines.onnx_check import MAX_BATCH
+from mnssd_perception.engines.onnxruntime_engine import (
+    CudaOnnxRuntimeEngine,
+    OnnxRuntimeEngine,
+    OpenVinoOnnxRuntimeEngine,
+    TensorRtOnnxRuntimeEngine,
+)
 assert OnnxRuntimeEngine.available() is None
 assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'
 """
@@ -259,6 +271,199 @@ def test_telemetry_is_left_to_a_user_who_wants_it(monkeypatch):
 def test_the_tiny_network_is_sound_by_the_book(network):
     onnx = pytest.importorskip('onnx')
     onnx.checker.check_model(onnx.load_from_string(network().serialise()), full_check=True)
+
+
+# Batches.
+
+
+def batch_images(size):
+    return np.random.default_rng(0).integers(0, 256, (size, 4, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize('size', [1, 2, MAX_BATCH, MAX_BATCH + 1, 3 * MAX_BATCH])
+def test_batch_network_equals_single_images(engine, batch_network, spec, size):
+    batch_engine = OnnxRuntimeEngine(spec, batch_network, EngineOptions(threads=1), 'fp32')
+    images = batch_images(size)
+    batch = batch_engine.infer_batch(images)
+    assert len(batch) == size
+    for heads, image in zip(batch, images):
+        expected = engine.infer(image)
+        np.testing.assert_array_equal(heads.logits, expected.logits)
+        np.testing.assert_array_equal(heads.offsets, expected.offsets)
+        np.testing.assert_array_equal(batch_engine.infer(image).logits, expected.logits)
+    assert batch_engine.infer_batch(images[:0]) == []
+    batch_engine.close()
+    with pytest.raises(EngineError, match='closed'):
+        batch_engine.infer_batch(images)
+
+
+def test_batch_network_runs_a_bounded_number_of_images_at_once(batch_network, spec, monkeypatch):
+    engine = OnnxRuntimeEngine(spec, batch_network, EngineOptions(threads=1), 'fp32')
+    session, sizes = engine._session, []
+
+    class CountingSession:
+        def run(self, outputs, inputs):
+            sizes.append(len(inputs['image']))
+            return session.run(outputs, inputs)
+
+    monkeypatch.setattr(engine, '_session', CountingSession())
+    engine.infer_batch(batch_images(2 * MAX_BATCH + 3))
+    assert sizes == [MAX_BATCH, MAX_BATCH, 3]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'logits_shape': ('batch', 12, 8)}, 'Incompatible dimensions'),
+        ({'image_shape': ('batch', 8, 4, 3)}, r'expected a network with .*\[8, 8, 4, 3\]'),
+        # Declares one image of the batch only: no session with a named dimension minds.
+        ({'offsets_shape': (1, 24, 4)}, 'Inferred=8 Declared=1'),
+        ({'offsets_shape': ('other', 24, 4)}, "'offsets' has none"),
+    ],
+)
+def test_batch_networks_that_break_the_contract_are_refused(network, spec, changes, message):
+    shapes = {'image_shape': ('batch', 4, 8, 3), 'logits_shape': ('batch', 24, 4)}
+    shapes |= {'offsets_shape': ('batch', 24, 4)}
+    model = network(**(shapes | changes)).serialise()
+    with pytest.raises(EngineError, match=message):
+        OnnxRuntimeEngine(spec, model, EngineOptions(threads=1), 'fp32')
+
+
+# Providers.
+
+
+class FakeSession:
+    """
+    What onnxruntime does on a machine whose providers are broken.
+
+    :ivar opened: the arguments of all sessions.
+    """
+
+    opened: ClassVar[list] = []
+
+    def __init__(self, network, options, providers, enable_fallback=1):
+        self.real = onnxruntime.InferenceSession(network, providers=['CPUExecutionProvider'])
+        self.providers = [name for name, _ in providers]
+        self.keys = options.get_session_config_entry
+        self.has_fallback = True
+        assert not enable_fallback
+        self.opened.append((self, providers))
+
+    def get_providers(self):
+        return [*self.providers, 'CPUExecutionProvider']
+
+    def disable_fallback(self):
+        self.has_fallback = False
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+class LostProvider(FakeSession):
+    """A provider that is offered but cannot be loaded: a warning in the log is all."""
+
+    def get_providers(self):
+        return ['CPUExecutionProvider']
+
+
+class FakeRuntime:
+    """The module onnxruntime of a GPU build, with sessions of our own."""
+
+    def __init__(self, session):
+        self.InferenceSession = session
+
+    def get_available_providers(self):
+        return [
+            'TensorrtExecutionProvider',
+            'CUDAExecutionProvider',
+            'OpenVINOExecutionProvider',
+            'CPUExecutionProvider',
+        ]
+
+    def __getattr__(self, name):
+        return getattr(onnxruntime, name)
+
+
+PROVIDER_ENGINES = {
+    CudaOnnxRuntimeEngine: 'CUDAExecutionProvider',
+    TensorRtOnnxRuntimeEngine: 'TensorrtExecutionProvider',
+    OpenVinoOnnxRuntimeEngine: 'OpenVINOExecutionProvider',
+}
+
+
+@pytest.fixture
+def fake_session(monkeypatch):
+    """Open networks of providers on the CPU."""
+    FakeSession.opened.clear()
+    monkeypatch.setattr(onnxruntime_engine, '_import_runtime', lambda: FakeRuntime(FakeSession))
+    return FakeSession
+
+
+@pytest.mark.parametrize(('engine_class', 'provider'), PROVIDER_ENGINES.items())
+def test_provider_runs_the_network_without_fall_back(
+    network, spec, factors, fake_session, engine_class, provider
+):
+    engine = engine_class(spec, network().serialise(), EngineOptions(threads=1), 'fp32')
+    np.testing.assert_array_equal(
+        engine.infer(picture()).offsets, picture().reshape(24, 4) * factors
+    )
+    assert engine.info.name == engine_class.name
+    assert engine.info.device == provider
+    ((session, providers),) = fake_session.opened
+    assert providers[0][0] == provider
+    assert session.keys('session.disable_cpu_ep_fallback') == '1'
+    assert not session.has_fallback
+
+
+@pytest.mark.parametrize('engine_class', PROVIDER_ENGINES)
+def test_provider_that_is_not_installed_is_named(network, spec, engine_class):
+    if PROVIDER_ENGINES[engine_class] in onnxruntime.get_available_providers():
+        pytest.skip('this onnxruntime has the provider')
+    assert 'pip install onnxruntime-' in engine_class.available()
+    with pytest.raises(EngineUnavailableError, match=PROVIDER_ENGINES[engine_class]) as caught:
+        engine_class(spec, network().serialise(), EngineOptions(threads=1), 'fp32')
+    assert caught.value.engine == engine_class.name
+
+
+def test_provider_that_does_not_load_is_refused(network, spec, monkeypatch):
+    monkeypatch.setattr(onnxruntime_engine, '_import_runtime', lambda: FakeRuntime(LostProvider))
+    with pytest.raises(EngineError, match='expected CUDAExecutionProvider .*chose CPUExecution'):
+        CudaOnnxRuntimeEngine(spec, network().serialise(), EngineOptions(threads=1), 'fp32')
+
+
+def test_real_session_refuses_a_provider_that_is_missing(network, spec, monkeypatch):
+    # A name that this onnxruntime does not have is a UserWarning to it, and runs on the CPU.
+    if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+        pytest.skip('this onnxruntime has the provider')
+    monkeypatch.setattr(CudaOnnxRuntimeEngine, 'available', classmethod(lambda cls: None))
+    with (
+        pytest.warns(UserWarning, match='CUDAExecutionProvider'),
+        pytest.raises(EngineError, match='CPU'),
+    ):
+        CudaOnnxRuntimeEngine(spec, network().serialise(), EngineOptions(threads=1), 'fp32')
+
+
+def test_tensorrt_provider_gets_its_options(network, spec, fake_session, tmp_path):
+    options = EngineOptions(threads=1, cache=tmp_path, workspace_mib=64, dla_core=1)
+    TensorRtOnnxRuntimeEngine(spec, network().serialise(), options, 'fp16')
+    ((_, providers),) = fake_session.opened
+    assert providers == [
+        (
+            'TensorrtExecutionProvider',
+            {
+                'trt_fp16_enable': 'True',
+                'trt_int8_enable': 'False',
+                'trt_max_workspace_size': '67108864',
+                'trt_engine_cache_enable': 'True',
+                'trt_engine_cache_path': str(tmp_path),
+                'trt_timing_cache_enable': 'True',
+                'trt_timing_cache_path': str(tmp_path),
+                'trt_dla_enable': 'True',
+                'trt_dla_core': '1',
+            },
+        ),
+        ('CUDAExecutionProvider', {'use_tf32': '0'}),
+    ]
 
 
 # The shipped network.

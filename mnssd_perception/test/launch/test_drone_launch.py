@@ -99,6 +99,8 @@ def test_arguments_become_parameters(start):
         bundle='1',
         bundle_digest='2',
         engine='onnxruntime',
+        precision='int8',
+        threads='2',
         composed='true',
     )
     assert parameters(context, nodes['drone_node']) == {
@@ -108,6 +110,8 @@ def test_arguments_become_parameters(start):
         'bundle': '1',
         'bundle_digest': '2',
         'engine': 'onnxruntime',
+        'precision': 'int8',
+        'threads': 2,
     }
 
 
@@ -157,7 +161,9 @@ def test_respawn_argument_selects_the_restarted_nodes(start, arguments, expected
 
 
 @pytest.mark.parametrize(
-    'arguments', [{'rate': 'fast'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}], ids=str
+    'arguments',
+    [{'rate': 'fast'}, {'threads': 'many'}, {'composed': 'true'}, {'params_file': '/gone.yaml'}],
+    ids=str,
 )
 def test_invalid_arguments_are_named(start, arguments):
     with pytest.raises(RuntimeError, match=next(iter(arguments))):

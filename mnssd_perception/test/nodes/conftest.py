@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import open_engine
+from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.ssd import Detections
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,11 @@ class DetectorHarness:
         if parameters.get('autostart', True):
             self.camera = graph.publisher(Image, 'image', qos.image_out())
             graph.wait(lambda: self.statuses)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs at present."""
+        return self.node._detector.engine._engine
 
     def publish(self, msg: object) -> None:
         """Publish an image."""

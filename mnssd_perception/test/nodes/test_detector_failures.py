@@ -46,9 +46,7 @@ RUN = OnnxRuntimeEngine._run
 def test_engine_failure_is_an_error_until_a_frame_succeeds(harness, monkeypatch, corrupt):
     harness.detect(BLANK)
     with monkeypatch.context() as patch:
-        patch.setattr(
-            harness.node._engine, '_run', lambda image: corrupt(RUN(harness.node._engine, image))
-        )
+        patch.setattr(harness.engine, '_run', lambda image: corrupt(RUN(harness.engine, image)))
         for number in (1, 2):
             harness.publish(from_array(BLANK, 'rgb8', Header()))
             status = harness.status(lambda msg, least=number: msg.frames_failed >= least)
@@ -110,7 +108,7 @@ def hang(monkeypatch):
     entered, released = Event(), Event()
 
     def hang(harness):
-        engine = harness.node._engine
+        engine = harness.engine
 
         def run(image):
             entered.set()
@@ -168,7 +166,7 @@ def test_node_can_be_destroyed_under_the_context_lock(context, monkeypatch):
     """On Kilted and later, ``rclpy.shutdown()`` destroys the nodes under this lock."""
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     node = DetectorNode(rclpy.task.Future(executor=executor), subscribe=False, context=context)
-    entered, engine = Event(), node._engine
+    entered, engine = Event(), node._detector.engine._engine
     monkeypatch.setattr(engine, '_run', lambda image: entered.set() or RUN(engine, image))
     monkeypatch.setattr(context, '_lock', RLock())
     with context._lock:
@@ -227,7 +225,7 @@ sys.exit(drone_node.main())
 
 @pytest.mark.parametrize(
     ('thread', 'place'),
-    [('MainThread', 'configure ('), ('detector', 'detector: ')],
+    [('engine_0', 'verify ('), ('detector', 'detector: ')],
     ids=['warm-up', 'frame'],
 )
 def test_process_with_a_hung_engine_is_ended_by_a_signal(start_process, thread, place):

@@ -13,6 +13,7 @@ pytest.importorskip('rclpy')
 
 from mnssd_msgs.msg import DetectorStatus
 from mnssd_perception.nodes import detector_stats
+from mnssd_perception.nodes.detector_engine import EngineState
 from mnssd_perception.nodes.detector_report import (
     complete_status,
     detector_conditions,
@@ -26,7 +27,7 @@ from std_msgs.msg import Header
 pytestmark = pytest.mark.ros
 
 TIMINGS = StageTimings(0.001, 0.02, 0.003)
-ENGINE = EngineInfo('paper', '1', 'fp32', 'desk')
+ENGINE = EngineState(EngineInfo('paper', '1', 'fp32', 'desk'))
 
 
 def test_statistics_without_frames_are_zero():

@@ -18,6 +18,7 @@ rclpy = pytest.importorskip('rclpy')
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from mnssd_perception import self_test
+from mnssd_perception.nodes.detector_engine import EngineState
 from mnssd_perception.nodes.detector_node import DetectorNode
 from rclpy.lifecycle import TransitionCallbackReturn
 
@@ -76,7 +77,7 @@ def test_node_that_failed_the_self_test_stays_unconfigured(graph, write):
     node = start(graph, bundle=write(classify_everything_as_car), autostart=False)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert state(graph) == State.PRIMARY_STATE_UNCONFIGURED
-    assert node._engine is None
+    assert node._engine.state() == EngineState()
     assert graph.node.count_publishers('detections') == 0
 
 
@@ -93,7 +94,7 @@ def test_bundle_without_significant_golden_frames_is_a_warning(
     graph, write, monkeypatch, num_golden
 ):
     golden = open_bundle(shipped_bundle_path()).manifest.golden[:num_golden]
-    monkeypatch.setattr(self_test, 'compare_detections', lambda *_: None)
+    monkeypatch.setattr(self_test, 'find_difference', lambda *_: None)
     dull = tuple(replace(frame, boxes=(), scores=(), labels=()) for frame in golden)
     node = start(graph, bundle=write(golden=dull), autostart=False)
     warnings = []

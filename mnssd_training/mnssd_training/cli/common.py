@@ -1,60 +1,33 @@
 """Error handling, arguments and file output that commands share."""
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from functools import wraps
 import logging
 from pathlib import Path
-import signal
-import sys
 from typing import ParamSpec
 
 import cv2
-from mnssd_perception.errors import MnssdError
+from mnssd_perception import commands
+from mnssd_perception.commands import make_parser, positive_int
 from mnssd_training.errors import DatasetError
 import numpy as np
 from numpy.typing import NDArray
+
+__all__ = ['command', 'make_parser', 'positive_int', 'write_file', 'write_image']
 
 P = ParamSpec('P')
 
 
 def command(run: Callable[P, None]) -> Callable[P, int]:
-    """Make a function return its exit code: 0, 1 for an error on stderr, 128 + n for signal n."""
+    """Make a function return its exit code, see :func:`mnssd_perception.commands.command`."""
 
     @wraps(run)
-    def run_command(*args: P.args, **kwargs: P.kwargs) -> int:
+    def run_quietly(*args: P.args, **kwargs: P.kwargs) -> None:
         cv2.setNumThreads(1)  # images are small, and the loader's workers fill the cores
         logging.getLogger('torch.onnx').setLevel(logging.ERROR)
-        try:
-            run(*args, **kwargs)
-        except MnssdError as error:
-            print('error:', ' '.join(str(error).split()), file=sys.stderr)
-            return 1
-        except KeyboardInterrupt as stop:
-            print(str(stop) or 'interrupted', file=sys.stderr)
-            return 128 + getattr(stop, 'signum', signal.SIGINT)
-        except BrokenPipeError:
-            sys.stderr.close()
-        return 0
+        run(*args, **kwargs)
 
-    return run_command
-
-
-def make_parser(name: str, description: str | None, examples: str) -> ArgumentParser:
-    """Make the parser of ``mnssd NAME``, whose help ends with examples, one per line."""
-    return ArgumentParser(
-        f'mnssd {name}',
-        description=description,
-        epilog=f'examples:\n{examples}',
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-
-
-def positive_int(text: str) -> int:
-    """Parse an argument of at least 1."""
-    if not (text.isdecimal() and int(text)):
-        raise ArgumentTypeError(f'expected a whole number of at least 1, got {text!r}')
-    return int(text)
+    return commands.command(run_quietly)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -116,14 +116,26 @@ def choose_data(
     :raises ConfigError: if the arguments name no dataset or contradict each other.
     """
     choice = _choose(args, stored or {}, all_splits)
-    class_map = dict(choice.config.class_map)
+    return replace(choice, config=map_classes(choice.config, args, class_names))
+
+
+def map_classes(
+    config: DataConfig, args: Namespace, class_names: Sequence[str] = ()
+) -> DataConfig:
+    """
+    Add the ``--class-map`` of the arguments to a dataset, and the classes of a model.
+
+    :param class_names: in the order of its labels; empty for those of the dataset.
+    :raises ConfigError: if an argument is not ``A=B``.
+    """
+    class_map = dict(config.class_map)
     for pair in args.class_map:
         old, separator, new = pair.partition('=')
         if not (separator and old):
             raise ConfigError(f'--class-map: expected A=B, got {pair!r}')
         class_map[old.strip()] = new.strip()
-    changes = {'class_map': class_map, 'classes': tuple(class_names) or choice.config.classes}
-    return replace(choice, config=choice.config.model_copy(update=changes))
+    changes = {'class_map': class_map, 'classes': tuple(class_names) or config.classes}
+    return config.model_copy(update=changes)
 
 
 def _choose(args: Namespace, stored: Mapping[str, Any], all_splits: bool) -> DataChoice:

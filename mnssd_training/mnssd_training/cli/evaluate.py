@@ -30,6 +30,7 @@ EXAMPLES = """\
   mnssd evaluate best.pt DATA/sea_drones --format coco --split val --html report.html
   mnssd evaluate network.onnx hit_uav data.root=DATA/hit_uav
   mnssd evaluate model-2.0.mnssd DATA/cars --compare model-1.0.mnssd --html report.html
+  mnssd evaluate model-2.0.mnssd DATA/cars --engine openvino --precision int8
   mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --class-map bus=truck --class-map kite=
 """
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--compare', metavar='MODEL', help='evaluate a second model side by side')
     parser.add_argument('--limit', type=positive_int, help='largest number of images')
     parser.add_argument('--engine', default='auto', help='that runs a bundle or an ONNX file')
+    parser.add_argument('--precision', default='', help='of a bundle (default: the fastest)')
     parser.add_argument(
         '--score-threshold',
         type=_fraction,
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     args = parser.parse_intermixed_args(arguments)
 
-    model = open_predictor(args.model, args.engine)
+    model = open_predictor(args.model, args.engine, args.precision)
     names = model.detector.spec.class_names
     other = open_predictor(args.compare, args.engine) if args.compare else None
     if other and other.detector.spec.class_names != names:

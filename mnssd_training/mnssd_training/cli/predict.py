@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help='a bundle, a checkpoint or an ONNX file (default: the bundle that comes with mnssd)',
     )
     parser.add_argument('--engine', default='auto', help='of a bundle or ONNX file')
+    parser.add_argument('--precision', default='', help='of a bundle (default: the fastest)')
     parser.add_argument('--score-threshold', type=float, help='default: that of the model')
     parser.add_argument('--topic', help='of a bag (default: the only one with images)')
     parser.add_argument('--limit', type=positive_int, help='images of each source')
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warn = partial(print, 'warning:', file=sys.stderr)
     streams = [open_frames(uri, args.topic, warn) for uri in args.sources]
     _check_names(streams, args.output)
-    predictor = open_predictor(args.model or str(shipped_bundle_path()), args.engine)
+    model = args.model or str(shipped_bundle_path())
+    predictor = open_predictor(model, args.engine, args.precision)
     detector = predictor.detector
     if args.score_threshold is not None:
         detector.configure(replace(predictor.thresholds, score=args.score_threshold))

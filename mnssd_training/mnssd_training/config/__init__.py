@@ -11,8 +11,11 @@ from mnssd_training.config.fingerprint import fingerprint
 from mnssd_training.config.renamed import rename_keys
 from mnssd_training.config.schema import json_schema
 from mnssd_training.config.sections import (
+    ArtefactName,
     AugmentationConfig,
     DataConfig,
+    ExportConfig,
+    GateConfig,
     InputConfig,
     LossConfig,
     ModelConfig,
@@ -26,15 +29,18 @@ from mnssd_training.config.stored import expand_stored, read_stored, to_stored
 from mnssd_training.config.validate import InvalidExperimentError, validate
 
 __all__ = [
+    'ArtefactName',
     'AugmentationConfig',
     'compose',
     'DataConfig',
     'expand_stored',
     'Experiment',
+    'ExportConfig',
     'find_origins',
     'fingerprint',
     'format_experiment',
     'format_flow',
+    'GateConfig',
     'InputConfig',
     'InvalidExperimentError',
     'json_schema',

@@ -67,6 +67,29 @@ def compose(
     return expand_tree(tree, environment)
 
 
+def compose_section(
+    section: type[Section], layers: Iterable[Node], overrides: Sequence[str] = ()
+) -> Node:
+    """Compose the keys of a section: its defaults, layers, and overrides; the last one wins."""
+    tree = _schema_defaults(section)
+    for layer in layers:
+        tree = Node(merge(tree, layer).value, layer.origin)
+    for override in overrides:
+        tree = _apply_override(tree, override)
+    return tree
+
+
+def read_keys(path: Path, environment: Mapping[str, str]) -> Node:
+    """
+    Read a YAML file with keys and insert environment variables.
+
+    :raises ConfigError: naming file, line and key.
+    """
+    label = _label(path)
+    keys = _keys(_read_file(path, label), f'{label}: expected keys at the top level')
+    return expand_tree(Node(keys, label), environment)
+
+
 def shipped_experiments() -> tuple[str, ...]:
     """List the names of the shipped experiments."""
     return tuple(sorted(path.stem for path in EXPERIMENTS.glob('*.yaml')))

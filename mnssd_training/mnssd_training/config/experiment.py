@@ -17,6 +17,9 @@ def _reraise(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError(str(error)) from error
 
 
+Validated = WrapValidator(_reraise)  # for a dataclass of perception as a section
+
+
 class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     """All settings of a training run."""
 
@@ -26,7 +29,7 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     priors: sections.PriorsConfig = sections.PriorsConfig()
     model: sections.ModelConfig = sections.ModelConfig()
     initial: sections.InitialConfig = sections.InitialConfig()
-    matching: Annotated[MatchingConfig, WrapValidator(_reraise)] = MatchingConfig()
+    matching: Annotated[MatchingConfig, Validated] = MatchingConfig()
     """Matching of priors to ground truth."""
     augmentation: sections.AugmentationConfig = sections.AugmentationConfig()
     loss: sections.LossConfig = sections.LossConfig()
@@ -37,6 +40,7 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     evaluation: sections.EvaluationConfig = sections.EvaluationConfig()
     checkpoint: sections.CheckpointConfig = sections.CheckpointConfig()
     logging: sections.LoggingConfig = sections.LoggingConfig()
+    export: sections.ExportConfig = sections.ExportConfig()
     # The keys with their origins and references, as composed.
     _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
 

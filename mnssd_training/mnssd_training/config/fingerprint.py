@@ -37,6 +37,7 @@ NEUTRAL = (
     'evaluation',
     'checkpoint',
     'logging',
+    'export',
 )
 
 # Before these keys existed, background images of YOLO datasets were left out, all others used.

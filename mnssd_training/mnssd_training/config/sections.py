@@ -44,6 +44,12 @@ def _check_stages(stages: tuple[tuple[float, float], ...]) -> tuple[tuple[float,
     return stages
 
 
+def _check_artefacts(names: tuple[str, ...]) -> tuple[str, ...]:
+    if 'fp32' not in names or len(set(names)) < len(names):
+        raise ValueError(f'expected names that differ, with fp32 among them, got {names}')
+    return names
+
+
 Stages = Annotated[tuple[tuple[Fraction, PositiveFloat], ...], AfterValidator(_check_stages)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)]
 
@@ -409,3 +415,56 @@ class LoggingConfig(Section):
     """Tracking URI of an MLflow server or folder; empty for none. Needs mlflow."""
     wandb: str = ''
     """Project of Weights & Biases; empty for none. Needs wandb."""
+
+
+class GateConfig(Section):
+    """Limits of the accuracy gate: each artefact of a bundle is compared with the checkpoint."""
+
+    min_map50: Probability = 0.05
+    """Smallest mean VOC AP@0.5 on the validation set; a network that was not trained has less."""
+    max_drop_fp16: NonNegativeFloat = 0.1
+    """Largest loss of mean AP@0.5 of a network in fp32, fp16 or bf16, points (hundredths)."""
+    max_drop_int8: NonNegativeFloat = 1.0
+    """Largest loss of mean AP@0.5 of a network in int8, points (hundredths)."""
+    max_changed_fp16: Probability = 0.02
+    """Share of the clear detections that may change in fp16 or bf16. In fp32 none may."""
+    max_changed_int8: Probability = 0.15
+    """Share of the clear detections that may change in int8."""
+
+
+class QuantizationConfig(Section):
+    """INT8 quantization after training."""
+
+    calibration_images: str = Field(default='', json_schema_extra={'path': True})
+    """Folder of calibration images; empty to choose them from the training set."""
+    num_calibration: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Number of calibration images."""
+    max_excluded: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Largest number of layers, the most sensitive first, that stay in float until the gate
+    passes."""
+
+
+class HailoConfig(Section):
+    """Compilation for Hailo chips."""
+
+    arch: Literal['hailo8', 'hailo8l', 'hailo10h', 'hailo15h'] = 'hailo8l'
+    """Chip."""
+
+
+ArtefactName = Literal['fp32', 'batch', 'fp16', 'int8', 'int8_tensorrt', 'hailo']
+
+
+class ExportConfig(Section):
+    """What a bundle holds, and what ``mnssd export`` demands of it."""
+
+    artefacts: Annotated[
+        tuple[ArtefactName, ...], Field(min_length=1), AfterValidator(_check_artefacts)
+    ] = ('fp32', 'fp16', 'int8', 'int8_tensorrt')
+    """Networks to make: ``fp32``, ``batch`` (fp32 for any number of images at once), ``fp16`` (for
+    TensorRT), ``int8`` (for CPUs), ``int8_tensorrt`` and ``hailo``."""
+    gate: GateConfig = GateConfig()
+    """Accuracy gate."""
+    quantization: QuantizationConfig = QuantizationConfig()
+    """How ``int8``, ``int8_tensorrt`` and ``hailo`` are calibrated."""
+    hailo: HailoConfig = HailoConfig()
+    """How ``hailo`` is compiled."""

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from mnssd_training.config.experiment import Experiment
+from mnssd_training.config.sections import Section
 from mnssd_training.config.yaml_tree import DEFAULT, dotted, find, Node, Path, to_scalar
 from pydantic_core import to_jsonable_python
 
@@ -15,7 +16,12 @@ COLUMN = 44  # of the comments
 
 def format_experiment(experiment: Experiment) -> str:
     """Format an experiment as YAML that loads as the same one, with origins as comments."""
-    rows = _rows(to_jsonable_python(experiment), experiment._tree, ())
+    return format_section(experiment, experiment._tree)
+
+
+def format_section(section: Section, tree: Node) -> str:
+    """Format a section as YAML with the origins of its keys in a tree, see `format_experiment`."""
+    rows = _rows(to_jsonable_python(section), tree, ())
     return ''.join(
         f'{row:<{COLUMN}}  # {origin}\n' if origin else f'{row}\n' for _, row, origin in rows
     )

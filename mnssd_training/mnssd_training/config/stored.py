@@ -27,6 +27,7 @@ from mnssd_training.errors import ConfigError
 LOCATIONS = re.compile(
     r'data\.cache_dir|data(\.extra_sources\.\d+)?\.(root|train_split|val_split)'
     r'|experiment\.(author|description|name|tags\.\d+)'
+    r'|export\.quantization\.calibration_images'
     r'|initial\.(backbone_weights|checkpoint)'
     r'|logging\.(mlflow|root|wandb)'
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 import json
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints, TypeVar
 
 from mnssd_perception.text import did_you_mean
 from mnssd_training.config.experiment import Experiment
@@ -13,6 +13,8 @@ from mnssd_training.config.yaml_tree import DEFAULT, dotted, find, Node, Path, t
 from mnssd_training.errors import ConfigError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+
+S = TypeVar('S', bound=Section)
 
 # What Pydantic expected, by the type of its error.
 EXPECTED = {
@@ -47,7 +49,18 @@ class InvalidExperimentError(ConfigError):
 
 def validate(tree: Node) -> Experiment:
     """
-    Convert a tree of keys to an experiment.
+    Convert a tree of keys to an experiment, see :func:`validate_section`.
+
+    :raises InvalidExperimentError: with all problems.
+    """
+    experiment = validate_section(tree, Experiment)
+    experiment._tree = tree
+    return experiment
+
+
+def validate_section(tree: Node, section: type[S]) -> S:
+    """
+    Convert a tree of keys to a section with all its keys.
 
     :raises InvalidExperimentError: with all problems.
     """
@@ -57,15 +70,13 @@ def validate(tree: Node) -> Experiment:
         try:
             # Strict JSON: lists are tuples there, and nothing else is converted.
             plain = json.dumps(to_plain(tree, texts))
-            experiment = Experiment.model_validate_json(plain, strict=True)
-            experiment._tree = tree
-            return experiment
+            return section.model_validate_json(plain, strict=True)
         except ValidationError as error:
             problems = error.errors(include_url=False)
             # An unquoted scalar is text where text is expected, even if it looks like a number.
             texts = {problem['loc'] for problem in problems if _is_unquoted_text(problem, tree)}
     raise InvalidExperimentError(
-        list(dict.fromkeys(_format_problem(problem, tree) for problem in problems))
+        list(dict.fromkeys(_format_problem(problem, tree, section) for problem in problems))
     )
 
 
@@ -75,7 +86,7 @@ def _is_unquoted_text(problem: ErrorDetails, tree: Node) -> bool:
     return problem['type'] == 'string_type' and node.text is not None and not is_null
 
 
-def _format_problem(problem: ErrorDetails, tree: Node) -> str:
+def _format_problem(problem: ErrorDetails, tree: Node, schema: type[Section]) -> str:
     path, error_type = problem['loc'], problem['type']
     context = problem.get('ctx', {})
     if error_type == 'value_error':  # of a validator, which may begin with a key of its section
@@ -93,7 +104,7 @@ def _format_problem(problem: ErrorDetails, tree: Node) -> str:
     if origin == DEFAULT:  # a default is right; another key contradicts it
         origin = tree.origin
     if error_type in ('extra_forbidden', 'unexpected_keyword_argument'):
-        return f'{origin}: unknown key {key!r}; {suggest_key(path)}'
+        return f'{origin}: unknown key {key!r}; {suggest_key(path, schema)}'
     if error_type == 'missing' and path == problem['loc']:
         return f'{origin}: missing key {key!r}'
     return f'{origin}: {key}: {reason}'
@@ -110,14 +121,14 @@ def _format_expectation(problem: ErrorDetails, context: Mapping[str, Any]) -> st
     return reason
 
 
-def suggest_key(path: Sequence[str | int]) -> str:
+def suggest_key(path: Sequence[str | int], schema: type[Section] = Experiment) -> str:
     """
     Suggest a key for an unknown one.
 
     This is its name now, a similar key of its section, a section that has it, or all keys of the
     section.
     """
-    section: Any = Experiment
+    section: Any = schema
     for step in path[:-1]:
         items = get_args(section)[:1] or (None,)
         section = items[0] if isinstance(step, int) else _fields(section).get(step)
@@ -129,7 +140,7 @@ def suggest_key(path: Sequence[str | int]) -> str:
     hint = did_you_mean(str(path[-1]), _fields(section), prefix)
     if hint.startswith('did'):
         return hint
-    elsewhere = [key for key in all_keys() if key.rpartition('.')[2] == path[-1]]
+    elsewhere = [key for key in all_keys(schema) if key.rpartition('.')[2] == path[-1]]
     return f'did you mean {elsewhere[0]!r}?' if elsewhere else hint
 
 

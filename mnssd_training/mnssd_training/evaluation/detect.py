@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import os
 import platform
+from typing import TypeVar
 
 from mnssd_perception.detector import Detector
 from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.data.sample import load_image, Sample
 import numpy as np
+
+T = TypeVar('T')
 
 # Average precision needs the detections of low score too.
 SCORING = Thresholds(score=0.01)
@@ -60,7 +63,7 @@ def detect_samples(
     return detections
 
 
-def spread(samples: Sequence[Sample], num: int) -> list[Sample]:
+def spread(samples: Sequence[T], num: int) -> list[T]:
     """Choose at most ``num`` samples, evenly over all of them."""
     num = min(num, len(samples))
     return [samples[index * len(samples) // num] for index in range(num)]

@@ -35,7 +35,11 @@ class PredictionHead(nn.Module):
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Predict ``(B, P, num_outputs)`` from one feature map per level."""
-        return _flatten([level(x) for level, x in zip(self.levels, maps)], self.num_outputs)
+        return _flatten(self.predict_maps(maps), self.num_outputs)
+
+    def predict_maps(self, maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Predict ``(B, priors_per_cell * num_outputs, rows, columns)`` for each level."""
+        return [level(x) for level, x in zip(self.levels, maps)]
 
     def prediction_layers(self) -> list[nn.Conv2d]:
         """List the last layer of each level."""
@@ -72,12 +76,16 @@ class SharedPredictionHead(nn.Module):
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Predict ``(B, P, num_outputs)`` from one feature map per level."""
+        return _flatten(self.predict_maps(maps), self.num_outputs)
+
+    def predict_maps(self, maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Predict ``(B, priors_per_cell * num_outputs, rows, columns)`` for each level."""
         outputs = []
         for x, norms in zip(maps, self.norms):
             for layer, norm in zip(self.tower, norms):
                 x = functional.relu6(norm(layer(x)))  # noqa: PLW2901
             outputs.append(self.prediction(x))
-        return _flatten(outputs, self.num_outputs)
+        return outputs
 
     def prediction_layers(self) -> list[nn.Conv2d]:
         """List the last layer."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import json
 from pathlib import Path
 import sys
+from types import SimpleNamespace
 from typing import Any
 import zipfile
 
@@ -14,9 +15,8 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, open_engine
 from mnssd_perception.errors import BundleError, SelfTestError, SpecError
 from mnssd_perception.self_test import count_clear, run_self_test, TOLERANCES
-from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections, RawHeads, Thresholds
-from mnssd_training.config import ModelConfig
+from mnssd_training.config import ExportConfig, GateConfig, ModelConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
 from mnssd_training.errors import ExportError
@@ -39,6 +39,8 @@ NOTES = PackageNotes(
     documents={'MODEL_CARD.md': b'# A network of random numbers\n'},
     thresholds=Thresholds(score=0.3, max_detections=20),
 )
+# A network of random numbers detects what it likes.
+CONFIG = ExportConfig(artefacts=('fp32',), gate=GateConfig(min_map50=0))
 EXPERIMENT = {
     'initial': {'backbone_weights': '/somewhere/else/mobilenet_v2.pth'},
     'data': {'root': '/somewhere/else/hit_uav', 'train_split': 'train'},
@@ -65,7 +67,7 @@ def bundle(
     path = tmp_path_factory.mktemp('bundle') / 'tiny-0.0.1.mnssd'
     with pytest.MonkeyPatch.context() as patch:  # spare the export, which takes seconds
         patch.setattr(sys.modules[package.__module__], 'export_onnx', lambda _: exported)
-        package(checkpoint, train_samples, val_samples, path, NOTES)
+        package(checkpoint, train_samples, val_samples, path, NOTES, CONFIG)
     return open_bundle(path)
 
 
@@ -184,7 +186,7 @@ def test_metrics_are_those_of_the_engine(
     assert metrics['parity_with_pytorch']['logits'] < 1e-3
     assert metrics['measured_on']['num_images'] == 4
     assert metrics['measured_on']['digest'] == dataset_digest(val_samples)
-    assert metrics['measured_on']['engine'] == to_plain(engine.info)
+    assert metrics['measured_on']['engine'] == str(engine.info)
 
 
 def test_a_bundle_passes_its_own_self_test(bundle: Bundle, engine: Engine) -> None:
@@ -192,18 +194,11 @@ def test_a_bundle_passes_its_own_self_test(bundle: Bundle, engine: Engine) -> No
     run_self_test(bundle, engine)
 
 
-class Counting:
-    """A detector that finds some objects clearly, and always five close to the threshold."""
-
-    thresholds = Thresholds(0.3)
-
-    def __init__(self, counts: list[int]) -> None:
-        self._counts = iter(counts)
-
-    def detect(self, image: np.ndarray) -> Detections:
-        scores = np.array([0.9] * next(self._counts) + [0.31] * 5, np.float32)
-        boxes = np.tile(np.float32([0, 0, 9, 9]), (len(scores), 1))
-        return Detections(boxes, scores, np.zeros(len(scores), np.int64))
+def detect_some(num_clear: int) -> Detections:
+    """Make some clear detections, and five close to the threshold."""
+    scores = np.array([0.9] * num_clear + [0.31] * 5, np.float32)
+    boxes = np.tile(np.float32([0, 0, 9, 9]), (len(scores), 1))
+    return Detections(boxes, scores, np.zeros(len(scores), np.int64))
 
 
 @pytest.mark.parametrize(
@@ -214,8 +209,9 @@ def test_golden_frames_are_those_with_the_most_clear_detections(
 ) -> None:
     samples = [sample for sample in train_samples if len(sample.boxes)] * 2
     samples, tolerance = samples[: len(counts)], TOLERANCES['fp32']
-    detector: Any = Counting(counts)
-    golden = _choose_golden(detector, samples, 2, tolerance)
+    detections = [detect_some(num) for num in counts]
+    reference: Any = SimpleNamespace(samples=samples, thresholds=Thresholds(0.3))
+    golden = _choose_golden(reference, detections, 2)
     assert [count_clear(frame, tolerance) for frame, _ in golden] == [counts[i] for i in chosen]
     for number, ((frame, sample), index) in enumerate(zip(golden, chosen, strict=True), 1):
         assert sample is samples[index]
@@ -237,7 +233,7 @@ def test_a_bundle_that_fails_its_self_test_is_not_written(
     monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
     monkeypatch.setattr(module.self_test, 'run_self_test', fail)
     with pytest.raises(SelfTestError):
-        package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
+        package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES, CONFIG)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -252,7 +248,9 @@ def test_images_that_are_too_large_do_not_become_golden_frames(
     module = sys.modules[package.__module__]
     monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
     monkeypatch.setattr(module.self_test, 'MAX_GOLDEN_PIXELS', 1)
-    manifest = package(checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES)
+    manifest = package(
+        checkpoint, train_samples, val_samples, tmp_path / 'tiny.mnssd', NOTES, CONFIG
+    )
     assert manifest.golden == ()
 
 
@@ -302,7 +300,7 @@ def test_a_missing_output_folder_is_refused(
     checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(BundleError, match='cannot be written'):
-        package(checkpoint, val_samples, val_samples, tmp_path / 'no' / 'x.mnssd', NOTES)
+        package(checkpoint, val_samples, val_samples, tmp_path / 'no' / 'x.mnssd', NOTES, CONFIG)
 
 
 @pytest.mark.usefixtures('_exported_once')
@@ -317,7 +315,7 @@ def test_a_failed_check_writes_nothing(
 
     monkeypatch.setattr(sys.modules[package.__module__], 'check_parity', refuse)
     with pytest.raises(ExportError, match='different'):
-        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', NOTES)
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', NOTES, CONFIG)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -327,4 +325,4 @@ def test_an_invalid_name_is_refused(
 ) -> None:
     notes = replace(NOTES, name='two words')
     with pytest.raises(SpecError, match='name: expected letters'):
-        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes)
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes, CONFIG)
