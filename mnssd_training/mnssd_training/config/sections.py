@@ -438,7 +438,12 @@ class QuantizationConfig(Section):
     calibration_images: str = Field(default='', json_schema_extra={'path': True})
     """Folder of calibration images; empty to choose them from the training set."""
     num_calibration: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """Number of calibration images."""
+    """Number of calibration images, where they are chosen."""
+    method: Literal['MinMax', 'Percentile'] = 'MinMax'
+    """How ranges of activations are chosen for CPUs; ``Percentile`` cuts outliers off, and needs
+    memory for all activations of all images."""
+    reduce_range: bool = False
+    """Weights of 7 bits in ``int8``, for x86 processors without VNNI, whose sums saturate."""
     max_excluded: Annotated[int, Field(ge=0, le=1000)] = 8
     """Largest number of layers, the most sensitive first, that stay in float until the gate
     passes."""
