@@ -35,12 +35,14 @@ VERBS = [  # for `ros2 run`; elsewhere `mnssd` runs them
     'dataset = mnssd_training.cli.dataset:main',
     'evaluate = mnssd_training.cli.evaluate:main',
     'export = mnssd_training.cli.export:main',
+    'export-onnx = mnssd_training.cli.export_onnx:main',
     'find-batch-size = mnssd_training.cli.find_batch_size:main',
     'find-lr = mnssd_training.cli.find_lr:main',
     'finetune = mnssd_training.cli.finetune:main',
     'predict = mnssd_training.cli.predict:main',
     'shard = mnssd_training.cli.shard:main',
     'train = mnssd_training.cli.train:main',
+    'validate = mnssd_training.cli.validate:main',
 ]
 
 setup(

@@ -15,18 +15,30 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
-        'cli': {
+        'benchmark': {
             'bundle',
             'commands',
             'detector',
             'engines',
             'errors',
+            'self_test',
+            'serialization',
+        },
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
+        'cli': {
+            'benchmark',
+            'bundle',
+            'commands',
+            'detector',
+            'encodings',
+            'engines',
+            'errors',
+            'files',
+            'image_file',
             'latency',
             'overlay',
             'recording',
             'self_test',
-            'serialization',
             'sources',
             'ssd',
             'text',
@@ -46,6 +58,7 @@ LAYERS = {
             'detector',
             'engines',
             'errors',
+            'files',
             'latency',
             'mailbox',
             'overlay',
@@ -98,7 +111,14 @@ LAYERS = {
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
         'export': {
-            'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'reporting', 'train',
+            'config',
+            'data',
+            'errors',
+            'evaluation',
+            'loss',
+            'model',
+            'reporting',
+            'train',
         },  # fmt: skip
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
@@ -230,6 +250,7 @@ RUNTIMES = {
     'onnxruntime': {
         'mnssd_perception/engines/onnxruntime_engine.py',
         'mnssd_training/export/quantize.py',
+        'mnssd_training/export/validation.py',
         'mnssd_training/export/variants.py',
     },
     'openvino': {'mnssd_perception/engines/openvino_engine.py'},
@@ -239,6 +260,7 @@ RUNTIMES = {
 
 # These import on any machine with NumPy, OpenCV and nothing else.
 PURE = (
+    'benchmark',
     'bundle',
     'detector',
     'encodings',

@@ -24,6 +24,8 @@ _GROUPS = {
         'predict': 'detect objects in images, videos or a camera',
         'export': 'export a checkpoint to a bundle',
         'compile-hailo': 'compile a checkpoint for a Hailo chip',
+        'export-onnx': 'export a checkpoint to an ONNX file, for other programs',
+        'validate': 'compare an ONNX file with the network that it was exported from',
     },
 }
 COMMANDS = tuple(

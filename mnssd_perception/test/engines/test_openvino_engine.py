@@ -260,6 +260,36 @@ def test_quantised_network_runs_in_int8(spec, float_network, quantised_network):
     np.testing.assert_allclose(engine.infer(image).logits, expected.infer(image).logits, atol=1e-3)
 
 
+def test_layers_that_are_not_quantised_are_counted(spec, quantised_network, monkeypatch):
+    engine = OpenVinoEngine(spec, quantised_network, ONE, 'int8')
+    types = ['u8', 'i8', 'f32', 'u8']
+
+    class Text(str):
+        def astype(self, kind):
+            return self
+
+    class Node:
+        def __init__(self, kind):
+            self.info = {'layerType': Text('Convolution'), 'runtimePrecision': Text(kind)}
+
+        def get_rt_info(self):
+            return self.info
+
+    class Compiled:
+        def get_runtime_model(self):
+            return self
+
+        def get_ops(self):
+            return map(Node, types)
+
+    assert 'convolutions' not in engine.info.device
+    note = openvino_engine._check_precision(Compiled(), 'int8')
+    assert note == ', 1 of 4 convolutions in fp32'
+    types[0] = 'f32'
+    with pytest.raises(EngineError, match='convolutions in int8, OpenVINO runs 2 in fp32, 2 in'):
+        openvino_engine._check_precision(Compiled(), 'int8')
+
+
 @pytest.mark.parametrize('precision', ['int8', 'fp16', '', 'int4'])
 def test_precision_that_does_not_run_is_refused(spec, float_network, precision):
     with pytest.raises(EngineError, match=f'expected (convolutions in|precision).*{precision}'):
@@ -267,7 +297,7 @@ def test_precision_that_does_not_run_is_refused(spec, float_network, precision):
 
 
 def test_quantised_network_is_refused_as_float(spec, quantised_network):
-    with pytest.raises(EngineError, match='expected convolutions in fp32.* runs them in int8'):
+    with pytest.raises(EngineError, match='expected convolutions in fp32.* runs 1 in int8'):
         OpenVinoEngine(spec, quantised_network, ONE, 'fp32')
 
 

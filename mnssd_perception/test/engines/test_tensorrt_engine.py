@@ -114,20 +114,11 @@ def test_images_may_come_together(open_tiny):
         np.testing.assert_array_equal(each.logits, image.reshape(24, 4))
 
 
-@pytest.fixture
-def any_batch(network, monkeypatch):
-    """Make a network for a batch of any size."""
-    monkeypatch.setattr('mnssd_perception.engines.tensorrt_builder.check_onnx', lambda model: None)
-    return network(
-        image_shape=('n', 4, 8, 3), logits_shape=('n', 24, 4), offsets_shape=('n', 24, 4)
-    ).serialise()
-
-
 @pytest.mark.parametrize('num', [1, 3, 8, 19])
 def test_a_network_of_any_batch_size_runs_several_images_at_once(
-    open_tiny, any_batch, world, cudart, num
+    open_tiny, batch_network, cudart, num
 ):
-    engine = open_tiny(any_batch)
+    engine = open_tiny(batch_network)
     images = np.stack([picture(seed) for seed in range(num)])
     cudart.calls.clear()
     heads = engine.infer_batch(images)
@@ -136,8 +127,8 @@ def test_a_network_of_any_batch_size_runs_several_images_at_once(
         np.testing.assert_array_equal(each.logits, image.reshape(24, 4))
 
 
-def test_a_network_of_any_batch_size_runs_single_images(open_tiny, any_batch, factors):
-    engine = open_tiny(any_batch)
+def test_a_network_of_any_batch_size_runs_single_images(open_tiny, batch_network, factors):
+    engine = open_tiny(batch_network)
     assert not engine.uses_graph
     check(engine, factors)
     engine.infer_batch(np.zeros((5, 4, 8, 3), np.uint8))
@@ -414,6 +405,13 @@ def test_a_start_that_fails_leaves_nothing_behind(open_tiny, cudart, function):
         open_tiny()
     gc.collect()
     assert cudart.live == {}
+
+
+def test_a_broken_device_builds_nothing(open_tiny, cudart, world):
+    cudart.failures['cudaStreamCreateWithFlags'] = 700
+    with pytest.raises(EngineError, match='cudaErrorIllegalAddress'):
+        open_tiny()
+    assert world.builds == []
 
 
 def test_too_little_memory_for_a_context_is_an_engine_error(open_tiny, world, cudart):

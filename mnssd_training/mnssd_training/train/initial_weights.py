@@ -38,11 +38,23 @@ def read_initial_weights(source: str) -> InitialWeights:
     if not (source.endswith('.mnssd') or os.path.isdir(source)):  # noqa: PTH112
         checkpoint = load_checkpoint(source)
         return InitialWeights(checkpoint.spec, checkpoint.weights, is_unfolded=False)
+    model = recover_model(source)
+    return InitialWeights(model.spec, model.state_dict(), is_unfolded=True)
+
+
+def recover_model(path: str) -> MobileNetSsd:
+    """
+    Recover the network that a bundle was exported from, in evaluation mode, on the CPU.
+
+    Its batch norms lack running statistics: it computes the same, but cannot be trained further.
+
+    :raises CheckpointError: naming the bundle, if it is damaged, has no fp32 network, or another
+        one than its manifest describes.
+    """
     try:
-        bundle = open_bundle(source)
-        return InitialWeights(bundle.manifest.spec, _recover(bundle), is_unfolded=True)
+        return _recover(open_bundle(path))
     except (CheckpointError, EngineError) as error:
-        raise CheckpointError(f'{source}: {error}') from error
+        raise CheckpointError(f'{path}: {error}') from error
     except MnssdError as error:  # of the bundle, which names the file
         raise CheckpointError(str(error)) from error
 
@@ -100,10 +112,10 @@ def load_matching_layers(
     return new_layers, sum(value.numel() for value in loaded.values()) / total
 
 
-def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
+def _recover(bundle: Bundle) -> MobileNetSsd:
     """Recover the weights of the exported network, and compare its output with theirs."""
-    artefact = bundle.artefact(ENGINE)
-    if artefact is None or artefact.precision != 'fp32':
+    artefact = bundle.artefact(ENGINE, 'fp32')
+    if artefact is None:
         raise CheckpointError(f'expected a bundle with a network for {ENGINE} in fp32')
     try:
         experiment = rename_keys(bundle.manifest.provenance.experiment)
@@ -114,10 +126,11 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
         ) from error
     model = build_model(bundle.manifest.spec, config)
     image = np.random.default_rng(0).integers(0, 256, (*model.spec.input_size, 3), np.uint8)
-    engine = open_engine(bundle, ENGINE)  # first: it checks the file before anybody parses it
+    engine = open_engine(
+        bundle, ENGINE, precision='fp32'
+    )  # first: it checks the file before anybody parses it
     try:
-        weights = recover_weights(model, bundle.read(artefact.path))
-        model.load_state_dict(weights)
+        model.load_state_dict(recover_weights(model, bundle.read(artefact.path)))
         expected, received = engine.infer(image), TorchEngine(model).infer(image)
     finally:
         engine.close()
@@ -130,4 +143,4 @@ def _recover(bundle: Bundle) -> dict[str, torch.Tensor]:
             f'expected raw heads within {TOLERANCE} of those of the bundle, '
             f'got a difference of {difference:.3g}; use the checkpoint that it was exported from'
         )
-    return weights
+    return model

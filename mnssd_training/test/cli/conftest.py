@@ -21,7 +21,8 @@ def checkpoint(
 ) -> Path:
     """A checkpoint that knows what data it was trained on."""
     path = tmp_path_factory.mktemp('run') / 'best.pt'
-    experiment = load_experiment('smoke', [f'data.root={hit_uav}']).model_dump(mode='json')
+    overrides = [f'data.root={hit_uav}', 'model.pyramid_channels=32']
+    experiment = load_experiment('smoke', overrides).model_dump(mode='json')
     save_checkpoint(
         path,
         Checkpoint(

@@ -305,7 +305,7 @@ def test_images_of_another_size_are_refused(name: str, exported: bytes) -> None:
 
 def verdict(passed: bool, map50: float = 0.5) -> GateVerdict:
     reasons = () if passed else ('dropped',)
-    return GateVerdict(passed, reasons, 'stub', 1, f'sha256:{"0" * 64}', map50, 0.6, 10, 0)
+    return GateVerdict(passed, reasons, 'stub', 1, f'sha256:{0:064}', map50, 0.6, 10, 0)
 
 
 @pytest.mark.parametrize(

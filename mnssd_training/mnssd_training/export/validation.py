@@ -1,0 +1,337 @@
+"""Check the structure of any ONNX file, and compare what it computes with a trained network."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TYPE_CHECKING
+
+from mnssd_perception.engines import Engine, EngineInfo, open_onnx
+from mnssd_perception.engines.onnx_check import check_onnx, MIN_OPSET, OPERATORS
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
+from mnssd_perception.errors import EngineError
+from mnssd_perception.ssd import encode_boxes, generate_priors, ModelSpec
+from mnssd_perception.text import sanitize_text
+from mnssd_training.errors import ExportError
+from mnssd_training.model import MobileNetSsd, TorchEngine
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+Precision = Literal['fp32', 'fp16', 'int8']
+Signature = tuple[str, tuple[int | str, ...]]  # type and shape
+
+BATCH = 'batch'
+
+# Decoded boxes need an exponential; such a file is for other programs than the drone's.
+DECODED_OPERATORS = OPERATORS | {'Exp'}
+
+# Largest difference of a head from PyTorch. ONNX Runtime differs by 1e-5 in float32. INT8 shifts
+# single values by more than a class score spans, so there the mean counts.
+MAX_DIFFERENCE: Mapping[Precision, float] = {'fp32': 1e-2, 'fp16': 0.25, 'int8': np.inf}
+MAX_MEAN_DIFFERENCE: Mapping[Precision, float] = {'fp32': 1e-3, 'fp16': 1e-2, 'int8': 0.5}
+
+
+@dataclass(frozen=True)
+class NetworkForm:
+    """Inputs and outputs that a network has, each with type and shape."""
+
+    name: str
+    inputs: Mapping[str, Signature]
+    outputs: Mapping[str, Signature]
+
+
+@dataclass(frozen=True)
+class NetworkStructure:
+    """
+    What a file is.
+
+    :ivar form: that fits best: ``network``, ``batch`` or ``decoded``.
+    :ivar problems: why the file does not fit that form; empty if it does.
+    """
+
+    form: str
+    precision: Precision
+    opset: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HeadDifferences:
+    """
+    Differences of raw heads from those of PyTorch over all images.
+
+    Logits count relative to the background's, since only that decides the scores.
+    """
+
+    num_images: int
+    logits: float  # largest
+    offsets: float
+    mean_logits: float
+    mean_offsets: float
+
+    def exceeding(self, precision: Precision) -> list[str]:
+        """Say which differences are larger than a network of a precision may have."""
+        limits = (MAX_DIFFERENCE[precision], MAX_MEAN_DIFFERENCE[precision])
+        values = {
+            'logits': (self.logits, self.mean_logits),
+            'offsets': (self.offsets, self.mean_offsets),
+        }
+        return [
+            f'expected {name} within {limits[0]:g} of PyTorch and {limits[1]:g} on average in '
+            f'{precision}, got {largest:.3g} and {mean:.3g}'
+            for name, (largest, mean) in values.items()
+            if not (largest <= limits[0] and mean <= limits[1])
+        ]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """
+    Comparison of a file with the network that it should be.
+
+    :ivar heads: None for a file of another form, which is not run.
+    """
+
+    structure: NetworkStructure
+    heads: HeadDifferences | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the file does not match; empty if it does."""
+        differences = self.heads.exceeding(self.structure.precision) if self.heads else ()
+        return (*self.structure.problems, *differences)
+
+
+def make_forms(spec: ModelSpec) -> tuple[NetworkForm, ...]:
+    """List the forms in which mnssd exports networks."""
+    image = (*spec.input_size, 3)
+    logits, offsets = (spec.num_priors, spec.num_classes + 1), (spec.num_priors, 4)
+    heads = {'logits': ('float32', logits), 'offsets': ('float32', offsets)}
+    return (
+        NetworkForm('network', {'image': ('uint8', image)}, heads),
+        NetworkForm(
+            'batch',
+            {'image': ('uint8', (BATCH, *image))},
+            {name: (dtype, (BATCH, *shape)) for name, (dtype, shape) in heads.items()},
+        ),
+        NetworkForm(
+            'decoded',
+            {'input_image': ('float32', (BATCH, *image))},
+            {'boxes': ('float32', (BATCH, *offsets)), 'scores': ('float32', (BATCH, *logits))},
+        ),
+    )
+
+
+def validate_network(
+    network: bytes, model: MobileNetSsd, images: Iterable[NDArray[np.uint8]]
+) -> Validation:
+    """
+    Check the structure of an ONNX file, and compare what it computes with a trained network.
+
+    :param images: network inputs, ``(H, W, 3)`` uint8; at least one.
+    :raises ExportError: if it is no ONNX file.
+    :raises EngineError: if it cannot be run, or computes values that are not finite.
+    """
+    structure = inspect_network(network, model.spec)
+    if structure.problems:
+        return Validation(structure)
+    engine = open_form(model.spec, network, structure.form)
+    try:
+        heads = compare_heads(TorchEngine(model), engine, images)
+    finally:
+        engine.close()
+    return Validation(structure, heads)
+
+
+def inspect_network(network: bytes, spec: ModelSpec) -> NetworkStructure:
+    """
+    Find out what an ONNX file is, and what does not fit.
+
+    :param spec: of the network that it should be.
+    :raises ExportError: if it is no ONNX file.
+    """
+    import onnx
+
+    try:
+        proto = onnx.load_from_string(network)
+    except Exception as error:  # of Protocol Buffers, which raises its own kinds
+        raise ExportError('not an ONNX network, or cut short') from error
+    if not proto.graph.node:
+        raise ExportError('expected an ONNX network, got one without operators')
+    candidates = [(_compare_form(proto.graph, form), form.name) for form in make_forms(spec)]
+    problems, form = min(candidates, key=lambda candidate: len(candidate[0]))
+    opset = max((item.version for item in proto.opset_import if not item.domain), default=0)
+    operators = DECODED_OPERATORS if form == 'decoded' else OPERATORS
+    problems += [
+        f'expected all weights inside the file, tensor {tensor.name!r} is in another one'
+        for tensor in proto.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    ]
+    unknown = sorted({_operator(node) for node in proto.graph.node} - operators)
+    if unknown:
+        problems.append(f'unsupported operators: {", ".join(unknown)}')
+    if opset < MIN_OPSET:
+        problems.append(f'expected opset {MIN_OPSET} or later, got {opset}')
+    if not problems:
+        problems += _check_file(proto, network, form)
+    return NetworkStructure(
+        form, _precision(proto), opset, tuple(sanitize_text(text, 500) for text in problems)
+    )
+
+
+def open_form(spec: ModelSpec, network: bytes, form: str) -> Engine:
+    """
+    Open a network of a form in ONNX Runtime.
+
+    :raises EngineError: if it cannot be loaded.
+    """
+    if form == 'decoded':
+        return DecodedEngine(spec, network)
+    return open_onnx(spec, network, 'onnxruntime')
+
+
+def compare_heads(
+    reference: Engine, engine: Engine, images: Iterable[NDArray[np.uint8]]
+) -> HeadDifferences:
+    """
+    Compare the raw heads of two engines.
+
+    :param images: network inputs, ``(H, W, 3)`` uint8; at least one.
+    :raises EngineError: if an engine fails or computes values that are not finite.
+    """
+    rows = []
+    for image in images:
+        expected, received = reference.infer(image), engine.infer(image)
+        logits = np.abs(_margins(expected.logits) - _margins(received.logits))
+        offsets = np.abs(expected.offsets - received.offsets)
+        rows.append((logits.max(), offsets.max(), logits.mean(), offsets.mean()))
+    if not rows:
+        raise ExportError('expected at least one image to compare on, got none')
+    table = np.array(rows, np.float64)
+    largest, mean = table.max(axis=0), table.mean(axis=0)
+    return HeadDifferences(
+        len(rows), float(largest[0]), float(largest[1]), float(mean[2]), float(mean[3])
+    )
+
+
+class DecodedEngine(Engine):
+    """
+    Runs a network with decoded boxes, and computes raw heads from them.
+
+    With those, it is compared and scored as all others. It loses what decoding loses: the sum of
+    the logits of a prior, and sizes beyond 1000 times that of the prior.
+    """
+
+    def __init__(self, spec: ModelSpec, network: bytes) -> None:
+        super().__init__(spec)
+        if reason := OnnxRuntimeEngine.available():
+            raise EngineError(f'a decoded network needs ONNX Runtime: {reason}')
+        import onnxruntime
+
+        try:
+            self._session = onnxruntime.InferenceSession(
+                network, providers=['CPUExecutionProvider']
+            )
+        except Exception as error:  # ONNX Runtime's errors share no public base
+            raise EngineError(f'not an ONNX network that can be loaded: {error}') from error
+        version = str(onnxruntime.__version__)
+        self.info = EngineInfo('ONNX Runtime, decoded', version, 'fp32', 'CPU')
+
+    @staticmethod
+    def available() -> str | None:
+        """Say why ONNX Runtime cannot be used, or None if it can."""
+        return OnnxRuntimeEngine.available()
+
+    def _run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        inputs = {'input_image': image[None] / np.float32(255)}
+        boxes, scores = self._session.run(['boxes', 'scores'], inputs)
+        logits = np.log(np.maximum(scores[0], np.finfo(np.float32).tiny))
+        priors = generate_priors(self.spec)
+        return logits, encode_boxes(boxes[0], priors, self.spec.variances)
+
+    def _close(self) -> None:
+        self._session = None
+
+
+def _margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the logits of the classes relative to that of the background, ``(P, C)``."""
+    return logits[:, 1:] - logits[:, :1]
+
+
+def _compare_form(graph: 'onnx.GraphProto', form: NetworkForm) -> list[str]:
+    """List what a graph would have to change for a form."""
+    constants = {tensor.name for tensor in graph.initializer}
+    problems = []
+    for role, values, expected in (
+        ('input', [value for value in graph.input if value.name not in constants], form.inputs),
+        ('output', graph.output, form.outputs),
+    ):
+        actual = {value.name: _signature(value) for value in values}
+        for name, (dtype, shape) in expected.items():
+            wanted = f'expected an {role} {name!r} of {dtype} {_join(shape)}'
+            if name not in actual:
+                others = ', '.join(f'{key!r} of {t} {_join(s)}' for key, (t, s) in actual.items())
+                problems.append(f'{wanted}, got {others or "none"}')
+            elif (dtype, shape) != _with_batch_name(actual[name], shape):
+                problems.append(f'{wanted}, got {actual[name][0]} {_join(actual[name][1])}')
+        if extra := sorted(actual.keys() - expected.keys()):
+            problems.append(f'unexpected {role}s: {", ".join(extra)}')
+    return problems
+
+
+def _with_batch_name(signature: Signature, shape: tuple[int | str, ...]) -> Signature:
+    """Rename the dynamic leading dimension of a shape as in another one."""
+    dtype, sides = signature
+    if sides and shape and isinstance(sides[0], str) and isinstance(shape[0], str):
+        sides = (shape[0], *sides[1:])
+    return dtype, sides
+
+
+def _signature(value: 'onnx.ValueInfoProto') -> Signature:
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    try:
+        dtype = str(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:
+        dtype = 'no type'
+    return dtype, tuple(
+        dim.dim_value if dim.HasField('dim_value') else dim.dim_param or '?'
+        for dim in tensor.shape.dim
+    )
+
+
+def _join(shape: tuple[int | str, ...]) -> str:
+    return f'({", ".join(map(str, shape))})'
+
+
+def _operator(node: 'onnx.NodeProto') -> str:
+    return node.op_type if node.domain in ('', 'ai.onnx') else f'{node.domain}.{node.op_type}'
+
+
+def _precision(proto: 'onnx.ModelProto') -> Precision:
+    """Tell in what precision the convolutions of a network compute."""
+    from onnx import TensorProto
+
+    if any(node.op_type == 'QuantizeLinear' for node in proto.graph.node):
+        return 'int8'
+    weights = {node.input[1] for node in proto.graph.node if node.op_type == 'Conv'}
+    types = {tensor.data_type for tensor in proto.graph.initializer if tensor.name in weights}
+    return 'fp16' if TensorProto.FLOAT16 in types else 'fp32'
+
+
+def _check_file(proto: 'onnx.ModelProto', network: bytes, form: str) -> list[str]:
+    """Check a file of the right form as the drone does, or as ONNX does."""
+    from onnx import checker
+
+    try:
+        if form == 'decoded':
+            checker.check_model(proto, full_check=True)
+        else:
+            check_onnx(network)
+    except EngineError as error:
+        return [str(error)]
+    except Exception as error:  # of onnx, whose errors share no base
+        return [f'not valid ONNX: {error}']
+    return []
