@@ -230,6 +230,7 @@ class TensorRtEngine(Engine):
             if self._options.dla_core >= 0:
                 self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(plan)
+        self.build = hashlib.sha256(plan).hexdigest()  # another build may choose other kernels
         return self._engine is not None
 
     def _check_contract(self) -> int:
