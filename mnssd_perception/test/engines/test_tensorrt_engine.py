@@ -1,9 +1,12 @@
 """Tests of the TensorRT engine from start to end, in every version of TensorRT."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 import gc
 import subprocess
 import sys
+import threading
+import time
 from types import ModuleType
 
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path, write_bundle
@@ -358,6 +361,25 @@ def test_a_cache_that_cannot_be_written_is_no_error(open_tiny, tmp_path, lines, 
     (tmp_path / 'tensorrt').touch()
     check(open_tiny(), factors)
     assert any('cannot be kept, the next start builds again' in line for line in lines)
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_two_starts_at_once_build_one_plan(open_tiny, world, lines, factors):
+    started = threading.Event()
+
+    def wait_for_the_other():
+        started.set()
+        while 'waiting for another process that builds a plan' not in lines:
+            time.sleep(0.01)
+
+    world.on_build = wait_for_the_other
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(open_tiny)
+        started.wait(20)
+        engines = open_tiny(), first.result(20)
+    for engine in engines:
+        check(engine, factors)
+    assert len(world.builds) == 1
 
 
 def test_a_failed_build_is_an_engine_error(open_tiny, world, cudart):
