@@ -111,7 +111,14 @@ LAYERS = {
         'errors': set(),
         'evaluation': {'config', 'data', 'errors', 'metrics_file', 'model', 'reporting'},
         'export': {
-            'config', 'data', 'errors', 'evaluation', 'loss', 'model', 'reporting', 'train',
+            'config',
+            'data',
+            'errors',
+            'evaluation',
+            'loss',
+            'model',
+            'reporting',
+            'train',
         },  # fmt: skip
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
