@@ -307,10 +307,10 @@ def _open_first(
 def _open(bundle: Bundle, candidate: Candidate, options: EngineOptions, verify: Verify) -> Engine:
     artefact = candidate.artefact
     engine_class = ENGINES[candidate.engine]
-    # Before reading the network: most machines lack most engines.
-    if reason := engine_class.available():
-        raise EngineUnavailableError(candidate.engine, reason)
     try:
+        # Before reading the network: most machines lack most engines.
+        if reason := engine_class.available():
+            raise EngineUnavailableError(candidate.engine, reason)
         network = bundle.read(artefact.path)
         engine: Engine = engine_class(bundle.manifest.spec, network, options, artefact.precision)
         try:
