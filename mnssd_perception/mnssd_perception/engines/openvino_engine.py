@@ -77,16 +77,33 @@ class OpenVinoEngine(Engine):
                 f"engine '{NAME}': expected precision {', '.join(FLOAT_TYPES)}, got '{precision}'"
             )
         self._has_batch = check_onnx(network).fixed is not None
+        try:
+            self._open(network, options, precision)
+        except EngineError:
+            raise
+        except Exception as error:  # RuntimeError mostly, with lines about OpenVINO's sources
+            raise EngineError(f'not a network that OpenVINO can load: {_reason(error)}') from error
+
+    @staticmethod
+    def available() -> str | None:
+        """Say why OpenVINO cannot be used, or None if it can."""
+        try:
+            _import_runtime()
+        except Exception as error:  # a library that does not fit raises all kinds of errors
+            return f'{_reason(error)}; install it with: pip install openvino'
+        return None
+
+    def _open(self, network: bytes, options: EngineOptions, precision: str) -> None:
         openvino = _import_runtime()
         core = openvino.Core()
+        cpu = sanitize_text(core.get_property('CPU', 'FULL_DEVICE_NAME'), 80)
         capabilities = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if precision == 'bf16' and 'BF16' not in capabilities:
             raise EngineUnavailableError(
                 NAME,
-                f'this CPU has no bfloat16 (avx512_bf16 or amx_bf16), only '
+                'this CPU has no bfloat16 (avx512_bf16 or amx_bf16), only '
                 f'{", ".join(capabilities)}',
             )
-        cpu = sanitize_text(core.get_property('CPU', 'FULL_DEVICE_NAME'), 80)
         settings: Key = {
             'PERFORMANCE_HINT': 'LATENCY',
             'NUM_STREAMS': 1,
@@ -101,28 +118,14 @@ class OpenVinoEngine(Engine):
             'cpu': f'{cpu}: {", ".join(capabilities)}',
             **settings,
         }
-        try:
-            compiled = self._compile(core, network, settings, options, key)
-            self._check_contract(compiled)
-            device = cpu + _check_precision(compiled, precision)
-            version = openvino.__version__.partition('-')[0]
-            self.info = EngineInfo(NAME, version, precision, device)
-            self._request: Any = compiled.create_infer_request()
-            if not self._has_batch:
-                self._bind(openvino)
-        except EngineError:
-            raise
-        except Exception as error:  # RuntimeError mostly, with lines about OpenVINO's sources
-            raise EngineError(f'not a network that OpenVINO can load: {_reason(error)}') from error
-
-    @staticmethod
-    def available() -> str | None:
-        """Say why OpenVINO cannot be used, or None if it can."""
-        try:
-            _import_runtime()
-        except Exception as error:  # a library that does not fit raises all kinds of errors
-            return f'{_reason(error)}; install it with: pip install openvino'
-        return None
+        compiled = self._compile(core, network, settings, options, key)
+        self._check_contract(compiled)
+        device = cpu + _check_precision(compiled, precision)
+        version = openvino.__version__.partition('-')[0]
+        self.info = EngineInfo(NAME, version, precision, device)
+        self._request: Any = compiled.create_infer_request()
+        if not self._has_batch:
+            self._bind(openvino)
 
     def _compile(
         self, core: Any, network: bytes, settings: Key, options: EngineOptions, key: Key

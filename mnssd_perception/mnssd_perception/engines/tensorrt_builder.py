@@ -91,7 +91,8 @@ def _build(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     # Names in the plan make a profile per layer readable; more detail would slow it down.
     config.profiling_verbosity = trt.ProfilingVerbosity.LAYER_NAMES_ONLY
-    config.clear_flag(trt.BuilderFlag.TF32)  # else fp32 has a mantissa of 10 bits
+    if precision == 'fp32':
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default: a mantissa of 10 bits
     for flag in () if is_strongly_typed else PRECISION_FLAGS[precision]:
         config.set_flag(getattr(trt.BuilderFlag, flag))
     if options.dla_core >= 0:

@@ -91,6 +91,8 @@ class TensorRtEngine(Engine):
         self._host: dict[str, NDArray[Any]] = {}
         self._device: dict[str, int] = {}
         try:
+            # First: on a device that an error has broken, this fails before a build is tried.
+            self._stream = self._cuda.create_stream()
             self.plan_path = self._load(network, gpu, rebuild=rebuild)
             self._max_batch = self._check_contract()  # 0 for a network of one image
             self._allocate()
@@ -228,6 +230,7 @@ class TensorRtEngine(Engine):
             if self._options.dla_core >= 0:
                 self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(plan)
+        self.build = hashlib.sha256(plan).hexdigest()  # another build may choose other kernels
         return self._engine is not None
 
     def _check_contract(self) -> int:
@@ -267,7 +270,6 @@ class TensorRtEngine(Engine):
         }
 
     def _allocate(self) -> None:
-        self._stream = self._cuda.create_stream()
         batch = (self._max_batch,) if self._max_batch else ()
         for name, sides in self._sides().items():
             dtype = np.uint8 if name == INPUT else np.float32

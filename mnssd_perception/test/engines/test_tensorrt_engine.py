@@ -407,6 +407,13 @@ def test_a_start_that_fails_leaves_nothing_behind(open_tiny, cudart, function):
     assert cudart.live == {}
 
 
+def test_a_broken_device_builds_nothing(open_tiny, cudart, world):
+    cudart.failures['cudaStreamCreateWithFlags'] = 700
+    with pytest.raises(EngineError, match='cudaErrorIllegalAddress'):
+        open_tiny()
+    assert world.builds == []
+
+
 def test_too_little_memory_for_a_context_is_an_engine_error(open_tiny, world, cudart):
     world.has_memory = False
     with pytest.raises(EngineError, match='cannot run the plan: .* OutOfMemory; is there memory'):

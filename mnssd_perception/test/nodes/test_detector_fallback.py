@@ -40,11 +40,10 @@ class FlakyEngine(OnnxRuntimeEngine):
     """Runs the network, and fails once `sound` images of flight were processed."""
 
     sound = NUM_SOUND
-    name = 'flaky'
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.info = replace(self.info, name=self.name)
+        self.info = replace(self.info, name='flaky')
         self.num_runs = 0
 
     def _run(self, image):

@@ -17,7 +17,7 @@ from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, map_classes
 from mnssd_training.config.compose import COMMAND_LINE
 from mnssd_training.config.show import format_section
-from mnssd_training.config.yaml_tree import from_plain, Node
+from mnssd_training.config.yaml_tree import children, from_plain, Node
 from mnssd_training.data import read_splits
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.export import (
@@ -114,21 +114,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _read_keys(args: Namespace) -> tuple[ExportSource, Node]:
     """Open the checkpoint and compose the keys of the deployment."""
-    positional = [item for item in (args.checkpoint, args.source, *args.overrides) if item]
-    overrides = [item for item in positional if OVERRIDE.match(item)]
-    args.checkpoint, args.source, *others = [
-        *(item for item in positional if item not in overrides), None, None
-    ]  # fmt: skip
-    if others[2:]:
-        raise ConfigError(f'expected key.path=value, got {others[0]!r}')
+    given = [item for item in (args.checkpoint, args.source, *args.overrides) if item]
+    overrides = [item for item in given if OVERRIDE.match(item)]
+    names = [item for item in given if item not in overrides]
+    if len(names) > 2:
+        raise ConfigError(f'expected CHECKPOINT, SOURCE and key.path=value, got {names[2]!r}')
+    args.checkpoint, args.source = (*names, None, None)[:2]
     file = read_deployment_file(args.deployment) if args.deployment else Node({}, COMMAND_LINE)
-    flags = from_plain(_flags(args), COMMAND_LINE)
-    paths = [
-        keys.value['checkpoint'].value for keys in (file, flags) if 'checkpoint' in keys.value
-    ]
-    if not paths:
-        raise ConfigError('expected a checkpoint, or --deployment FILE with a file that names one')
-    source, layers = open_source(str(paths[-1])), [file, flags]
+    layers = [file, from_plain(_flags(args), COMMAND_LINE)]
+    keys = {key: node for layer in layers for key, node in children(layer).items()}
+    if 'checkpoint' not in keys:
+        raise ConfigError('expected a checkpoint, or --deployment with a file that names one')
+    source = open_source(str(keys['checkpoint'].value))
     if args.source:
         args.overrides = [item for item in overrides if item.startswith('data.')]
         choice = choose_data(args)
@@ -182,6 +179,7 @@ def _export(args: Namespace, source: ExportSource, deployment: Deployment, path:
     manifest = package(checkpoint, data.train, data.val, path, notes, deployment.export, step=step)
     print(format_table([HEADER, *map(_summarize, manifest.artefacts)]))
     verdict = manifest.artefacts[0].gate
+    assert verdict is not None  # of a bundle that has just been written
     parity = manifest.artefacts[0].metrics['parity_with_pytorch']
     print(
         f'checkpoint in PyTorch: mean AP@0.5 {verdict.map50_checkpoint:.4f} on '

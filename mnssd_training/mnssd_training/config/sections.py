@@ -367,6 +367,21 @@ class TrainingConfig(Section):
     """Number of machines."""
 
 
+class QatConfig(Section):
+    """Quantization-aware training, for a network that loses too much in INT8."""
+
+    enabled: bool = False
+    """Train, evaluate and choose ``best.pt`` with rounding as in INT8. The weights of checkpoints
+    stay float32, and ``mnssd export`` quantizes them as any others."""
+    frozen_norm_from: Probability = 0.0
+    """Fraction of the run from which all normalization layers keep their statistics; 0 suits the
+    fine-tuning of ``initial.checkpoint``, more a run that begins with random weights."""
+    weight_bits: Annotated[int, Field(ge=2, le=8)] = 8
+    """Bits of a weight; 7 for processors that need ``reduce_range``."""
+    averaging: InnerFraction = 0.01
+    """Share of a batch in the moving averages of the ranges of activations."""
+
+
 class EvaluationConfig(Section):
     """Evaluation during training."""
 
@@ -423,7 +438,12 @@ class QuantizationConfig(Section):
     calibration_images: str = Field(default='', json_schema_extra={'path': True})
     """Folder of calibration images; empty to choose them from the training set."""
     num_calibration: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """Number of calibration images."""
+    """Number of calibration images, where they are chosen."""
+    method: Literal['MinMax', 'Percentile'] = 'MinMax'
+    """How ranges of activations are chosen for CPUs; ``Percentile`` cuts outliers off, and needs
+    memory for all activations of all images."""
+    reduce_range: bool = False
+    """Weights of 7 bits in ``int8``, for x86 processors without VNNI, whose sums saturate."""
     max_excluded: Annotated[int, Field(ge=0, le=1000)] = 8
     """Largest number of layers, the most sensitive first, that stay in float until the gate
     passes."""

@@ -209,6 +209,11 @@ def merge(base: Node, override: Node, path: Path = ()) -> Node:
     return Node(merged, override.origin)
 
 
+def children(node: Node) -> Mapping[str, Node]:
+    """Return the keys of a mapping; other nodes have none."""
+    return node.value if isinstance(node.value, Mapping) else {}
+
+
 def find(node: Node, path: Sequence[str | int]) -> Node:
     """Follow a path as far as it exists."""
     for step in path:

@@ -1,6 +1,6 @@
 """The networks that a bundle can hold, and the engines that measure them on this machine."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineOptions, ENGINES
 from mnssd_perception.errors import EngineError
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.config import ArtefactName, GateConfig
+from mnssd_training.config import ArtefactName, ExportConfig, GateConfig
 from mnssd_training.errors import ExportError
 from mnssd_training.evaluation.detect import measure_speed, Speed
 from mnssd_training.export.gate import (
@@ -18,6 +18,7 @@ from mnssd_training.export.gate import (
     Progress,
     Reference,
 )
+from mnssd_training.export.hailo_compiler import check_compiler
 
 # Opens a step of the export, by its title and the number of its images; 0 for none.
 Step = Callable[[str, int], AbstractContextManager[Progress]]
@@ -68,24 +69,32 @@ NETWORKS: dict[ArtefactName, NetworkFile] = {
     'hailo': NetworkFile('network.hef', 'int8', ('hailo',)),
 }
 
-# Which engine runs the networks of another one that is not at hand. Where the kernels of an engine
+# Which engine runs the networks of another one that is not at hand; that for Hailo comes with its
+# compiler. Where the kernels of an engine
 # round in their own way, as those of OpenVINO do, a network gets no artefact without it.
-STAND_INS = {'tensorrt': 'onnxruntime'}
+EMULATOR = 'hailo emulator'
+STAND_INS = {'tensorrt': 'onnxruntime', 'hailo': EMULATOR}
 
 
-def choose_runners(names: Iterable[ArtefactName]) -> tuple[Runners, tuple[str, ...]]:
+def choose_runners(config: ExportConfig) -> tuple[Runners, tuple[str, ...]]:
     """
     Choose what runs the networks of each engine on this machine: the engine itself, if it can.
 
     :return: the runner by engine, and why engines without one are left out.
-    :raises ExportError: if nothing on this machine can run one of the networks.
+    :raises ExportError: if nothing on this machine can run one of the networks, or the compiler
+        for Hailo is missing.
     """
+    names = config.artefacts
     runners: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    if 'hailo' in names:
+        check_compiler(config.hailo.arch)
     for engine in dict.fromkeys(engine for name in names for engine in NETWORKS[name].engines):
-        reason = ENGINES[engine].available() if engine in ENGINES else 'there is no such engine'
-        if reason is None or engine in STAND_INS:
-            runners[engine] = STAND_INS[engine] if reason else engine
+        reason = ENGINES[engine].available()
+        if engine == 'hailo' or (reason and engine in STAND_INS):
+            runners[engine] = STAND_INS[engine]
+        elif reason is None:
+            runners[engine] = engine
         else:
             reasons[engine] = f'{engine}: {reason}'
     for name in names:

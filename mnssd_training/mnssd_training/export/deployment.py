@@ -21,7 +21,7 @@ from mnssd_training.config.compose import compose_section, read_keys
 from mnssd_training.config.experiment import Validated
 from mnssd_training.config.sections import DataConfig, Section, Size
 from mnssd_training.config.validate import validate_section
-from mnssd_training.config.yaml_tree import from_plain, Node
+from mnssd_training.config.yaml_tree import children, from_plain, Node
 from mnssd_training.train import load_checkpoint
 from mnssd_training.train.checkpoint import Checkpoint
 from mnssd_training.train.initial_weights import read_initial_weights
@@ -83,8 +83,7 @@ def open_source(path: str) -> ExportSource:
     """
     if PurePosixPath(path).suffix.lower() != '.mnssd' and not Path(path).is_dir():
         checkpoint = load_checkpoint(path)
-        known = {key: checkpoint.experiment.get(key) for key in FROM_EXPERIMENT}
-        return ExportSource(checkpoint, {key: known[key] for key in known if known[key]}, {})
+        return ExportSource(checkpoint, _read_experiment(checkpoint.experiment), {})
     initial = read_initial_weights(path)  # with a network configuration, which it has checked
     bundle = open_bundle(path)
     manifest = bundle.manifest
@@ -92,13 +91,14 @@ def open_source(path: str) -> ExportSource:
     config = ModelConfig.model_validate(experiment['model'])
     checkpoint = Checkpoint(initial.spec, config, experiment, initial.weights, None, 0, {})
     trained = manifest.provenance
-    known = {
+    known: dict[str, Any] = {
         'name': manifest.name,
         'thresholds': to_plain(manifest.thresholds),
         **{key: getattr(trained, key) for key in ('dataset', 'licence', 'attribution')},
-        **{key: dict(experiment[key]) for key in FROM_EXPERIMENT if key in experiment},
+        **_read_experiment(experiment),
     }
-    known.get('data', {}).pop('root', None)  # which is only the name of the folder
+    if 'data' in known:
+        known['data'].pop('root', None)  # of which a bundle has only the name of the folder
     return ExportSource(checkpoint, known, _read_documents(bundle), manifest.provenance)
 
 
@@ -129,7 +129,7 @@ def compose_deployment(
         # Variables in keys that the user replaces need not be set.
         replaced = {key.split('.')[1] for key in overrides if key.startswith('data.')}
         for layer in layers:
-            replaced |= set(layer.value['data'].value) if 'data' in layer.value else set()
+            replaced |= set(children(children(layer).get('data', Node({}, ''))))
         data = {key: value for key, value in known['data'].items() if key not in replaced}
         known |= expand_stored({'data': data}, environment)
     base = from_plain(known, 'checkpoint')
@@ -145,18 +145,25 @@ def validate_deployment(tree: Node) -> Deployment:
     return validate_section(tree, Deployment)
 
 
+def _read_experiment(experiment: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Copy the sections of a stored experiment that an export needs."""
+    return {
+        key: dict(experiment[key])
+        for key in FROM_EXPERIMENT
+        if isinstance(experiment.get(key), dict)
+    }
+
+
 def _read_documents(bundle: Bundle) -> dict[str, bytes]:
     """Read the files of a bundle that are neither networks nor golden frames."""
     manifest = bundle.manifest
-    used = {item.path for item in (*manifest.artefacts, *manifest.golden)}
+    used = {item.path for item in manifest.artefacts} | {item.path for item in manifest.golden}
     return {file.path: bundle.read(file.path) for file in manifest.files if file.path not in used}
 
 
 def _rebase(node: Node, section: type[Section], folder: Path) -> Node:
     """Make the paths in a section relative to the working directory."""
-    if not isinstance(node.value, Mapping):
-        return node
-    keys = dict(node.value)
+    keys = dict(children(node))
     for name, field in section.model_fields.items():
         if name not in keys:
             continue
@@ -169,7 +176,7 @@ def _rebase(node: Node, section: type[Section], folder: Path) -> Node:
             inner = next((cls for cls in classes if _is_section(cls)), None)
             items = tuple(_rebase(item, inner, folder) for item in items) if inner else items
         keys[name] = replace(child, value=items) if isinstance(child.value, tuple) else items[0]
-    return replace(node, value=keys)
+    return replace(node, value=keys) if keys else node
 
 
 def _is_section(cls: Any) -> bool:

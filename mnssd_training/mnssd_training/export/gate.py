@@ -130,6 +130,7 @@ def check_artefact(
     Compare an artefact, run by an engine, with the checkpoint.
 
     :raises EngineError: if the engine fails.
+    :raises SpecError: if there are no samples.
     """
     thresholds = reference.thresholds
     all_detections = _detect(engine, reference.samples, thresholds, progress)
@@ -144,7 +145,6 @@ def check_artefact(
     changed_images = tuple(image for image in changed if image.num_missing + image.num_unexpected)
     detections = [select(item, thresholds) for item in all_detections]
     num_expected = sum(len(select(item, thresholds)) for item in reference.detections)
-    num_detections = sum(map(len, detections))
     num_changed = sum(image.num_missing + image.num_unexpected for image in changed_images)
     verdict = GateVerdict(
         passed=True,
@@ -154,10 +154,10 @@ def check_artefact(
         dataset_digest=reference.dataset_digest,
         map50=scores.map50,
         map50_checkpoint=reference.scores.map50,
-        num_detections=num_detections,
+        num_detections=num_expected,
         num_changed=num_changed,
     )
-    reasons = tuple(_broken_limits(verdict, limits, num_expected + num_detections))
+    reasons = tuple(_broken_limits(verdict, limits, num_expected + sum(map(len, detections))))
     verdict = replace(verdict, passed=not reasons, reasons=reasons)
     return GateReport(verdict, limits, scores, reference.scores, detections, changed_images)
 

@@ -11,10 +11,11 @@ from mnssd_training.errors import ExportError
 from mnssd_training.evaluation import scores_to_json
 from mnssd_training.export.artefacts import Measurement
 from mnssd_training.export.gate import GateReport
+from mnssd_training.export.sensitivity import LayerSensitivity, sensitivity_table
 from mnssd_training.reporting.tables import format_score, format_table
 
 SUFFIXES = ('.gate.txt', '.gate.json')
-Layers = Sequence[Any]  # LayerSensitivity
+Layers = Sequence[LayerSensitivity]
 NUM_LISTED = 10  # images and layers in the text; the JSON holds all
 
 
@@ -62,7 +63,7 @@ def format_report(measurement: Measurement, layers: Layers = ()) -> str:
         format_table(_size_rows(report)),
     ]
     if layers:
-        parts.append(format_table(_layer_rows(layers[:NUM_LISTED])))
+        parts.append('most sensitive layers\n' + sensitivity_table(layers[:NUM_LISTED]))
     if report.changed_images:
         rows = [['most changed images', 'missing', 'unexpected']]
         for image in report.changed_images[:NUM_LISTED]:
@@ -110,8 +111,3 @@ def _size_rows(report: GateReport) -> list[list[str]]:
 def _change(before: float | None, after: float | None) -> list[str]:
     change = '-' if before is None or after is None else f'{100 * (after - before):+.2f}'
     return [format_score(before), format_score(after), change]
-
-
-def _layer_rows(layers: Layers) -> list[list[str]]:
-    rows = [[str(value) for value in to_plain(layer).values()] for layer in layers]
-    return [list(to_plain(layers[0])), *rows]

@@ -5,7 +5,7 @@ Each network is measured in each of its engines by the accuracy gate. If one of 
 the export, with a report beside the bundle that it would have written; an older bundle stays.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -36,18 +36,22 @@ from mnssd_training.evaluation.detect import spread
 from mnssd_training.export import provenance
 from mnssd_training.export.artefacts import (
     choose_runners,
-    measure_network,
+    EMULATOR,
     Measurement,
     NETWORKS,
     open_network,
-    Runners,
     Step,
 )
-from mnssd_training.export.gate import make_reference, Progress, Reference
+from mnssd_training.export.factory import MadeNetwork, NetworkFactory
+from mnssd_training.export.gate import (
+    make_reference,
+    Progress,
+    Reference,
+)
 from mnssd_training.export.gate_report import remove_reports, write_reports
 from mnssd_training.export.onnx import export_onnx
 from mnssd_training.export.parity import check_parity, Parity
-from mnssd_training.model import MobileNetSsd, TorchEngine
+from mnssd_training.model import TorchEngine
 from mnssd_training.train.checkpoint import Checkpoint
 
 SUFFIX = '.mnssd'
@@ -66,27 +70,6 @@ class PackageNotes:
     documents: dict[str, bytes] = field(default_factory=dict)  # texts such as a model card
     thresholds: Thresholds = Thresholds()
     trained: Provenance | None = None  # where that is known, as of a bundle that is exported again
-
-
-@dataclass(frozen=True)
-class MadeNetwork:
-    """
-    A network with its measurements.
-
-    :ivar details: how it was made, for the metrics of its artefacts.
-    :ivar layers: the sensitivity of its layers, where that was measured.
-    """
-
-    name: ArtefactName
-    network: bytes
-    measurements: tuple[Measurement, ...]
-    details: dict[str, Any] = field(default_factory=dict)
-    layers: tuple[Any, ...] = ()
-
-    @property
-    def has_passed(self) -> bool:
-        """Whether it passed the gate in each of its engines."""
-        return all(item.report.verdict.passed for item in self.measurements)
 
 
 def bundle_path(output: Path, name: str, version: str) -> Path:
@@ -124,14 +107,17 @@ def package(
     :raises ExportError: if a network cannot be made, or does not pass the accuracy gate.
     :raises SelfTestError: if an engine does not find the same in the golden frames.
     """
-    runners, _ = choose_runners(config.artefacts)
+    runners, unavailable = choose_runners(config)
+    for reason in unavailable:
+        with step(f'left out: {reason}', 0):
+            pass
     model = checkpoint.build()
     spec, thresholds = model.spec, notes.thresholds
     with step('exporting to ONNX', 0):
         network = export_onnx(model)
     with step('checkpoint: measuring in PyTorch', len(validation)) as advance:
         reference = make_reference(TorchEngine(model), validation, thresholds, advance)
-    factory = _Factory(model, network, reference, train, runners, config, step)
+    factory = NetworkFactory(model, network, reference, train, runners, config, step)
     made = _make_all(factory, config.artefacts)
     if refused := [item for item in made if not item.has_passed]:
         raise _refuse(path, refused)
@@ -152,7 +138,7 @@ def package(
         prior_digest=prior_digest(spec),
         files=file_entries(files),
         artefacts=tuple(
-            _describe(item, measurement, reference, parity)
+            _describe(item, measurement, reference, parity, config)
             for item in made
             for measurement in item.measurements
         ),
@@ -169,45 +155,7 @@ def package(
     return open_bundle(path).manifest
 
 
-class _Factory:
-    """Makes and measures the networks of one checkpoint."""
-
-    def __init__(
-        self,
-        model: MobileNetSsd,
-        network: bytes,
-        reference: Reference,
-        train: Sequence[Sample],
-        runners: Runners,
-        config: ExportConfig,
-        step: Step,
-    ) -> None:
-        self._model, self._network, self._reference = model, network, reference
-        self._train, self._runners, self._config, self._step = train, runners, config, step
-
-    def make(self, name: ArtefactName) -> MadeNetwork:
-        """Make a network and measure it."""
-        makers: dict[ArtefactName, Callable[[ArtefactName], MadeNetwork]] = {
-            'fp32': lambda name: self._measured(name, self._network),
-        }
-        return makers[name](name)
-
-    def _measured(self, name: ArtefactName, network: bytes) -> MadeNetwork:
-        return MadeNetwork(name, network, tuple(self._measure(name, network)))
-
-    def _measure(self, name: ArtefactName, network: bytes) -> list[Measurement]:
-        return measure_network(
-            self._reference,
-            self._model.spec,
-            name,
-            network,
-            self._runners,
-            self._config.gate,
-            self._step,
-        )
-
-
-def _make_all(factory: _Factory, names: Sequence[ArtefactName]) -> list[MadeNetwork]:
+def _make_all(factory: NetworkFactory, names: Sequence[ArtefactName]) -> list[MadeNetwork]:
     """Make fp32 first; where it does not pass, those that are made of it cannot either."""
     made = [factory.make('fp32')]
     for name in names if made[0].has_passed else ():
@@ -247,7 +195,11 @@ def _trace(checkpoint: Checkpoint, train: Sequence[Sample], notes: PackageNotes)
 
 
 def _describe(
-    made: MadeNetwork, measurement: Measurement, reference: Reference, parity: Parity
+    made: MadeNetwork,
+    measurement: Measurement,
+    reference: Reference,
+    parity: Parity,
+    config: ExportConfig,
 ) -> Artefact:
     """Describe an artefact with its verdict and everything that was measured of it."""
     file, report = NETWORKS[made.name], measurement.report
@@ -272,6 +224,7 @@ def _describe(
         measurement.engine,
         file.precision,
         provenance.toolchain(),
+        device=config.hailo.arch if made.name == 'hailo' else '',
         metrics=metrics,
         has_batch=file.has_batch,
         gate=report.verdict,
@@ -281,7 +234,7 @@ def _describe(
 def _test_all(bundle: Bundle, made: Sequence[MadeNetwork]) -> None:
     """Run the self-test of a bundle in each engine that measured a network of it."""
     for item in made:
-        for runner in dict.fromkeys(measurement.runner for measurement in item.measurements):
+        for runner in {measurement.runner for measurement in item.measurements} - {EMULATOR}:
             content = bundle.read(NETWORKS[item.name].path)
             engine = open_network(bundle.manifest.spec, item.name, content, runner)
             try:

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 import copy
 from dataclasses import replace
-from typing import Any
 
-from mnssd_perception.bundle import GateVerdict
+from mnssd_perception.bundle import GateVerdict, shipped_bundle_path
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import open_onnx
+from mnssd_perception.errors import SpecError
 from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.config import GateConfig
 from mnssd_training.data import Sample
 from mnssd_training.evaluation import detect_samples
+from mnssd_training.export import open_source
 from mnssd_training.export.gate import (
     _broken_limits,
     _compare,
@@ -23,14 +23,21 @@ from mnssd_training.export.gate import (
     select,
 )
 from mnssd_training.model import MobileNetSsd, TorchEngine
+from mnssd_training.priors import resize_spec
 import numpy as np
 import pytest
 import torch
 
-THRESHOLDS = Thresholds(score=0.3, max_detections=20)
-# A network of random numbers finds none of the objects.
-CONFIG = GateConfig(min_map50=0)
+THRESHOLDS = Thresholds()
+CONFIG = GateConfig()
 EXACT = choose_limits(CONFIG, 'fp32')
+
+
+@pytest.fixture(scope='module')
+def shipped() -> MobileNetSsd:
+    """The shipped network, for a smaller input: trained weights on images that they know."""
+    checkpoint = open_source(str(shipped_bundle_path())).checkpoint
+    return replace(checkpoint, spec=resize_spec(checkpoint.spec, (256, 320))).build()
 
 
 @pytest.fixture(scope='module')
@@ -39,56 +46,30 @@ def samples(train_samples: list[Sample], val_samples: list[Sample]) -> list[Samp
 
 
 @pytest.fixture(scope='module')
-def reference(model: MobileNetSsd, samples: list[Sample]) -> Reference:
-    return make_reference(TorchEngine(model), samples, THRESHOLDS)
-
-
-@pytest.fixture(scope='module')
-def exact(reference: Reference, model: MobileNetSsd) -> Reference:
-    """A reference to whose annotations the network is perfect: they are its own detections."""
-    detections = [select(item, THRESHOLDS) for item in reference.detections]
-    samples = [
-        replace(sample, boxes=item.boxes, labels=item.labels)
-        for sample, item in zip(reference.samples, detections)
-    ]
-    return make_reference(TorchEngine(model), samples, THRESHOLDS)
+def reference(shipped: MobileNetSsd, samples: list[Sample]) -> Reference:
+    return make_reference(TorchEngine(shipped), samples, THRESHOLDS)
 
 
 # --- what passes -----------------------------------------------------------------------------
 
 
-def test_the_exported_network_passes(reference: Reference, exported: bytes, samples: Any) -> None:
-    engine = open_onnx(reference_spec(reference, exported), exported, 'onnxruntime')
-    done = []
+def test_the_same_network_passes(reference: Reference, shipped: MobileNetSsd) -> None:
+    engine, done = TorchEngine(shipped), []
     report = check_artefact(reference, engine, EXACT, done.append)
     verdict = report.verdict
     assert (verdict.passed, verdict.reasons, verdict.num_changed) == (True, (), 0)
-    assert verdict.num_images == len(samples) == sum(done)
+    assert verdict.map50 == verdict.map50_checkpoint > 0.2
+    assert verdict.num_images == 8 == sum(done)
     assert verdict.num_detections == sum(map(len, report.detections)) > 20
     assert verdict.scored_with == str(engine.info)
     assert verdict.dataset_digest == reference.dataset_digest
     assert report.changed_images == ()
 
 
-def reference_spec(reference: Reference, network: bytes) -> Any:
-    from mnssd_training.export import read_spec
-
-    return read_spec('network.onnx', network)  # type: ignore[arg-type]
-
-
-def test_a_perfect_network_scores_one(exact: Reference, model: MobileNetSsd) -> None:
-    assert exact.scores.map50 == pytest.approx(1, abs=0.02)
-    verdict = check_artefact(
-        exact, TorchEngine(model), choose_limits(GateConfig(), 'fp32')
-    ).verdict
-    assert verdict.passed
-    assert verdict.drop == 0
-
-
 def test_stricter_thresholds_select_what_the_detector_would_return(
-    model: MobileNetSsd, samples: list[Sample], reference: Reference
+    shipped: MobileNetSsd, samples: list[Sample], reference: Reference
 ) -> None:
-    directly = detect_samples(Detector(TorchEngine(model), THRESHOLDS), samples)
+    directly = detect_samples(Detector(TorchEngine(shipped), THRESHOLDS), samples)
     selected = [select(item, THRESHOLDS) for item in reference.detections]
     assert sum(map(len, directly)) > 20
     for one, other in zip(directly, selected, strict=True):
@@ -97,11 +78,13 @@ def test_stricter_thresholds_select_what_the_detector_would_return(
         np.testing.assert_array_equal(one.labels, other.labels)
 
 
-def test_no_images_and_no_detections(model: MobileNetSsd, samples: list[Sample]) -> None:
-    empty = make_reference(TorchEngine(model), [], THRESHOLDS)
-    assert check_artefact(empty, TorchEngine(model), EXACT).verdict.passed
-    strict = make_reference(TorchEngine(model), samples[:2], Thresholds(0.999))
-    verdict = check_artefact(strict, TorchEngine(model), EXACT).verdict
+def test_no_images_and_no_detections(shipped: MobileNetSsd, samples: list[Sample]) -> None:
+    limits = choose_limits(GateConfig(min_map50=0), 'fp32')
+    empty = make_reference(TorchEngine(shipped), [], THRESHOLDS)
+    with pytest.raises(SpecError, match='num_images: expected 1 or more'):
+        check_artefact(empty, TorchEngine(shipped), limits)
+    strict = make_reference(TorchEngine(shipped), samples[:2], Thresholds(0.999))
+    verdict = check_artefact(strict, TorchEngine(shipped), limits).verdict
     assert (verdict.passed, verdict.num_detections) == (True, 0)
 
 
@@ -118,7 +101,7 @@ def with_swapped_channels(model: MobileNetSsd) -> None:
     weight.copy_(weight.flip(1))
 
 
-def with_zeroed_head(model: MobileNetSsd) -> None:
+def with_zeroed_logits(model: MobileNetSsd) -> None:
     for layer in model.logits.prediction_layers():
         layer.weight.zero_()
         layer.bias.zero_()
@@ -131,49 +114,45 @@ def with_zeroed_offsets(model: MobileNetSsd) -> None:
 
 
 def with_stale_weights(model: MobileNetSsd) -> None:
-    """As after another few epochs: every weight is a little different."""
+    """As of another epoch: each weight differs a little."""
     generator = torch.Generator().manual_seed(0)
     for weight in model.parameters():
         weight.add_(0.1 * weight.abs() * torch.randn(weight.shape, generator=generator))
 
 
 DAMAGE = [
-    with_other_normalization, with_swapped_channels, with_zeroed_head, with_zeroed_offsets,
-    with_stale_weights,
+    with_other_normalization, with_zeroed_logits, with_zeroed_offsets, with_stale_weights,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize('damage', DAMAGE)
-@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16', 'int8'])
-def test_each_kind_of_damage_is_refused(
-    exact: Reference,
-    model: MobileNetSsd,
-    damage: Callable[[MobileNetSsd], None],
-    precision: str,
+@pytest.mark.parametrize('damage', [*DAMAGE, with_swapped_channels])
+def test_damage_is_refused(
+    reference: Reference, shipped: MobileNetSsd, damage: Callable[[MobileNetSsd], None]
 ) -> None:
-    damaged = copy.deepcopy(model)
+    """In fp32 by any change; in int8, with its wide limits, unless the damage changes little."""
+    damaged = copy.deepcopy(shipped)
     with torch.no_grad():
         damage(damaged)
-    report = check_artefact(exact, TorchEngine(damaged), choose_limits(CONFIG, precision))
+    report = check_artefact(reference, TorchEngine(damaged), EXACT)
     assert not report.verdict.passed
-    assert report.verdict.reasons
-    if precision == 'fp32':
-        assert any('none of' in reason for reason in report.verdict.reasons)
-        assert report.changed_images
+    assert any('none of' in reason for reason in report.verdict.reasons)
+    assert report.verdict.num_changed > 10
+    assert report.changed_images[0].num_missing + report.changed_images[0].num_unexpected > 2
+    if damage in DAMAGE:
+        limits = choose_limits(CONFIG, 'int8')
+        verdict = check_artefact(reference, TorchEngine(damaged), limits).verdict
+        assert not verdict.passed
+        assert any('to change' in reason for reason in verdict.reasons)
 
 
 def test_an_untrained_network_is_refused_although_the_export_equals_it(
-    reference: Reference, model: MobileNetSsd
+    model: MobileNetSsd, samples: list[Sample]
 ) -> None:
-    report = check_artefact(reference, TorchEngine(model), choose_limits(GateConfig(), 'fp32'))
+    untrained = make_reference(TorchEngine(model), samples, Thresholds(0.3))
+    report = check_artefact(untrained, TorchEngine(model), EXACT)
+    assert report.verdict.num_changed == 0
     (reason,) = report.verdict.reasons
     assert 'expected a mean AP@0.5 of at least 0.05, got 0.0' in reason
-
-
-def test_scores_that_are_not_numbers_are_refused() -> None:
-    nan = float('nan')
-    verdict = GateVerdict(True, (), '', 1, '', nan, nan, 0, 0)
-    assert len(_broken_limits(verdict, choose_limits(GateConfig(), 'int8'), 0)) == 2
 
 
 # --- changed detections ------------------------------------------------------------------------
@@ -186,6 +165,7 @@ def detections(*items: tuple[float, float], label: int = 0) -> Detections:
     return Detections(boxes, scores, np.full(len(items), label, np.int64))
 
 
+DIGEST = f'sha256:{"0" * 64}'
 LOOSE = GateLimits(1.0, 0.0, 0.5, 0.25, 0.1)
 
 
@@ -199,8 +179,8 @@ LOOSE = GateLimits(1.0, 0.0, 0.5, 0.25, 0.1)
         (EXACT, [(0, 0.9)], [(0.03, 0.9005)], (0, 0)),
         (EXACT, [(0, 0.9)], [(0.2, 0.9)], (1, 1)),  # IoU 0.96
         (EXACT, [(0, 0.9)], [(0, 0.902)], (1, 1)),
-        (EXACT, [(0, 0.3004)], [(0, 0.2997)], (0, 0)),  # crosses the threshold
-        (EXACT, [(0, 0.2997)], [(0, 0.3004)], (0, 0)),
+        (EXACT, [(0, 0.3504)], [(0, 0.3497)], (0, 0)),  # crosses the threshold
+        (EXACT, [(0, 0.3497)], [(0, 0.3504)], (0, 0)),
         (EXACT, [(0, 0.2)], [], (0, 0)),
         (EXACT, [(0, 0.9), (1, 0.9)], [(0, 0.9)], (1, 0)),
         (LOOSE, [(0, 0.9)], [(3, 0.7)], (0, 0)),
@@ -215,12 +195,12 @@ def test_changed_detections(
     found: list[tuple[float, float]],
     changes: tuple[int, int],
 ) -> None:
-    image = _compare('a', detections(*expected), detections(*found), 0.3, limits)
+    image = _compare('a', detections(*expected), detections(*found), 0.35, limits)
     assert (image.num_missing, image.num_unexpected) == changes
 
 
 def test_detection_of_another_class_is_a_change() -> None:
-    image = _compare('a', detections((0, 0.9)), detections((0, 0.9), label=1), 0.3, LOOSE)
+    image = _compare('a', detections((0, 0.9)), detections((0, 0.9), label=1), 0.35, LOOSE)
     assert (image.num_missing, image.num_unexpected) == (1, 1)
 
 
@@ -236,6 +216,6 @@ def test_limits_by_precision(precision: str, max_drop: float) -> None:
     [(0.5, 0, 0), (0.4902, 10, 0), (0.489, 10, 1), (0.5, 11, 1), (0.02, 50, 3)],
 )
 def test_broken_limits_are_named(map50: float, num_changed: int, broken: int) -> None:
-    verdict = GateVerdict(True, (), '', 1, '', map50, 0.5, 50, num_changed)
+    verdict = GateVerdict(True, (), 'engine', 1, DIGEST, map50, 0.5, 50, num_changed)
     limits = GateLimits(1.0, 0.05, 0.5, 0.25, 0.1)
     assert len(_broken_limits(verdict, limits, 100)) == broken
