@@ -22,7 +22,7 @@ def compare_reports(first: Report, second: Report) -> str:
     names = [name for name in first_runs if name in second_runs]
     pairs = [(first_runs[name], second_runs[name]) for name in names]
     if len(first_runs) == len(second_runs) == 1:
-        pairs = [(*first_runs.values(), *second_runs.values())]
+        pairs = list(zip(first.runs, second.runs))
     # Names come from another machine.
     lines = [sanitize_text(line, 400) for line in _differences(first, second, pairs)]
     header = ('run', 'stage', 'first p50 ms', 'second p50 ms', 'ratio', 'from', 'to')
