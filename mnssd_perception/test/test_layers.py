@@ -23,6 +23,7 @@ LAYERS = {
             'errors',
             'self_test',
             'serialization',
+            'text',
         },
         'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
