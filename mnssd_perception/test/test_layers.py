@@ -23,6 +23,7 @@ LAYERS = {
             'errors',
             'self_test',
             'serialization',
+            'text',
         },
         'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
@@ -119,7 +120,7 @@ LAYERS = {
             'model',
             'reporting',
             'train',
-        },  # fmt: skip
+        },
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
