@@ -71,13 +71,36 @@ def test_each_image_has_its_own_heads(open_tiny, factors):
     check(open_tiny(), factors)
 
 
-@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
-def test_heads_equal_those_of_onnx_runtime_on_the_shipped_network(tensorrt):
+@pytest.fixture
+def shipped():
+    """Read the network of the shipped bundle, as the exporter writes it."""
     bundle = open_bundle(shipped_bundle_path())
-    network = bundle.read(bundle.artefact('onnxruntime').path)
-    spec = bundle.manifest.spec
+    return bundle.manifest.spec, bundle.read(bundle.artefact('onnxruntime', 'fp32').path)
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_a_network_that_moves_the_bytes_of_its_image_is_refused(tensorrt, shipped):
+    pytest.importorskip('onnx')
+    with pytest.raises(EngineError, match='cannot build a plan: UINT8 is not supported'):
+        TensorRtEngine(*shipped, precision='fp32')
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_heads_equal_those_of_onnx_runtime_on_the_shipped_network(tensorrt, shipped):
+    onnx = pytest.importorskip('onnx')
+    spec, network = shipped
+    proto = onnx.load_from_string(network)
+    first, last, cast = proto.graph.node[:3]  # Unsqueeze, Transpose; TensorRT wants the Cast first
+    kept = [info for info in proto.graph.value_info if info.name not in first.output[:]]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(info for info in kept if info.name not in last.output[:])
+    last.output[0] = cast.output[0]
+    first.input[0] = 'numbers'
+    proto.graph.node.insert(0, onnx.helper.make_node('Cast', ['image'], ['numbers'], to=1))
+    del proto.graph.node[3]
+    moved = onnx.shape_inference.infer_shapes(proto).SerializeToString()
+    engines = TensorRtEngine(spec, moved, precision='fp32'), OnnxRuntimeEngine(spec, network)
     image = np.random.default_rng(0).integers(0, 256, (*spec.input_size, 3), np.uint8)
-    engines = TensorRtEngine(spec, network, precision='fp32'), OnnxRuntimeEngine(spec, network)
     one, other = (engine.infer(image) for engine in engines)
     np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(one.offsets, other.offsets, rtol=1e-4, atol=1e-4)
