@@ -227,7 +227,7 @@ def load(path: Path) -> None:
             assert not LOADED, f'a runtime has loaded a network before: {error}'
             raise
     open_bundle(path, f'sha256:{hashlib.sha256(valid[MANIFEST]).hexdigest()}')
-    assert LOADED == [valid['network.onnx'], valid['network_int8.onnx']]
+    assert [valid['network.onnx'], valid['network_int8.onnx']] == LOADED
 
 
 Draw = st.DrawFn
