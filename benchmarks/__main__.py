@@ -1,6 +1,6 @@
 """``python -m benchmarks [NAME ...]``: print the figures that the documentation quotes."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 import sys
@@ -26,6 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         help='dataset in VOC layout to load and to score (loading: default the demo images)',
     )
+    parser.add_argument(
+        '--onnx',
+        type=_onnx_file,
+        action='append',
+        default=[],
+        metavar='NAME=FILE',
+        help='a network of others to time beside the bundle (engine); may be repeated',
+    )
+    parser.add_argument(
+        '--threads', type=int, nargs='+', default=[1, 2], help='of each inference (engine)'
+    )
     parser.add_argument('--workers', type=int, default=0, help='processes that load images')
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.names if name not in names]:
@@ -33,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bundle_path = args.bundle or shipped_bundle_path()
     benchmarks = {
         'postprocess': lambda: bench_postprocess(args.rounds),
-        'engine': lambda: bench_engine(open_bundle(bundle_path), max(1, args.rounds // 4)),
+        'engine': lambda: bench_engine(
+            open_bundle(bundle_path), max(1, args.rounds // 4), args.threads, dict(args.onnx)
+        ),
         'preprocessing': lambda: bench_preprocessing(
             open_bundle(bundle_path), args.data, max(1, args.rounds // 10)
         ),
@@ -46,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     return 0
+
+
+def _onnx_file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition('=')
+    if not (name and equals and Path(path).is_file()):
+        raise ArgumentTypeError(f'expected NAME=FILE with a file that exists, got {text!r}')
+    return name, Path(path)
 
 
 if __name__ == '__main__':

@@ -37,6 +37,8 @@ def files(pattern, folder='.'):
 
 MNSSD = 'mnssd = mnssd_perception.__main__:main'
 NODES_AND_TOOLS = [  # for `ros2 run` and launch files
+    'benchmark = mnssd_perception.cli.benchmark:main',
+    'build_engine = mnssd_perception.cli.build_engine:main',
     'bundle = mnssd_perception.cli.bundle:main',
     'camera_node = mnssd_perception.nodes.camera_node:main',
     'demo = mnssd_perception.cli.demo:main',

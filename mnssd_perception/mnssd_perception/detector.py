@@ -107,16 +107,28 @@ class Detector:
         :param images: they are read one after the other, and not kept.
         :return: the detections of each image.
         """
+        return self.detect_batch_timed(images)[0]
+
+    def detect_batch_timed(
+        self, images: Iterable[NDArray[np.uint8]]
+    ) -> tuple[list[Detections], StageTimings]:
+        """Detect the objects in several images and time each stage for all of them."""
         thresholds, labels = self._selection
+        started = perf_counter()
         transforms, inputs = [], []
         for image in images:
             transforms.append(self._transform(image))
             inputs.append(resize_frame(image, transforms[-1]))
-        heads = self.engine.infer_batch(np.stack(inputs)) if inputs else []
-        return [
+        stacked = np.stack(inputs) if inputs else np.empty((0, *self.spec.input_size, 3), np.uint8)
+        resized = perf_counter()
+        heads = self.engine.infer_batch(stacked)
+        inferred = perf_counter()
+        detections = [
             postprocess(image_heads, self.spec, transform, thresholds, labels)
             for image_heads, transform in zip(heads, transforms)
         ]
+        done = perf_counter()
+        return detections, StageTimings(resized - started, inferred - resized, done - inferred)
 
     def _detect(self, image: NDArray[np.uint8]) -> tuple[Detections, StageTimings, RawHeads]:
         thresholds, labels = self._selection

@@ -64,7 +64,11 @@ class EngineUnavailableError(EngineError):
 
 
 class SelfTestError(MnssdError):
-    """An engine does not detect in the golden frames of a bundle what it should."""
+    """
+    An engine does not detect in the golden frames of a bundle what it should.
+
+    :ivar reason: without the names of bundle and engine.
+    """
 
     def __init__(self, bundle: object, engine: str, frame: str, reason: str) -> None:
         super().__init__(
@@ -72,6 +76,7 @@ class SelfTestError(MnssdError):
             'network must not fly here, try another engine or an earlier bundle'
         )
         self.bundle, self.engine, self.frame = bundle, engine, frame
+        self.reason = f"the self-test failed at '{frame}': {reason}"
 
 
 class SourceError(MnssdError):

@@ -92,6 +92,7 @@ def test_timings(detector):
 def test_a_batch_gives_what_single_images_do(detector):
     images = [black(), scene(), np.full((33, 7, 3), (0, 255, 0), np.uint8)]
     assert detector.detect_batch([]) == []
+    assert min(vars(detector.detect_batch_timed(images)[1]).values()) > 0
     for several, image in zip(detector.detect_batch(iter(images)), images):
         single, heads = detector.detect_with_heads(image)
         assert len(heads.logits) == 4

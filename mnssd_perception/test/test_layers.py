@@ -15,18 +15,31 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     'mnssd_perception': {
         '__main__': {'commands'},
-        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
-        'cli': {
+        'benchmark': {
             'bundle',
             'commands',
             'detector',
             'engines',
             'errors',
+            'self_test',
+            'serialization',
+            'text',
+        },
+        'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
+        'cli': {
+            'benchmark',
+            'bundle',
+            'commands',
+            'detector',
+            'encodings',
+            'engines',
+            'errors',
+            'files',
+            'image_file',
             'latency',
             'overlay',
             'recording',
             'self_test',
-            'serialization',
             'sources',
             'ssd',
             'text',
@@ -248,6 +261,7 @@ RUNTIMES = {
 
 # These import on any machine with NumPy, OpenCV and nothing else.
 PURE = (
+    'benchmark',
     'bundle',
     'detector',
     'encodings',

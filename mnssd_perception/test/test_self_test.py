@@ -18,8 +18,10 @@ from mnssd_perception.bundle import (
 )
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, EngineInfo, EngineOptions, open_engine
+from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError, SelfTestError
 from mnssd_perception.self_test import (
+    choose_tolerance,
     compare_detections,
     find_difference,
     run_self_test,
@@ -372,8 +374,16 @@ def test_one_of_few_detections_may_be_lost_where_shares_are_tolerated():
     assert difference(frame(CAR, VAN), found(CAR), TOLERANCES['fp16']) is not None
 
 
+@pytest.mark.parametrize(
+    ('precision', 'expected'),
+    [('int8+fp32', 'int8'), ('fp32+bf16', 'bf16'), ('bf16', 'bf16'), ('', 'fp32'), ('x', 'fp32')],
+)
+def test_tolerance_of_a_mixed_precision_is_the_coarsest(precision, expected):
+    assert choose_tolerance(precision) is TOLERANCES[expected]
+
+
 def test_tolerance_grows_as_the_precision_falls():
-    order = [TOLERANCES[name] for name in ('fp32', 'fp16', 'bf16', 'int8')]
+    order = list(TOLERANCES.values())
     for finer, coarser in zip(order, order[1:]):
         assert finer.margin <= coarser.margin
         assert finer.iou >= coarser.iou
@@ -412,6 +422,14 @@ def test_another_engine_is_tested_anew(bundle, tmp_path, other):
     engine = QuartersEngine(**other)
     run_self_test(bundle, engine, tmp_path)
     assert engine.num_runs == 2
+
+
+def test_what_was_built_anew_on_this_machine_is_tested_anew(bundle, tmp_path):
+    for build, num_runs in (('a', 2), ('a', 0), ('b', 2)):
+        engine = QuartersEngine()
+        engine.build = build
+        run_self_test(bundle, engine, tmp_path)
+        assert engine.num_runs == num_runs
 
 
 def test_another_bundle_is_tested_anew(bundle, make, tmp_path):
@@ -577,4 +595,45 @@ def test_the_shipped_bundle_passes():
     engine = open_engine(bundle, 'onnxruntime', EngineOptions(threads=1))
     assert bundle.manifest.golden
     run_self_test(bundle, engine)
+    engine.close()
+
+
+def scale_weights(network, **factors):
+    """Multiply the initializers of an ONNX network whose names end so."""
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load_from_string(network)
+    for end, factor in factors.items():
+        (tensor,) = (item for item in model.graph.initializer if item.name.endswith(end))
+        array = onnx.numpy_helper.to_array(tensor) * np.float32(factor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return model.SerializeToString()
+
+
+HEAD = 'levels.0.1.weight'
+
+
+@pytest.mark.parametrize(
+    ('factors', 'is_refused'),
+    [
+        ({}, False),
+        ({'.mean': 0}, True),
+        ({'.mean': 0, '.scale': 1 / (255 * 0.0174)}, True),
+        ({f'.logits.{HEAD}': 0}, True),
+        ({f'.offsets.{HEAD}': 0}, True),
+    ],
+    ids=['sound', 'mean', 'scale', 'class head', 'box head'],
+)
+def test_damaged_network_is_refused_in_every_precision(factors, is_refused):
+    pytest.importorskip('onnxruntime')
+    bundle = open_bundle(shipped_bundle_path())
+    artefact = bundle.artefact('onnxruntime', 'fp32')
+    network = scale_weights(bundle.read(artefact.path), **factors)
+    engine = OnnxRuntimeEngine(bundle.manifest.spec, network, EngineOptions(threads=1))
+    for precision in PRECISIONS:
+        engine.info = replace(engine.info, precision=precision)
+        if is_refused:
+            with pytest.raises(SelfTestError, match='at most|clear ones are'):
+                run_self_test(bundle, engine)
+        else:
+            run_self_test(bundle, engine)
     engine.close()

@@ -22,6 +22,7 @@ for command in sys.argv[1:]:
 COLCON = ('--dry-run', 'develop', 'install', 'egg_info')
 WITH_ROS = ('cli', 'nodes', 'ros')
 DISTRIBUTIONS = {'cv2': 'opencv-python-headless', 'PIL': 'pillow'}  # others are called as imported
+WITH_HARDWARE = {'hailo_platform', 'tensorrt'}  # come with a driver, not from PyPI
 PIP = ('dist_info', 'bdist_wheel', 'editable_wheel')
 
 
@@ -69,7 +70,7 @@ def test_the_wheel_requires_what_it_imports_without_ros() -> None:
         if path.relative_to(folder).parts[0] not in WITH_ROS
         for name in imported_by(path)
     }
-    foreign = found - sys.stdlib_module_names - {'mnssd_perception'}
+    foreign = found - sys.stdlib_module_names - {'mnssd_perception'} - WITH_HARDWARE
     requirements = declared('mnssd_perception', 'bdist_wheel')['install_requires']
     required = {one.split('>')[0] for one in requirements}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} == required

@@ -85,7 +85,8 @@ class Storage(ABC):
                         raise BundleError(self.path, f'{name!r} is larger than {limit} bytes')
                     yield chunk
         except UNREADABLE as error:
-            reason = getattr(error, 'strerror', None) or error
+            # zipfile raises a bare EOFError
+            reason = getattr(error, 'strerror', None) or str(error) or 'it is cut short'
             raise BundleError(self.path, f'cannot read {name!r}: {reason}') from error
 
 
@@ -134,11 +135,13 @@ class ZipStorage(Storage):
         self.max_bytes = min(MAX_BYTES, EXPANSION_ALLOWANCE + MAX_EXPANSION * size)
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in members:
-            if member.filename.endswith('/'):  # is_dir() fails on an empty name
+            if member.orig_filename.endswith('/'):  # is_dir() fails on an empty name
                 continue
             reason = ''
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
                 reason = 'is a link or a special file'
+            elif member.orig_filename != member.filename:  # zipfile ends a name at a NUL
+                reason = 'has another name for other readers'
             elif member.filename in self._members:
                 reason = 'is there twice'
             elif member.compress_type not in COMPRESSIONS:

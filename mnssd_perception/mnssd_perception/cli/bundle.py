@@ -137,10 +137,10 @@ def _test_artefact(
 ) -> tuple[str, str]:
     if name not in ENGINES:
         return 'not available', f'this mnssd has no engine {name!r}'
-    if artefact.has_batch:
-        return 'not available', 'golden frames are for networks without a batch dimension'
     try:
-        engine = open_engine(bundle, name, options, artefact.precision)
+        engine = open_engine(
+            bundle, name, options, artefact.precision, has_batch=artefact.has_batch
+        )
     except EngineUnavailableError as error:
         return 'not available', error.reason
     except MnssdError as error:

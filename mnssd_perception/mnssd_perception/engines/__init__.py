@@ -2,6 +2,7 @@
 
 from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions
 from mnssd_perception.engines.open import (
+    Candidate,
     ENGINES,
     FallbackEngine,
     list_candidates,
@@ -11,6 +12,7 @@ from mnssd_perception.engines.open import (
 )
 
 __all__ = [
+    'Candidate',
     'Engine',
     'EngineInfo',
     'EngineOptions',

@@ -80,9 +80,12 @@ class Engine(ABC):
 
     :ivar spec: what the network takes and returns.
     :ivar info: what runs it.
+    :ivar build: digest of what was built of the network on this machine, where that may come out
+        differently next time; else empty.
     """
 
     info: EngineInfo
+    build = ''
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec

@@ -157,6 +157,7 @@ class FallbackEngine(Engine):
         self.replacing: Rejection | None = None
         self._candidates: Sequence[Candidate] = list_candidates(bundle, name, precision)
         self._open_next()
+        self._fill_cache()
 
     @staticmethod
     def available() -> str | None:
@@ -177,6 +178,18 @@ class FallbackEngine(Engine):
     def _close(self) -> None:
         with self._swapping:
             self._engine.close()
+
+    def _fill_cache(self) -> None:
+        """
+        Open the next engine once if it is OpenVINO.
+
+        It compiles an INT8 network for a second when it sees it first, and loads it from its cache
+        in a fifth: a frame may not wait so long in flight.
+        """
+        others = [item for item in self._candidates if item.engine != self._candidate.engine]
+        if self._options.cache is not None and any(item.engine == 'openvino' for item in others):
+            with suppress(MnssdError):  # it is reported when it is needed
+                _open_first(self._bundle, others, self._options, [])[0].close()
 
     def _with_fallback(self, run: Callable[[], T]) -> T:
         while True:
@@ -281,7 +294,7 @@ def _open_first(
             return _open(bundle, candidate, options, verify), index
         except MnssdError as error:
             is_unavailable = isinstance(error, EngineUnavailableError)
-            reason = error.reason if isinstance(error, EngineUnavailableError) else str(error)
+            reason = getattr(error, 'reason', str(error))  # without names that stand beside it
             rejections.append(Rejection(candidate, reason, not is_unavailable))
             errors.append(error)
     if len(errors) == 1:
@@ -294,10 +307,10 @@ def _open_first(
 def _open(bundle: Bundle, candidate: Candidate, options: EngineOptions, verify: Verify) -> Engine:
     artefact = candidate.artefact
     engine_class = ENGINES[candidate.engine]
-    # Before reading the network: most machines lack most engines.
-    if reason := engine_class.available():
-        raise EngineUnavailableError(candidate.engine, reason)
     try:
+        # Before reading the network: most machines lack most engines.
+        if reason := engine_class.available():
+            raise EngineUnavailableError(candidate.engine, reason)
         network = bundle.read(artefact.path)
         engine: Engine = engine_class(bundle.manifest.spec, network, options, artefact.precision)
         try:

@@ -6,6 +6,7 @@ in that unless told otherwise, and a quantised network whose pattern it does not
 float32. So the precision is set, and read back from the operators of the compiled network.
 """
 
+from collections import Counter
 from contextlib import suppress
 import hashlib
 from io import BytesIO
@@ -55,7 +56,7 @@ class OpenVinoEngine(Engine):
     :param spec: what the network must take and return.
     :param network: a serialised ONNX network.
     :param precision: of the network, ``fp32`` or ``int8``; ``bf16`` runs a float32 network in
-        bfloat16. ``info`` says what runs: ``int8+fp32`` if some layers are not quantised.
+        bfloat16. ``info.device`` says how many convolutions of an INT8 network run in float32.
     :raises EngineUnavailableError: if the CPU has no bfloat16 and that is asked for.
     :raises EngineError: if it is not an ONNX network, refers to other files, does not fit the
         specification, or would run in another precision.
@@ -76,16 +77,33 @@ class OpenVinoEngine(Engine):
                 f"engine '{NAME}': expected precision {', '.join(FLOAT_TYPES)}, got '{precision}'"
             )
         self._has_batch = check_onnx(network).fixed is not None
+        try:
+            self._open(network, options, precision)
+        except EngineError:
+            raise
+        except Exception as error:  # RuntimeError mostly, with lines about OpenVINO's sources
+            raise EngineError(f'not a network that OpenVINO can load: {_reason(error)}') from error
+
+    @staticmethod
+    def available() -> str | None:
+        """Say why OpenVINO cannot be used, or None if it can."""
+        try:
+            _import_runtime()
+        except Exception as error:  # a library that does not fit raises all kinds of errors
+            return f'{_reason(error)}; install it with: pip install openvino'
+        return None
+
+    def _open(self, network: bytes, options: EngineOptions, precision: str) -> None:
         openvino = _import_runtime()
         core = openvino.Core()
+        cpu = sanitize_text(core.get_property('CPU', 'FULL_DEVICE_NAME'), 80)
         capabilities = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if precision == 'bf16' and 'BF16' not in capabilities:
             raise EngineUnavailableError(
                 NAME,
-                f'this CPU has no bfloat16 (avx512_bf16 or amx_bf16), only '
+                'this CPU has no bfloat16 (avx512_bf16 or amx_bf16), only '
                 f'{", ".join(capabilities)}',
             )
-        cpu = sanitize_text(core.get_property('CPU', 'FULL_DEVICE_NAME'), 80)
         settings: Key = {
             'PERFORMANCE_HINT': 'LATENCY',
             'NUM_STREAMS': 1,
@@ -100,27 +118,14 @@ class OpenVinoEngine(Engine):
             'cpu': f'{cpu}: {", ".join(capabilities)}',
             **settings,
         }
-        try:
-            compiled = self._compile(core, network, settings, options, key)
-            self._check_contract(compiled)
-            running = _running_precision(compiled, precision)
-            self.info = EngineInfo(NAME, openvino.__version__.partition('-')[0], running, cpu)
-            self._request: Any = compiled.create_infer_request()
-            if not self._has_batch:
-                self._bind(openvino)
-        except EngineError:
-            raise
-        except Exception as error:  # RuntimeError mostly, with lines about OpenVINO's sources
-            raise EngineError(f'not a network that OpenVINO can load: {_reason(error)}') from error
-
-    @staticmethod
-    def available() -> str | None:
-        """Say why OpenVINO cannot be used, or None if it can."""
-        try:
-            _import_runtime()
-        except Exception as error:  # a library that does not fit raises all kinds of errors
-            return f'{_reason(error)}; install it with: pip install openvino'
-        return None
+        compiled = self._compile(core, network, settings, options, key)
+        self._check_contract(compiled)
+        device = cpu + _check_precision(compiled, precision)
+        version = openvino.__version__.partition('-')[0]
+        self.info = EngineInfo(NAME, version, precision, device)
+        self._request: Any = compiled.create_infer_request()
+        if not self._has_batch:
+            self._bind(openvino)
 
     def _compile(
         self, core: Any, network: bytes, settings: Key, options: EngineOptions, key: Key
@@ -221,22 +226,27 @@ def _import_runtime() -> Any:
     return openvino
 
 
-def _running_precision(compiled: Any, precision: str) -> str:
-    """Tell in which types the convolutions run, and refuse those that nobody asked for."""
-    types = []
+def _check_precision(compiled: Any, precision: str) -> str:
+    """
+    Refuse a network that runs in another precision.
+
+    :return: how many convolutions of an INT8 network run in float32; empty if none does.
+    """
+    counts: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
         info = node.get_rt_info()
         if 'Convolution' in info['layerType'].astype(str):
-            types.append(info['runtimePrecision'].astype(str))
-    running = {PRECISIONS.get(name, name) for name in types}
-    running = running or {PRECISIONS[FLOAT_TYPES[precision]]}  # without convolutions
+            name = info['runtimePrecision'].astype(str)
+            counts[PRECISIONS.get(name, name)] += 1
     allowed = {'int8', 'fp32'} if precision == 'int8' else {precision}
-    if precision not in running or not running <= allowed:
+    if counts.keys() - allowed or (precision == 'int8' and 2 * counts['int8'] <= counts.total()):
+        running = ', '.join(f'{count} in {name}' for name, count in sorted(counts.items()))
         raise EngineError(
-            f'expected convolutions in {precision}, OpenVINO runs them in '
-            f'{", ".join(sorted(running))} on this CPU; use a network of that precision'
+            f'expected convolutions in {precision}, OpenVINO runs {running or "none"} on this '
+            'CPU; use a network of another precision'
         )
-    return '+'.join(sorted(running, reverse=True))
+    others = counts.total() - counts[precision]
+    return f', {others} of {counts.total()} convolutions in fp32' if others else ''
 
 
 def _shape(*sides: object) -> str:

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from mnssd_perception.engines.engine import EngineOptions
-from mnssd_perception.engines.onnx_check import check_onnx
+from mnssd_perception.engines.onnx_check import check_onnx, MAX_BATCH
 from mnssd_perception.errors import EngineError
 from mnssd_perception.text import sanitize_text
 
@@ -26,7 +26,6 @@ BUILDER_REVISION = 1
 # ONNX network decide alone, and the flags do not exist.
 PRECISION_FLAGS = {'fp32': (), 'fp16': ('FP16',), 'int8': ('FP16', 'INT8')}
 
-MAX_BATCH = 8  # of a network with a free batch size
 MAX_MESSAGES = 4  # that an error quotes
 PROGRESS_PERIOD = 2.0  # s
 
@@ -92,7 +91,8 @@ def _build(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     # Names in the plan make a profile per layer readable; more detail would slow it down.
     config.profiling_verbosity = trt.ProfilingVerbosity.LAYER_NAMES_ONLY
-    config.clear_flag(trt.BuilderFlag.TF32)  # else fp32 has a mantissa of 10 bits
+    if precision == 'fp32':
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default: a mantissa of 10 bits
     for flag in () if is_strongly_typed else PRECISION_FLAGS[precision]:
         config.set_flag(getattr(trt.BuilderFlag, flag))
     if options.dla_core >= 0:

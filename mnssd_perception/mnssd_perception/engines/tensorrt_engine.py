@@ -9,7 +9,13 @@ import time
 from typing import Any
 
 from mnssd_perception.engines.cuda import CudaError, open_cuda
-from mnssd_perception.engines.engine import Engine, EngineInfo, EngineOptions, Heads
+from mnssd_perception.engines.engine import (
+    Engine,
+    EngineInfo,
+    EngineOptions,
+    Heads,
+    run_in_chunks,
+)
 from mnssd_perception.engines.plan_cache import Key, PlanCache
 from mnssd_perception.engines.tensorrt_builder import (
     build_plan,
@@ -85,6 +91,8 @@ class TensorRtEngine(Engine):
         self._host: dict[str, NDArray[Any]] = {}
         self._device: dict[str, int] = {}
         try:
+            # First: on a device that an error has broken, this fails before a build is tried.
+            self._stream = self._cuda.create_stream()
             self.plan_path = self._load(network, gpu, rebuild=rebuild)
             self._max_batch = self._check_contract()  # 0 for a network of one image
             self._allocate()
@@ -146,15 +154,13 @@ class TensorRtEngine(Engine):
     def _run_batch(self, images: NDArray[np.uint8]) -> Heads:
         if not self._max_batch:
             return super()._run_batch(images)
-        parts = []
-        for start in range(0, len(images), self._max_batch):
-            part = images[start : start + self._max_batch]
-            np.copyto(self._host[INPUT][: len(part)], part)
-            self._enqueue(self._context, len(part))
-            self._cuda.synchronize(self._stream)
-            parts.append([self._host[name][: len(part)].copy() for name in OUTPUTS])
-        logits, offsets = (np.concatenate(heads) for heads in zip(*parts))
-        return logits, offsets
+        return run_in_chunks(self._run_chunk, images, self._max_batch)
+
+    def _run_chunk(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        np.copyto(self._host[INPUT][: len(images)], images)
+        self._enqueue(self._context, len(images))
+        self._cuda.synchronize(self._stream)
+        return [self._host[name][: len(images)].copy() for name in OUTPUTS]
 
     def _close(self) -> None:
         # A broken device fails in each of these calls, and the next engine waits for them.
@@ -224,6 +230,7 @@ class TensorRtEngine(Engine):
             if self._options.dla_core >= 0:
                 self._runtime.DLA_core = self._options.dla_core
         self._engine = self._runtime.deserialize_cuda_engine(plan)
+        self.build = hashlib.sha256(plan).hexdigest()  # another build may choose other kernels
         return self._engine is not None
 
     def _check_contract(self) -> int:
@@ -263,7 +270,6 @@ class TensorRtEngine(Engine):
         }
 
     def _allocate(self) -> None:
-        self._stream = self._cuda.create_stream()
         batch = (self._max_batch,) if self._max_batch else ()
         for name, sides in self._sides().items():
             dtype = np.uint8 if name == INPUT else np.float32

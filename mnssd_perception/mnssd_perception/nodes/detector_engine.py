@@ -51,7 +51,7 @@ class DetectorEngine:
         self._logger = logger
         self._engine: FallbackEngine | None = None
         self._loading, self._is_opening = '', False
-        self._reported: object = None
+        self._reported = NO_ENGINE
 
     def open(
         self, bundle: Bundle, values: DetectorParameters, report: Callable[[], None]
@@ -80,7 +80,7 @@ class DetectorEngine:
     def close(self) -> None:
         """Close the engine, if there is one."""
         if self._engine is not None:
-            engine, self._engine, self._reported = self._engine, None, None
+            engine, self._engine, self._reported = self._engine, None, NO_ENGINE
             engine.close()
 
     def state(self) -> EngineState:
@@ -100,11 +100,10 @@ class DetectorEngine:
     def has_changed(self) -> bool:
         """Say whether an engine failed or was replaced since the last call; log the new one."""
         state, previous = self.state(), self._reported
-        current = state.info, state.rejections
-        if current == previous:
+        if (state.info, state.rejections) == (previous.info, previous.rejections):
             return False
-        self._reported = current
-        if isinstance(previous, tuple) and state.info != previous[0]:
+        self._reported = state
+        if previous.info is not None and state.info != previous.info:
             self._logger.warning(f'continuing with {state.info}')
         return True
 
@@ -113,9 +112,10 @@ class DetectorEngine:
 
         def verify(engine: Engine) -> None:
             self._loading = f'testing {engine.info}'
-            blank = np.zeros((*engine.spec.input_size, 3), np.uint8)
-            for _ in range(values.warmup):
-                engine.infer(blank)
+            if self._is_opening:  # else a frame waits for this engine
+                blank = np.zeros((*engine.spec.input_size, 3), np.uint8)
+                for _ in range(values.warmup):
+                    engine.infer(blank)
             if not run_self_test(bundle, engine, cache):
                 self._logger.warning(
                     'the bundle has no golden frames with clear detections: its accuracy on this '

@@ -171,20 +171,28 @@ class DetectorNode(ManagedNode):
         self.submit(msg)
 
     def _watch(self) -> None:
-        """Report at once a new engine, and that the worker has died, hangs, or hangs no longer."""
+        """Report at once a new engine, and that the worker died, hangs, or hangs no longer."""
+        has_new_engine = self._follow_engine()
         is_hung = self._stats.frame_age() > self._declared.values.engine_timeout
         failure = self._worker.failure if self._worker is not None else None
         has_failed = failure is not None and not self._done.done()
-        has_new_engine = self._engine.has_changed()
         if has_failed or is_hung != self._was_hung or has_new_engine:
             self._was_hung = is_hung
             self._diagnostics.publish()
-        if has_new_engine and self._worker is not None:
-            self._publish_info()
         if has_failed:
             self._done.set_exception(failure)
 
+    def _follow_engine(self) -> bool:
+        """Say whether an engine has failed or replaced another since the last call."""
+        if not self._engine.has_changed():
+            return False
+        self._stats.restart_frame()  # which the new engine processes from its start
+        if self._worker is not None:
+            self._publish_info()
+        return True
+
     def _report(self) -> Report:
+        self._follow_engine()
         snapshot = self._stats.snapshot()
         failure = self._worker.failure if self._worker is not None else None
         timeout = self._declared.values.engine_timeout

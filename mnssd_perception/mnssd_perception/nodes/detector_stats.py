@@ -76,6 +76,12 @@ class DetectorStats:
         """Note that the worker starts a frame."""
         self._frame_start = monotonic()
 
+    def restart_frame(self) -> None:
+        """Time the current frame, if there is one, from now on."""
+        with self._lock:
+            if self._frame_start is not None:
+                self._frame_start = monotonic()
+
     def frame_age(self) -> float:
         """Return the time since the worker started the current frame [s]; 0 without one."""
         start = self._frame_start

@@ -12,7 +12,7 @@ from rclpy.timer import Timer
 
 OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 ERROR, STALE = DiagnosticStatus.ERROR, DiagnosticStatus.STALE
-MAX_MESSAGE_CHARS = 300
+MAX_MESSAGE_CHARS = 300  # also of a value
 LEVEL_NAMES = {WARN: 'WARN', ERROR: 'ERROR', STALE: 'WARN'}
 
 
@@ -86,7 +86,10 @@ class Diagnostics:
             name=f'{self._node.get_fully_qualified_name()[1:]}: status',
             message='; '.join(messages) or sanitize_text(report.summary),
             hardware_id=sanitize_text(self.hardware_id),
-            values=[KeyValue(key=k, value=sanitize_text(v)) for k, v in report.values.items()],
+            values=[
+                KeyValue(key=key, value=sanitize_text(value, MAX_MESSAGE_CHARS))
+                for key, value in report.values.items()
+            ],
         )
         msg = DiagnosticArray(status=[status])
         msg.header.stamp = self._node.get_clock().now().to_msg()

@@ -478,7 +478,22 @@ def test_a_member_without_a_name(archive):
     data = bytearray(archive.read_bytes())
     data[central_entry(data, b'card.md') + 46] = 0  # where a name ends for zipfile
     archive.write_bytes(data)
-    refused(archive, "does not list ''")
+    refused(archive, "'' has another name for other readers")
+
+
+def test_a_member_whose_name_goes_on_after_a_nul(archive):
+    data = archive.read_bytes().replace(b'golden/one.jpg', b'golden\0one.jpg')
+    archive.write_bytes(data.replace(b'card.md', b'card.m\0'))
+    refused(archive, "'card.m' has another name for other readers|'golden' has another name")
+
+
+def test_a_member_that_announces_more_than_there_is_left(tmp_path, members):
+    last = {'manifest.json': members.pop('manifest.json')}
+    path = write_zip(tmp_path / 'made', members | last, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    struct.pack_into('<2I', data, central_entry(data, b'manifest.json') + 20, *[len(data)] * 2)
+    path.write_bytes(data)
+    refused(path, "cannot read 'manifest.json': it is cut short")
 
 
 def test_an_encrypted_member(archive):

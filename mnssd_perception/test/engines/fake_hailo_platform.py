@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import enum
+from functools import lru_cache
 from io import BytesIO
 import json
 import os
@@ -79,9 +80,7 @@ def run_network(
     pixels = (image.astype(np.float32) - zero_point) * scale
     pixels = (pixels - np.float32(header['mean'])) / np.float32(header['std'])
     if not network.startswith(b'PK'):
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(network, providers=['CPUExecutionProvider'])
+        session = _open_session(network)
         outputs = [output['original_names'][0] for output in header['outputs']]
         maps = session.run(outputs, {'images': pixels.transpose(2, 0, 1)[None]})
         names = [output['name'] for output in header['outputs']]
@@ -94,6 +93,13 @@ def run_network(
         sampled = sampled[:, np.arange(columns) * pixels.shape[1] // columns]
         result[output['name']] = sampled @ matrices[output['name']]
     return result
+
+
+@lru_cache(maxsize=4)
+def _open_session(network: bytes) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(network, providers=['CPUExecutionProvider'])
 
 
 def quantise(values: NDArray[np.float32], output: dict[str, Any]) -> NDArray[np.integer]:
@@ -133,6 +139,8 @@ def installed(version: str) -> Iterator[FakeDevice]:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('HAILORT_LOGGER_PATH', raising=False)
+        # This device is the CPU, which may have other work.
+        patch.setattr('mnssd_perception.engines.hailo_engine.TIMEOUT_MS', 20_000)
         for name, module in modules.items():
             patch.setitem(sys.modules, name, module)
         yield device

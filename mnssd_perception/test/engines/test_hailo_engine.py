@@ -9,11 +9,20 @@ import subprocess
 import sys
 
 from fake_hailo_platform import installed, make_header, recorded, run_network, VERSIONS, write_hef
-from mnssd_perception.engines import EngineOptions, hailo_engine
+from mnssd_perception.bundle import (
+    Artefact,
+    file_entries,
+    GateVerdict,
+    Manifest,
+    open_bundle,
+    write_bundle,
+)
+from mnssd_perception.engines import EngineOptions, FallbackEngine, hailo_engine
+from mnssd_perception.engines import open_engine as open_best
 from mnssd_perception.engines.hailo_engine import HailoEngine
 from mnssd_perception.engines.head_maps import list_head_maps
 from mnssd_perception.errors import EngineError, EngineUnavailableError
-from mnssd_perception.ssd import feature_map, ModelSpec
+from mnssd_perception.ssd import feature_map, ModelSpec, prior_digest
 import numpy as np
 import pytest
 
@@ -408,6 +417,62 @@ def test_a_forked_process_cannot_use_the_engine(one_device):
         except EngineError as error:
             os._exit(0 if 'a forked one cannot use it' in str(error) else 2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# In a bundle.
+
+
+@pytest.fixture
+def bundle(network, spec, tmp_path):
+    """Make a bundle with a network for Hailo and one for ONNX Runtime, of three classes."""
+    pytest.importorskip('onnxruntime')
+    verdict = GateVerdict(True, (), 'hailo emulator', 1, f'sha256:{"0" * 64}', 0.5, 0.5, 1, 0)
+    files = {'network.hef': make_hef(spec)[0], 'network.onnx': network().serialise()}
+    manifest = Manifest(
+        schema=2,
+        name='tiny',
+        version='1',
+        spec=spec,
+        num_priors=spec.num_priors,
+        prior_digest=prior_digest(spec),
+        files=file_entries(files),
+        artefacts=(
+            Artefact('network.hef', 'hailo', 'int8', device='hailo8l', gate=verdict),
+            Artefact('network.onnx', 'onnxruntime', 'fp32', gate=verdict),
+        ),
+    )
+    write_bundle(tmp_path / 'tiny.mnssd', manifest, files)
+    return open_bundle(tmp_path / 'tiny.mnssd')
+
+
+def test_auto_takes_hailo_where_there_is_a_device(bundle, one_device):
+    engine = open_best(bundle)
+    assert (engine.info.name, engine.info.precision) == ('hailo', 'int8')
+    engine.close()
+    one_device.ids = []
+    engine = FallbackEngine(bundle)
+    assert engine.info.name == 'onnxruntime'
+    (rejection,) = engine.rejections
+    assert str(rejection).startswith('hailo (int8): no Hailo device found')
+    assert not rejection.is_failure
+
+
+@pytest.mark.parametrize('failure', ['hangs', 'fails'])
+def test_a_device_that_stops_is_replaced(bundle, one_device, monkeypatch, failure):
+    monkeypatch.setattr(hailo_engine, 'TIMEOUT_MS', 50)
+    engine = FallbackEngine(bundle)
+    image = np.random.default_rng(0).integers(0, 256, (4, 8, 3), np.uint8)
+    engine.infer(image)
+    if failure == 'hangs':
+        one_device.running.clear()
+    else:
+        one_device.failures.append(63)
+    heads = engine.infer(image)
+    np.testing.assert_array_equal(heads.logits, image.reshape(24, 4))  # as in conftest
+    assert engine.info.name == 'onnxruntime'
+    assert engine.rejections[0].is_failure
+    assert one_device.vdevices == []
+    engine.close()
 
 
 # Availability.

@@ -26,6 +26,7 @@ from mnssd_perception.engines import (
 )
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.engines.open import PRECISION_ORDER
+from mnssd_perception.engines.openvino_engine import OpenVinoEngine
 from mnssd_perception.errors import (
     BundleError,
     EngineError,
@@ -275,6 +276,27 @@ def test_engine_that_runs_out_of_memory_is_replaced(shared_bundle, monkeypatch):
     engine = FallbackEngine(shared_bundle, options=ONE)
     assert engine.infer(np.zeros((4, 8, 3), np.uint8)).logits.shape == (24, 4)
     assert engine.info.name == 'onnxruntime'
+
+
+@pytest.mark.parametrize('has_cache', [True, False])
+def test_openvino_fills_its_cache_before_it_is_needed(bundle, monkeypatch, tmp_path, has_cache):
+    if OpenVinoEngine.available() is not None:
+        pytest.skip('OpenVINO is not installed')
+    monkeypatch.setitem(ENGINES, 'tensorrt', FailingEngine)
+    monkeypatch.setitem(PRECISION_ORDER, 'tensorrt', ('fp32',))
+    monkeypatch.setattr(open_module, 'AUTO_ORDER', {})
+    order = ('tensorrt', 'openvino', 'onnxruntime')
+    monkeypatch.setattr(open_module, 'AUTO_ORDER_ELSEWHERE', order)
+    made = artefacts(*((engine, 'fp32', False) for engine in order))
+    both = replace(bundle, manifest=replace(bundle.manifest, schema=2, artefacts=made))
+    cache = tmp_path / 'cache'
+    engine = FallbackEngine(both, options=replace(ONE, cache=cache if has_cache else None))
+    assert engine.info.name == 'onnxruntime'  # of FailingEngine
+    assert bool(list(cache.glob('openvino*'))) == has_cache
+    image = np.zeros((4, 8, 3), np.uint8)
+    for _ in range(2):
+        engine.infer(image)
+    assert engine.info.name == 'openvino'
 
 
 def test_fault_of_an_image_replaces_no_engine(shared_bundle):

@@ -241,11 +241,19 @@ def test_weights_outside_the_file_are_refused(network, spec):
         OpenVinoEngine(spec, model, ONE, 'fp32')
 
 
-def test_true_shapes_count_rather_than_the_declared_ones(network, spec, monkeypatch):
+def test_true_shapes_count_rather_than_the_declared_ones(spec, float_network):
     # OpenVINO ignores the shapes in the file, which are what check_onnx adds up.
-    monkeypatch.setattr(openvino_engine, 'MAX_OUTPUT_VALUES', 100)
-    with pytest.raises(EngineError, match='at most 100 values together, got'):
-        OpenVinoEngine(spec, network().serialise(), ONE, 'fp32')
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load_from_string(float_network)
+    tensor = onnx.numpy_helper.from_array
+    model.graph.initializer.append(tensor(np.ones(1, np.float32), 'one'))
+    model.graph.initializer.append(tensor(np.array([1 << 34]), 'shape'))
+    model.graph.node.append(onnx.helper.make_node('Expand', ['one', 'shape'], ['huge']))
+    declared = onnx.helper.make_tensor_value_info('huge', onnx.TensorProto.FLOAT, [1])
+    model.graph.value_info.append(declared)
+    model.graph.output.append(declared)  # else nothing needs it
+    with pytest.raises(EngineError, match=r'at most \d+ values together, got [0-9]{11};'):
+        OpenVinoEngine(spec, model.SerializeToString(), ONE, 'fp32')
 
 
 # Precisions.
@@ -260,6 +268,36 @@ def test_quantised_network_runs_in_int8(spec, float_network, quantised_network):
     np.testing.assert_allclose(engine.infer(image).logits, expected.infer(image).logits, atol=1e-3)
 
 
+def test_layers_that_are_not_quantised_are_counted(spec, quantised_network, monkeypatch):
+    engine = OpenVinoEngine(spec, quantised_network, ONE, 'int8')
+    types = ['u8', 'i8', 'f32', 'u8']
+
+    class Text(str):
+        def astype(self, kind):
+            return self
+
+    class Node:
+        def __init__(self, kind):
+            self.info = {'layerType': Text('Convolution'), 'runtimePrecision': Text(kind)}
+
+        def get_rt_info(self):
+            return self.info
+
+    class Compiled:
+        def get_runtime_model(self):
+            return self
+
+        def get_ops(self):
+            return map(Node, types)
+
+    assert 'convolutions' not in engine.info.device
+    note = openvino_engine._check_precision(Compiled(), 'int8')
+    assert note == ', 1 of 4 convolutions in fp32'
+    types[0] = 'f32'
+    with pytest.raises(EngineError, match='convolutions in int8, OpenVINO runs 2 in fp32, 2 in'):
+        openvino_engine._check_precision(Compiled(), 'int8')
+
+
 @pytest.mark.parametrize('precision', ['int8', 'fp16', '', 'int4'])
 def test_precision_that_does_not_run_is_refused(spec, float_network, precision):
     with pytest.raises(EngineError, match=f'expected (convolutions in|precision).*{precision}'):
@@ -267,7 +305,7 @@ def test_precision_that_does_not_run_is_refused(spec, float_network, precision):
 
 
 def test_quantised_network_is_refused_as_float(spec, quantised_network):
-    with pytest.raises(EngineError, match='expected convolutions in fp32.* runs them in int8'):
+    with pytest.raises(EngineError, match='expected convolutions in fp32.* runs 1 in int8'):
         OpenVinoEngine(spec, quantised_network, ONE, 'fp32')
 
 

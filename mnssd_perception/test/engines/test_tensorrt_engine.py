@@ -71,13 +71,36 @@ def test_each_image_has_its_own_heads(open_tiny, factors):
     check(open_tiny(), factors)
 
 
-@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
-def test_heads_equal_those_of_onnx_runtime_on_the_shipped_network(tensorrt):
+@pytest.fixture
+def shipped():
+    """Read the network of the shipped bundle, as the exporter writes it."""
     bundle = open_bundle(shipped_bundle_path())
-    network = bundle.read(bundle.artefact('onnxruntime').path)
-    spec = bundle.manifest.spec
+    return bundle.manifest.spec, bundle.read(bundle.artefact('onnxruntime', 'fp32').path)
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_a_network_that_moves_the_bytes_of_its_image_is_refused(tensorrt, shipped):
+    pytest.importorskip('onnx')
+    with pytest.raises(EngineError, match='cannot build a plan: UINT8 is not supported'):
+        TensorRtEngine(*shipped, precision='fp32')
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_heads_equal_those_of_onnx_runtime_on_the_shipped_network(tensorrt, shipped):
+    onnx = pytest.importorskip('onnx')
+    spec, network = shipped
+    proto = onnx.load_from_string(network)
+    first, last, cast = proto.graph.node[:3]  # Unsqueeze, Transpose; TensorRT wants the Cast first
+    kept = [info for info in proto.graph.value_info if info.name not in first.output[:]]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(info for info in kept if info.name not in last.output[:])
+    last.output[0] = cast.output[0]
+    first.input[0] = 'numbers'
+    proto.graph.node.insert(0, onnx.helper.make_node('Cast', ['image'], ['numbers'], to=1))
+    del proto.graph.node[3]
+    moved = onnx.shape_inference.infer_shapes(proto).SerializeToString()
+    engines = TensorRtEngine(spec, moved, precision='fp32'), OnnxRuntimeEngine(spec, network)
     image = np.random.default_rng(0).integers(0, 256, (*spec.input_size, 3), np.uint8)
-    engines = TensorRtEngine(spec, network, precision='fp32'), OnnxRuntimeEngine(spec, network)
     one, other = (engine.infer(image) for engine in engines)
     np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(one.offsets, other.offsets, rtol=1e-4, atol=1e-4)
@@ -114,20 +137,11 @@ def test_images_may_come_together(open_tiny):
         np.testing.assert_array_equal(each.logits, image.reshape(24, 4))
 
 
-@pytest.fixture
-def any_batch(network, monkeypatch):
-    """Make a network for a batch of any size."""
-    monkeypatch.setattr('mnssd_perception.engines.tensorrt_builder.check_onnx', lambda model: None)
-    return network(
-        image_shape=('n', 4, 8, 3), logits_shape=('n', 24, 4), offsets_shape=('n', 24, 4)
-    ).serialise()
-
-
 @pytest.mark.parametrize('num', [1, 3, 8, 19])
 def test_a_network_of_any_batch_size_runs_several_images_at_once(
-    open_tiny, any_batch, world, cudart, num
+    open_tiny, batch_network, cudart, num
 ):
-    engine = open_tiny(any_batch)
+    engine = open_tiny(batch_network)
     images = np.stack([picture(seed) for seed in range(num)])
     cudart.calls.clear()
     heads = engine.infer_batch(images)
@@ -136,8 +150,8 @@ def test_a_network_of_any_batch_size_runs_several_images_at_once(
         np.testing.assert_array_equal(each.logits, image.reshape(24, 4))
 
 
-def test_a_network_of_any_batch_size_runs_single_images(open_tiny, any_batch, factors):
-    engine = open_tiny(any_batch)
+def test_a_network_of_any_batch_size_runs_single_images(open_tiny, batch_network, factors):
+    engine = open_tiny(batch_network)
     assert not engine.uses_graph
     check(engine, factors)
     engine.infer_batch(np.zeros((5, 4, 8, 3), np.uint8))
@@ -414,6 +428,13 @@ def test_a_start_that_fails_leaves_nothing_behind(open_tiny, cudart, function):
         open_tiny()
     gc.collect()
     assert cudart.live == {}
+
+
+def test_a_broken_device_builds_nothing(open_tiny, cudart, world):
+    cudart.failures['cudaStreamCreateWithFlags'] = 700
+    with pytest.raises(EngineError, match='cudaErrorIllegalAddress'):
+        open_tiny()
+    assert world.builds == []
 
 
 def test_too_little_memory_for_a_context_is_an_engine_error(open_tiny, world, cudart):

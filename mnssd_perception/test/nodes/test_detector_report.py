@@ -3,9 +3,10 @@
 from dataclasses import replace
 from threading import Thread
 
-from mnssd_perception.bundle import open_bundle, shipped_bundle_path
+from mnssd_perception.bundle import Artefact, open_bundle, shipped_bundle_path
 from mnssd_perception.detector import StageTimings
-from mnssd_perception.engines import EngineInfo
+from mnssd_perception.engines import EngineInfo, Rejection
+from mnssd_perception.engines.open import Candidate
 from mnssd_perception.errors import SettingsError
 import pytest
 
@@ -114,6 +115,16 @@ def test_age_of_the_current_frame_is_measured_until_its_end(end, monkeypatch):
     assert stats.frame_age() == stats.snapshot().frame_age == 0.0
 
 
+def test_frame_can_be_timed_anew():
+    stats = DetectorStats()
+    stats.restart_frame()
+    assert stats.frame_age() == 0.0
+    stats.begin()
+    stats._frame_start -= 100
+    stats.restart_frame()
+    assert 0 < stats.frame_age() < 100
+
+
 def test_counts_are_thread_safe():
     stats = DetectorStats()
 
@@ -140,12 +151,16 @@ def report():
     stats.process(TIMINGS, 0.004, 0.05)
     running = stats.snapshot()
 
-    def make(*, failure=None, transition_error=None, is_active=True, **changes):
+    def make(*, failure=None, transition_error=None, is_active=True, engine=ENGINE, **changes):
         snapshot = replace(running, **changes)
-        state = determine_state(snapshot, failure, 1.0, is_active=is_active)
-        status = complete_status(snapshot, state, Header(), ENGINE, bundle, failure)
-        conditions = detector_conditions(state, snapshot, '/image', failure, transition_error)
-        made = make_report(status, conditions)
+        state = determine_state(snapshot, failure, 1.0, engine, is_active=is_active)
+        status = complete_status(snapshot, state, Header(), engine, bundle, failure)
+        conditions = detector_conditions(
+            state, snapshot, '/image', failure, transition_error, engine
+        )
+        made = make_report(status, conditions, engine.rejections)
+        for rejection in engine.rejections:
+            assert made.values[f'not used: {rejection.candidate}'] == rejection.reason
         assert made.values['state'] == state
         assert made.summary.endswith('frames/s')
         return state, [(condition.level, condition.message) for condition in made.conditions]
@@ -155,6 +170,8 @@ def report():
 
 BAD_IMAGE = FailedFrames(2, 'bad step')
 BAD_HEADS = FailedFrames(9, 'heads are not finite')
+MISSING = Rejection(Candidate('stone', Artefact('n', 'stone', 'fp32')), 'no stone here', False)
+LOST = Rejection(Candidate('glass', Artefact('n', 'glass', 'int8')), 'it fell', True)
 NO_MEMORY = FailedFrames(4, 'not enough memory')
 
 
@@ -203,6 +220,22 @@ NO_MEMORY = FailedFrames(4, 'not enough memory')
             [(ERROR, 'failed: ValueError: it broke')],
         ),
         ({'is_active': False}, 'inactive', [(WARN, 'not active')]),
+        ({'engine': replace(ENGINE, rejections=(MISSING,))}, 'running', []),
+        (
+            {'engine': replace(ENGINE, rejections=(MISSING, LOST))},
+            'running',
+            [(WARN, 'engine glass (int8) is not used, restart the node to retry it: it fell')],
+        ),
+        (
+            {'engine': replace(ENGINE, loading='building'), 'frame_age': 5.0},
+            'loading',
+            [(STALE, 'not ready yet: building')],
+        ),
+        (
+            {'engine': EngineState(loading='building'), 'is_active': False},
+            'loading',
+            [(STALE, 'not ready yet: building')],
+        ),
         (
             {'is_active': False, 'transition_error': SettingsError('expected a bundle')},
             'inactive',

@@ -81,7 +81,9 @@ def _reduce(value: Any, path: str) -> Any:
     for key, child in value.items():
         inner = f'{path}.{key}' if path else key
         # Only the other value counts, so that older experiments keep their fingerprints.
-        is_default = inner in USE_BACKGROUND and child == (value['format'] != 'yolo')
+        is_default = (inner in USE_BACKGROUND and child == (value['format'] != 'yolo')) or (
+            inner == 'qat' and not child['enabled']
+        )
         if inner in NEUTRAL or is_default:
             continue
         is_location = key in SPLITS or path == 'initial'

@@ -367,6 +367,21 @@ class TrainingConfig(Section):
     """Number of machines."""
 
 
+class QatConfig(Section):
+    """Quantization-aware training, for a network that loses too much in INT8."""
+
+    enabled: bool = False
+    """Train, evaluate and choose ``best.pt`` with rounding as in INT8. The weights of checkpoints
+    stay float32, and ``mnssd export`` quantizes them as any others."""
+    frozen_norm_from: Probability = 0.0
+    """Fraction of the run from which all normalization layers keep their statistics; 0 suits the
+    fine-tuning of ``initial.checkpoint``, more a run that begins with random weights."""
+    weight_bits: Annotated[int, Field(ge=2, le=8)] = 8
+    """Bits of a weight; 7 for processors that need ``reduce_range``."""
+    averaging: InnerFraction = 0.01
+    """Share of a batch in the moving averages of the ranges of activations."""
+
+
 class EvaluationConfig(Section):
     """Evaluation during training."""
 

@@ -139,15 +139,15 @@ def is_norm(module: nn.Module) -> bool:
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Leave the running statistics unchanged while checkpointing recomputes activations."""
-    norms = [m for m in module.modules() if isinstance(m, BatchNorm) and m.tracking]
-    for norm in norms:
-        norm.tracking = False
+    """Leave running statistics and ranges unchanged while checkpointing recomputes activations."""
+    layers = [layer for layer in module.modules() if getattr(layer, 'tracking', False)]
+    for layer in layers:
+        layer.tracking = False
     try:
         yield
     finally:
-        for norm in norms:
-            norm.tracking = True
+        for layer in layers:
+            layer.tracking = True
 
 
 def _num_processes() -> int:

@@ -104,7 +104,7 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
         while progress.epoch < plan.epochs:
             if 0 < config.early_stopping_patience <= progress.evals_since_best:
                 break
-            state.model.train()
+            state.begin_epoch()
             reporter.begin_epoch()
             while progress.step < (progress.epoch + 1) * plan.steps_per_epoch:
                 start = time.perf_counter()

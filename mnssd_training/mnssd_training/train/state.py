@@ -16,6 +16,7 @@ from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, check_grids, MobileNetSsd
+from mnssd_training.model.fake_quantization import share_bounds
 from mnssd_training.model.onnx_weights import recalibrate_batch_norms
 from mnssd_training.priors import make_spec, resize_spec
 from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
@@ -25,6 +26,7 @@ from mnssd_training.train.initial_weights import load_initial_weights, read_init
 from mnssd_training.train.interrupt import shield_worker
 from mnssd_training.train.optimizer import make_optimizer
 from mnssd_training.train.progress import Progress
+from mnssd_training.train.qat import freeze_norms, prepare_qat, read_ranges, restore_ranges
 from mnssd_training.train.schedule import input_size, input_sizes, lr_factor
 from pydantic import ValidationError
 import torch
@@ -67,6 +69,7 @@ class TrainState:
                 check_grids(network, resize_spec(self.spec, size))
         self.network: MobileNetSsd = fabric.to_device(network)
         self.ema = Ema(self.network, config.ema_decay, config.ema_warmup)
+        share_bounds(self.network, self.ema.model)
         self.criterion = Criterion(experiment.loss, self.spec)
         compiled = torch.compile(self.network) if config.compile else self.network
         self.model: nn.Module
@@ -91,6 +94,7 @@ class TrainState:
             (self.notes if share >= EXPECTED_SHARE else self.warnings).append(summary)
             if initial.is_unfolded:
                 recalibrate_batch_norms(network, self._sample_images())
+        prepare_qat(network, experiment)
         network.backbone.checkpointing = experiment.training.gradient_checkpointing
         if experiment.training.channels_last:
             network.to(memory_format=torch.channels_last)
@@ -103,6 +107,11 @@ class TrainState:
         for index in range(num):
             _, image, _, _ = self.dataset[0, index * len(self.dataset) // num, size]
             yield torch.from_numpy(image)[None]
+
+    def begin_epoch(self) -> None:
+        """Switch the network to training mode."""
+        self.model.train()
+        freeze_norms(self.network, self.experiment, self.progress.epoch)
 
     def priors_at(self, size: tuple[int, int]) -> torch.Tensor:
         """Return the priors of a (height, width), ``(P, 4)`` float32 cxcywh, on the device."""
@@ -152,6 +161,7 @@ class TrainState:
             'progress': self.progress.to_dict(),
             'num_samples': self.plan.num_samples,
             'num_threads': torch.get_num_threads(),
+            'ranges': read_ranges(self.network),
         }
         return Checkpoint(
             spec=self.spec,
@@ -196,6 +206,7 @@ class TrainState:
                 )
             self.network.load_state_dict(training['model'])
             self.ema.model.load_state_dict(checkpoint.weights)
+            restore_ranges(self.network, training.get('ranges', {}))  # none before QAT existed
             self.optimizer.load_state_dict(training['optimizer'])
             self.fabric.strategy.precision.load_state_dict(training['scaler'])
             self.progress = Progress.from_dict(training['progress'])

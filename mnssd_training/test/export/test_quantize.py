@@ -1,24 +1,29 @@
 """The two INT8 files of a small, real network: properties that engines depend on."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 import logging
 import os
 import subprocess
 import sys
 from typing import Any
 
-from mnssd_perception.bundle import GateVerdict
+from mnssd_perception.bundle import GateVerdict, open_bundle, shipped_bundle_path
 from mnssd_perception.engines import open_onnx
 from mnssd_perception.engines.onnx_check import check_onnx
-from mnssd_perception.ssd import ModelSpec
+from mnssd_perception.ssd import ModelSpec, Thresholds
+from mnssd_training.config import GateConfig
+from mnssd_training.data import Sample
 from mnssd_training.errors import ExportError
 from mnssd_training.export import read_spec
+from mnssd_training.export.calibration import load_calibration_images
+from mnssd_training.export.gate import check_artefact, choose_limits, make_reference
 from mnssd_training.export.quantize import (
     quantize_for_cpu,
     quantize_for_tensorrt,
     quantize_until_accepted,
 )
+from mnssd_training.model import MobileNetSsd, TorchEngine
 import numpy as np
 from numpy.typing import NDArray
 import onnx
@@ -300,7 +305,7 @@ def test_images_of_another_size_are_refused(name: str, exported: bytes) -> None:
 
 def verdict(passed: bool, map50: float = 0.5) -> GateVerdict:
     reasons = () if passed else ('dropped',)
-    return GateVerdict(passed, reasons, 'stub', 1, 'sha256:0', map50, 0.6, 10, 0)
+    return GateVerdict(passed, reasons, 'stub', 1, f'sha256:{0:064}', map50, 0.6, 10, 0)
 
 
 @pytest.mark.parametrize(
@@ -343,3 +348,67 @@ def test_layers_that_do_not_exist_are_refused_before_any_work(exported: bytes) -
 
     with pytest.raises(ExportError, match="got 'made up'"):
         quantize_until_accepted(exported, fail, fail, ['made up'], 1)
+
+
+# --- damage, and the gate --------------------------------------------------------------------
+
+Check = Callable[[bytes], GateVerdict]
+
+
+@pytest.fixture(scope='module')
+def check(
+    model: MobileNetSsd,
+    spec: ModelSpec,
+    exported: bytes,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+) -> Check:
+    """The accuracy gate; a network of random numbers finds none of the annotated objects."""
+    reference = make_reference(
+        TorchEngine(model), train_samples + val_samples, Thresholds(score=0.3, max_detections=20)
+    )
+    limits = choose_limits(GateConfig(min_map50=0, max_drop_int8=100), 'int8')
+    return lambda network: check_artefact(reference, open_onnx(spec, network), limits).verdict
+
+
+def scale_ranges(network: bytes, factor: float) -> bytes:
+    """Make the ranges of all activations smaller."""
+    proto = onnx.load_from_string(network)
+    for tensor in proto.graph.initializer:
+        if tensor.name.endswith('_scale') and not tensor.name.endswith(
+            ('weight_scale', 'd_scale')
+        ):
+            scale = numpy_helper.to_array(tensor) * np.float32(factor)
+            tensor.CopyFrom(numpy_helper.from_array(scale, tensor.name))
+    return proto.SerializeToString()
+
+
+def test_the_gate_accepts_both_files(name: str, files: dict[str, bytes], check: Check) -> None:
+    verdict = check(files[name])
+    assert verdict.passed, verdict.reasons
+    assert verdict.num_detections > 20
+
+
+def test_the_gate_refuses_clipped_ranges(name: str, files: dict[str, bytes], check: Check) -> None:
+    verdict = check(scale_ranges(files[name], 0.1))
+    assert not verdict.passed
+    assert verdict.num_changed > 20
+
+
+@pytest.mark.slow
+def test_the_gate_refuses_the_shipped_network_calibrated_on_black_images(
+    name: str, train_samples: list[Sample], val_samples: list[Sample]
+) -> None:
+    bundle = open_bundle(shipped_bundle_path())
+    spec, thresholds = bundle.manifest.spec, bundle.manifest.thresholds
+    network = bundle.read(bundle.artefact('onnxruntime', 'fp32').path)
+    samples = train_samples + val_samples
+    reference = make_reference(open_onnx(spec, network), samples, thresholds)
+    limits = choose_limits(GateConfig(max_drop_int8=10), 'int8')  # of eight images
+    images = load_calibration_images(samples, spec)
+    for inputs, passes in ((images, True), ([np.zeros_like(images[0])], False)):
+        quantized = QUANTIZERS[name](network, inputs)
+        verdict = check_artefact(reference, open_onnx(spec, quantized), limits).verdict
+        assert verdict.passed == passes, verdict
+        assert (verdict.num_changed > 20) == (not passes)
+        assert passes or verdict.drop > 20
