@@ -56,7 +56,8 @@ def quantize_for_cpu(
 
     :param network: as :func:`mnssd_training.export.export_onnx` makes it.
     :param images: network inputs ``(H, W, 3)`` uint8, to measure the ranges of activations on.
-    :param excluded: names of nodes to leave in float32.
+    :param excluded: names of nodes to leave in float32. What makes their inputs stays in float32
+        too: a quantised node rounds its output, which can be the larger part of the error.
     :param method: of choosing a range; all but ``MinMax`` keep every activation in memory.
     :param per_channel: a scale for each output channel of the weights.
     :param reduce_range: weights of 7 bits, for x86 processors without VNNI, whose sums saturate.
@@ -65,7 +66,7 @@ def quantize_for_cpu(
     return _quantize(
         network,
         images,
-        excluded,
+        _add_producers(network, excluded),
         is_symmetric=False,
         calibrate_method=method,
         per_channel=per_channel,
@@ -130,6 +131,22 @@ def quantize_until_accepted(
         if num >= limit:
             return max(attempts, key=lambda attempt: attempt.verdict.map50)
         num = min(max(1, 2 * num), limit)
+
+
+def _add_producers(network: bytes, names: Collection[str]) -> set[str]:
+    """Add the nodes that make the inputs of some nodes, through activations."""
+    proto = load_network(network)
+    _check_names(proto, names)
+    producers = {output: node for node in proto.graph.node for output in node.output}
+    found = set(names)
+    for node in proto.graph.node:
+        pending = list(node.input) if node.name in names else []
+        while pending:
+            producer = producers.get(pending.pop())
+            if producer is not None:
+                found.add(producer.name)
+                pending += producer.input if producer.op_type == 'Clip' else ()
+    return found
 
 
 def _quantize(
