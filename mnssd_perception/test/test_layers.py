@@ -119,7 +119,7 @@ LAYERS = {
             'model',
             'reporting',
             'train',
-        },  # fmt: skip
+        },
         'inspection': {'config', 'data', 'errors', 'priors', 'reporting'},
         'loss': {'config', 'errors'},
         'metrics_file': set(),
