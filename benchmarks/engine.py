@@ -78,9 +78,11 @@ def bench_engine(
 
 
 def _auto(bundle: Bundle) -> Subject:
-    """Name what the node would run."""
+    """Name what the node would run on a machine with nothing but its CPU."""
     reasons = []
     for candidate in find_candidates(bundle):
+        if candidate.engine not in CPU_ENGINES:
+            continue
         try:
             open_engine(bundle, candidate.engine, precision=candidate.artefact.precision).close()
         except MnssdError as error:

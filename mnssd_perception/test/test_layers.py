@@ -23,6 +23,7 @@ LAYERS = {
             'errors',
             'self_test',
             'serialization',
+            'text',
         },
         'bundle': {'errors', 'files', 'serialization', 'ssd', 'text'},
         'cli': {
@@ -213,7 +214,7 @@ FOREIGN = {
         *(f'mnssd_training.{unit}' for unit in ('data', 'inspection')),
     },
     'pycocotools': {'mnssd_training.evaluation'},
-    'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'train')},
+    'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'export', 'train')},
     'rosbags': {'mnssd_training.data'},
     'timm': {'mnssd_training.model'},
     'torch': {f'mnssd_training.{unit}' for unit in WITH_TORCH},

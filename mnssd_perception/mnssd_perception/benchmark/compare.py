@@ -1,11 +1,12 @@
 """Compare two reports of benchmarks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from mnssd_perception.benchmark.host import Host
 from mnssd_perception.benchmark.report import Report, Run
 from mnssd_perception.commands import format_table
+from mnssd_perception.text import sanitize_text
 
 
 def compare_reports(first: Report, second: Report) -> str:
@@ -16,10 +17,21 @@ def compare_reports(first: Report, second: Report) -> str:
     second over that of the first; its spread is that of the quartiles, which ignores how the
     noise of one run hangs together.
     """
-    return '\n'.join(_lines(first, second))
+    first_runs = {run.name: run for run in first.runs}
+    second_runs = {run.name: run for run in second.runs}
+    names = [name for name in first_runs if name in second_runs]
+    pairs = [(first_runs[name], second_runs[name]) for name in names]
+    if len(first_runs) == len(second_runs) == 1:
+        pairs = list(zip(first.runs, second.runs))
+    # Names come from another machine.
+    lines = [sanitize_text(line, 400) for line in _differences(first, second, pairs)]
+    header = ('run', 'stage', 'first p50 ms', 'second p50 ms', 'ratio', 'from', 'to')
+    rows = [row for one, other in pairs for row in _rows(one, other)]
+    return '\n'.join([*lines, format_table(header, rows) if rows else 'no run is in both'])
 
 
-def _lines(first: Report, second: Report) -> Iterator[str]:
+def _differences(first: Report, second: Report, pairs: Sequence[tuple[Run, Run]]) -> Iterator[str]:
+    """List what makes a comparison doubtful."""
     for field in fields(Host):
         before, after = (getattr(report.host, field.name) for report in (first, second))
         if before != after and field.name != 'load':
@@ -28,24 +40,14 @@ def _lines(first: Report, second: Report) -> Iterator[str]:
         before, after = getattr(first, name), getattr(second, name)
         if before != after:
             yield f'{name} differs: {before} and {after}'
-    first_runs, second_runs = (
-        {run.name: run for run in report.runs} for report in (first, second)
-    )
-    if len(first_runs) == len(second_runs) == 1:
-        pairs = [(*first_runs.values(), *second_runs.values())]
-    else:
-        names = [name for name in first_runs if name in second_runs]
-        pairs = [(first_runs[name], second_runs[name]) for name in names]
-        for name in [*first_runs, *second_runs]:
-            if name not in names:
-                which = 'first' if name in first_runs else 'second'
-                yield f'only in the {which}: {name}'
+    for which, report, index in (('first', first, 0), ('second', second, 1)):
+        paired = {pair[index].name for pair in pairs}
+        for run in report.runs:
+            if run.name not in paired:
+                yield f'only in the {which}: {run.name}'
     for one, other in pairs:
         if one.description != other.description:
             yield f'engines differ: {one.description} and {other.description}'
-    header = ('run', 'stage', 'first p50 ms', 'second p50 ms', 'ratio', 'from', 'to')
-    rows = [row for one, other in pairs for row in _rows(one, other)]
-    yield format_table(header, rows) if rows else 'no run is in both'
 
 
 def _rows(one: Run, other: Run) -> Iterator[tuple[str, ...]]:

@@ -24,7 +24,7 @@ from mnssd_perception.engines import (
     list_candidates,
     open_engine,
 )
-from mnssd_perception.errors import EngineError, MnssdError, SettingsError
+from mnssd_perception.errors import EngineError, EngineUnavailableError, MnssdError, SettingsError
 from mnssd_perception.self_test import run_self_test
 import numpy as np
 from numpy.typing import NDArray
@@ -174,11 +174,13 @@ def open_subjects(
             for num in threads:
                 thread_options = replace(engine_options, threads=num)
                 subjects.append(_open(bundle, candidate, thread_options, images, options))
+        except EngineUnavailableError as error:  # whatever the precision
+            problems.append(f'{candidate.engine}: {error.reason}')
         except MnssdError as error:
             problems.append(f'{candidate}: {error}')
         if subjects and not tries_all:
             break
-    return subjects, problems
+    return subjects, list(dict.fromkeys(problems))
 
 
 def run_benchmark(

@@ -50,6 +50,7 @@ def _draw_run(run: Run, top: int, slowest: float) -> Iterator[str]:
     yield f'<path d="M{x:.1f} {top + 16}H{end:.1f}M{end:.1f} {top + 10}v12" stroke="black"/>'
     yield _text(LEFT, top + 40, f'p50 {total.p50:.2f}, p95 {total.p95:.2f} ms')
     left, last = LEFT + BARS + GAP, max(len(run.total_ms) - 1, 1)
+    yield f'<path d="M{left} {top + 36}h{TRACE}" stroke="#cccccc"/>'
     points = ' '.join(
         f'{left + TRACE * index / last:.1f},{top + 36 - 32 * min(value / slowest, 1):.1f}'
         for index, value in enumerate(run.total_ms)

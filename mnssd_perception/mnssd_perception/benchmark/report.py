@@ -9,6 +9,7 @@ from mnssd_perception.benchmark.host import Host
 from mnssd_perception.commands import format_table, write_text
 from mnssd_perception.errors import SettingsError
 from mnssd_perception.serialization import from_plain, to_plain
+from mnssd_perception.text import sanitize_text
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -155,9 +156,13 @@ def read_report(path: Path) -> Report:
     found = plain.get('format') if isinstance(plain, dict) else None
     if found != FORMAT:
         raise SettingsError(
-            f"'{path}': expected the JSON file of a benchmark in format {FORMAT}, got {found!r}"
+            f"'{path}': expected the JSON file of a benchmark in format {FORMAT}, got "
+            f'{sanitize_text(repr(found), 60)}'
         )
-    return from_plain(Report, plain, lambda message: SettingsError(f"'{path}': {message}"))
+    try:
+        return from_plain(Report, plain, SettingsError)
+    except SettingsError as error:
+        raise SettingsError(f"'{path}': {sanitize_text(error, 500)}") from error
 
 
 def format_report(report: Report) -> str:

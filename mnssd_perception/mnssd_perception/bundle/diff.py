@@ -7,7 +7,7 @@ from typing import Any
 from mnssd_perception.bundle.manifest import Manifest, manifest_to_plain
 from mnssd_perception.text import sanitize_text
 
-MAX_VALUE = 70  # characters of a value that is shown
+MAX_VALUE = 80  # characters of a value that is shown; a digest has 73
 
 
 def diff_manifests(first: Manifest, second: Manifest) -> list[str]:

@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.compare:
         print(compare_reports(*map(read_report, options.compare)))
         return
+    for path in (options.json, options.plot):
+        if path and not path.parent.is_dir():  # before minutes of work
+            raise SettingsError(f"'{path}' cannot be written: there is no such folder")
     report = _measure(options)
     print(format_report(report))
     if options.json:

@@ -126,7 +126,8 @@ class OnnxRuntimeEngine(Engine):
                     'for 1.15 and later)'
                 ) from error
             reason = sanitize_text(str(error), 500)
-            raise EngineError(f'not an ONNX network that can be loaded: {reason}') from error
+            use = 'can be loaded' if is_cpu else f'{providers[0][0]} can run'
+            raise EngineError(f'not an ONNX network that {use}: {reason}') from error
         self._session.disable_fallback()  # of a run that fails, to the CPU
         if (used := self._session.get_providers()[0]) != providers[0][0]:
             raise EngineError(

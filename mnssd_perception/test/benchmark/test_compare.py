@@ -32,6 +32,11 @@ def test_other_machines_bundles_and_engines_are_named(report: Report) -> None:
     assert 'engines differ: onnxruntime 1.0, fp32, a CPU and onnxruntime 2.0' in text
 
 
+def test_control_characters_of_another_machine_are_escaped(report: Report) -> None:
+    text = compare_reports(report, replace(report, bundle='a\x1b[2J\nforged'))
+    assert 'bundle differs: hit_uav 1.0 and a\\x1b[2J\\nforged\n' in text
+
+
 def test_nothing_in_common(report: Report) -> None:
     other = replace(report, runs=(replace(report.runs[0], threads=1),))
     assert compare_reports(report, other).endswith('no run is in both')

@@ -11,7 +11,7 @@ from mnssd_perception.benchmark import (
     run_benchmark,
 )
 from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
-from mnssd_perception.engines import EngineOptions
+from mnssd_perception.engines import EngineOptions, ENGINES
 from mnssd_perception.errors import EngineError, SettingsError
 from mnssd_perception.image_file import decode_image
 import numpy as np
@@ -89,6 +89,16 @@ def test_an_engine_that_detects_something_else_is_not_measured(
     subjects, problems = open_subjects(other, candidates, [1], images, options, EngineOptions())
     assert subjects == []
     assert 'onnxruntime (fp32): self-test of bundle' in problems[0]
+
+
+def test_an_engine_that_is_missing_is_named_once(
+    bundle: Bundle, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ENGINES['onnxruntime'], 'available', lambda: 'it is not installed')
+    candidates = find_candidates(bundle, 'onnxruntime') * 2
+    options = BenchmarkOptions(1, 4, 1)
+    opened = open_subjects(bundle, candidates, [1, 2], images, options, EngineOptions())
+    assert opened == ([], ['onnxruntime: it is not installed'])
 
 
 def test_all_engines_are_candidates(bundle: Bundle) -> None:

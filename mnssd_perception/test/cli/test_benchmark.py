@@ -48,6 +48,8 @@ def test_own_images(tmp_path: Path, capsys: Capture) -> None:
         (('--precision', 'fp16'), 'has no network'),
         (('--frames', '3'), 'frames: expected 4'),
         (('--compare', 'none', 'none'), "'none' cannot be read"),
+        (('--json', '/nowhere/a.json'), "'/nowhere/a.json' cannot be written: there is no such"),
+        (('--plot', '/nowhere/a.svg'), "'/nowhere/a.svg' cannot be written: there is no such"),
     ],
 )
 def test_mistakes_are_explained(arguments: tuple[str, ...], message: str, capsys: Capture) -> None:

@@ -139,6 +139,8 @@ def installed(version: str) -> Iterator[FakeDevice]:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv('HAILORT_LOGGER_PATH', raising=False)
+        # This device is the CPU, which may have other work.
+        patch.setattr('mnssd_perception.engines.hailo_engine.TIMEOUT_MS', 20_000)
         for name, module in modules.items():
             patch.setitem(sys.modules, name, module)
         yield device

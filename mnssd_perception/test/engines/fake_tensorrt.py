@@ -223,6 +223,10 @@ class Builder(Bound):
         if is_dynamic and not config._profiles:
             _log(self, 'Network has dynamic inputs, but no optimization profile')
             return None
+        if _users_of_image(network._onnx) != {'Cast'}:
+            # https://github.com/NVIDIA/TensorRT/issues/3985
+            _log(self, 'UINT8 is not supported by the layer that the image feeds')
+            return None
         is_old = int(self.trt.__version__.split('.')[0]) < 11
         if is_old and b'QuantizeLinear' in network._onnx and 'INT8' not in names:
             _log(self, 'Int8 precision has been set for a layer, but int8 is not configured')
@@ -246,6 +250,16 @@ class Builder(Bound):
                 return False
         _call_back(monitor.phase_finish, 'Building Engine')
         return True
+
+
+def _users_of_image(network: bytes) -> set[str]:
+    """List the operators that the input feeds; without the onnx package, what it should be."""
+    try:
+        import onnx
+    except ImportError:
+        return {'Cast'}
+    graph = onnx.load_from_string(network).graph
+    return {node.op_type for node in graph.node if graph.input[0].name in node.input}
 
 
 class INetworkDefinition(Bound):

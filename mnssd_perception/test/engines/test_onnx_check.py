@@ -437,3 +437,33 @@ def test_plain_models_pass(arrays):
     constants = [helper.make_node('Constant', [], [each.name], value=each) for each in tensors]
     made = model(graph(*tensors, nodes=constants), opset_imports=[helper.make_opsetid('', 18)])
     assert check_onnx(made.SerializeToString()) == OnnxVersions(8, 18)
+
+
+BATCH_MODEL = network(
+    [RELU, helper.make_node('Relu', ['b'], ['c'])],
+    shapes={'b': ['batch', 3], 'c': ['batch', 3]},
+).SerializeToString()
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(BATCH_MODEL) - 1), st.integers(0, 255)), max_size=3
+    )
+)
+def test_copy_with_a_fixed_batch_differs_in_nothing_else(changes):
+    content = bytearray(BATCH_MODEL)
+    for place, value in changes:
+        content[place] = value
+    try:
+        fixed = check_onnx(bytes(content)).fixed
+        expected = onnx.ModelProto.FromString(bytes(content))
+    except (EngineError, DecodeError):
+        return
+    values = (*expected.graph.input, *expected.graph.output, *expected.graph.value_info)
+    leading = [dim for value in values for dim in value.type.tensor_type.shape.dim[:1]]
+    names = [dim.dim_param for dim in leading if dim.dim_param]
+    for dim in leading:
+        if dim.dim_param in names[:1]:  # values that no operator makes may have others
+            dim.dim_value = MAX_BATCH
+    assert onnx.ModelProto.FromString(fixed or bytes(content)) == expected

@@ -1,9 +1,12 @@
 """Tests of the TensorRT engine from start to end, in every version of TensorRT."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 import gc
 import subprocess
 import sys
+import threading
+import time
 from types import ModuleType
 
 from mnssd_perception.bundle import open_bundle, shipped_bundle_path, write_bundle
@@ -71,13 +74,36 @@ def test_each_image_has_its_own_heads(open_tiny, factors):
     check(open_tiny(), factors)
 
 
-@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
-def test_heads_equal_those_of_onnx_runtime_on_the_shipped_network(tensorrt):
+@pytest.fixture
+def shipped():
+    """Read the network of the shipped bundle, as the exporter writes it."""
     bundle = open_bundle(shipped_bundle_path())
-    network = bundle.read(bundle.artefact('onnxruntime').path)
-    spec = bundle.manifest.spec
+    return bundle.manifest.spec, bundle.read(bundle.artefact('onnxruntime', 'fp32').path)
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_a_network_that_moves_the_bytes_of_its_image_is_refused(tensorrt, shipped):
+    pytest.importorskip('onnx')
+    with pytest.raises(EngineError, match='cannot build a plan: UINT8 is not supported'):
+        TensorRtEngine(*shipped, precision='fp32')
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_heads_equal_those_of_onnx_runtime_on_the_shipped_network(tensorrt, shipped):
+    onnx = pytest.importorskip('onnx')
+    spec, network = shipped
+    proto = onnx.load_from_string(network)
+    first, last, cast = proto.graph.node[:3]  # Unsqueeze, Transpose; TensorRT wants the Cast first
+    kept = [info for info in proto.graph.value_info if info.name not in first.output[:]]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(info for info in kept if info.name not in last.output[:])
+    last.output[0] = cast.output[0]
+    first.input[0] = 'numbers'
+    proto.graph.node.insert(0, onnx.helper.make_node('Cast', ['image'], ['numbers'], to=1))
+    del proto.graph.node[3]
+    moved = onnx.shape_inference.infer_shapes(proto).SerializeToString()
+    engines = TensorRtEngine(spec, moved, precision='fp32'), OnnxRuntimeEngine(spec, network)
     image = np.random.default_rng(0).integers(0, 256, (*spec.input_size, 3), np.uint8)
-    engines = TensorRtEngine(spec, network, precision='fp32'), OnnxRuntimeEngine(spec, network)
     one, other = (engine.infer(image) for engine in engines)
     np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(one.offsets, other.offsets, rtol=1e-4, atol=1e-4)
@@ -335,6 +361,25 @@ def test_a_cache_that_cannot_be_written_is_no_error(open_tiny, tmp_path, lines, 
     (tmp_path / 'tensorrt').touch()
     check(open_tiny(), factors)
     assert any('cannot be kept, the next start builds again' in line for line in lines)
+
+
+@pytest.mark.parametrize('tensorrt', ['10.3.0'], indirect=True)
+def test_two_starts_at_once_build_one_plan(open_tiny, world, lines, factors):
+    started = threading.Event()
+
+    def wait_for_the_other():
+        started.set()
+        while 'waiting for another process that builds a plan' not in lines:
+            time.sleep(0.01)
+
+    world.on_build = wait_for_the_other
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(open_tiny)
+        started.wait(20)
+        engines = open_tiny(), first.result(20)
+    for engine in engines:
+        check(engine, factors)
+    assert len(world.builds) == 1
 
 
 def test_a_failed_build_is_an_engine_error(open_tiny, world, cudart):

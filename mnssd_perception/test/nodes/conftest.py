@@ -107,8 +107,10 @@ def context(request: pytest.FixtureRequest) -> Iterator[object]:
 
 
 @pytest.fixture
-def graph(context: object) -> Iterator[Graph]:
+def graph(context: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
     """Provide the namespace of the test."""
+    # A busy machine takes longer from one frame to the next than a camera.
+    monkeypatch.setattr('mnssd_perception.nodes.detector_report.STALLED_AFTER', PATIENCE)
     made = Graph(context)
     yield made
     made.close()
@@ -125,7 +127,13 @@ class DetectorHarness:
         from sensor_msgs.msg import Image
         from vision_msgs.msg import Detection2DArray
 
-        parameters = {'warmup': 0, 'threads': 1, 'diagnostics_period': 0.1, **parameters}
+        defaults = {
+            'warmup': 0,
+            'threads': 1,
+            'diagnostics_period': 0.1,
+            'engine_timeout': PATIENCE,
+        }
+        parameters = {**defaults, **parameters}
         self.graph = graph
         self.detections = graph.listen(Detection2DArray, 'detections', qos.detections())
         self.statuses = graph.listen(DetectorStatus, 'detector/status', qos.detections())

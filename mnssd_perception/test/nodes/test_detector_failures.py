@@ -147,6 +147,7 @@ def test_hung_engine_is_reported_before_the_next_period(start_detector, hang):
 
 def test_deactivating_with_a_hung_engine_fails(harness, hang, monkeypatch):
     monkeypatch.setattr(detector_node, 'MAX_FRAME_TIME', 1.0)
+    assert harness.set('engine_timeout', 1.0).successful
     released = hang(harness)
     assert not harness.change(Transition.TRANSITION_DEACTIVATE)
     assert harness.state() == 'finalized'

@@ -149,8 +149,8 @@ def test_engine_that_fails_in_flight_is_replaced_without_losing_a_frame(
     path = offer(flaky=engine, onnxruntime=OnnxRuntimeEngine)
     infos = graph.listen(VisionInfo, 'vision_info', qos.latched())
     labels = graph.listen(LabelInfo, 'label_info', qos.latched())
-    # Only what reports at once is published.
-    harness = start_detector(bundle=path, diagnostics_period=3600.0)
+    harness = start_detector(bundle=path)
+    harness.node._diagnostics._timer.cancel()  # only what is reported at once is published
     graph.wait(lambda: infos and labels)
     assert 'on flaky' in infos[-1].method
     for number in range(1, NUM_SOUND + 4):
@@ -172,21 +172,6 @@ def test_engine_that_fails_in_flight_is_replaced_without_losing_a_frame(
     assert [msg.header.frame_id for msg in harness.detections] == [
         f'frame {number}' for number in range(1, NUM_SOUND + 4)
     ]
-
-
-def test_replaced_engine_is_reported_within_a_second(start_detector, offer, sample):
-    image, _ = sample
-    FlakyEngine.sound = 1 + 3
-    harness = start_detector(
-        bundle=offer(flaky=FlakyEngine, onnxruntime=OnnxRuntimeEngine), diagnostics_period=3600.0
-    )
-    publish_and_wait(harness, image, 1)
-    started = time.perf_counter()
-    publish_and_wait(harness, image, 2)
-    detected = time.perf_counter() - started
-    harness.status(lambda msg: msg.engine == 'onnxruntime')
-    # Printed, not asserted: other programs slow this machine down.
-    print(f'detections after {detected:.3f} s, status after {time.perf_counter() - started:.3f} s')
 
 
 def test_state_is_loading_while_an_engine_is_replaced(graph, start_detector, offer, sample):
@@ -296,7 +281,7 @@ def test_restart_of_the_node_retries_an_engine(start_detector, offer, sample):
     harness.statuses.clear()
     for transition in ('DEACTIVATE', 'CLEANUP', 'CONFIGURE', 'ACTIVATE'):
         assert harness.change(getattr(Transition, f'TRANSITION_{transition}'))
-    status = harness.status(lambda msg: msg.engine == 'flaky' and msg.state == 'stalled')
+    status = harness.status(lambda msg: msg.engine == 'flaky' and msg.state == 'running')
     assert not any('is not used' in line for line in status.conditions)
 
 

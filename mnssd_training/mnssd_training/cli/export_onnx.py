@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mnssd_training.cli.common import command, make_parser, write_file
 from mnssd_training.export import convert_to_fp16, export_batch, export_decoded, export_onnx
+from mnssd_training.export.hailo_network import export_for_hailo
 from mnssd_training.model import MobileNetSsd
 from mnssd_training.predictor import open_model
 
@@ -17,6 +18,7 @@ VARIANTS: dict[str, Callable[[MobileNetSsd], bytes]] = {
     'batch': export_batch,
     'fp16': lambda model: convert_to_fp16(export_onnx(model)),
     'batch-fp16': lambda model: convert_to_fp16(export_batch(model)),
+    'hailo': lambda model: export_for_hailo(model).network,
 }
 
 
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=[*VARIANTS, 'decoded'],
         default='decoded',
         help='decoded: float image to boxes and scores; network: uint8 image to raw heads, as in '
-        'a bundle; batch: the same for several images; fp16: in half precision '
-        '(default: decoded)',
+        'a bundle; batch: the same for several images; fp16: in half precision; hailo: for the '
+        'Dataflow Compiler (default: decoded)',
     )
     parser.add_argument('--output', type=Path, required=True, metavar='FILE')
     args = parser.parse_args(arguments)

@@ -58,14 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise DatasetError(args.network, f'cannot read the network: {error.strerror}') from error
     trained = open_model(args.against)
     spec = trained.model.spec
+    samples: list[Sample] = []
     if args.random_images:
         generator = np.random.default_rng(0)
         shape = (args.random_images, *spec.input_size, 3)
         images = iter(generator.integers(0, 256, shape, np.uint8))
     else:
-        images = (_network_input(sample, spec) for sample in _read_samples(args, trained))
+        samples = _read_samples(args, trained)
+        images = (_network_input(sample, spec) for sample in samples)
     try:
-        validation = validate_network(network, trained.model, images)
+        validation = validate_network(network, trained.model, images, samples, trained.thresholds)
     except (EngineError, ExportError) as error:  # of the file
         raise ExportError(f'{args.network}: {error}') from error
     report = {**to_plain(validation), 'problems': list(validation.problems)}
@@ -94,13 +96,18 @@ def _network_input(sample: Sample, spec: ModelSpec) -> NDArray[np.uint8]:
 
 
 def _describe(validation: Validation) -> str:
-    structure, heads = validation.structure, validation.heads
+    structure, heads, verdict = validation.structure, validation.heads, validation.verdict
     lines = [f'form: {structure.form}, {structure.precision}, opset {structure.opset}']
     if heads:
         lines.append(
             f'raw heads on {heads.num_images} images: logits differ by at most '
             f'{heads.logits:.2g} ({heads.mean_logits:.2g} on average), offsets by '
             f'{heads.offsets:.2g} ({heads.mean_offsets:.2g})'
+        )
+    if verdict:
+        lines.append(
+            f'detections: {verdict.num_changed} of {verdict.num_detections} changed; mean AP@0.5 '
+            f'{verdict.map50:.4f}, of the model {verdict.map50_checkpoint:.4f}'
         )
     if not validation.problems:
         lines.append('the file matches')

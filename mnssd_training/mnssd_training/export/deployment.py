@@ -16,7 +16,7 @@ from mnssd_perception.bundle import Bundle, open_bundle, Provenance
 from mnssd_perception.bundle.manifest import NAME
 from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Thresholds
-from mnssd_training.config import expand_stored, ExportConfig, ModelConfig
+from mnssd_training.config import expand_stored, ExportConfig, ModelConfig, rename_keys
 from mnssd_training.config.compose import compose_section, read_keys
 from mnssd_training.config.experiment import Validated
 from mnssd_training.config.sections import DataConfig, Section, Size
@@ -87,7 +87,7 @@ def open_source(path: str) -> ExportSource:
     initial = read_initial_weights(path)  # with a network configuration, which it has checked
     bundle = open_bundle(path)
     manifest = bundle.manifest
-    experiment = manifest.provenance.experiment
+    experiment = rename_keys(manifest.provenance.experiment)
     config = ModelConfig.model_validate(experiment['model'])
     checkpoint = Checkpoint(initial.spec, config, experiment, initial.weights, None, 0, {})
     trained = manifest.provenance
@@ -127,7 +127,8 @@ def compose_deployment(
     known = dict(source.known)
     if 'data' in known:
         # Variables in keys that the user replaces need not be set.
-        replaced = {key.split('.')[1] for key in overrides if key.startswith('data.')}
+        keys = [override.partition('=')[0].split('.') for override in overrides]
+        replaced = {key[1] for key in keys if key[0] == 'data' and len(key) > 1}
         for layer in layers:
             replaced |= set(children(children(layer).get('data', Node({}, ''))))
         data = {key: value for key, value in known['data'].items() if key not in replaced}

@@ -31,7 +31,7 @@ NAME = 'mnssd'  # of the network in a HEF
 ARCHITECTURES = {'hailo8': 3, 'hailo8l': 3, 'hailo10h': 5, 'hailo15h': 5}  # major version of DFC
 DOWNLOAD = 'https://hailo.ai/developer-zone/software-downloads'
 
-# Script lines for one chip, from Hailo's model zoo: an 8L that is filled up does not route.
+# Script lines for one chip, as in Hailo's model zoo.
 CHIP_LINES = {'hailo8l': ('resources_param(max_utilization=0.7)',)}
 
 

@@ -18,6 +18,7 @@ from mnssd_perception.bundle import GateVerdict
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_training.errors import ExportError
 from mnssd_training.export.onnx import IR_VERSION
+from mnssd_training.export.tensorrt_network import cast_image_first
 import numpy as np
 from numpy.typing import NDArray
 
@@ -170,6 +171,8 @@ def _quantize(
     if not images:
         raise ExportError('expected images to calibrate the quantisation on, got none')
     prepared = load_network(network)
+    if is_symmetric:
+        cast_image_first(prepared)
     prepared.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     activation = quantization.QuantType.QInt8 if is_symmetric else quantization.QuantType.QUInt8
     # Percentile calibration prints a line for each image.

@@ -1,16 +1,20 @@
 """Check the structure of any ONNX file, and compare what it computes with a trained network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TYPE_CHECKING
 
+from mnssd_perception.bundle import GateVerdict
 from mnssd_perception.engines import Engine, EngineInfo, open_onnx
 from mnssd_perception.engines.onnx_check import check_onnx, MIN_OPSET, OPERATORS
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.errors import EngineError
-from mnssd_perception.ssd import encode_boxes, generate_priors, ModelSpec
+from mnssd_perception.ssd import encode_boxes, generate_priors, ModelSpec, Thresholds
 from mnssd_perception.text import sanitize_text
+from mnssd_training.config import GateConfig
+from mnssd_training.data.sample import Sample
 from mnssd_training.errors import ExportError
+from mnssd_training.export.gate import check_artefact, choose_limits, make_reference
 from mnssd_training.model import MobileNetSsd, TorchEngine
 import numpy as np
 from numpy.typing import NDArray
@@ -91,16 +95,19 @@ class Validation:
     Comparison of a file with the network that it should be.
 
     :ivar heads: None for a file of another form, which is not run.
+    :ivar verdict: of the accuracy gate, without its smallest AP; None without annotated images.
     """
 
     structure: NetworkStructure
     heads: HeadDifferences | None = None
+    verdict: GateVerdict | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Why the file does not match; empty if it does."""
         differences = self.heads.exceeding(self.structure.precision) if self.heads else ()
-        return (*self.structure.problems, *differences)
+        reasons = self.verdict.reasons if self.verdict else ()
+        return (*self.structure.problems, *differences, *reasons)
 
 
 def make_forms(spec: ModelSpec) -> tuple[NetworkForm, ...]:
@@ -124,24 +131,34 @@ def make_forms(spec: ModelSpec) -> tuple[NetworkForm, ...]:
 
 
 def validate_network(
-    network: bytes, model: MobileNetSsd, images: Iterable[NDArray[np.uint8]]
+    network: bytes,
+    model: MobileNetSsd,
+    images: Iterable[NDArray[np.uint8]],
+    samples: Sequence[Sample] = (),
+    thresholds: Thresholds = Thresholds(),
 ) -> Validation:
     """
     Check the structure of an ONNX file, and compare what it computes with a trained network.
 
-    :param images: network inputs, ``(H, W, 3)`` uint8; at least one.
+    :param images: network inputs, ``(H, W, 3)`` uint8, to compare raw heads on; at least one.
+    :param samples: to compare detections on; none for raw heads only.
+    :param thresholds: of the detections.
     :raises ExportError: if it is no ONNX file.
     :raises EngineError: if it cannot be run, or computes values that are not finite.
     """
     structure = inspect_network(network, model.spec)
     if structure.problems:
         return Validation(structure)
-    engine = open_form(model.spec, network, structure.form)
+    reference, engine = TorchEngine(model), open_form(model.spec, network, structure.form)
     try:
-        heads = compare_heads(TorchEngine(model), engine, images)
+        heads = compare_heads(reference, engine, images)
+        if not samples:
+            return Validation(structure, heads)
+        limits = choose_limits(GateConfig(min_map50=0), structure.precision)
+        expected = make_reference(reference, samples, thresholds)
+        return Validation(structure, heads, check_artefact(expected, engine, limits).verdict)
     finally:
         engine.close()
-    return Validation(structure, heads)
 
 
 def inspect_network(network: bytes, spec: ModelSpec) -> NetworkStructure:

@@ -16,6 +16,7 @@ from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
 from mnssd_perception.ssd import generate_priors
 from mnssd_training.errors import ExportError
 from mnssd_training.export.onnx import add_spec, export_module, IR_VERSION
+from mnssd_training.export.tensorrt_network import cast_image_first
 from mnssd_training.loss.localization import decode_boxes
 from mnssd_training.model import MobileNetSsd
 import numpy as np
@@ -126,6 +127,7 @@ def convert_to_fp16(network: bytes) -> bytes:
 
     try:
         proto = onnx.load_from_string(network)
+        cast_image_first(proto)
         ir_version = proto.ir_version
         # Nothing is left out: Resize, which the converter would keep in float32, only copies here.
         half = convert_float_to_float16(proto, keep_io_types=True, op_block_list=[])
@@ -136,6 +138,8 @@ def convert_to_fp16(network: bytes) -> bytes:
         )
         result.ir_version = ir_version
         onnx.checker.check_model(result, full_check=True)
+    except ExportError:
+        raise
     except Exception as error:  # onnx and ONNX Runtime raise all kinds of errors
         raise ExportError(f'the network cannot be converted to float16: {error}') from error
     return result.SerializeToString()

@@ -39,6 +39,8 @@ class ActivationQuantizer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Round to float32 values."""
         x = x.float()
+        if x.is_meta:  # only shapes are wanted
+            return x
         if self.tracking:
             self._track(x.detach())
         low, high = -self.bounds[0], self.bounds[1]
@@ -78,6 +80,8 @@ class QuantizedConv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve ``(B, C, H, W)``."""
+        if x.is_meta:  # PyTorch has no shapes of rounded channels
+            return self._conv_forward(x, self.weight, self.bias)
         largest = self.weight.detach().abs().amax(dim=(1, 2, 3))
         scale = (largest / self.max_level).clamp(min=MIN_SCALE).float()
         zero_point = torch.zeros_like(scale, dtype=torch.int32)

@@ -5,8 +5,11 @@ from pathlib import Path
 
 from fake_hailo_platform import installed
 from fake_hailo_sdk_client import ClientRunner, installed_compiler
+from mnssd_perception.bundle import open_bundle
+from mnssd_perception.engines import open_engine
 from mnssd_perception.engines.hailo_engine import HailoEngine
-from mnssd_training.cli import compile_hailo
+from mnssd_perception.self_test import run_self_test
+from mnssd_training.cli import compile_hailo, export
 from mnssd_training.export import HailoNetwork, load_calibration_images
 from mnssd_training.model import MobileNetSsd
 import numpy as np
@@ -73,6 +76,30 @@ def test_prepare_writes_the_files_and_prints_the_commands(
     assert {path.name for path in folder.iterdir()} == names
     assert len(np.load(folder / 'calibration.npy')) == 8
     assert 'a16_w16' in (folder / 'network.alls').read_text()
+
+
+@pytest.mark.slow
+def test_a_bundle_with_a_compiled_network_runs_on_a_device(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / 'tiny.mnssd'
+    arguments = [str(checkpoint), '--name', 'tiny', '--version', '1', '--output', str(path)]
+    arguments += ['--score-threshold', '0.3', 'export.artefacts=[fp32,hailo]', '--quiet']
+    arguments += ['export.quantization.num_calibration=4', 'export.gate.min_map50=0']
+    with installed_compiler():
+        assert export.main(arguments) == 0
+    bundle = open_bundle(path)
+    artefact = bundle.artefact('hailo')
+    assert artefact is not None
+    assert artefact.gate is not None
+    assert (artefact.device, artefact.precision) == ('hailo8l', 'int8')
+    assert artefact.gate.scored_with.startswith('hailo emulator 3.33.0')
+    assert artefact.gate.num_detections > 0
+    with installed('4.23.0'):
+        engine = open_engine(bundle)
+        assert engine.info.name == 'hailo'
+        run_self_test(bundle, engine)
+        engine.close()
 
 
 def test_failures(checkpoint: Path, tmp_path: Path, fails: Callable[..., str]) -> None:

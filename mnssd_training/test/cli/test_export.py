@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+import sys
 
 from mnssd_perception.bundle import open_bundle
 from mnssd_training.cli import export
-from mnssd_training.export import read_spec
+from mnssd_training.export import package, read_spec
 from mnssd_training.priors import resize_spec
 from mnssd_training.train import load_checkpoint
 import pytest
@@ -64,3 +65,80 @@ def test_an_invalid_size_is_refused(size: str, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         export.main(['best.pt', *named, '--input-size', size])
     assert 'expected HEIGHT,WIDTH in pixels' in capsys.readouterr().err
+
+
+# --- deployment files --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def deployment(checkpoint: Path, hit_uav: Path, tmp_path: Path) -> Path:
+    path = tmp_path / 'deploy.yaml'
+    (tmp_path / 'CARD.md').write_text('# card\n')
+    path.write_text(
+        f'name: tiny\nversion: 0.1.0\ncheckpoint: {checkpoint}\ndocuments: [CARD.md]\n'
+        f'output: bundles\nlicence: CC BY 4.0\ndata: {{root: {hit_uav}}}\n'
+    )
+    return path
+
+
+@pytest.fixture
+def _exported_once(exported: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[package.__module__], 'export_onnx', lambda _: exported)
+
+
+@pytest.mark.usefixtures('_exported_once')
+def test_one_command_makes_a_bundle_of_a_deployment_file(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export.main(['--deployment', str(deployment), '--quiet']) == 0
+    bundle = open_bundle(deployment.parent / 'bundles' / 'tiny-0.1.0.mnssd')
+    assert bundle.read('CARD.md') == b'# card\n'
+    assert bundle.manifest.provenance.licence == 'CC BY 4.0'
+    out, err = capsys.readouterr()
+    assert err == ''
+    header, row, *_ = out.splitlines()
+    assert header.split()[:4] == ['artefact', 'engine', 'AP@0.5', 'drop']
+    assert row.split()[:3] == ['network.onnx', 'onnxruntime', 'fp32']
+
+
+@pytest.mark.usefixtures('_exported_once')
+def test_refused_export_fails_with_a_report(deployment: Path, fails: Callable[..., str]) -> None:
+    flags = ['--deployment', deployment, '--quiet', 'export.gate.min_map50=0.5']
+    message = fails(export.main, *flags)
+    assert 'the accuracy gate refused fp32 in onnxruntime: expected a mean AP@0.5' in message
+    assert 'tiny-0.1.0.gate.txt' in message
+    files = {path.name for path in (deployment.parent / 'bundles').iterdir()}
+    assert files == {'tiny-0.1.0.gate.txt', 'tiny-0.1.0.gate.json'}
+
+
+def test_command_line_overrides_the_file(
+    deployment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ['--deployment', str(deployment), '--print-config', '--version', '2', '--dataset', '']
+    assert export.main([*flags, 'export.gate.max_drop_int8=0.5', 'thresholds.score=0.2']) == 0
+    rows = dict(row.split(':', 1) for row in capsys.readouterr().out.splitlines() if ':' in row)
+    assert rows['name'].split() == [
+        'tiny',
+        '#',
+        f'{deployment}:1',
+    ]
+    assert rows['version'].split() == ['"2"', '#', 'command', 'line']
+    assert rows['    max_drop_int8'].split()[0] == '0.5'
+    assert rows['    min_map50'].split() == ['0.0', '#', 'checkpoint']
+    assert rows['  score'].split()[0] == '0.2'
+
+
+def test_mistakes_in_deployments(
+    deployment: Path, checkpoint: Path, hit_uav: Path, fails: Callable[..., str]
+) -> None:
+    def error(*arguments: object) -> str:
+        return fails(export.main, *arguments)
+
+    assert 'expected a checkpoint, or --deployment' in error('--name', 'a')
+    assert "missing key 'version'" in error(checkpoint, hit_uav, '--name', 'a')
+    file = ['--deployment', deployment]
+    assert "unknown key 'export.gat'; did you mean 'export.gate'" in error(*file, 'export.gat=1')
+    assert 'gone.yaml: No such file' in error('--deployment', 'gone.yaml')
+    assert 'expected CHECKPOINT, SOURCE and key' in error(checkpoint, hit_uav, 'a', *file)
+    assert 'export.artefacts: expected names' in error(*file, 'export.artefacts=[int8]')
+    assert 'no images to score on' in error(*file, 'data.val_split=')

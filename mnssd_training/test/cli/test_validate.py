@@ -18,6 +18,7 @@ def test_a_file_matches_its_checkpoint_and_bundle_on_their_data(
     text = capsys.readouterr().out
     assert 'form: network, fp32, opset 18' in text
     assert 'raw heads on 2 images: ' in text
+    assert 'detections: 0 of ' in text
     assert text.endswith('the file matches\n')
     arguments = [str(network), '--against', str(bundle), '--random-images', '3', '--json', '-']
     assert validate.main(arguments) == 0
@@ -26,6 +27,7 @@ def test_a_file_matches_its_checkpoint_and_bundle_on_their_data(
     assert report['structure']['form'] == 'network'
     assert report['heads']['num_images'] == 3
     assert report['heads']['logits'] < 1e-3
+    assert report['verdict'] is None
 
 
 def test_a_network_of_other_weights_does_not_match(

@@ -50,6 +50,7 @@ class ClientRunner:
     def __init__(self, hw_arch: str | None = None, har: str | None = None) -> None:
         self._arch = hw_arch
         self._state = 'UNINITIALIZED'
+        self._context: object = None
         self._script = ''
 
     def translate_onnx_model(

@@ -8,8 +8,10 @@ from typing import Any
 
 from fake_hailo_platform import installed
 from fake_hailo_sdk_client import (
+    BackendValueError,
     ClientRunner,
     installed_compiler,
+    InvalidStateException,
     ParsingWithRecommendationException,
 )
 from mnssd_perception.detector import Detector
@@ -278,8 +280,30 @@ def test_calibration_in_the_layout_of_the_file_is_an_error(
     hailo_network: HailoNetwork, images: list[Any], tmp_path: Path
 ) -> None:
     runner = translated(hailo_network, tmp_path)
-    with pytest.raises(Exception, match='do not fit the input'):
+    with pytest.raises(BackendValueError, match='do not fit the input'):
         runner.optimize(np.stack(images).transpose(0, 3, 1, 2))
+
+
+def test_too_few_calibration_images_are_an_error(
+    hailo_network: HailoNetwork, images: list[Any], tmp_path: Path
+) -> None:
+    runner = translated(hailo_network, tmp_path)
+    runner.load_model_script(make_model_script(hailo_network.spec, 64, 'hailo8l'))
+    with pytest.raises(BackendValueError, match='expected 64 calibration images'):
+        runner.optimize(np.stack(images))
+
+
+def test_steps_out_of_order_are_errors(
+    hailo_network: HailoNetwork, images: list[Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidStateException, match='got UNINITIALIZED'):
+        ClientRunner('hailo8l').optimize(np.stack(images))
+    runner = translated(hailo_network, tmp_path)
+    with pytest.raises(InvalidStateException, match='got HAILO_MODEL'):
+        runner.compile()
+    runner.optimize(np.stack(images))
+    with pytest.raises(InvalidStateException, match='not inside'):
+        runner.infer(object(), np.stack(images))
 
 
 def test_the_network_of_the_drone_cannot_be_parsed(exported: bytes, tmp_path: Path) -> None:

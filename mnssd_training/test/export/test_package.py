@@ -1,27 +1,35 @@
 """A checkpoint to a bundle that opens, flies and knows where it comes from."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+import errno
 import json
+import multiprocessing
+import os
 from pathlib import Path
+import re
+import signal
 import sys
 from types import SimpleNamespace
 from typing import Any
 import zipfile
 
 import cv2
-from mnssd_perception.bundle import Bundle, open_bundle
+from mnssd_perception.bundle import Bundle, open_bundle, writer
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import Engine, EngineInfo, open_engine
+from mnssd_perception.engines import Engine, EngineInfo, ENGINES, open_engine
+from mnssd_perception.engines.openvino_engine import OpenVinoEngine
 from mnssd_perception.errors import BundleError, SelfTestError, SpecError
 from mnssd_perception.self_test import count_clear, run_self_test, TOLERANCES
 from mnssd_perception.ssd import Detections, RawHeads, Thresholds
-from mnssd_training.config import ExportConfig, GateConfig, ModelConfig
+from mnssd_training.config import ExportConfig, GateConfig, ModelConfig, QuantizationConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.sample import load_image
 from mnssd_training.errors import ExportError
 from mnssd_training.evaluation import detect_samples, evaluate_detections, scores_to_json
 from mnssd_training.export import bundle_path, check_parity, package, PackageNotes
+from mnssd_training.export.artefacts import choose_runners
 from mnssd_training.export.package import _choose_golden
 from mnssd_training.export.provenance import dataset_digest
 from mnssd_training.model import MobileNetSsd
@@ -326,3 +334,205 @@ def test_an_invalid_name_is_refused(
     notes = replace(NOTES, name='two words')
     with pytest.raises(SpecError, match='name: expected letters'):
         package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes, CONFIG)
+
+
+# --- the accuracy gate -------------------------------------------------------------------------
+
+
+def with_zeroed_head(network: bytes) -> bytes:
+    proto = onnx.load_from_string(network)
+    for tensor in proto.graph.initializer:
+        if 'logits' in tensor.name:
+            zeros = np.zeros_like(onnx.numpy_helper.to_array(tensor))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
+    return bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (with_zeroed_head, 'refused fp32 in onnxruntime: expected none of .* to change'),
+        (lambda network: network[: len(network) // 2], 'network.onnx cannot be loaded in onnx'),
+        (lambda network: b'', 'network.onnx cannot be loaded in onnx'),
+    ],
+    ids=['zeroed head', 'truncated', 'empty'],
+)
+def test_damaged_export_is_refused(
+    checkpoint: Checkpoint,
+    val_samples: list[Sample],
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[bytes], bytes],
+    message: str,
+) -> None:
+    network = damage(bundle.read('network.onnx'))
+    monkeypatch.setattr(sys.modules[package.__module__], 'export_onnx', lambda _: network)
+    with pytest.raises(ExportError, match=message):
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', NOTES, CONFIG)
+    assert not (tmp_path / 'x.mnssd').exists()
+
+
+@pytest.mark.usefixtures('_exported_once')
+def test_refusal_is_reported_and_leaves_an_older_bundle(
+    checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path
+) -> None:
+    path = tmp_path / 'x-1.0.mnssd'
+    path.write_bytes(b'older bundle')
+    strict = CONFIG.model_copy(update={'gate': GateConfig()})
+    with pytest.raises(ExportError, match='x-1.0.mnssd is not written, .* refused fp32 in onnx'):
+        package(checkpoint, val_samples, val_samples, path, NOTES, strict)
+    assert path.read_bytes() == b'older bundle'
+    reports = [tmp_path / f'x-1.0.gate.{suffix}' for suffix in ('json', 'txt')]
+    assert sorted(tmp_path.iterdir()) == [*reports, path]
+    text = reports[1].read_text()
+    assert 'fp32 in onnxruntime: refused' in text
+    assert 'expected a mean AP@0.5 of at least 0.05, got 0.0' in text
+    for word in ('Person', 'OtherVehicle', 'mean', 'small', 'large', 'points'):
+        assert word in text
+    refused = json.loads(reports[0].read_text())['refused'][0]
+    assert (refused['artefact'], refused['engine']) == ('fp32', 'onnxruntime')
+    assert not refused['verdict']['passed']
+    assert refused['scores']['map50'] == refused['scores_checkpoint']['map50']
+    package(checkpoint, val_samples, val_samples, path, NOTES, CONFIG)
+    assert list(tmp_path.iterdir()) == [path]  # nothing is wrong any more
+    assert open_bundle(path).manifest.schema == 2
+
+
+@pytest.mark.usefixtures('_exported_once')
+@pytest.mark.parametrize(
+    'title', ['checkpoint: measuring in PyTorch', 'self-test of every engine']
+)
+def test_killed_export_leaves_an_older_bundle(
+    checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path, title: str
+) -> None:
+    path = tmp_path / 'x.mnssd'
+    path.write_bytes(b'older bundle')
+
+    def die(step: str, num_images: int) -> Any:
+        if step == title:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return nullcontext(lambda num: None)
+
+    def export() -> None:
+        package(checkpoint, val_samples, val_samples, path, NOTES, CONFIG, step=die)
+
+    process = multiprocessing.get_context('fork').Process(target=export)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b'older bundle'
+
+
+@pytest.mark.usefixtures('_exported_once')
+def test_full_disk_leaves_an_older_bundle(
+    checkpoint: Checkpoint,
+    val_samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / 'x.mnssd'
+    path.write_bytes(b'older bundle')
+    write = writer.write_atomically
+
+    def fail(target: Path, content: bytes) -> None:
+        if target == path:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        write(target, content)
+
+    monkeypatch.setattr(writer, 'write_atomically', fail)
+    with pytest.raises(BundleError, match='No space left on device: the file needs'):
+        package(checkpoint, val_samples, val_samples, path, NOTES, CONFIG)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b'older bundle'
+
+
+def test_every_artefact_has_a_verdict_and_metrics(bundle: Bundle) -> None:
+    artefacts = bundle.manifest.artefacts
+    engines = ['onnxruntime'] + ['openvino'] * (OpenVinoEngine.available() is None)
+    assert [item.engine for item in artefacts] == engines
+    for item in artefacts:
+        assert item.gate is not None
+        assert item.gate.passed
+        assert item.gate.num_changed == 0
+        assert item.metrics['size_bytes'] == len(bundle.read(item.path))
+        assert item.metrics['speed']['stages']['engine']['p50'] > 0
+        assert item.gate.scored_with.startswith(item.engine)
+
+
+def test_missing_engines_are_left_out_unless_none_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    for engine in ('openvino', 'tensorrt'):
+        monkeypatch.setattr(ENGINES[engine], 'available', staticmethod(lambda: 'not installed'))
+    runners, reasons = choose_runners(ExportConfig())
+    assert runners == {'onnxruntime': 'onnxruntime', 'tensorrt': 'onnxruntime'}
+    assert reasons == ('openvino: not installed',)
+    monkeypatch.setattr(ENGINES['onnxruntime'], 'available', staticmethod(lambda: 'not installed'))
+    with pytest.raises(ExportError, match='fp32: expected an engine that can measure it'):
+        choose_runners(ExportConfig())
+
+
+def test_missing_hailo_compiler_is_reported_before_the_work() -> None:
+    pytest.importorskip('onnxruntime')
+    with pytest.raises(ExportError, match="Hailo's Dataflow Compiler is missing"):
+        choose_runners(ExportConfig(artefacts=('fp32', 'hailo')))
+
+
+@pytest.mark.slow
+def test_all_networks_of_a_bundle(
+    checkpoint: Checkpoint, train_samples: list[Sample], val_samples: list[Sample], tmp_path: Path
+) -> None:
+    """A network of random numbers loses much in INT8; that is not what is tested here."""
+    loose = GateConfig(min_map50=0, max_drop_int8=100, max_changed_int8=1, max_changed_fp16=1)
+    config = ExportConfig(artefacts=('fp32', 'batch', 'fp16', 'int8', 'int8_tensorrt'), gate=loose)
+    notes = replace(NOTES, thresholds=Thresholds(score=0.9))
+    path = tmp_path / 'x.mnssd'
+    package(checkpoint, train_samples, val_samples, path, notes, config)
+    opened = open_bundle(path)
+    artefacts = {
+        (item.engine, item.precision, item.has_batch) for item in opened.manifest.artefacts
+    }
+    assert artefacts >= {
+        ('onnxruntime', 'fp32', False), ('onnxruntime', 'fp32', True),
+        ('onnxruntime', 'int8', False), ('tensorrt', 'fp16', False), ('tensorrt', 'int8', False),
+    }  # fmt: skip
+    int8 = opened.artefact('onnxruntime', 'int8')
+    assert int8 is not None
+    assert int8.metrics['calibration']['num_images'] == 4
+    assert re.fullmatch(r'sha256:[0-9a-f]{64}', int8.metrics['calibration']['digest'])
+    assert int8.metrics['layers_in_float'] == []
+    tensorrt = opened.artefact('tensorrt', 'int8')
+    assert tensorrt is not None
+    assert tensorrt.gate is not None
+    assert tensorrt.gate.scored_with.startswith('onnxruntime')
+    assert 'speed' not in tensorrt.metrics
+
+
+@pytest.mark.slow
+def test_int8_that_cannot_pass_is_refused_with_its_layers(
+    checkpoint: Checkpoint,
+    train_samples: list[Sample],
+    val_samples: list[Sample],
+    exported: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Calibrated on darkness, it clips every activation."""
+    module = sys.modules[package.__module__]
+    monkeypatch.setattr(module, 'export_onnx', lambda _: exported)
+    black = tmp_path / 'black'
+    black.mkdir()
+    cv2.imwrite(str(black / 'a.png'), np.zeros((96, 120, 3), np.uint8))
+    quantization = QuantizationConfig(calibration_images=str(black), max_excluded=1)
+    config = ExportConfig(
+        artefacts=('fp32', 'int8'), gate=GateConfig(min_map50=0), quantization=quantization
+    )
+    path = tmp_path / 'x.mnssd'
+    with pytest.raises(ExportError, match='refused int8 in onnxruntime: expected at most 15% of'):
+        package(checkpoint, train_samples, val_samples, path, NOTES, config)
+    assert not path.exists()
+    text = (tmp_path / 'x.gate.txt').read_text()
+    assert 'fp32' not in text
+    assert 'most sensitive layers' in text
+    layers = json.loads((tmp_path / 'x.gate.json').read_text())['refused'][0]['layers']
+    assert len(layers) > 30

@@ -6,8 +6,9 @@ from mnssd_perception.bundle import open_bundle, shipped_bundle_path
 from mnssd_perception.engines import open_onnx
 from mnssd_perception.errors import EngineError
 from mnssd_perception.ssd import ModelSpec
+from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import ExportError
-from mnssd_training.export import convert_to_fp16, export_decoded
+from mnssd_training.export import convert_to_fp16, export_batch, export_decoded
 from mnssd_training.export.validation import (
     compare_heads,
     DecodedEngine,
@@ -63,10 +64,11 @@ def test_no_network_is_refused(spec: ModelSpec) -> None:
 
 
 def test_forms_and_precisions_are_recognised(
-    exported: bytes, decoded: bytes, spec: ModelSpec
+    exported: bytes, decoded: bytes, model: MobileNetSsd, spec: ModelSpec
 ) -> None:
     for network, form, precision, opset in (
         (exported, 'network', 'fp32', 18),
+        (export_batch(model), 'batch', 'fp32', 18),
         (convert_to_fp16(exported), 'network', 'fp16', 18),
         (decoded, 'decoded', 'fp32', 17),
     ):
@@ -120,11 +122,26 @@ def test_a_file_that_the_drone_refuses_is_not_run(
 def test_what_was_exported_matches(
     exported: bytes, decoded: bytes, model: MobileNetSsd, images: NDArray[np.uint8]
 ) -> None:
-    for network in (exported, convert_to_fp16(exported), decoded):
+    for network in (exported, convert_to_fp16(export_batch(model)), decoded):
         validation = validate_network(network, model, images)
         assert validation.problems == ()
         assert validation.heads is not None
         assert validation.heads.num_images == len(images)
+
+
+def test_detections_are_compared_on_annotated_images(
+    shipped: tuple[bytes, MobileNetSsd], val_samples: list[Sample]
+) -> None:
+    network, model = shipped
+    sample = max(val_samples, key=lambda sample: len(sample.boxes))
+    image = load_image(sample)
+    verdict = validate_network(network, model, [image], [sample]).verdict
+    assert verdict is not None
+    assert (verdict.passed, verdict.num_changed) == (True, 0)
+    assert verdict.num_detections > 0
+    validation = validate_network(damage(network, 'bias'), model, [image], [sample])
+    assert validation.verdict is not None
+    assert set(validation.verdict.reasons) < set(validation.problems)
 
 
 def damage(network: bytes, name: str) -> bytes:

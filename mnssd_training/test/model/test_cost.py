@@ -1,9 +1,12 @@
 """What a network costs, against counts by hand and published figures."""
 
+import copy
+
 from mnssd_perception.ssd import feature_map, ModelSpec
 from mnssd_training.config import ModelConfig
 from mnssd_training.model import build_model, MobileNetSsd
 from mnssd_training.model.cost import estimate_cost
+from mnssd_training.model.fake_quantization import add_fake_quantization
 import pytest
 import torch
 
@@ -91,3 +94,10 @@ def test_the_model_is_not_changed(small: MobileNetSsd) -> None:
     assert small.training
     assert all(torch.equal(value, before[key]) for key, value in small.state_dict().items())
     assert all(p.grad is None for p in small.parameters())
+
+
+def test_rounding_does_not_count(model: MobileNetSsd) -> None:
+    expected = str(estimate_cost(model, 2)).partition('\n')[0]
+    quantized = copy.deepcopy(model)
+    add_fake_quantization(quantized, 8, 0.01)
+    assert str(estimate_cost(quantized, 2)).partition('\n')[0] == expected

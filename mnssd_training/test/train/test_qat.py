@@ -9,7 +9,7 @@ from mnssd_training.config import Experiment, fingerprint
 from mnssd_training.model import build_model, MobileNetSsd
 from mnssd_training.model.fake_quantization import add_fake_quantization, find_quantizers
 from mnssd_training.model.norm import is_norm
-from mnssd_training.train import load_checkpoint, loop, train
+from mnssd_training.train import load_checkpoint, loop, RunFolder, train
 from mnssd_training.train.qat import freeze_norms, prepare_qat, read_ranges, restore_ranges
 import pytest
 import torch
@@ -102,6 +102,24 @@ def test_checkpoints_are_those_of_a_float_network_and_scored_with_rounding(
     assert quantizers
     assert all(layer.bounds.isfinite().all() for layer in quantizers.values())
     assert not any(layer.tracking for layer in quantizers.values())
+
+
+def test_processes_share_the_ranges_of_all_images(
+    tiny: Make,
+    run_ranks: Callable[[int, Callable[[int], object]], list[int]],
+    without_validation: None,
+    tmp_path: Path,
+) -> None:
+    changes = {'training.epochs': 1, 'training.batch_size': 2, 'optimizer.learning_rate': 1e-9}
+    experiment = tiny(**{**QAT, **changes})
+    one = train(experiment, tmp_path / 'one', progress=False)
+    assert run_ranks(2, lambda _: train(experiment, tmp_path / 'two', progress=False)) == [0, 0]
+    two = RunFolder(tmp_path / 'two').newest()
+    assert two is not None
+    assert two.checkpoint.training is not None
+    assert one.training is not None
+    for name, bounds in one.training['ranges'].items():
+        torch.testing.assert_close(two.checkpoint.training['ranges'][name], bounds, msg=name)
 
 
 def test_training_recovers_what_rounding_loses(model: MobileNetSsd) -> None:
