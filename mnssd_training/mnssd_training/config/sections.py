@@ -437,7 +437,7 @@ class QuantizationConfig(Section):
 
     calibration_images: str = Field(default='', json_schema_extra={'path': True})
     """Folder of calibration images; empty to choose them from the training set."""
-    num_calibration: Annotated[int, Field(ge=1, le=10_000)] = 64
+    num_calibration: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Number of calibration images, where they are chosen."""
     method: Literal['MinMax', 'Percentile'] = 'MinMax'
     """How ranges of activations are chosen for CPUs; ``Percentile`` cuts outliers off, and needs
