@@ -184,8 +184,7 @@ def _export(args: Namespace, source: ExportSource, deployment: Deployment, path:
     print(
         f'checkpoint in PyTorch: mean AP@0.5 {verdict.map50_checkpoint:.4f} on '
         f'{verdict.num_images} images; largest difference from it over {parity["num_images"]} '
-        f'images: {parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets, '
-        f'{parity["boxes"]:.2g} pixels in boxes'
+        f'images: {parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets'
     )
     print(f'bundle: {path}')
 
