@@ -7,7 +7,9 @@ by signed weights, and absorb ReLU6 into asymmetric ranges; TensorRT takes symme
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 import tempfile
 from typing import Any, Literal
@@ -58,7 +60,7 @@ def quantize_for_cpu(
     :param images: network inputs ``(H, W, 3)`` uint8, to measure the ranges of activations on.
     :param excluded: names of nodes to leave in float32. What makes their inputs stays in float32
         too: a quantised node rounds its output, which can be the larger part of the error.
-    :param method: of choosing a range; all but ``MinMax`` keep every activation in memory.
+    :param method: of choosing a range: all of it, or without the outermost 0.001 %.
     :param per_channel: a scale for each output channel of the weights.
     :param reduce_range: weights of 7 bits, for x86 processors without VNNI, whose sums saturate.
     :raises ExportError: if the network cannot be quantised.
@@ -155,6 +157,7 @@ def _quantize(
     excluded: Collection[str],
     is_symmetric: bool,
     calibrate_method: Method = 'MinMax',
+    extra_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> bytes:
     import onnx
@@ -172,7 +175,8 @@ def _quantize(
         cast_image_first(prepared)
     prepared.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     activation = quantization.QuantType.QInt8 if is_symmetric else quantization.QuantType.QUInt8
-    with tempfile.TemporaryDirectory() as folder:
+    # Percentile calibration prints a line for each image.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         source, target = Path(folder) / 'network.onnx', Path(folder) / 'quantized.onnx'
         source.write_bytes(prepared.SerializeToString())
         try:
@@ -185,6 +189,8 @@ def _quantize(
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=sorted(excluded),
                 calibrate_method=quantization.CalibrationMethod[calibrate_method],
+                # Of every method: to collect one image at a time keeps the activations of one.
+                extra_options={'CalibStridedMinMax': 1, **(extra_options or {})},
                 **options,
             )
             quantized = onnx.load(target)
@@ -242,11 +248,20 @@ def _check_names(proto: Any, names: Collection[str]) -> None:
 
 
 class _Reader:
-    """Gives images to ONNX Runtime one by one."""
+    """Gives images to ONNX Runtime, of a range that it sets."""
 
     def __init__(self, name: str, images: Images) -> None:
-        self._feeds = iter([{name: image} for image in images])
+        self._name, self._images = name, images
+        self.set_range(0, len(images))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Continue with some of the images."""
+        self._remaining = iter(self._images[start_index:end_index])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         """Return the next input; None after the last."""
-        return next(self._feeds, None)
+        image = next(self._remaining, None)
+        return None if image is None else {self._name: image}
