@@ -5,7 +5,7 @@ Each network is measured in each of its engines by the accuracy gate. If one of 
 the export, with a report beside the bundle that it would have written; an older bundle stays.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -25,7 +25,7 @@ from mnssd_perception.bundle import (
     Provenance,
     write_bundle,
 )
-from mnssd_perception.bundle.manifest import SCHEMA, SCORE_DIGITS
+from mnssd_perception.bundle.manifest import MANIFEST, SCHEMA, SCORE_DIGITS
 from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections, prior_digest, Thresholds
 from mnssd_training.config import ArtefactName, ExportConfig
@@ -108,6 +108,7 @@ def package(
     :raises ExportError: if a network cannot be made, or does not pass the accuracy gate.
     :raises SelfTestError: if an engine does not find the same in the golden frames.
     """
+    _check_documents(notes.documents)
     runners, unavailable = choose_runners(config)
     for reason in unavailable:
         with step(f'left out: {reason}', 0):
@@ -151,6 +152,16 @@ def package(
     write_bundle(path, manifest, files)
     remove_reports(path)
     return open_bundle(path).manifest
+
+
+def _check_documents(names: Collection[str]) -> None:
+    """Refuse a document that would take the place of a measured network."""
+    reserved = {MANIFEST, *(file.path for file in NETWORKS.values())}
+    if taken := sorted(reserved.intersection(names)):
+        raise ExportError(
+            f'expected documents with names of their own, got {taken[0]!r}, which every bundle '
+            'keeps for itself; rename the file'
+        )
 
 
 def _make_all(factory: NetworkFactory, names: Sequence[ArtefactName]) -> list[MadeNetwork]:

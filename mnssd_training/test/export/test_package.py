@@ -269,6 +269,15 @@ def test_an_invalid_name_is_refused(
         package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes, CONFIG)
 
 
+@pytest.mark.parametrize('name', ['network.onnx', 'network_int8.onnx', 'manifest.json'])
+def test_a_document_cannot_take_the_place_of_a_network(
+    checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path, name: str
+) -> None:
+    notes = replace(NOTES, documents={'README.md': b'text', name: b'another'})
+    with pytest.raises(ExportError, match=f"names of their own, got '{name}'"):
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes, CONFIG)
+
+
 # --- the accuracy gate -------------------------------------------------------------------------
 
 
