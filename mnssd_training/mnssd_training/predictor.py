@@ -11,9 +11,8 @@ from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import Thresholds
 from mnssd_training.errors import DatasetError
 from mnssd_training.export import read_spec
-from mnssd_training.model import MobileNetSsd, TorchEngine
+from mnssd_training.model import TorchEngine
 from mnssd_training.train import load_checkpoint
-from mnssd_training.train.initial_weights import recover_model
 import torch
 
 
@@ -25,29 +24,6 @@ class Predictor:
     detector: Detector
     thresholds: Thresholds  # defaults of the model; the detector begins with them
     experiment: dict[str, Any]  # that trained the model, as plain data; may be empty
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A network in PyTorch, in evaluation mode on the CPU, and what its file says about it."""
-
-    model: MobileNetSsd
-    thresholds: Thresholds
-    experiment: dict[str, Any]  # that trained the model, as plain data; may be empty
-
-
-def open_model(path: str) -> TrainedModel:
-    """
-    Open the network of a checkpoint, or recover that of a bundle.
-
-    :param path: a checkpoint (``.pt``, a path or a URL) or a bundle.
-    :raises MnssdError: naming the file and what is wrong with it.
-    """
-    if PurePosixPath(path).suffix.lower() == '.pt':
-        checkpoint = load_checkpoint(path)
-        return TrainedModel(checkpoint.build(), Thresholds(), checkpoint.experiment)
-    model, manifest = recover_model(path), open_bundle(path).manifest
-    return TrainedModel(model, manifest.thresholds, manifest.provenance.experiment)
 
 
 def open_predictor(path: str, engine: str = 'auto', precision: str = '') -> Predictor:

@@ -103,6 +103,8 @@ def _read_images(bundle: Bundle, uri: str) -> tuple[list[NDArray[np.uint8]], str
         finally:
             source.close()
         name = source.uri
+        if not images:
+            raise SettingsError(f"expected images, '{uri}' gave none")
     else:
         golden = bundle.manifest.golden
         images = [decode_image(bundle.read(frame.path), frame.path) for frame in golden]

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 import os
 from pathlib import Path
+from typing import Any
 
 from mnssd_perception.errors import EngineError, ImageError, MnssdError, SettingsError
 from mnssd_perception.ssd import ModelSpec, RawHeads
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Heads = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits and offsets
+
+# Names of the tensors of a network in a bundle.
+INPUT, OUTPUTS = 'image', ('logits', 'offsets')
 
 # More do not pay for a network of this size, and a drone has other work.
 MAX_CPU_THREADS = 4
@@ -188,6 +192,23 @@ class Engine(ABC):
         if not self._closed:
             self._closed = True
             self._close()
+
+
+def tensor_shapes(spec: ModelSpec, *batch: int | str) -> dict[str, tuple[Any, ...]]:
+    """List the shapes of the input and the outputs that a network must have, input first."""
+    return {
+        INPUT: (*batch, *spec.input_size, 3),
+        OUTPUTS[0]: (*batch, spec.num_priors, spec.num_classes + 1),
+        OUTPUTS[1]: (*batch, spec.num_priors, 4),
+    }
+
+
+def make_tensors(spec: ModelSpec) -> dict[str, NDArray[Any]]:
+    """Make arrays for the input, uint8, and the outputs, float32, of a network for one image."""
+    return {
+        name: np.zeros(shape, np.uint8 if name == INPUT else np.float32)
+        for name, shape in tensor_shapes(spec).items()
+    }
 
 
 def run_in_chunks(

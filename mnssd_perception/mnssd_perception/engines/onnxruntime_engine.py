@@ -15,7 +15,11 @@ from mnssd_perception.engines.engine import (
     EngineInfo,
     EngineOptions,
     Heads,
+    INPUT,
+    make_tensors,
+    OUTPUTS,
     run_in_chunks,
+    tensor_shapes,
 )
 from mnssd_perception.engines.onnx_check import check_onnx, MAX_BATCH
 from mnssd_perception.errors import EngineError, EngineUnavailableError
@@ -25,7 +29,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = 'onnxruntime'
-INPUT, OUTPUTS = 'image', ('logits', 'offsets')
 
 Providers = list[tuple[str, dict[str, str]]]
 
@@ -156,14 +159,13 @@ class OnnxRuntimeEngine(Engine):
         )
 
     def _bind(self, onnxruntime: Any) -> None:
-        self._image = np.zeros((*self.spec.input_size, 3), np.uint8)
-        self._logits = np.zeros((self.spec.num_priors, self.spec.num_classes + 1), np.float32)
-        self._offsets = np.zeros((self.spec.num_priors, 4), np.float32)
+        tensors = make_tensors(self.spec)
+        self._image, self._logits, self._offsets = tensors.values()
         self._binding = self._session.io_binding()
         value = onnxruntime.OrtValue.ortvalue_from_numpy
         self._binding.bind_ortvalue_input(INPUT, value(self._image))
-        for name, array in zip(OUTPUTS, (self._logits, self._offsets)):
-            self._binding.bind_ortvalue_output(name, value(array))
+        for name in OUTPUTS:
+            self._binding.bind_ortvalue_output(name, value(tensors[name]))
 
     def _run(self, image: NDArray[np.uint8]) -> Heads:
         if self._has_batch:
@@ -241,9 +243,8 @@ def _session_options(onnxruntime: Any, options: EngineOptions) -> Any:
 def _check_contract(session: Any, spec: ModelSpec, *batch: int) -> None:
     """Refuse a network with other inputs and outputs than those of the specification."""
     expected = {
-        INPUT: ([*batch, *spec.input_size, 3], 'tensor(uint8)'),
-        OUTPUTS[0]: ([*batch, spec.num_priors, spec.num_classes + 1], 'tensor(float)'),
-        OUTPUTS[1]: ([*batch, spec.num_priors, 4], 'tensor(float)'),
+        name: (list(shape), 'tensor(uint8)' if name == INPUT else 'tensor(float)')
+        for name, shape in tensor_shapes(spec, *batch).items()
     }
     items = (*session.get_inputs(), *session.get_outputs())
     actual = {item.name: (item.shape, item.type) for item in items}

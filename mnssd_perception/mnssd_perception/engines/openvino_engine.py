@@ -19,7 +19,11 @@ from mnssd_perception.engines.engine import (
     EngineInfo,
     EngineOptions,
     Heads,
+    INPUT,
+    make_tensors,
+    OUTPUTS,
     run_in_chunks,
+    tensor_shapes,
 )
 from mnssd_perception.engines.onnx_check import check_onnx, MAX_BATCH, MAX_VALUES
 from mnssd_perception.engines.plan_cache import Key, PlanCache
@@ -30,7 +34,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = 'openvino'
-INPUT, OUTPUTS = 'image', ('logits', 'offsets')
 
 # In what the float part of a network of each precision runs. In bfloat16 the float part of an INT8
 # network is no faster, and a float32 network would not equal the one that was trained.
@@ -131,13 +134,14 @@ class OpenVinoEngine(Engine):
         self, core: Any, network: bytes, settings: Key, options: EngineOptions, key: Key
     ) -> Any:
         """Compile a network, or import what was compiled before."""
-        cache, name = PlanCache(options.cache, options.progress), f'openvino-{key["network"]:.16}'
+        folder = options.cache / NAME if options.cache is not None else None
+        cache, name = PlanCache(folder, options.progress), f'{key["network"]:.16}'
         plan = cache.load(name, key)[0]
         if plan is not None:
             with suppress(RuntimeError):  # OpenVINO cannot read what it wrote: compile it again
                 return core.import_model(plan, 'CPU', settings)
         compiled = core.compile_model(self._read(core, network), 'CPU', settings)
-        if options.cache is not None:
+        if folder is not None:
             stream = BytesIO()
             compiled.export_model(stream)
             cache.store(name, key, stream.getvalue())
@@ -167,11 +171,9 @@ class OpenVinoEngine(Engine):
     def _check_contract(self, model: Any, *batch: int) -> None:
         """Refuse a network with other inputs and outputs than those of the specification."""
         batch_text = batch or (f'1..{MAX_BATCH}',) * self._has_batch
-        spec = self.spec
         expected = {
-            INPUT: (_shape(*batch_text, *spec.input_size, 3), 'u8'),
-            OUTPUTS[0]: (_shape(*batch_text, spec.num_priors, spec.num_classes + 1), 'f32'),
-            OUTPUTS[1]: (_shape(*batch_text, spec.num_priors, 4), 'f32'),
+            name: (f'[{",".join(map(str, shape))}]', 'u8' if name == INPUT else 'f32')
+            for name, shape in tensor_shapes(self.spec, *batch_text).items()
         }
         actual = {}
         for port in (*model.inputs, *model.outputs):
@@ -184,13 +186,10 @@ class OpenVinoEngine(Engine):
             raise EngineError(f'expected a network with {expected}, got {got}')
 
     def _bind(self, openvino: Any) -> None:
-        spec = self.spec
-        self._image = np.zeros((*spec.input_size, 3), np.uint8)
-        self._logits = np.zeros((spec.num_priors, spec.num_classes + 1), np.float32)
-        self._offsets = np.zeros((spec.num_priors, 4), np.float32)
-        arrays = (self._image, self._logits, self._offsets)
-        for name, array in zip((INPUT, *OUTPUTS), arrays):
-            self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+        tensors = make_tensors(self.spec)
+        self._image, self._logits, self._offsets = tensors.values()
+        for name, tensor in tensors.items():
+            self._request.set_tensor(name, openvino.Tensor(tensor, shared_memory=True))
 
     def _run(self, image: NDArray[np.uint8]) -> Heads:
         if self._has_batch:
@@ -247,10 +246,6 @@ def _check_precision(compiled: Any, precision: str) -> str:
         )
     others = counts.total() - counts[precision]
     return f', {others} of {counts.total()} convolutions in fp32' if others else ''
-
-
-def _shape(*sides: object) -> str:
-    return f'[{",".join(map(str, sides))}]'
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,10 @@ from mnssd_perception.engines.engine import (
     EngineInfo,
     EngineOptions,
     Heads,
+    INPUT,
+    OUTPUTS,
     run_in_chunks,
+    tensor_shapes,
 )
 from mnssd_perception.engines.plan_cache import Key, PlanCache
 from mnssd_perception.engines.tensorrt_builder import (
@@ -30,7 +33,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME = 'tensorrt'
-INPUT, OUTPUTS = 'image', ('logits', 'offsets')
 
 # Between the heads of a CUDA graph and those of the calls that it was captured from.
 GRAPH_TOLERANCE = 1e-2
@@ -249,31 +251,22 @@ class TensorRtEngine(Engine):
         # Of enums, not of NumPy: nptype() of TensorRT 8 fails with NumPy 1.24 and later.
         expected = {
             name: (
-                (-1, *sides) if has_batch else sides,
+                shape,
                 trt.DataType.UINT8 if name == INPUT else trt.DataType.FLOAT,
                 trt.TensorIOMode.INPUT if name == INPUT else trt.TensorIOMode.OUTPUT,
             )
-            for name, sides in self._sides().items()
+            for name, shape in tensor_shapes(self.spec, *([-1] if has_batch else [])).items()
         }
         if actual != expected:
             got = sanitize_text(actual, 500)
             raise EngineError(f'expected a network with {expected}, got {got}')
         return engine.get_tensor_profile_shape(INPUT, 0)[2][0] if has_batch else 0
 
-    def _sides(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors for one image."""
-        spec = self.spec
-        return {
-            INPUT: (*spec.input_size, 3),
-            OUTPUTS[0]: (spec.num_priors, spec.num_classes + 1),
-            OUTPUTS[1]: (spec.num_priors, 4),
-        }
-
     def _allocate(self) -> None:
         batch = (self._max_batch,) if self._max_batch else ()
-        for name, sides in self._sides().items():
+        for name, shape in tensor_shapes(self.spec, *batch).items():
             dtype = np.uint8 if name == INPUT else np.float32
-            host = self._cuda.pinned_array((*batch, *sides), dtype)
+            host = self._cuda.pinned_array(shape, dtype)
             host.fill(127 if name == INPUT else np.nan)  # grey; no numbers before a run
             self._host[name] = host
             self._device[name] = self._cuda.malloc(host.nbytes)
@@ -297,7 +290,7 @@ class TensorRtEngine(Engine):
         """Enqueue the copy of the input, the network and the copies of the outputs."""
         host = self._host
         if self._max_batch:
-            shape = (batch, *self._sides()[INPUT])
+            shape = tensor_shapes(self.spec, batch)[INPUT]
             if not context.set_input_shape(INPUT, shape) or context.infer_shapes():
                 raise EngineError(f'tensorrt does not take an input of {shape}')
             host = {name: array[:batch] for name, array in host.items()}

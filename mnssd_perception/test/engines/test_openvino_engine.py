@@ -358,7 +358,7 @@ def test_cached_network_gives_the_same_heads(spec, float_network, cached, monkey
 )
 def test_damaged_cache_is_compiled_again(spec, float_network, cached, damage, monkeypatch):
     OpenVinoEngine(spec, float_network, cached, 'fp32')
-    (plan,) = cached.cache.iterdir()
+    (plan,) = (cached.cache / 'openvino').iterdir()
     plan.write_bytes(damage(plan.read_bytes()))
     OpenVinoEngine(spec, float_network, cached, 'fp32').infer(random_image())
     monkeypatch.setattr(PlanCache, 'store', compile_again)
@@ -376,7 +376,7 @@ def test_other_networks_and_options_have_other_files(spec, float_network, networ
     OpenVinoEngine(spec, float_network, cached, 'fp32')
     OpenVinoEngine(spec, network().serialise(), cached, 'fp32')
     OpenVinoEngine(spec, float_network, replace(cached, threads=2), 'fp32')
-    assert len(list(cached.cache.iterdir())) == 3
+    assert len(list((cached.cache / 'openvino').iterdir())) == 3
 
 
 def test_unusable_cache_costs_only_time(spec, float_network, tmp_path):

@@ -156,7 +156,7 @@ def _export(args: Namespace, source: ExportSource, deployment: Deployment, path:
     checkpoint = source.checkpoint
     if deployment.input_size:
         checkpoint = replace(checkpoint, spec=resize_spec(checkpoint.spec, deployment.input_size))
-    documents = {Path(name).name: _read_document(Path(name)) for name in deployment.documents}
+    documents = _read_documents([Path(name) for name in deployment.documents])
     notes = PackageNotes(
         deployment.name,
         deployment.version,
@@ -184,8 +184,7 @@ def _export(args: Namespace, source: ExportSource, deployment: Deployment, path:
     print(
         f'checkpoint in PyTorch: mean AP@0.5 {verdict.map50_checkpoint:.4f} on '
         f'{verdict.num_images} images; largest difference from it over {parity["num_images"]} '
-        f'images: {parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets, '
-        f'{parity["boxes"]:.2g} pixels in boxes'
+        f'images: {parity["logits"]:.2g} in logits, {parity["offsets"]:.2g} in offsets'
     )
     print(f'bundle: {path}')
 
@@ -237,8 +236,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _read_document(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(path, f'cannot read the document: {error.strerror}') from error
+def _read_documents(paths: Sequence[Path]) -> dict[str, bytes]:
+    """Read texts by the names that they get in the bundle."""
+    documents: dict[str, bytes] = {}
+    for path in paths:
+        if path.name in documents:
+            raise DatasetError(path, 'expected documents with different names, got another one')
+        try:
+            documents[path.name] = path.read_bytes()
+        except OSError as error:
+            raise DatasetError(path, f'cannot read the document: {error.strerror}') from error
+    return documents

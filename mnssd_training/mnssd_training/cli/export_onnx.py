@@ -4,10 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mnssd_training.cli.common import command, make_parser, write_file
-from mnssd_training.export import convert_to_fp16, export_batch, export_decoded, export_onnx
-from mnssd_training.export.hailo_network import export_for_hailo
+from mnssd_training.export import (
+    convert_to_fp16,
+    export_batch,
+    export_decoded,
+    export_for_hailo,
+    export_onnx,
+    open_source,
+)
 from mnssd_training.model import MobileNetSsd
-from mnssd_training.predictor import open_model
 
 EXAMPLES = """\
   mnssd export-onnx best.pt --variant decoded --output detector.onnx
@@ -41,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--output', type=Path, required=True, metavar='FILE')
     args = parser.parse_args(arguments)
-    model = open_model(args.model).model
+    model = open_source(args.model).checkpoint.build()
     if args.variant != 'decoded':
         write_file(args.output, VARIANTS[args.variant](model))
         print(f'network: {args.output}')

@@ -14,8 +14,8 @@ from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, r
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.errors import DatasetError, ExportError
 from mnssd_training.evaluation.detect import spread
+from mnssd_training.export import ExportSource, open_source
 from mnssd_training.export.validation import validate_network, Validation
-from mnssd_training.predictor import open_model, TrainedModel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,18 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         network = args.network.read_bytes()
     except OSError as error:
         raise DatasetError(args.network, f'cannot read the network: {error.strerror}') from error
-    trained = open_model(args.against)
-    spec = trained.model.spec
+    source = open_source(args.against)
+    spec = source.checkpoint.spec
     samples: list[Sample] = []
     if args.random_images:
         generator = np.random.default_rng(0)
-        shape = (args.random_images, *spec.input_size, 3)
-        images = iter(generator.integers(0, 256, shape, np.uint8))
+        images = (
+            generator.integers(0, 256, (*spec.input_size, 3), np.uint8)
+            for _ in range(args.random_images)
+        )
     else:
-        samples = _read_samples(args, trained)
+        samples = _read_samples(args, source)
         images = (_network_input(sample, spec) for sample in samples)
     try:
-        validation = validate_network(network, trained.model, images, samples, trained.thresholds)
+        model = source.checkpoint.build()
+        validation = validate_network(network, model, images, samples, source.thresholds)
     except (EngineError, ExportError) as error:  # of the file
         raise ExportError(f'{args.network}: {error}') from error
     report = {**to_plain(validation), 'problems': list(validation.problems)}
@@ -81,9 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
-def _read_samples(args: Namespace, trained: TrainedModel) -> list[Sample]:
+def _read_samples(args: Namespace, source: ExportSource) -> list[Sample]:
     """Read the samples to compare on, evenly chosen."""
-    choice = choose_data(args, trained.experiment, trained.model.spec.class_names)
+    checkpoint = source.checkpoint
+    choice = choose_data(args, checkpoint.experiment, checkpoint.spec.class_names)
     samples = [sample for split in read_choice(choice, ('val',))[1].values() for sample in split]
     if not samples:
         raise DatasetError(choice.config.root, 'there is no image to compare on')

@@ -1,7 +1,6 @@
 """A checkpoint to what flies: networks for every engine, measured and packed."""
 
 from mnssd_training.export.calibration import (
-    calibration_digest,
     choose_calibration_samples,
     load_calibration_images,
 )
@@ -34,15 +33,9 @@ from mnssd_training.export.package import (
     package,
     PackageNotes,
 )
-from mnssd_training.export.parity import (
-    check_parity,
-    Parity,
-)
 from mnssd_training.export.quantize import (
     quantize_for_cpu,
     quantize_for_tensorrt,
-    quantize_until_accepted,
-    QuantizedNetwork,
 )
 from mnssd_training.export.sensitivity import (
     LayerSensitivity,
@@ -51,20 +44,16 @@ from mnssd_training.export.sensitivity import (
 )
 from mnssd_training.export.variants import (
     convert_to_fp16,
-    DecodedNetwork,
     export_batch,
     export_decoded,
 )
 
 __all__ = [
     'bundle_path',
-    'calibration_digest',
-    'check_parity',
     'choose_calibration_samples',
     'compile_hailo',
     'compose_deployment',
     'convert_to_fp16',
-    'DecodedNetwork',
     'Deployment',
     'export_batch',
     'export_decoded',
@@ -79,13 +68,10 @@ __all__ = [
     'open_source',
     'package',
     'PackageNotes',
-    'Parity',
     'prepare_hailo',
     'Progress',
     'quantize_for_cpu',
     'quantize_for_tensorrt',
-    'quantize_until_accepted',
-    'QuantizedNetwork',
     'read_deployment_file',
     'read_spec',
     'sensitivity_table',

@@ -70,8 +70,8 @@ NETWORKS: dict[ArtefactName, NetworkFile] = {
 }
 
 # Which engine runs the networks of another one that is not at hand; that for Hailo comes with its
-# compiler. Where the kernels of an engine
-# round in their own way, as those of OpenVINO do, a network gets no artefact without it.
+# compiler. Where the kernels of an engine round in their own way, as those of OpenVINO do, a
+# network gets no artefact without it.
 EMULATOR = 'hailo emulator'
 STAND_INS = {'tensorrt': 'onnxruntime', 'hailo': EMULATOR}
 

@@ -74,6 +74,11 @@ class ExportSource:
     documents: dict[str, bytes]
     trained: Provenance | None = None
 
+    @property
+    def thresholds(self) -> Thresholds:
+        """Defaults of the model."""
+        return Thresholds(**self.known.get('thresholds', {}))
+
 
 def open_source(path: str) -> ExportSource:
     """

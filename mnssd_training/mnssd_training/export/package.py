@@ -5,7 +5,7 @@ Each network is measured in each of its engines by the accuracy gate. If one of 
 the export, with a report beside the bundle that it would have written; an older bundle stays.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -25,7 +25,7 @@ from mnssd_perception.bundle import (
     Provenance,
     write_bundle,
 )
-from mnssd_perception.bundle.manifest import SCHEMA, SCORE_DIGITS
+from mnssd_perception.bundle.manifest import MANIFEST, SCHEMA, SCORE_DIGITS
 from mnssd_perception.serialization import to_plain
 from mnssd_perception.ssd import Detections, prior_digest, Thresholds
 from mnssd_training.config import ArtefactName, ExportConfig
@@ -42,6 +42,7 @@ from mnssd_training.export.artefacts import (
     open_network,
     Step,
 )
+from mnssd_training.export.calibration import load_calibration_images
 from mnssd_training.export.factory import MadeNetwork, NetworkFactory
 from mnssd_training.export.gate import (
     make_reference,
@@ -50,8 +51,8 @@ from mnssd_training.export.gate import (
 )
 from mnssd_training.export.gate_report import remove_reports, write_reports
 from mnssd_training.export.onnx import export_onnx
-from mnssd_training.export.parity import check_parity, Parity
-from mnssd_training.model import TorchEngine
+from mnssd_training.export.parity import compare_heads, HeadDifferences
+from mnssd_training.model import MobileNetSsd, TorchEngine
 from mnssd_training.train.checkpoint import Checkpoint
 
 SUFFIX = '.mnssd'
@@ -107,6 +108,7 @@ def package(
     :raises ExportError: if a network cannot be made, or does not pass the accuracy gate.
     :raises SelfTestError: if an engine does not find the same in the golden frames.
     """
+    _check_documents(notes.documents)
     runners, unavailable = choose_runners(config)
     for reason in unavailable:
         with step(f'left out: {reason}', 0):
@@ -122,10 +124,7 @@ def package(
     if refused := [item for item in made if not item.has_passed]:
         raise _refuse(path, refused)
     with step('fp32: comparing raw heads with PyTorch', 0):
-        engine = open_network(spec, 'fp32', network, 'onnxruntime')
-        samples = _spread_with_objects(validation, num_parity)
-        parity = check_parity(model, engine, samples, thresholds)
-        engine.close()
+        parity = _check_parity(model, network, _spread_with_objects(validation, num_parity))
     golden = _choose_golden(reference, made[0].measurements[0].report.detections, num_golden)
     files = {NETWORKS[item.name].path: item.network for item in made}
     files |= notes.documents | {frame.path: read_encoded(image.path) for frame, image in golden}
@@ -155,6 +154,16 @@ def package(
     return open_bundle(path).manifest
 
 
+def _check_documents(names: Collection[str]) -> None:
+    """Refuse a document that would take the place of a measured network."""
+    reserved = {MANIFEST, *(file.path for file in NETWORKS.values())}
+    if taken := sorted(reserved.intersection(names)):
+        raise ExportError(
+            f'expected documents with names of their own, got {taken[0]!r}, which every bundle '
+            'keeps for itself; rename the file'
+        )
+
+
 def _make_all(factory: NetworkFactory, names: Sequence[ArtefactName]) -> list[MadeNetwork]:
     """Make fp32 first; where it does not pass, those that are made of it cannot either."""
     made = [factory.make('fp32')]
@@ -182,6 +191,25 @@ def _refuse(path: Path, refused: Sequence[MadeNetwork]) -> ExportError:
     )
 
 
+def _check_parity(
+    model: MobileNetSsd, network: bytes, samples: Sequence[Sample]
+) -> HeadDifferences:
+    """
+    Compare the raw heads of the network in float32 with those of PyTorch.
+
+    :raises ExportError: if they differ by more than rounding does.
+    """
+    engine = open_network(model.spec, 'fp32', network, 'onnxruntime')
+    try:
+        images = load_calibration_images(samples, model.spec)
+        parity = compare_heads(TorchEngine(model), engine, images)
+    finally:
+        engine.close()
+    if problems := parity.exceeding('fp32'):
+        raise ExportError('; '.join(problems))
+    return parity
+
+
 def _trace(checkpoint: Checkpoint, train: Sequence[Sample], notes: PackageNotes) -> Provenance:
     """State where a model comes from."""
     trained = notes.trained or Provenance(
@@ -198,7 +226,7 @@ def _describe(
     made: MadeNetwork,
     measurement: Measurement,
     reference: Reference,
-    parity: Parity,
+    parity: HeadDifferences,
     config: ExportConfig,
 ) -> Artefact:
     """Describe an artefact with its verdict and everything that was measured of it."""

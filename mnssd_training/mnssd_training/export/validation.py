@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from mnssd_perception.bundle import GateVerdict
 from mnssd_perception.engines import Engine, EngineInfo, open_onnx
@@ -15,6 +15,7 @@ from mnssd_training.config import GateConfig
 from mnssd_training.data.sample import Sample
 from mnssd_training.errors import ExportError
 from mnssd_training.export.gate import check_artefact, choose_limits, make_reference
+from mnssd_training.export.parity import compare_heads, HeadDifferences, Precision
 from mnssd_training.model import MobileNetSsd, TorchEngine
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +23,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
 
-Precision = Literal['fp32', 'fp16', 'int8']
 Signature = tuple[str, tuple[int | str, ...]]  # type and shape
 
 BATCH = 'batch'
 
 # Decoded boxes need an exponential; such a file is for other programs than the drone's.
 DECODED_OPERATORS = OPERATORS | {'Exp'}
-
-# Largest difference of a head from PyTorch. ONNX Runtime differs by 1e-5 in float32. INT8 shifts
-# single values by more than a class score spans, so there the mean counts.
-MAX_DIFFERENCE: Mapping[Precision, float] = {'fp32': 1e-2, 'fp16': 0.25, 'int8': np.inf}
-MAX_MEAN_DIFFERENCE: Mapping[Precision, float] = {'fp32': 1e-3, 'fp16': 1e-2, 'int8': 0.5}
 
 
 @dataclass(frozen=True)
@@ -58,35 +53,6 @@ class NetworkStructure:
     precision: Precision
     opset: int
     problems: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class HeadDifferences:
-    """
-    Differences of raw heads from those of PyTorch over all images.
-
-    Logits count relative to the background's, since only that decides the scores.
-    """
-
-    num_images: int
-    logits: float  # largest
-    offsets: float
-    mean_logits: float
-    mean_offsets: float
-
-    def exceeding(self, precision: Precision) -> list[str]:
-        """Say which differences are larger than a network of a precision may have."""
-        limits = (MAX_DIFFERENCE[precision], MAX_MEAN_DIFFERENCE[precision])
-        values = {
-            'logits': (self.logits, self.mean_logits),
-            'offsets': (self.offsets, self.mean_offsets),
-        }
-        return [
-            f'expected {name} within {limits[0]:g} of PyTorch and {limits[1]:g} on average in '
-            f'{precision}, got {largest:.3g} and {mean:.3g}'
-            for name, (largest, mean) in values.items()
-            if not (largest <= limits[0] and mean <= limits[1])
-        ]
 
 
 @dataclass(frozen=True)
@@ -208,30 +174,6 @@ def open_form(spec: ModelSpec, network: bytes, form: str) -> Engine:
     return open_onnx(spec, network, 'onnxruntime')
 
 
-def compare_heads(
-    reference: Engine, engine: Engine, images: Iterable[NDArray[np.uint8]]
-) -> HeadDifferences:
-    """
-    Compare the raw heads of two engines.
-
-    :param images: network inputs, ``(H, W, 3)`` uint8; at least one.
-    :raises EngineError: if an engine fails or computes values that are not finite.
-    """
-    rows = []
-    for image in images:
-        expected, received = reference.infer(image), engine.infer(image)
-        logits = np.abs(_margins(expected.logits) - _margins(received.logits))
-        offsets = np.abs(expected.offsets - received.offsets)
-        rows.append((logits.max(), offsets.max(), logits.mean(), offsets.mean()))
-    if not rows:
-        raise ExportError('expected at least one image to compare on, got none')
-    table = np.array(rows, np.float64)
-    largest, mean = table.max(axis=0), table.mean(axis=0)
-    return HeadDifferences(
-        len(rows), float(largest[0]), float(largest[1]), float(mean[2]), float(mean[3])
-    )
-
-
 class DecodedEngine(Engine):
     """
     Runs a network with decoded boxes, and computes raw heads from them.
@@ -269,11 +211,6 @@ class DecodedEngine(Engine):
 
     def _close(self) -> None:
         self._session = None
-
-
-def _margins(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute the logits of the classes relative to that of the background, ``(P, C)``."""
-    return logits[:, 1:] - logits[:, :1]
 
 
 def _compare_form(graph: 'onnx.GraphProto', form: NetworkForm) -> list[str]:

@@ -126,9 +126,8 @@ def _recover(bundle: Bundle) -> MobileNetSsd:
         ) from error
     model = build_model(bundle.manifest.spec, config)
     image = np.random.default_rng(0).integers(0, 256, (*model.spec.input_size, 3), np.uint8)
-    engine = open_engine(
-        bundle, ENGINE, precision='fp32'
-    )  # first: it checks the file before anybody parses it
+    # First: it checks the file before anybody parses it.
+    engine = open_engine(bundle, ENGINE, precision='fp32')
     try:
         model.load_state_dict(recover_weights(model, bundle.read(artefact.path)))
         expected, received = engine.infer(image), TorchEngine(model).infer(image)

@@ -40,6 +40,17 @@ def test_the_same_weights_for_another_input(
     assert spec.input_size == (64, 96) != own.input_size
 
 
+def test_documents_of_one_name_are_refused(
+    checkpoint: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    arguments = [checkpoint, hit_uav, '--name', 'tiny', '--version', '1', '--output', tmp_path]
+    for folder in (tmp_path / 'one', tmp_path / 'two'):
+        folder.mkdir()
+        (folder / 'CARD.md').touch()
+        arguments += ['--document', folder / 'CARD.md']
+    assert 'CARD.md: expected documents with different names' in fails(export.main, *arguments)
+
+
 def test_failures_of_export(
     checkpoint: Path, hit_uav: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:

@@ -18,19 +18,19 @@ import zipfile
 import cv2
 from mnssd_perception.bundle import Bundle, open_bundle, writer
 from mnssd_perception.detector import Detector
-from mnssd_perception.engines import Engine, EngineInfo, ENGINES, open_engine
+from mnssd_perception.engines import Engine, ENGINES, open_engine
 from mnssd_perception.engines.openvino_engine import OpenVinoEngine
 from mnssd_perception.errors import BundleError, SelfTestError, SpecError
 from mnssd_perception.self_test import count_clear, run_self_test, TOLERANCES
-from mnssd_perception.ssd import Detections, RawHeads, Thresholds
+from mnssd_perception.ssd import Detections, Thresholds
 from mnssd_training.config import ExportConfig, GateConfig, ModelConfig
 from mnssd_training.data import Sample
-from mnssd_training.data.sample import load_image
 from mnssd_training.errors import ExportError
 from mnssd_training.evaluation import detect_samples, evaluate_detections, scores_to_json
-from mnssd_training.export import bundle_path, check_parity, factory, package, PackageNotes
+from mnssd_training.export import bundle_path, factory, package, PackageNotes
 from mnssd_training.export.artefacts import choose_runners
 from mnssd_training.export.package import _choose_golden
+from mnssd_training.export.parity import HeadDifferences
 from mnssd_training.export.provenance import dataset_digest
 from mnssd_training.model import MobileNetSsd
 from mnssd_training.train import Checkpoint
@@ -82,71 +82,6 @@ def bundle(
 @pytest.fixture
 def engine(bundle: Bundle) -> Engine:
     return open_engine(bundle, 'onnxruntime')
-
-
-# --- parity ----------------------------------------------------------------------------------
-
-
-def test_the_engine_agrees_with_pytorch_on_real_images(
-    model: MobileNetSsd, engine: Engine, train_samples: list[Sample], val_samples: list[Sample]
-) -> None:
-    samples = train_samples + val_samples
-    parity = check_parity(model, engine, samples, Thresholds(0.3))
-    assert parity.num_images == 8
-    assert parity.logits < 1e-3
-    assert parity.offsets < 1e-3
-    assert parity.boxes < 0.1  # pixels of the image
-    assert parity.scores < 1e-3
-    assert parity.unmatched == 0
-
-
-def test_the_compared_images_have_detections(engine: Engine, train_samples: list[Sample]) -> None:
-    detector = Detector(engine, Thresholds(0.3))
-    assert all(len(detector.detect(load_image(sample))) > 3 for sample in train_samples)
-
-
-class Disturbed:
-    """An engine whose heads are a little wrong."""
-
-    info = EngineInfo('disturbed', '0', 'fp32', 'none')
-
-    def __init__(self, engine: Engine, change: Callable[[RawHeads], RawHeads]) -> None:
-        self._engine, self._change = engine, change
-        self.spec = engine.spec
-
-    def infer(self, image: np.ndarray) -> RawHeads:
-        heads = self._engine.infer(image)
-        return self._change(RawHeads(heads.logits.copy(), heads.offsets.copy()))
-
-
-@pytest.mark.parametrize(
-    'change',
-    [
-        lambda heads: RawHeads(heads.logits + np.float32(0.02), heads.offsets),
-        lambda heads: RawHeads(heads.logits, heads.offsets - np.float32(0.02)),
-        lambda heads: RawHeads(heads.logits * np.float32(np.nan), heads.offsets),
-        lambda heads: RawHeads(heads.logits, np.full_like(heads.offsets, np.inf)),
-    ],
-    ids=['logits', 'offsets', 'NaN', 'infinity'],
-)
-def test_different_raw_heads_are_refused(
-    model: MobileNetSsd,
-    engine: Engine,
-    train_samples: list[Sample],
-    change: Callable[[RawHeads], RawHeads],
-) -> None:
-    wrong = Disturbed(engine, change)
-    with pytest.raises(ExportError, match=f'{train_samples[0].name}: expected raw heads within'):
-        check_parity(model, wrong, train_samples, Thresholds())  # type: ignore[arg-type]
-
-
-def test_differences_are_measured(
-    model: MobileNetSsd, engine: Engine, train_samples: list[Sample]
-) -> None:
-    shifted = Disturbed(engine, lambda h: RawHeads(h.logits + np.float32(0.005), h.offsets))
-    parity = check_parity(model, shifted, train_samples, Thresholds())  # type: ignore[arg-type]
-    assert parity.logits == pytest.approx(0.005, abs=1e-3)
-    assert parity.scores < 1e-3  # softmax does not see a shift of all logits
 
 
 # --- the bundle ------------------------------------------------------------------------------
@@ -318,11 +253,9 @@ def test_a_failed_check_writes_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise ExportError('different')
-
-    monkeypatch.setattr(sys.modules[package.__module__], 'check_parity', refuse)
-    with pytest.raises(ExportError, match='different'):
+    differences = HeadDifferences(1, 0.5, 0.0, 0.1, 0.0)
+    monkeypatch.setattr(sys.modules[package.__module__], 'compare_heads', lambda *_: differences)
+    with pytest.raises(ExportError, match='expected logits within 0.01 of PyTorch'):
         package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', NOTES, CONFIG)
     assert list(tmp_path.iterdir()) == []
 
@@ -333,6 +266,15 @@ def test_an_invalid_name_is_refused(
 ) -> None:
     notes = replace(NOTES, name='two words')
     with pytest.raises(SpecError, match='name: expected letters'):
+        package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes, CONFIG)
+
+
+@pytest.mark.parametrize('name', ['network.onnx', 'network_int8.onnx', 'manifest.json'])
+def test_a_document_cannot_take_the_place_of_a_network(
+    checkpoint: Checkpoint, val_samples: list[Sample], tmp_path: Path, name: str
+) -> None:
+    notes = replace(NOTES, documents={'README.md': b'text', name: b'another'})
+    with pytest.raises(ExportError, match=f"names of their own, got '{name}'"):
         package(checkpoint, val_samples, val_samples, tmp_path / 'x.mnssd', notes, CONFIG)
 
 
