@@ -113,7 +113,7 @@ def test_make_commands_of_the_readme_exist() -> None:
 
 def test_readme_goes_from_dataset_to_predictions() -> None:
     assert [command.split()[1] for command in commands('mnssd')] == [
-        'dataset', 'train', 'evaluate', 'export', 'predict',
+        'dataset', 'train', 'evaluate', 'export', 'predict', 'bundle', 'benchmark',
     ]  # fmt: skip
 
 

@@ -232,9 +232,12 @@ def load_network(network: bytes) -> Any:
     import onnx
 
     try:
-        return onnx.load_from_string(network)
+        proto = onnx.load_from_string(network)
     except Exception as error:  # of Protocol Buffers, which raises its own kinds
         raise ExportError(f'expected an ONNX network to quantise: {error}') from error
+    if not proto.graph.input:
+        raise ExportError('expected an ONNX network to quantise, got one without inputs')
+    return proto
 
 
 def _check_names(proto: Any, names: Collection[str]) -> None:

@@ -139,7 +139,7 @@ def test_models_of_other_classes_are_not_compared(
     real = evaluate.open_predictor(str(bundle), 'auto')
     spec = replace(real.detector.spec, class_names=('a', 'b', 'c', 'd'))
     predictors = {str(bundle): real, 'other': SimpleNamespace(detector=SimpleNamespace(spec=spec))}
-    monkeypatch.setattr(evaluate, 'open_predictor', lambda path, engine: predictors[path])
+    monkeypatch.setattr(evaluate, 'open_predictor', lambda path, *_: predictors[path])
     error = fails(evaluate.main, bundle, hit_uav, '--compare', 'other')
     assert (
         'expected a model with the classes Person, Car, Bicycle, OtherVehicle, got a, b' in error
@@ -178,7 +178,7 @@ def test_invalid_models(
     assert 'text.onnx: not an ONNX network' in error(tmp_path / 'text.onnx')
     (tmp_path / 'cut.mnssd').write_bytes(bundle.read_bytes()[:-300])
     assert 'not a zip archive' in error(tmp_path / 'cut.mnssd')
-    assert 'engine: expected one of auto, onnxruntime' in error(bundle, '--engine', 'steam')
+    assert 'engine: expected one of auto, tensorrt' in error(bundle, '--engine', 'steam')
     foreign = onnx.load(network)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / 'foreign.onnx')
