@@ -2,8 +2,8 @@
 Match the detections of one image to its ground truth.
 
 Average precision, the confusion matrix, the failures of a report, the self-test of an engine and
-the parity of an export all pair boxes here. What differs between them is the rule by which pairs
-are chosen, see :data:`Rule`; the pairing itself is greedy and one to one.
+the accuracy gate of the export all pair boxes here. What differs between them is the rule by which
+pairs are chosen, see :data:`Rule`; the pairing itself is greedy and one to one.
 """
 
 from dataclasses import dataclass

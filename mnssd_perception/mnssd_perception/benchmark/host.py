@@ -70,7 +70,7 @@ def describe_cpu(cpu_info: str) -> str:
     }
     if values['model name']:
         return ', '.join(values['model name'])
-    arm = [f'{key} {", ".join(found)}' for key, found in values.items() if found]
+    arm = [f'{key} {", ".join(names)}' for key, names in values.items() if names]
     return ', '.join(arm) or 'unknown'
 
 

@@ -33,8 +33,8 @@ class Percentiles:
         """Compute them; of nothing, they are 0."""
         values = np.asarray(milliseconds, float)
         percent = (25, 50, 75, 95, 99)
-        found = np.percentile(values, percent) if len(values) else np.zeros(len(percent))
-        return Percentiles(*(round(float(value), 4) for value in found))
+        times = np.percentile(values, percent) if len(values) else np.zeros(len(percent))
+        return Percentiles(*(round(float(time), 4) for time in times))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Run:
     :ivar precision: of the network, as the manifest says.
     :ivar description: engine, version, precision that really runs, and hardware, as the engine
         reports them.
-    :ivar threads: that were asked for; 0 lets the engine choose.
+    :ivar threads: as requested; 0 lets the engine choose.
     :ivar batch: images that the engine gets at once.
     :ivar path: file of the network in the bundle.
     :ivar stages: of ``STAGES``, time of a frame; the time of a batch is shared by its frames.
@@ -153,11 +153,11 @@ def read_report(path: Path) -> Report:
         raise SettingsError(f"'{path}' cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not JSON: {error}") from error
-    found = plain.get('format') if isinstance(plain, dict) else None
-    if found != FORMAT:
+    version = plain.get('format') if isinstance(plain, dict) else None
+    if version != FORMAT:
         raise SettingsError(
             f"'{path}': expected the JSON file of a benchmark in format {FORMAT}, got "
-            f'{sanitize_text(repr(found), 60)}'
+            f'{sanitize_text(repr(version), 60)}'
         )
     try:
         return from_plain(Report, plain, SettingsError)
@@ -177,7 +177,7 @@ def _lines(report: Report) -> Iterator[str]:
         f'{host.machine + ", " if host.machine else ""}{host.cpu}, {host.architecture}, '
         f'{host.num_cores} cores, governor {", ".join(host.governors) or "unknown"}, '
         f'{host.memory_mib} MiB; {host.system}; '
-        + ', '.join(f'{name} {found}' for name, found in host.packages.items())
+        + ', '.join(f'{name} {version}' for name, version in host.packages.items())
     )
     if host.load > 0.3:
         yield f'warning: the machine was busy at the start, load {host.load:.1f}; expect noise'

@@ -60,7 +60,7 @@ class OpenVinoEngine(Engine):
     :param network: a serialised ONNX network.
     :param precision: of the network, ``fp32`` or ``int8``; ``bf16`` runs a float32 network in
         bfloat16. ``info.device`` says how many convolutions of an INT8 network run in float32.
-    :raises EngineUnavailableError: if the CPU has no bfloat16 and that is asked for.
+    :raises EngineUnavailableError: if the CPU has no bfloat16 and that is requested.
     :raises EngineError: if it is not an ONNX network, refers to other files, does not fit the
         specification, or would run in another precision.
     """

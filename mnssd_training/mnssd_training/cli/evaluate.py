@@ -46,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--compare', metavar='MODEL', help='evaluate a second model side by side')
     parser.add_argument('--limit', type=positive_int, help='largest number of images')
     parser.add_argument('--engine', default='auto', help='that runs a bundle or an ONNX file')
-    parser.add_argument(
-        '--precision', default='', help='of MODEL, if it is a bundle (default: the fastest)'
-    )
+    parser.add_argument('--precision', default='', help='of a bundle MODEL (default: the fastest)')
     parser.add_argument(
         '--score-threshold',
         type=_fraction,

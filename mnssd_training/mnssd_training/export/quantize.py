@@ -140,15 +140,15 @@ def _add_producers(network: bytes, names: Collection[str]) -> set[str]:
     proto = load_network(network)
     _check_names(proto, names)
     producers = {output: node for node in proto.graph.node for output in node.output}
-    found = set(names)
+    excluded = set(names)
     for node in proto.graph.node:
         pending = list(node.input) if node.name in names else []
         while pending:
             producer = producers.get(pending.pop())
             if producer is not None:
-                found.add(producer.name)
+                excluded.add(producer.name)
                 pending += producer.input if producer.op_type == 'Clip' else ()
-    return found
+    return excluded
 
 
 def _quantize(

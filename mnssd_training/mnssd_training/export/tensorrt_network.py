@@ -20,6 +20,8 @@ def cast_image_first(proto: Any) -> None:
     :raises ExportError: if something else than a conversion computes with the image.
     """
     graph = proto.graph
+    if not graph.input:
+        raise ExportError('expected an ONNX network that takes an image, got one without inputs')
     name, moves = graph.input[0].name, []
     while True:
         users = [node for node in graph.node if name in node.input]
