@@ -181,15 +181,16 @@ class FallbackEngine(Engine):
 
     def _fill_cache(self) -> None:
         """
-        Open the next engine once if it is OpenVINO.
+        Open OpenVINO once if it may replace the current engine.
 
         It compiles an INT8 network for a second when it sees it first, and loads it from its cache
         in a fifth: a frame may not wait so long in flight.
         """
-        others = [item for item in self._candidates if item.engine != self._candidate.engine]
-        if self._options.cache is not None and any(item.engine == 'openvino' for item in others):
-            with suppress(MnssdError):  # it is reported when it is needed
-                _open_first(self._bundle, others, self._options, [])[0].close()
+        openvino = [item for item in self._candidates if item.engine == 'openvino']
+        if self._options.cache is None or self._candidate.engine == 'openvino' or not openvino:
+            return
+        with suppress(MnssdError):  # it is reported when it is needed
+            _open_first(self._bundle, openvino, self._options, [])[0].close()
 
     def _with_fallback(self, run: Callable[[], T]) -> T:
         while True:
