@@ -25,6 +25,7 @@ import openvino
 from benchmarks.ssdlite_onnx import export_ssdlite
 from benchmarks.timing import measure, Timing
 
+PAUSE = 0.1  # between two networks, until the threads of the last one sleep [s]
 CPU_ENGINES = ('onnxruntime', 'openvino')
 NUMPY_TYPES = {'tensor(uint8)': np.uint8, 'tensor(float)': np.float32}
 
@@ -69,7 +70,9 @@ def bench_engine(
         f'ONNX Runtime {onnxruntime.__version__}, OpenVINO {openvino.__version__}; '
         f'{rounds} rounds; median (best) ms, and times as long as auto with as many threads'
     )
-    timings = measure({str(subject): function for subject, function in functions.items()}, rounds)
+    timings = measure(
+        {str(subject): function for subject, function in functions.items()}, rounds, pause=PAUSE
+    )
     by_subject = {subject: timings[str(subject)] for subject in functions}
     header = ['network', 'runtime']
     for num in threads:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from resource import getrusage, RUSAGE_CHILDREN
 import statistics
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,21 @@ def measure(
     functions: Mapping[str, Callable[[], object]],
     rounds: int,
     clock: Callable[[], float] = perf_counter,
+    pause: float = 0.0,
 ) -> dict[str, Timing]:
     """
     Time each function once per round, after one untimed call.
 
     :param clock: returns seconds; ``thread_time`` excludes other processes.
+    :param pause: before each call, seconds: threads that spin for work after the last call would
+        take a core from this one.
     """
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for function in functions.values():
         function()
     for _ in range(rounds):
         for name, function in functions.items():
+            sleep(pause)
             start, cpu_start = clock(), _cpu_time()
             function()
             times[name].append((clock() - start, _cpu_time() - cpu_start))
