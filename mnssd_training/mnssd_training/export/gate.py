@@ -15,6 +15,7 @@ from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine
 from mnssd_perception.matching import match_detections
 from mnssd_perception.ssd import Detections, Thresholds
+from mnssd_perception.ssd.thresholds import MAX_CANDIDATES
 from mnssd_training.config import GateConfig
 from mnssd_training.data.sample import Sample
 from mnssd_training.evaluation import detect_samples, evaluate_detections, Scores, SCORING
@@ -136,7 +137,7 @@ def check_artefact(
     all_detections = _detect(engine, reference.samples, thresholds, progress)
     scores = _score(reference.samples, all_detections, reference.class_names)
     changed = [
-        _compare(sample.name, expected, detections, thresholds.score, limits)
+        _compare(sample.name, expected, detections, thresholds, limits)
         for sample, expected, detections in zip(
             reference.samples, reference.detections, all_detections
         )
@@ -179,7 +180,8 @@ def _detect(
     low = Thresholds(
         min(SCORING.score, thresholds.score),
         thresholds.iou,
-        max(SCORING.max_detections, thresholds.max_detections),
+        # More than are compared: of two detections of one score, either may be the last one.
+        min(2 * max(SCORING.max_detections, thresholds.max_detections), MAX_CANDIDATES),
     )
     return detect_samples(Detector(engine, low), samples, progress)
 
@@ -195,14 +197,14 @@ def _compare(
     name: str,
     expected: Detections,
     detections: Detections,
-    score_threshold: float,
+    thresholds: Thresholds,
     limits: GateLimits,
 ) -> ChangedImage:
     """
-    Count the detections above a threshold that have no match in the other set.
+    Count the detections at some thresholds that have no match in the other set.
 
-    The match may be below the threshold: a score that crosses it by less than the tolerance is no
-    change.
+    The match may be below them: a score that crosses the threshold, or the last one of those that
+    are reported, by less than the tolerance is no change.
     """
     differences = np.abs(expected.scores[:, None] - detections.scores)
     matched = match_detections(
@@ -214,7 +216,7 @@ def _compare(
     ).true_positives
 
     def count(one: Detections, indices: np.ndarray) -> int:
-        return len(np.setdiff1d(np.flatnonzero(one.scores >= score_threshold), indices))
+        return len(np.setdiff1d(np.arange(len(select(one, thresholds))), indices))
 
     return ChangedImage(name, count(expected, matched[:, 0]), count(detections, matched[:, 1]))
 

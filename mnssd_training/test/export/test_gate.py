@@ -195,12 +195,14 @@ def test_changed_detections(
     found: list[tuple[float, float]],
     changes: tuple[int, int],
 ) -> None:
-    image = _compare('a', detections(*expected), detections(*found), 0.35, limits)
+    image = _compare('a', detections(*expected), detections(*found), Thresholds(0.35), limits)
     assert (image.num_missing, image.num_unexpected) == changes
 
 
 def test_detection_of_another_class_is_a_change() -> None:
-    image = _compare('a', detections((0, 0.9)), detections((0, 0.9), label=1), 0.35, LOOSE)
+    image = _compare(
+        'a', detections((0, 0.9)), detections((0, 0.9), label=1), Thresholds(0.35), LOOSE
+    )
     assert (image.num_missing, image.num_unexpected) == (1, 1)
 
 
