@@ -16,7 +16,7 @@ from mnssd_training.model import MobileNetSsd
 
 EXAMPLES = """\
   mnssd export-onnx best.pt --variant decoded --output detector.onnx
-  mnssd export-onnx hit_uav-0.2.0.mnssd --variant fp16 --output network_fp16.onnx
+  mnssd export-onnx hit_uav-0.3.0.mnssd --variant fp16 --output network_fp16.onnx
 """
 VARIANTS: dict[str, Callable[[MobileNetSsd], bytes]] = {
     'network': export_onnx,

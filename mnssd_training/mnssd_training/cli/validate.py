@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 EXAMPLES = """\
   mnssd validate network.onnx --against best.pt
-  mnssd validate detector.onnx --against hit_uav-0.2.0.mnssd DATA/hit_uav --limit 50
+  mnssd validate detector.onnx --against hit_uav-0.3.0.mnssd DATA/hit_uav --limit 50
   mnssd validate network.onnx --against best.pt --random-images 4   without data
 """
 
