@@ -589,10 +589,12 @@ def test_a_crash_while_writing_the_cache_does_not_count_as_passed(bundle, tmp_pa
 # The shipped bundle.
 
 
-def test_the_shipped_bundle_passes():
-    pytest.importorskip('onnxruntime')
+@pytest.mark.parametrize('precision', ['fp32', 'int8'])
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_the_shipped_bundle_passes(name, precision):
+    pytest.importorskip(name)
     bundle = open_bundle(shipped_bundle_path())
-    engine = open_engine(bundle, 'onnxruntime', EngineOptions(threads=1))
+    engine = open_engine(bundle, name, EngineOptions(threads=1), precision)
     assert bundle.manifest.golden
     run_self_test(bundle, engine)
     engine.close()

@@ -1,6 +1,7 @@
 """Measurements of the shipped network."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from mnssd_perception.benchmark import (
     BenchmarkOptions,
@@ -10,7 +11,7 @@ from mnssd_perception.benchmark import (
     Report,
     run_benchmark,
 )
-from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
+from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.engines import EngineOptions, ENGINES
 from mnssd_perception.errors import EngineError, SettingsError
 from mnssd_perception.image_file import decode_image
@@ -24,8 +25,8 @@ Images = list[NDArray[np.uint8]]
 
 
 @pytest.fixture(scope='module')
-def bundle() -> Bundle:
-    return open_bundle(shipped_bundle_path())
+def bundle(fp32_bundle: Path) -> Bundle:
+    return open_bundle(fp32_bundle)
 
 
 @pytest.fixture(scope='module')

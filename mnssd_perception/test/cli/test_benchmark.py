@@ -45,7 +45,7 @@ def test_own_images(tmp_path: Path, capsys: Capture) -> None:
         (('none.mnssd',), 'no such file or directory'),
         (('--images', '/nowhere'), "no source '/nowhere'"),
         (('--engine', 'onnxrunetime'), 'engine: expected one of'),
-        (('--precision', 'fp16'), 'has no network'),
+        (('--engine', 'onnxruntime', '--precision', 'fp16'), 'has no network'),
         (('--frames', '3'), 'frames: expected 4'),
         (('--compare', 'none', 'none'), "'none' cannot be read"),
         (('--json', '/nowhere/a.json'), "'/nowhere/a.json' cannot be written: there is no such"),

@@ -478,7 +478,7 @@ def shipped():
 @pytest.fixture(scope='module')
 def shipped_engine(shipped):
     """Run the shipped network."""
-    engine = open_engine(shipped, 'onnxruntime', EngineOptions(threads=1))
+    engine = open_engine(shipped, 'onnxruntime', EngineOptions(threads=1), 'fp32')
     yield engine
     engine.close()
 

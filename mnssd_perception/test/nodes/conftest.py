@@ -1,7 +1,6 @@
 """A namespace of a real ROS graph for each test."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 import os
 from pathlib import Path
@@ -9,7 +8,7 @@ import time
 from typing import Any
 
 import cv2
-from mnssd_perception.bundle import Bundle, open_bundle, shipped_bundle_path
+from mnssd_perception.bundle import Bundle, open_bundle
 from mnssd_perception.detector import Detector
 from mnssd_perception.engines import Engine, open_engine
 from mnssd_perception.ssd import Detections
@@ -218,21 +217,25 @@ class DetectorHarness:
 
 
 @pytest.fixture
-def start_detector(graph: Graph) -> Callable[..., DetectorHarness]:
-    """Start a detector with some parameters."""
-    return partial(DetectorHarness, graph)
+def start_detector(graph: Graph, fp32_bundle: Path) -> Callable[..., DetectorHarness]:
+    """Start a detector with some parameters; without a bundle, it runs :func:`fp32_bundle`."""
+
+    def start(bundle: object = str(fp32_bundle), **parameters: object) -> DetectorHarness:
+        return DetectorHarness(graph, bundle=bundle, **parameters)
+
+    return start
 
 
 @pytest.fixture
-def harness(graph: Graph) -> DetectorHarness:
-    """Start a detector with the default parameters."""
-    return DetectorHarness(graph)
+def harness(start_detector: Callable[..., DetectorHarness]) -> DetectorHarness:
+    """Start a detector of float32 in ONNX Runtime."""
+    return start_detector()
 
 
 @pytest.fixture(scope='session')
-def bundle() -> Bundle:
-    """Open the shipped bundle."""
-    return open_bundle(shipped_bundle_path())
+def bundle(fp32_bundle: Path) -> Bundle:
+    """Open the model that :func:`harness` runs."""
+    return open_bundle(fp32_bundle)
 
 
 @pytest.fixture(scope='session')

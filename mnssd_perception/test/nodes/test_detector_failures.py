@@ -229,11 +229,16 @@ sys.exit(drone_node.main())
     [('engine_0', 'verify ('), ('detector', 'detector: ')],
     ids=['warm-up', 'frame'],
 )
-def test_process_with_a_hung_engine_is_ended_by_a_signal(start_process, thread, place):
-    child = start_process('-c', HANGING.format(thread=thread))
+def test_process_with_a_hung_engine_is_ended_by_a_signal(
+    start_process, fp32_bundle, thread, place
+):
+    bundle = ('--ros-args', '-p', f'bundle:={fp32_bundle}')
+    child = start_process('-c', HANGING.format(thread=thread), *bundle)
     for line in child.stdout:
         if 'hanging now' in line:
             break
+    else:
+        pytest.fail('it ended before')
     child.send_signal(signal.SIGTERM)
     output, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1, output

@@ -4,11 +4,7 @@
 from dataclasses import replace
 import time
 
-from mnssd_perception.bundle import (
-    open_bundle,
-    shipped_bundle_path,
-    write_bundle,
-)
+from mnssd_perception.bundle import Bundle, write_bundle
 from mnssd_perception.engines import ENGINES
 from mnssd_perception.engines import open as open_module
 from mnssd_perception.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -81,30 +77,22 @@ class MissingEngine(OnnxRuntimeEngine):
 
 
 @pytest.fixture
-def offer(monkeypatch, tmp_path):
-    """Write the shipped bundle with a network for each of some engines; auto tries them so."""
+def offer(monkeypatch, tmp_path, bundle: Bundle):
+    """Write a bundle with the same network for each of some engines; auto tries them so."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
 
     def offer(**engines):
-        shipped = open_bundle(shipped_bundle_path())
-        (network,) = (
-            item
-            for item in shipped.manifest.artefacts
-            if (item.engine, item.precision, item.has_batch) == ('onnxruntime', 'fp32', False)
-        )
+        (network,) = bundle.manifest.artefacts
         for name, engine in engines.items():
             monkeypatch.setitem(ENGINES, name, engine)
             monkeypatch.setitem(open_module.PRECISION_ORDER, name, ('fp32',))
         monkeypatch.setattr(open_module, 'AUTO_ORDER', {})
         monkeypatch.setattr(open_module, 'AUTO_ORDER_ELSEWHERE', tuple(engines))
         path = tmp_path / 'several.mnssd'
-        entries = [entry.path for entry in shipped.manifest.files]
-        manifest = replace(
-            shipped.manifest,
-            schema=1,
-            artefacts=tuple(replace(network, engine=name) for name in engines),
-        )
-        write_bundle(path, manifest, {name: shipped.read(name) for name in entries})
+        entries = [entry.path for entry in bundle.manifest.files]
+        artefacts = tuple(replace(network, engine=name) for name in engines)
+        manifest = replace(bundle.manifest, artefacts=artefacts)
+        write_bundle(path, manifest, {name: bundle.read(name) for name in entries})
         return str(path)
 
     return offer
@@ -141,11 +129,11 @@ def publish_and_wait(harness, image, number):
     ids=['exception', 'memory', 'NaN'],
 )
 def test_engine_that_fails_in_flight_is_replaced_without_losing_a_frame(
-    graph, start_detector, offer, sample, engine, reason
+    graph, start_detector, offer, bundle, sample, engine, reason
 ):
     image, expected = sample
     # The golden frames run on it before: three images.
-    engine.sound = NUM_SOUND + len(open_bundle(shipped_bundle_path()).manifest.golden)
+    engine.sound = NUM_SOUND + len(bundle.manifest.golden)
     path = offer(flaky=engine, onnxruntime=OnnxRuntimeEngine)
     infos = graph.listen(VisionInfo, 'vision_info', qos.latched())
     labels = graph.listen(LabelInfo, 'label_info', qos.latched())

@@ -205,6 +205,16 @@ def test_late_subscribers_get_label_info_and_vision_info(harness, bundle):
     assert bundle.name in models[0].method
 
 
+def test_the_shipped_bundle_runs_in_int8(start_detector, sample):
+    harness = start_detector(bundle='')
+    info = harness.engine.info
+    assert info.precision == 'int8'
+    image, expected = sample
+    found = from_message(harness.detect(image))
+    assert abs(len(found) - len(expected)) <= 3
+    assert harness.status(lambda msg: msg.frames_processed).engine == info.name
+
+
 def test_status_and_diagnostics_count_frames(graph, bundle, start_detector):
     harness = start_detector()
     assert harness.status(lambda msg: msg.state == 'waiting').frames_received == 0

@@ -19,7 +19,7 @@ Scored = tuple[list[Sample], list[Detections]]
 def shipped_detector() -> Detector:
     """The shipped model, with a low score threshold."""
     bundle = open_bundle(shipped_bundle_path())
-    return Detector(open_engine(bundle, 'onnxruntime'), SCORING)
+    return Detector(open_engine(bundle, 'onnxruntime', precision='fp32'), SCORING)
 
 
 @pytest.fixture(scope='session')

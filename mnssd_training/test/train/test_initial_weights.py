@@ -46,7 +46,7 @@ def test_fine_tuning_starts_from_the_outputs_of_the_shipped_network(
     state = TrainState(make_fabric(wanted.training), wanted)
     assert any(note.startswith(f'{SHIPPED}: loaded 100% of the weights') for note in state.notes)
     model = state.network.eval()
-    engine = open_engine(open_bundle(SHIPPED), 'onnxruntime')
+    engine = open_engine(open_bundle(SHIPPED), 'onnxruntime', precision='fp32')
     reference = TorchEngine(model)
     for sample in val_samples:
         image = load_image(sample)
@@ -117,7 +117,7 @@ def test_bundle_without_usable_network_is_refused(tmp_path: Path) -> None:
 def with_network(path: Path, change: Callable[[bytes], bytes]) -> Path:
     """Write a valid bundle of a changed network."""
     bundle = open_bundle(SHIPPED)
-    artefact = bundle.artefact('onnxruntime')
+    artefact = bundle.artefact('onnxruntime', 'fp32')
     assert artefact
     files = {entry.path: bundle.read(entry.path) for entry in bundle.manifest.files}
     files[artefact.path] = change(files[artefact.path])
