@@ -50,7 +50,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv('TERM', 'xterm-256color')
     monkeypatch.delenv('NO_COLOR', raising=False)
     size = os.terminal_size((80, 24))
-    monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda: size)
+    monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda fallback=None: size)
     return Terminal()
 
 
@@ -88,14 +88,14 @@ def test_lines_are_truncated_to_the_terminal(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     size = os.terminal_size((columns, 24))
-    monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda: size)
+    monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda fallback=None: size)
     Table(terminal).show(frame_result(0, 11))
     assert all(len(line) <= max(4, columns) for line in screen(terminal.getvalue()))
 
 
 def test_low_terminal_does_not_scroll(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     size = os.terminal_size((80, 5))
-    monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda: size)
+    monkeypatch.setattr(table.shutil, 'get_terminal_size', lambda fallback=None: size)
     shown = Table(terminal)
     for index in range(3):
         shown.show(frame_result(index, 11))
