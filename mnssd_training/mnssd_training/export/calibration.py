@@ -60,7 +60,7 @@ def load_calibration_images(
     :raises DatasetError: if the folder has no images, or naming an image that cannot be read.
     """
     if isinstance(source, Path):
-        images: Iterable[NDArray[np.uint8]] = map(read_image, _list_images(source))
+        images: Iterable[NDArray[np.uint8]] = map(read_image, list_calibration_images(source))
     elif not source:
         raise ExportError('expected images to calibrate the quantisation on, got none')
     else:
@@ -80,7 +80,8 @@ def calibration_digest(images: Iterable[NDArray[np.uint8]]) -> str:
     return f'sha256:{digest.hexdigest()}'
 
 
-def _list_images(folder: Path) -> list[Path]:
+def list_calibration_images(folder: Path) -> list[Path]:
+    """List the images of a folder by name; one without images is a :class:`DatasetError`."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

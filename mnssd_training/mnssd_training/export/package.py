@@ -42,7 +42,7 @@ from mnssd_training.export.artefacts import (
     open_network,
     Step,
 )
-from mnssd_training.export.calibration import load_calibration_images
+from mnssd_training.export.calibration import list_calibration_images, load_calibration_images
 from mnssd_training.export.factory import MadeNetwork, NetworkFactory
 from mnssd_training.export.gate import (
     make_reference,
@@ -109,6 +109,8 @@ def package(
     :raises SelfTestError: if an engine does not find the same in the golden frames.
     """
     _check_documents(notes.documents)
+    if folder := config.quantization.calibration_images:
+        list_calibration_images(Path(folder))  # a mistake shows before minutes of measuring
     runners, unavailable = choose_runners(config)
     for reason in unavailable:
         with step(f'left out: {reason}', 0):

@@ -68,6 +68,8 @@ def test_failures_of_export(
     threshold = [checkpoint, hit_uav, *named, '--score-threshold', '7']
     assert 'score_threshold: expected more than 0' in error(*threshold)
     assert list(tmp_path.iterdir()) == []
+    calibration = [checkpoint, hit_uav, *named, '--calibration-images', tmp_path / 'none']
+    assert 'none: cannot list the folder' in error(*calibration)
 
 
 @pytest.mark.parametrize('size', ['300', '300,', '0,300', '3.5,4', 'a,b'])
