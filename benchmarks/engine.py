@@ -17,6 +17,7 @@ from mnssd_perception.benchmark import find_candidates
 from mnssd_perception.bundle import Bundle
 from mnssd_perception.commands import format_table
 from mnssd_perception.engines import EngineOptions, open_engine
+from mnssd_perception.engines.openvino_engine import open_core
 from mnssd_perception.errors import MnssdError
 import numpy as np
 import onnxruntime
@@ -143,7 +144,7 @@ def _peer_functions(name: str, network: bytes, threads: int) -> Functions:
 
 
 def _openvino(name: str, network: bytes, feeds: Mapping[str, Any], threads: int) -> Functions:
-    core = openvino.Core()
+    core = open_core()
     functions: Functions = {}
     has_bf16 = 'BF16' in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     for precision in ('f32', 'bf16') if has_bf16 else ('f32',):

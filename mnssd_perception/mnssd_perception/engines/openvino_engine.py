@@ -8,6 +8,7 @@ float32. So the precision is set, and read back from the operators of the compil
 
 from collections import Counter
 from contextlib import suppress
+from functools import cache
 import hashlib
 from io import BytesIO
 from math import prod
@@ -97,8 +98,7 @@ class OpenVinoEngine(Engine):
         return None
 
     def _open(self, network: bytes, options: EngineOptions, precision: str) -> None:
-        openvino = _import_runtime()
-        core = openvino.Core()
+        openvino, core = _import_runtime(), open_core()
         cpu = sanitize_text(core.get_property('CPU', 'FULL_DEVICE_NAME'), 80)
         capabilities = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if precision == 'bf16' and 'BF16' not in capabilities:
@@ -135,8 +135,8 @@ class OpenVinoEngine(Engine):
     ) -> Any:
         """Compile a network, or import what was compiled before."""
         folder = options.cache / NAME if options.cache is not None else None
-        cache, name = PlanCache(folder, options.progress), f'{key["network"]:.16}'
-        plan = cache.load(name, key)[0]
+        plans, name = PlanCache(folder, options.progress), f'{key["network"]:.16}'
+        plan = plans.load(name, key)[0]
         if plan is not None:
             with suppress(RuntimeError):  # OpenVINO cannot read what it wrote: compile it again
                 return core.import_model(plan, 'CPU', settings)
@@ -144,7 +144,7 @@ class OpenVinoEngine(Engine):
         if folder is not None:
             stream = BytesIO()
             compiled.export_model(stream)
-            cache.store(name, key, stream.getvalue())
+            plans.store(name, key, stream.getvalue())
         return compiled
 
     def _read(self, core: Any, network: bytes) -> Any:
@@ -223,6 +223,18 @@ def _import_runtime() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def open_core() -> Any:
+    """
+    Open the core of OpenVINO, one for the whole process.
+
+    The CPU plugin of a core gives the thread that opens it a stack for signal handlers. When
+    several cores are not closed in reverse order, a freed stack remains in use, and the next
+    signal, such as Ctrl-C, kills the process (OpenVINO 2026.4).
+    """
+    return _import_runtime().Core()
 
 
 def _check_precision(compiled: Any, precision: str) -> str:

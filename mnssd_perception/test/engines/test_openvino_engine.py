@@ -326,9 +326,33 @@ def test_bf16_is_refused_on_a_cpu_without_it(spec, float_network, monkeypatch):
             value = super().get_property(device, name)
             return ['FP32', 'INT8'] if name == 'OPTIMIZATION_CAPABILITIES' else value
 
-    monkeypatch.setattr(openvino, 'Core', OldCore)
+    monkeypatch.setattr(openvino_engine, 'open_core', OldCore)
     with pytest.raises(EngineUnavailableError, match='no bfloat16.*only FP32, INT8'):
         OpenVinoEngine(spec, float_network, ONE, 'bf16')
+
+
+SIGNAL_AFTER_ENGINES = """
+import signal, sys
+from mnssd_perception.bundle import open_bundle
+from mnssd_perception.engines import EngineOptions
+from mnssd_perception.engines.openvino_engine import OpenVinoEngine
+import faulthandler
+faulthandler.enable()  # signals get a stack of their own, as with pytest and many programs
+bundle = open_bundle(sys.argv[1])
+network = bundle.read('network.onnx')
+engines = [OpenVinoEngine(bundle.manifest.spec, network, EngineOptions(1)) for _ in range(3)]
+while engines:
+    engines.pop(0).close()
+signal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_handled_after_engines_were_closed(bundle_of, network):
+    command = [sys.executable, '-c', SIGNAL_AFTER_ENGINES]
+    command.append(str(bundle_of(network().serialise()).path))
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
 
 
 # The cache.
