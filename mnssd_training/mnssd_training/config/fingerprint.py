@@ -81,11 +81,13 @@ def _reduce(value: Any, path: str) -> Any:
     for key, child in value.items():
         inner = f'{path}.{key}' if path else key
         # Only the other value counts, so that older experiments keep their fingerprints.
-        is_default = (inner in USE_BACKGROUND and child == (value['format'] != 'yolo')) or (
-            inner == 'qat' and not child['enabled']
+        is_default = (
+            (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
+            or (inner == 'qat' and not child['enabled'])
+            or (inner == 'initial.recalibrate_norm' and not child)
         )
         if inner in NEUTRAL or is_default:
             continue
-        is_location = key in SPLITS or path == 'initial'
+        is_location = key in SPLITS or (path == 'initial' and isinstance(child, str))
         reduced[key] = reduce_location(inner, child) if is_location else _reduce(child, inner)
     return reduced

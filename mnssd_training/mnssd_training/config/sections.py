@@ -210,6 +210,9 @@ class InitialConfig(Section):
     checkpoint: str = Field(default='', json_schema_extra={'path': True})
     """Checkpoint to fine-tune, a path or ``s3://``, or the path of a bundle, such as the shipped
     one; empty for none. Layers of other shapes start with random weights."""
+    recalibrate_norm: bool = False
+    """Measure the statistics of the backbone's normalization layers on training images before the
+    first step, also of frozen ones (Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021)."""
 
 
 class AugmentationConfig(Section):

@@ -1,6 +1,6 @@
 """Create the state of a training run, pack it into checkpoints and restore it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from functools import partial
 import textwrap
 from typing import Any
@@ -17,7 +17,8 @@ from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, check_grids, MobileNetSsd
 from mnssd_training.model.fake_quantization import share_bounds
-from mnssd_training.model.onnx_weights import recalibrate_batch_norms
+from mnssd_training.model.norm import recalibrate_batch_norms
+from mnssd_training.model.onnx_weights import unfold_batch_norms
 from mnssd_training.priors import make_spec, resize_spec
 from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
 from mnssd_training.train.checkpoint import Checkpoint
@@ -27,6 +28,7 @@ from mnssd_training.train.interrupt import shield_worker
 from mnssd_training.train.optimizer import make_optimizer
 from mnssd_training.train.progress import Progress
 from mnssd_training.train.qat import freeze_norms, prepare_qat, read_ranges, restore_ranges
+from mnssd_training.train.recalibration import sample_batches
 from mnssd_training.train.schedule import input_size, input_sizes, lr_factor
 from pydantic import ValidationError
 import torch
@@ -84,6 +86,7 @@ class TrainState:
     def _build_network(self) -> MobileNetSsd:
         """Build the network with its initial weights, on the CPU."""
         experiment = self.experiment
+        size = experiment.input.train_size or experiment.input.size
         torch.manual_seed(experiment.training.seed)
         network = build_model(self.spec, experiment.model)
         if experiment.initial.backbone_weights:
@@ -93,20 +96,15 @@ class TrainState:
             summary, share = load_initial_weights(network, source, initial)
             (self.notes if share >= EXPECTED_SHARE else self.warnings).append(summary)
             if initial.is_unfolded:
-                recalibrate_batch_norms(network, self._sample_images())
+                unfold_batch_norms(network, sample_batches(self.dataset, size, NUM_MEASURED, 1))
+        if experiment.initial.recalibrate_norm:
+            batches = sample_batches(self.dataset, size)
+            recalibrate_batch_norms(network, batches, network.backbone)
         prepare_qat(network, experiment)
         network.backbone.checkpointing = experiment.training.gradient_checkpointing
         if experiment.training.channels_last:
             network.to(memory_format=torch.channels_last)
         return network.train()
-
-    def _sample_images(self) -> Iterator[torch.Tensor]:
-        # Images of the first epoch, spread over the training set.
-        size = self.experiment.input.train_size or self.experiment.input.size
-        num = min(NUM_MEASURED, len(self.dataset))
-        for index in range(num):
-            _, image, _, _ = self.dataset[0, index * len(self.dataset) // num, size]
-            yield torch.from_numpy(image)[None]
 
     def begin_epoch(self) -> None:
         """Switch the network to training mode."""
