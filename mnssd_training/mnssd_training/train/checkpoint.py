@@ -1,6 +1,7 @@
 """Save and load checkpoints: everything that a run needs to continue, written atomically."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 import textwrap
 from typing import Any
@@ -32,6 +33,8 @@ class Checkpoint:
     training: dict[str, Any] | None  # raw weights, optimizer, counters; None in best.pt
     step: int  # finished steps
     metrics: dict[str, Any]  # of the last evaluation
+    # What the weights come from besides the images: digests of `teachers`, or of those `averaged`.
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def build(self) -> MobileNetSsd:
         """Build the network with the averaged weights, in evaluation mode."""
@@ -56,6 +59,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         'training': checkpoint.training,
         'step': checkpoint.step,
         'metrics': checkpoint.metrics,
+        'sources': {key: list(names) for key, names in checkpoint.sources.items()},
     }
     encoded = dump_torch(content)
     try:
@@ -115,6 +119,7 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
             training=content['training'],
             step=content['step'],
             metrics=content['metrics'],
+            sources={key: tuple(names) for key, names in content.get('sources', {}).items()},
         )
     except KeyError as error:
         raise error_of(f'missing key {error}') from error
