@@ -73,6 +73,8 @@ def reduce_location(key: str, text: str) -> str:
 
 
 def _reduce(value: Any, path: str) -> Any:
+    if path == 'distillation.teachers.*':
+        return 'given'
     if isinstance(value, list):
         return [_reduce(item, f'{path}.*') for item in value]
     if not isinstance(value, Mapping):
@@ -84,6 +86,7 @@ def _reduce(value: Any, path: str) -> Any:
         is_default = (
             (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
             or (inner == 'qat' and not child['enabled'])
+            or (inner == 'distillation' and not child['teachers'])
             or (inner == 'initial.recalibrate_norm' and not child)
         )
         if inner in NEUTRAL or is_default:

@@ -385,6 +385,33 @@ class QatConfig(Section):
     """Share of a batch in the moving averages of the ranges of activations."""
 
 
+class DistillationConfig(Section):
+    """Distillation from trained teachers, which ``mnssd train --teacher`` names."""
+
+    teachers: tuple[str, ...] = Field(default=(), json_schema_extra={'path': True})
+    """Checkpoints, paths or ``s3://``, or paths of bundles; the outputs of several are averaged.
+    They may have another backbone, width and pyramid."""
+    logit_weight: NonNegativeFloat = 1.0
+    """Weight of the logits (Hinton et al., Distilling the Knowledge in a Neural Network, 2015), by
+    foreground score; needs a teacher of the same classes and similar priors."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Temperature that softens the scores."""
+    box_weight: NonNegativeFloat = 1.0
+    """Weight of the offsets of confident priors; of such a teacher."""
+    min_score: Probability = 0.3
+    """Smallest foreground score of a confident prior."""
+    feature_weight: NonNegativeFloat = 0.0
+    """Weight of the feature maps (Shu et al., Channel-wise Knowledge Distillation, ICCV 2021)."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'DistillationConfig':
+        if self.teachers and not (self.logit_weight or self.box_weight or self.feature_weight):
+            raise ValueError(
+                'teachers: expected logit_weight, box_weight or feature_weight above 0'
+            )
+        return self
+
+
 class EvaluationConfig(Section):
     """Evaluation during training."""
 

@@ -10,11 +10,10 @@ norms get new statistics (Jordan et al., REPAIR, ICLR 2023).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-import hashlib
 
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model.norm import recalibrate_batch_norms
-from mnssd_training.train.checkpoint import Checkpoint
+from mnssd_training.train.checkpoint import Checkpoint, weights_digest
 import torch
 
 
@@ -61,16 +60,6 @@ def average_weights(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, t
         else value.clone()
         for key, value in states[0].items()
     }
-
-
-def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """Compute the digest ``sha256:...`` of the tensors of a state dict, whatever file holds it."""
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        value = weights[key].detach().cpu().contiguous()
-        digest.update(f'{key} {value.dtype} {tuple(value.shape)}\n'.encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return f'sha256:{digest.hexdigest()}'
 
 
 def _differences(one: Checkpoint, other: Checkpoint) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+import hashlib
 from pathlib import Path
 import textwrap
 from typing import Any
@@ -129,3 +130,13 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
         raise error_of(f'{key}: {first["msg"]}') from error
     except SpecError as error:
         raise error_of(str(error)) from error
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Compute the digest ``sha256:...`` of the tensors of a state dict, whatever file holds it."""
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].detach().cpu().contiguous()
+        digest.update(f'{key} {value.dtype} {tuple(value.shape)}\n'.encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return f'sha256:{digest.hexdigest()}'
