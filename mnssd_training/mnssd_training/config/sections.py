@@ -138,6 +138,9 @@ class PriorsConfig(Section):
     """Priors per cell of each feature map, for ``clustered``."""
     variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
     """(centre, size) divisors of the box coding."""
+    seed: NonNegativeInt | None = None
+    """Seed of the clusters of ``clustered``; null for ``training.seed``. Runs of several seeds
+    that are averaged afterwards need the same."""
 
     @model_validator(mode='after')
     def _check(self) -> 'PriorsConfig':

@@ -72,4 +72,9 @@ def _differences(one: Checkpoint, other: Checkpoint) -> list[str]:
         f'model.{name}': (value, getattr(other.model_config, name))
         for name, value in one.model_config
     }
-    return [f'{name} is {b}, not {a}' for name, (a, b) in pairs.items() if a != b]
+    differences = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    hint = ''
+    if differences.pop('feature_maps', None):
+        hint = 'its priors differ; train with the same boxes and the same priors.seed'
+    texts = [f'{name} is {b}, not {a}' for name, (a, b) in differences.items()]
+    return [*texts, hint] if hint else texts

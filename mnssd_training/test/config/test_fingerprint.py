@@ -75,7 +75,7 @@ def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
         'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
         'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',
-        'initial.checkpoint=a.pt',
+        'initial.checkpoint=a.pt', 'initial.recalibrate_norm=true', 'priors.seed=1337',
     ],
 )  # fmt: skip
 def test_other_keys_change_the_fingerprint(override: str) -> None:
