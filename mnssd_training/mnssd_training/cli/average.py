@@ -66,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     size = experiment.input.train_size or experiment.input.size
     averaged = average_checkpoints(checkpoints, sample_batches(dataset, size))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f'{args.output}: cannot be written: {error.strerror}') from error
     save_checkpoint(args.output, averaged)
     print(
         f'averaged {len(checkpoints)} checkpoints; batch norms measured on '

@@ -92,6 +92,8 @@ class Distillation:
                 widths = network.pyramid.channels[own], teacher.pyramid.channels[theirs]
                 self.adapters.append(nn.Conv2d(*widths, 1, bias=False))  # softmax has no offset
                 levels.append(own)
+        if experiment.training.channels_last:
+            self.adapters.to(memory_format=torch.channels_last)
         fabric.to_device(self.adapters)
         self.digests = tuple(digests)
         self.model = NetworkWithMaps(network, levels, self.adapters) if levels else network

@@ -161,6 +161,7 @@ def test_command_averages_checkpoints_to_evaluate_and_fine_tune(
         (*paths, '--output', str(soup)): 'already exists',
         (paths[0], paths[0], '--output', 'x.pt'): 'expected each checkpoint once',
         (*paths, '--output', 'x.pt', '--data', str(tmp_path / 'gone')): 'no such folder',
+        (*paths, '--output', f'{soup}/x.pt'): 'cannot be written: ',
         (paths[0], '--output', 'x.pt'): 'at least two checkpoints, got 1',
     }.items():
         assert average.main(arguments) == 1
