@@ -14,7 +14,6 @@ from mnssd_training.train import load_checkpoint
 from mnssd_training.train.average import average_checkpoints
 from mnssd_training.train.checkpoint import save_checkpoint
 from mnssd_training.train.recalibration import NUM_IMAGES, sample_batches
-from pydantic import ValidationError
 
 EXAMPLES = """\
   mnssd average runs/seed1/checkpoints/best.pt runs/seed2/checkpoints/best.pt --output soup.pt
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first = next(iter(checkpoints.values()))
     try:
         experiment = read_stored(first.experiment)
-    except ValidationError as error:
+    except (TypeError, ValueError) as error:
         reason = textwrap.shorten(str(error), 200)
         raise CheckpointError(
             f'{args.checkpoints[0]}: this version of mnssd cannot read its experiment: {reason}'
