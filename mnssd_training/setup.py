@@ -29,6 +29,7 @@ REQUIREMENTS = [
 ]
 VERBS = [  # for `ros2 run`; elsewhere `mnssd` runs them
     'anchors = mnssd_training.cli.anchors:main',
+    'average = mnssd_training.cli.average:main',
     'bags-to-dataset = mnssd_training.cli.bags_to_dataset:main',
     'compile-hailo = mnssd_training.cli.compile_hailo:main',
     'config = mnssd_training.cli.config:main',

@@ -20,6 +20,7 @@ _GROUPS = {
         'find-batch-size': 'find the largest batch that fits in memory',
     },
     'models': {
+        'average': 'average the weights of several runs of one network',
         'evaluate': 'evaluate a checkpoint, an ONNX file or a bundle; compare two',
         'predict': 'detect objects in images, videos or a camera',
         'export': 'export a checkpoint to a bundle',

@@ -69,10 +69,14 @@ def make_spec(
 def make_feature_maps(
     priors: PriorsConfig, settings: InputConfig, box_sizes: NDArray[np.float64], seed: int
 ) -> tuple[FeatureMap, ...]:
-    """Make the levels of priors; see :func:`clustered_feature_maps`."""
+    """Make the levels of priors; see :func:`clustered_feature_maps`; ``priors.seed`` wins."""
     if priors.layout == 'clustered':
         return clustered_feature_maps(
-            box_sizes, settings.size, priors.strides, priors.priors_per_cell, seed
+            box_sizes,
+            settings.size,
+            priors.strides,
+            priors.priors_per_cell,
+            seed if priors.seed is None else priors.seed,
         )
     return PUBLISHED_LAYOUTS[priors.layout](settings.size)
 

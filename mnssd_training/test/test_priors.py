@@ -11,11 +11,12 @@ from mnssd_perception.ssd import (
     original_feature_maps,
     resize_transform,
 )
-from mnssd_training.config import Experiment
+from mnssd_training.config import Experiment, InputConfig, PriorsConfig
 from mnssd_training.data import Sample
 from mnssd_training.priors import (
     cluster_sizes,
     clustered_feature_maps,
+    make_feature_maps,
     make_spec,
     measure_box_sizes,
     resize_spec,
@@ -52,6 +53,17 @@ def test_clustering_is_deterministic() -> None:
     one, other = (cluster_sizes(sizes, 5, np.random.default_rng(9)) for _ in range(2))
     assert np.array_equal(one, other)
     assert (np.diff(one.prod(axis=1)) >= 0).all()
+
+
+def test_seed_of_the_priors_wins_over_that_of_the_run() -> None:
+    sizes = np.random.default_rng(1).uniform(4, 30, (500, 2))
+
+    def layout(seed: int | None, run_seed: int) -> tuple[FeatureMap, ...]:
+        priors = PriorsConfig(strides=(8,), priors_per_cell=(5,), seed=seed)
+        return make_feature_maps(priors, InputConfig(), sizes, run_seed)
+
+    assert layout(None, 1) != layout(None, 2)
+    assert layout(1, 2) == layout(1, 3) == layout(None, 1)
 
 
 def test_clustering_beats_its_first_guess() -> None:

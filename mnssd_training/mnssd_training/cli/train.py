@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+import json
 import os
 from pathlib import Path
 import sys
@@ -16,6 +17,7 @@ EXAMPLES = """\
   mnssd train smoke data.root=DATA/hit_uav --run runs/smoke
   mnssd train smoke data.root=DATA/hit_uav --run runs/smoke --resume
   mnssd train hit_uav data.root=DATA/hit_uav --dry-run
+  mnssd train hit_uav data.root=DATA/hit_uav --teacher large.pt distillation.feature_weight=1
   torchrun --nproc-per-node 4 -m mnssd_training train hit_uav data.root=DATA/hit_uav --resume
 """
 
@@ -32,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help='run folder (default: runs/<id>_<fingerprint>); torchrun has a --run option of its '
         'own, so write --run-folder there',
     )
+    parser.add_argument(
+        '--teacher',
+        action='append',
+        default=[],
+        metavar='CHECKPOINT',
+        help='checkpoint (.pt, also s3://) or bundle to learn from, see the section distillation; '
+        'may be repeated',
+    )
     add_run_options(parser)
     args = parser.parse_intermixed_args(arguments)
     # argparse takes the next argument as the value of --resume, even if it is an override.
@@ -40,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if '=' in value and '://' not in value and not os.path.exists(value):  # noqa: PTH110
         args.overrides.append(value)
         args.resume = True
+    if args.teacher:
+        args.overrides.append(f'distillation.teachers={json.dumps(args.teacher)}')
     experiment = read_experiment(args)
     config_yaml = yaml.safe_dump(to_stored(experiment), sort_keys=False)
     run_training(experiment, args, args.run, config_yaml, arguments)

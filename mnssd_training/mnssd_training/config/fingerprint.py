@@ -7,14 +7,17 @@ logged or evaluated on the way, and how many processes share the work.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 import hashlib
 import json
+from operator import getitem
 from pathlib import PurePosixPath
 from typing import Any
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.renamed import FORMER, rename_keys
+from mnssd_training.config.sections import DataConfig, ExperimentInfo
 from pydantic_core import to_jsonable_python
 
 # Increases when the same keys get another meaning.
@@ -42,6 +45,14 @@ NEUTRAL = (
 
 # Before these keys existed, background images of YOLO datasets were left out, all others used.
 USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
+# Keys that came later: only another value than the default counts.
+ADDED = (
+    'initial.recalibrate_norm',
+    'priors.seed',
+)
+DEFAULTS = to_jsonable_python(
+    Experiment(experiment=ExperimentInfo(id='default'), data=DataConfig(root='default'))
+)
 SPLITS = ('train_split', 'val_split')
 
 
@@ -73,6 +84,8 @@ def reduce_location(key: str, text: str) -> str:
 
 
 def _reduce(value: Any, path: str) -> Any:
+    if path == 'distillation.teachers.*':
+        return 'given'
     if isinstance(value, list):
         return [_reduce(item, f'{path}.*') for item in value]
     if not isinstance(value, Mapping):
@@ -81,11 +94,14 @@ def _reduce(value: Any, path: str) -> Any:
     for key, child in value.items():
         inner = f'{path}.{key}' if path else key
         # Only the other value counts, so that older experiments keep their fingerprints.
-        is_default = (inner in USE_BACKGROUND and child == (value['format'] != 'yolo')) or (
-            inner == 'qat' and not child['enabled']
+        is_default = (
+            (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
+            or (inner == 'qat' and not child['enabled'])
+            or (inner == 'distillation' and not child['teachers'])
+            or (inner in ADDED and child == reduce(getitem, inner.split('.'), DEFAULTS))
         )
         if inner in NEUTRAL or is_default:
             continue
-        is_location = key in SPLITS or path == 'initial'
+        is_location = key in SPLITS or (path == 'initial' and isinstance(child, str))
         reduced[key] = reduce_location(inner, child) if is_location else _reduce(child, inner)
     return reduced

@@ -138,6 +138,9 @@ class PriorsConfig(Section):
     """Priors per cell of each feature map, for ``clustered``."""
     variances: tuple[PositiveFloat, PositiveFloat] = (0.1, 0.2)
     """(centre, size) divisors of the box coding."""
+    seed: NonNegativeInt | None = None
+    """Seed of the clusters of ``clustered``; null for ``training.seed``. Runs of several seeds
+    that are averaged afterwards need the same."""
 
     @model_validator(mode='after')
     def _check(self) -> 'PriorsConfig':
@@ -210,6 +213,9 @@ class InitialConfig(Section):
     checkpoint: str = Field(default='', json_schema_extra={'path': True})
     """Checkpoint to fine-tune, a path or ``s3://``, or the path of a bundle, such as the shipped
     one; empty for none. Layers of other shapes start with random weights."""
+    recalibrate_norm: bool = False
+    """Measure the statistics of the backbone's normalization layers on training images before the
+    first step, also of frozen ones (Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021)."""
 
 
 class AugmentationConfig(Section):
@@ -380,6 +386,33 @@ class QatConfig(Section):
     """Bits of a weight; 7 for processors that need ``reduce_range``."""
     averaging: InnerFraction = 0.01
     """Share of a batch in the moving averages of the ranges of activations."""
+
+
+class DistillationConfig(Section):
+    """Distillation from trained teachers, which ``mnssd train --teacher`` names."""
+
+    teachers: tuple[str, ...] = Field(default=(), json_schema_extra={'path': True})
+    """Checkpoints, paths or ``s3://``, or paths of bundles; the outputs of several are averaged.
+    They may have another backbone, width and pyramid."""
+    logit_weight: NonNegativeFloat = 1.0
+    """Weight of the logits (Hinton et al., Distilling the Knowledge in a Neural Network, 2015), by
+    foreground score; needs a teacher of the same classes and similar priors."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Temperature that softens the scores."""
+    box_weight: NonNegativeFloat = 1.0
+    """Weight of the offsets of confident priors; of such a teacher."""
+    min_score: Probability = 0.3
+    """Smallest foreground score of a confident prior."""
+    feature_weight: NonNegativeFloat = 0.0
+    """Weight of the feature maps (Shu et al., Channel-wise Knowledge Distillation, ICCV 2021)."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'DistillationConfig':
+        if self.teachers and not (self.logit_weight or self.box_weight or self.feature_weight):
+            raise ValueError(
+                'teachers: expected logit_weight, box_weight or feature_weight above 0'
+            )
+        return self
 
 
 class EvaluationConfig(Section):

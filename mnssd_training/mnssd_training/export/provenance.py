@@ -90,9 +90,15 @@ def _without_folders(section: type[Section], plain: dict[str, Any]) -> dict[str,
         extra = field.json_schema_extra
         is_path = name in SPLITS or (isinstance(extra, dict) and 'path' in extra)
         if is_path and isinstance(value, str):
-            public[name] = re.split(r'[/\\]', mask_secrets(value).rstrip('/\\'))[-1]
+            public[name] = _last_part(value)
+        elif is_path and isinstance(value, list):
+            public[name] = [_last_part(str(item)) for item in value]
         elif sections and isinstance(value, dict):
             public[name] = _without_folders(sections[0], value)
         elif sections and isinstance(value, list):
             public[name] = [_without_folders(sections[0], item) for item in value]
     return public
+
+
+def _last_part(path: str) -> str:
+    return re.split(r'[/\\]', mask_secrets(path).rstrip('/\\'))[-1]

@@ -39,8 +39,16 @@ class MobileNetSsd(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute logits ``(B, P, C + 1)`` and offsets ``(B, P, 4)`` of ``(B, H, W, 3)`` RGB."""
+        return self.predict(self.compute_maps(images))
+
+    def compute_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Compute the feature map ``(B, C, rows, columns)`` of each level."""
         x = images.permute(0, 3, 1, 2).float()
-        maps = self.pyramid(self.backbone((x - self.mean) * self.scale))
+        maps: list[torch.Tensor] = self.pyramid(self.backbone((x - self.mean) * self.scale))
+        return maps
+
+    def predict(self, maps: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute logits and offsets of feature maps."""
         return self.logits(maps).float(), self.offsets(maps).float()
 
     def _initialise_heads(self, num_classes: int) -> None:

@@ -5,8 +5,8 @@ Ioffe and Szegedy, Batch Normalization, ICML 2015. ADR 0011 says why this is not
 ``SyncBatchNorm``.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, ExitStack
 from typing import Any
 
 import torch
@@ -148,6 +148,81 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.tracking = True
+
+
+def recalibrate_batch_norms(
+    model: nn.Module,
+    batches: Iterable[torch.Tensor],
+    part: nn.Module | None = None,
+    *,
+    with_frozen: bool = True,
+) -> None:
+    """
+    Replace the running statistics of batch norms by those of images, in place.
+
+    The weights stay, so that the network computes something else in evaluation. Each norm
+    normalises by the statistics of the batch, as in training, while those after it are measured
+    (Precise BN: Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021, section 3). No process
+    waits for another.
+
+    :param batches: of images as in training, each ``(B, H, W, 3)`` uint8; more than a few images
+        each, or they are normalised image by image.
+    :param part: whose norms change; None for the whole model.
+    :param with_frozen: also those that stay in evaluation mode in training.
+    """
+    was_training = model.training
+    model.train()
+    norms = [norm for norm in batch_norms(part or model) if with_frozen or norm.training]
+    model.eval()
+    measured = measure_inputs(model, norms, batches, use_batch=True)
+    for norm, (mean, variance) in measured.items():
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+    model.train(was_training)
+
+
+def measure_inputs(
+    model: nn.Module,
+    norms: Iterable[nn.BatchNorm2d],
+    batches: Iterable[torch.Tensor],
+    *,
+    use_batch: bool = False,
+) -> dict[nn.BatchNorm2d, tuple[torch.Tensor, torch.Tensor]]:
+    """
+    Measure the inputs of batch norms of a model in evaluation mode: mean and variance.
+
+    :param use_batch: normalise by the statistics of each batch; its last ones remain.
+    :return: ``(C,)`` float64 each, over all batches; norms without input are left out.
+    """
+    sums: dict[nn.BatchNorm2d, torch.Tensor] = {}
+
+    def add(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        x = inputs[0].double()
+        count = x.new_full((x.shape[1],), x.numel() / x.shape[1])
+        moments = torch.stack((count, x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))))  # (3, C)
+        sums[norm] = sums.get(norm, 0) + moments
+        if use_batch:
+            mean, variance = _mean_and_variance(moments)
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+
+    with ExitStack() as stack, torch.no_grad():
+        for norm in norms:
+            stack.callback(norm.register_forward_pre_hook(add).remove)
+        for batch in batches:
+            model(batch)
+    return {norm: _mean_and_variance(moments) for norm, moments in sums.items()}
+
+
+def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    """List the batch norms of a network."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def _mean_and_variance(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    count, total, squares = moments
+    mean = total / count
+    return mean, (squares / count - mean * mean).clamp(min=0)
 
 
 def _num_processes() -> int:

@@ -5,8 +5,8 @@ The exporter fuses a batch norm into the convolution before it. Layers are found
 which the exporter keeps: it merges and renames tensors, so their names tell less. A fused batch
 norm becomes one that only adds the bias, which is the same function in evaluation. In training it
 would normalise by the statistics of the batch and lose what the convolution has learnt, so
-:func:`recalibrate_batch_norms` then rewrites each batch norm as the same function with the
-statistics of real images.
+:func:`unfold_batch_norms` then rewrites each batch norm as the same function with the statistics
+of real images.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ from typing import Any
 from mnssd_perception.text import sanitize_text
 from mnssd_training.errors import CheckpointError
 from mnssd_training.model.mobilenet_ssd import MobileNetSsd
+from mnssd_training.model.norm import batch_norms, measure_inputs
 import torch
 from torch import nn
 
@@ -57,31 +58,15 @@ def recover_weights(model: MobileNetSsd, network: bytes) -> dict[str, torch.Tens
     return state
 
 
-def recalibrate_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
+def unfold_batch_norms(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     """
     Give each batch norm of a model in evaluation mode the statistics of its inputs, in place.
 
     Its weights change with them, so that the network computes the same in evaluation. In training,
     where the statistics of a batch take their place, it then computes nearly the same.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
-
-    def add(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        x = inputs[0].double()
-        count = torch.full((x.shape[1],), x.numel() / x.shape[1], dtype=torch.float64)
-        sums[norm] += torch.stack((count, x.sum((0, 2, 3)), (x * x).sum((0, 2, 3))))
-
-    with ExitStack() as stack:
-        for norm in norms:
-            stack.callback(norm.register_forward_pre_hook(add).remove)
-        with torch.inference_mode():
-            for batch in batches:
-                model(batch)
     with torch.no_grad():
-        for norm, (count, total, squares) in sums.items():
-            mean = total / count
-            variance = (squares / count - mean * mean).clamp(min=0)
+        for norm, (mean, variance) in measure_inputs(model, batch_norms(model), batches).items():
             scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
             norm.bias += scale * (mean - norm.running_mean.double())
             norm.weight.copy_(scale * (variance + norm.eps).sqrt())

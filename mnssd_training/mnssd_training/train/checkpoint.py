@@ -1,6 +1,8 @@
 """Save and load checkpoints: everything that a run needs to continue, written atomically."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import hashlib
 from pathlib import Path
 import textwrap
 from typing import Any
@@ -32,6 +34,8 @@ class Checkpoint:
     training: dict[str, Any] | None  # raw weights, optimizer, counters; None in best.pt
     step: int  # finished steps
     metrics: dict[str, Any]  # of the last evaluation
+    # What the weights come from besides the images: digests of `teachers`, or of those `averaged`.
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def build(self) -> MobileNetSsd:
         """Build the network with the averaged weights, in evaluation mode."""
@@ -56,6 +60,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         'training': checkpoint.training,
         'step': checkpoint.step,
         'metrics': checkpoint.metrics,
+        'sources': {key: list(names) for key, names in checkpoint.sources.items()},
     }
     encoded = dump_torch(content)
     try:
@@ -115,6 +120,7 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
             training=content['training'],
             step=content['step'],
             metrics=content['metrics'],
+            sources={key: tuple(names) for key, names in content.get('sources', {}).items()},
         )
     except KeyError as error:
         raise error_of(f'missing key {error}') from error
@@ -124,3 +130,13 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
         raise error_of(f'{key}: {first["msg"]}') from error
     except SpecError as error:
         raise error_of(str(error)) from error
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Compute the digest ``sha256:...`` of the tensors of a state dict, whatever file holds it."""
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].detach().cpu().contiguous()
+        digest.update(f'{key} {value.dtype} {tuple(value.shape)}\n'.encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return f'sha256:{digest.hexdigest()}'

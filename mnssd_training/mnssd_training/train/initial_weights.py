@@ -34,12 +34,20 @@ class InitialWeights:
 
 def read_initial_weights(source: str) -> InitialWeights:
     """Read the averaged weights of a checkpoint (path or URL) or of a bundle (path)."""
-    # pathlib raises for a path that may not be looked at
-    if not (source.endswith('.mnssd') or os.path.isdir(source)):  # noqa: PTH112
+    if not _is_bundle(source):
         checkpoint = load_checkpoint(source)
         return InitialWeights(checkpoint.spec, checkpoint.weights, is_unfolded=False)
     model = recover_model(source)
     return InitialWeights(model.spec, model.state_dict(), is_unfolded=True)
+
+
+def load_network(source: str) -> MobileNetSsd:
+    """
+    Load the network of a checkpoint (path or URL) or of a bundle (path), in evaluation mode.
+
+    :raises CheckpointError: naming it, if it cannot be read or is damaged.
+    """
+    return recover_model(source) if _is_bundle(source) else load_checkpoint(source).build()
 
 
 def recover_model(path: str) -> MobileNetSsd:
@@ -110,6 +118,11 @@ def load_matching_layers(
     model.load_state_dict(loaded, strict=False)
     total = sum(value.numel() for value in model.state_dict().values())
     return new_layers, sum(value.numel() for value in loaded.values()) / total
+
+
+def _is_bundle(source: str) -> bool:
+    # pathlib raises for a path that may not be looked at
+    return source.endswith('.mnssd') or os.path.isdir(source)  # noqa: PTH112
 
 
 def _recover(bundle: Bundle) -> MobileNetSsd:

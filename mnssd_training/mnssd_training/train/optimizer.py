@@ -9,12 +9,16 @@ import torch
 from torch import nn
 
 
-def make_optimizer(model: MobileNetSsd, experiment: Experiment) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: MobileNetSsd, experiment: Experiment, others: Iterable[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """
     Build the optimizer; each group has ``factor``, its learning rate relative to that of the run.
 
     Norms and biases do not decay. A pretrained backbone learns more slowly, its early blocks most
     slowly. Frozen parameters are in no group.
+
+    :param others: parameters that are trained, but are no part of the network.
     """
     config = experiment.optimizer
     is_pretrained = experiment.initial.backbone_weights or experiment.initial.checkpoint
@@ -23,7 +27,7 @@ def make_optimizer(model: MobileNetSsd, experiment: Experiment) -> torch.optim.O
     for depth, block in enumerate(reversed(model.backbone.blocks())):
         factors |= dict.fromkeys(block.parameters(), backbone_factor * config.layer_decay**depth)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
+    for parameter in (*model.parameters(), *others):
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((factors.get(parameter, 1.0), decay), []).append(parameter)

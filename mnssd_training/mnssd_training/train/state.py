@@ -1,6 +1,6 @@
 """Create the state of a training run, pack it into checkpoints and restore it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from functools import partial
 import textwrap
 from typing import Any
@@ -9,6 +9,7 @@ import warnings
 from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import generate_priors
+from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
@@ -17,16 +18,19 @@ from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
 from mnssd_training.model import build_model, check_grids, MobileNetSsd
 from mnssd_training.model.fake_quantization import share_bounds
-from mnssd_training.model.onnx_weights import recalibrate_batch_norms
+from mnssd_training.model.norm import recalibrate_batch_norms
+from mnssd_training.model.onnx_weights import unfold_batch_norms
 from mnssd_training.priors import make_spec, resize_spec
 from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
 from mnssd_training.train.checkpoint import Checkpoint
+from mnssd_training.train.distillation import Distillation
 from mnssd_training.train.ema import Ema
 from mnssd_training.train.initial_weights import load_initial_weights, read_initial_weights
 from mnssd_training.train.interrupt import shield_worker
 from mnssd_training.train.optimizer import make_optimizer
 from mnssd_training.train.progress import Progress
 from mnssd_training.train.qat import freeze_norms, prepare_qat, read_ranges, restore_ranges
+from mnssd_training.train.recalibration import sample_batches
 from mnssd_training.train.schedule import input_size, input_sizes, lr_factor
 from pydantic import ValidationError
 import torch
@@ -64,26 +68,35 @@ class TrainState:
         )
         network = self._build_network()
         self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
-        for size in input_sizes(self.plan.num_steps, experiment):
+        sizes = input_sizes(self.plan.num_steps, experiment)
+        for size in sizes:
             if size != self.spec.input_size:
                 check_grids(network, resize_spec(self.spec, size))
         self.network: MobileNetSsd = fabric.to_device(network)
         self.ema = Ema(self.network, config.ema_decay, config.ema_warmup)
         share_bounds(self.network, self.ema.model)
         self.criterion = Criterion(experiment.loss, self.spec)
-        compiled = torch.compile(self.network) if config.compile else self.network
+        self.distillation: Distillation | None = None
+        trained: nn.Module = self.network
+        if experiment.distillation.teachers:
+            self.distillation = Distillation(experiment, self.network, sizes, fabric)
+            trained = self.distillation.model
+            sources = zip(experiment.distillation.teachers, self.distillation.digests)
+            self.notes += [f'teacher {mask_secrets(path)}, {digest}' for path, digest in sources]
+        compiled = torch.compile(trained) if config.compile else trained
         self.model: nn.Module
         self.optimizer: torch.optim.Optimizer
         with warnings.catch_warnings():  # not all versions of torch know the new name
             warnings.filterwarnings('ignore', '.*broadcast_buffers')
             self.model, self.optimizer = fabric.setup(
-                compiled, make_optimizer(self.network, experiment)
+                compiled, make_optimizer(self.network, experiment, self._adapters.parameters())
             )
         self._priors: dict[tuple[int, int], torch.Tensor] = {}
 
     def _build_network(self) -> MobileNetSsd:
         """Build the network with its initial weights, on the CPU."""
         experiment = self.experiment
+        size = experiment.input.train_size or experiment.input.size
         torch.manual_seed(experiment.training.seed)
         network = build_model(self.spec, experiment.model)
         if experiment.initial.backbone_weights:
@@ -93,20 +106,23 @@ class TrainState:
             summary, share = load_initial_weights(network, source, initial)
             (self.notes if share >= EXPECTED_SHARE else self.warnings).append(summary)
             if initial.is_unfolded:
-                recalibrate_batch_norms(network, self._sample_images())
+                unfold_batch_norms(network, sample_batches(self.dataset, size, NUM_MEASURED, 1))
+        if experiment.initial.recalibrate_norm:
+            batches = sample_batches(self.dataset, size)
+            recalibrate_batch_norms(network, batches, network.backbone)
         prepare_qat(network, experiment)
         network.backbone.checkpointing = experiment.training.gradient_checkpointing
         if experiment.training.channels_last:
             network.to(memory_format=torch.channels_last)
         return network.train()
 
-    def _sample_images(self) -> Iterator[torch.Tensor]:
-        # Images of the first epoch, spread over the training set.
-        size = self.experiment.input.train_size or self.experiment.input.size
-        num = min(NUM_MEASURED, len(self.dataset))
-        for index in range(num):
-            _, image, _, _ = self.dataset[0, index * len(self.dataset) // num, size]
-            yield torch.from_numpy(image)[None]
+    @property
+    def _adapters(self) -> nn.Module:
+        return self.distillation.adapters if self.distillation else nn.Identity()
+
+    @property
+    def _digests(self) -> tuple[str, ...]:
+        return self.distillation.digests if self.distillation else ()
 
     def begin_epoch(self) -> None:
         """Switch the network to training mode."""
@@ -162,6 +178,7 @@ class TrainState:
             'num_samples': self.plan.num_samples,
             'num_threads': torch.get_num_threads(),
             'ranges': read_ranges(self.network),
+            'adapters': self._adapters.state_dict(),
         }
         return Checkpoint(
             spec=self.spec,
@@ -171,6 +188,7 @@ class TrainState:
             training=training if is_resumable else None,
             step=self.progress.step,
             metrics=self.metrics,
+            sources={'teachers': self._digests} if self._digests else {},
         )
 
     def restore(self, checkpoint: Checkpoint, name: str) -> None:
@@ -198,6 +216,12 @@ class TrainState:
                 f'{name}: its classes or priors differ from those of the dataset, which has '
                 f'changed; choose another folder'
             )
+        if checkpoint.sources.get('teachers', ()) != self._digests:
+            raise CheckpointError(
+                f'{name}: learns from the teachers '
+                f'{", ".join(checkpoint.sources.get("teachers", ()))}, now they are '
+                f'{", ".join(self._digests)}; choose another folder'
+            )
         try:
             if training['num_samples'] != self.plan.num_samples:
                 raise CheckpointError(
@@ -207,6 +231,7 @@ class TrainState:
             self.network.load_state_dict(training['model'])
             self.ema.model.load_state_dict(checkpoint.weights)
             restore_ranges(self.network, training.get('ranges', {}))  # none before QAT existed
+            self._adapters.load_state_dict(training.get('adapters', {}))
             self.optimizer.load_state_dict(training['optimizer'])
             self.fabric.strategy.precision.load_state_dict(training['scaler'])
             self.progress = Progress.from_dict(training['progress'])

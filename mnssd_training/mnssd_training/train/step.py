@@ -38,7 +38,8 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
     sums = torch.zeros(3, device=fabric.device)
     for index, batch in enumerate(moved):
         with fabric.no_backward_sync(state.model, enabled=index < len(moved) - 1):
-            logits, offsets = state.model(batch.images)
+            outputs = state.model(batch.images)
+            logits, offsets = outputs[:2]
             losses = state.criterion(
                 logits,
                 offsets,
@@ -48,8 +49,13 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
                 batch.size,
                 positives,
             )
-            fabric.backward(losses.total * fabric.world_size)
-        sums += torch.stack((losses.total, losses.classes, losses.boxes)).detach()
+            total = losses.total
+            if state.distillation:
+                total = total + state.distillation.loss(
+                    batch.images, outputs, positives, state.plan.batch_size
+                )
+            fabric.backward(total * fabric.world_size)
+        sums += torch.stack((total, losses.classes, losses.boxes)).detach()
     return sums
 
 

@@ -75,7 +75,7 @@ def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
         'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
         'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',
-        'initial.checkpoint=a.pt',
+        'initial.checkpoint=a.pt', 'initial.recalibrate_norm=true', 'priors.seed=1337',
     ],
 )  # fmt: skip
 def test_other_keys_change_the_fingerprint(override: str) -> None:
@@ -111,7 +111,11 @@ def test_background_images_count_as_in_older_versions() -> None:
 def test_paths_do_not_count() -> None:
     assert {'data.root', 'data.extra_sources.*.root', 'logging.root'} <= set(path_keys())
     for key in path_keys():
-        assert key in NEUTRAL or key.partition('.')[0] in NEUTRAL or key.startswith('initial.')
+        assert (
+            key in NEUTRAL
+            or key.partition('.')[0] in NEUTRAL
+            or key.startswith(('initial.', 'distillation.'))
+        )
 
 
 def test_neutral_keys_exist() -> None:
@@ -166,6 +170,7 @@ def test_hashed_text_has_no_paths() -> None:
         'smoke',
         ['data.root=/secret', 'data.cache_dir=/secret', 'logging.root=/secret',
          'data.train_split=/secret/train.txt', 'initial.checkpoint=/secret',
-         'initial.backbone_weights=/secret', 'data.extra_sources=[{root: /secret}]'],
+         'initial.backbone_weights=/secret', 'data.extra_sources=[{root: /secret}]',
+         'distillation.teachers=[/secret]'],
     )  # fmt: skip
     assert 'secret' not in json.dumps(relevant_keys(experiment))

@@ -2,10 +2,18 @@
 
 from pathlib import Path
 
-from mnssd_training.model.norm import BatchNorm, convert_norms, is_norm, statistics_kept
+from mnssd_training.model.mobilenet_v2 import MobileNetV2
+from mnssd_training.model.norm import (
+    BatchNorm,
+    convert_norms,
+    is_norm,
+    recalibrate_batch_norms,
+    statistics_kept,
+)
 import pytest
 import torch
 from torch import distributed, multiprocessing, nn
+from torch.optim.swa_utils import update_bn
 
 
 def norms(channels: int = 3) -> tuple[BatchNorm, nn.BatchNorm2d]:
@@ -147,3 +155,62 @@ def test_batch_norm_of_two_processes_equals_that_of_one(
             assert torch.equal(parts[0][key], parts[1][key])
             found = parts[0][key]
         torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-4, msg=key)
+
+
+def small_network() -> nn.Sequential:
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), BatchNorm(4), nn.ReLU(), nn.Conv2d(4, 5, 3), BatchNorm(5)
+    )
+
+
+def test_recalibration_without_images_changes_nothing() -> None:
+    network = small_network()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    recalibrate_batch_norms(network, [])
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_recalibrated_statistics_are_those_that_torch_measures() -> None:
+    network, other = small_network().train(), small_network()
+    images = torch.rand(6, 3, 8, 8) * 3 + 1
+    recalibrate_batch_norms(network, [images])
+    update_bn([images], other)
+    assert network.training
+    found, wanted = network.state_dict(), other.state_dict()
+    num_values = {'1': 6 * 6 * 6, '4': 6 * 4 * 4}
+    for key, num in num_values.items():
+        torch.testing.assert_close(found[f'{key}.running_mean'], wanted[f'{key}.running_mean'])
+        unbiased = found[f'{key}.running_var'] * num / (num - 1)
+        torch.testing.assert_close(unbiased, wanted[f'{key}.running_var'])
+        assert torch.equal(found[f'{key}.weight'], wanted[f'{key}.weight'])
+
+
+def test_recalibration_pools_the_statistics_of_batches() -> None:
+    batches = [torch.randn(2, 3, 4, 5) + shift for shift in (0.0, 7.0)]
+    norm = BatchNorm(3)
+    recalibrate_batch_norms(norm, batches)
+    pooled = torch.cat(batches)
+    torch.testing.assert_close(norm.running_mean, pooled.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, pooled.var((0, 2, 3), correction=0))
+
+
+def test_recalibration_can_spare_a_part_and_frozen_norms() -> None:
+    network = small_network()
+    recalibrate_batch_norms(network, [torch.rand(2, 3, 8, 8)], network[4])
+    assert torch.equal(network[1].running_var, torch.ones(4))
+    assert not torch.equal(network[4].running_var, torch.ones(5))
+    backbone = MobileNetV2((8,), width_mult=0.25)
+    backbone.freeze(4, norm=False)
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    recalibrate_batch_norms(backbone, [torch.rand(2, 3, 32, 32)], with_frozen=False)
+    changed = {
+        int(key.split('.')[1])
+        for key, value in backbone.state_dict().items()
+        if not torch.equal(value, before[key])
+    }
+    assert min(changed) == 4
+    recalibrate_batch_norms(backbone, [torch.rand(2, 3, 32, 32)])
+    assert not torch.equal(
+        backbone.state_dict()['features.0.1.running_var'], before['features.0.1.running_var']
+    )

@@ -9,7 +9,7 @@ from mnssd_training.data import load_image, Sample
 from mnssd_training.errors import CheckpointError
 from mnssd_training.export import export_onnx
 from mnssd_training.model import build_model, MobileNetSsd
-from mnssd_training.model.onnx_weights import recalibrate_batch_norms, recover_weights
+from mnssd_training.model.onnx_weights import recover_weights, unfold_batch_norms
 import pytest
 import torch
 from torch import nn
@@ -44,24 +44,24 @@ def test_recovered_network_computes_the_same(
     other = recovered(model, ModelConfig(pyramid_channels=32), exported)
     assert difference(model, other, images) < 1e-3
     before = copy.deepcopy(other)
-    recalibrate_batch_norms(other, images.split(1))
+    unfold_batch_norms(other, images.split(1))
     assert difference(before, other, images) < 1e-3
 
 
-def test_recalibrated_batch_norms_have_the_statistics_of_images(
+def test_unfolded_batch_norms_have_the_statistics_of_images(
     model: MobileNetSsd, exported: bytes, images: torch.Tensor
 ) -> None:
     """In training mode, on the same images, the network computes what it does in evaluation."""
     other = recovered(model, ModelConfig(pyramid_channels=32), exported)
     folded = difference(model, copy.deepcopy(other).train(), images)
-    recalibrate_batch_norms(other, images.split(1))
+    unfold_batch_norms(other, images.split(1))
     measured = difference(model, copy.deepcopy(other).train(), images)
     assert measured < 1e-2
     assert folded > 100 * measured
 
 
-def test_recalibration_without_batch_norms(images: torch.Tensor) -> None:
-    recalibrate_batch_norms(nn.Identity(), images.split(1))
+def test_unfolding_without_batch_norms(images: torch.Tensor) -> None:
+    unfold_batch_norms(nn.Identity(), images.split(1))
 
 
 @pytest.mark.parametrize(

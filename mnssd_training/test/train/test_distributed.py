@@ -112,6 +112,25 @@ def test_accumulation_trains_the_same_weights_with_frozen_norms(
     compare(tmp_path / 'one', both)
 
 
+def test_two_processes_distil_the_weights_of_one(
+    tiny: Callable[..., Experiment], run_ranks: Side, tmp_path: Path
+) -> None:
+    """The adapters, which DDP reduces too, make the gradients of the network."""
+    teachers = []
+    for width in (0.25, 0.35):
+        wanted = tiny(**{**CHANGES, 'model.width_mult': width, 'training.epochs': 1})
+        train(wanted, tmp_path / f'teacher{width}', progress=False)
+        teachers.append(str(tmp_path / f'teacher{width}' / 'checkpoints' / 'best.pt'))
+    distilled = tiny(
+        **CHANGES,
+        **{'distillation.teachers': json.dumps(teachers), 'distillation.feature_weight': 3},
+    )
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    train(distilled, one, progress=False)
+    assert run_ranks(2, lambda _: train(distilled, two, progress=False)) == [0, 0]
+    compare(one, two)
+
+
 def test_run_resumes_with_another_number_of_processes(
     tiny: Callable[..., Experiment], run_ranks: Side, one: Path, tmp_path: Path
 ) -> None:
