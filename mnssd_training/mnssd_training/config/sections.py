@@ -44,6 +44,17 @@ def _check_stages(stages: tuple[tuple[float, float], ...]) -> tuple[tuple[float,
     return stages
 
 
+def _check_patterns(patterns: dict[str, str]) -> dict[str, str]:
+    for name, pattern in patterns.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f'expected regular expressions, got {pattern!r} for {name}: {error}'
+            ) from error
+    return patterns
+
+
 def _check_artefacts(names: tuple[str, ...]) -> tuple[str, ...]:
     if 'fp32' not in names or len(set(names)) < len(names):
         raise ValueError(f'expected names that differ, with fp32 among them, got {names}')
@@ -389,6 +400,11 @@ class EvaluationConfig(Section):
     """Epochs between evaluations; the last epoch is always evaluated."""
     monitor: Literal['map50', 'ap'] = 'map50'
     """Metric that selects ``best.pt`` and stops a run early: mean VOC AP@0.5 or COCO AP."""
+    groups: Annotated[dict[str, str], AfterValidator(_check_patterns)] = Field(
+        default_factory=dict
+    )
+    """Scores of parts of the validation set as well, such as day and night: the name of each part,
+    and a regular expression that is searched for in the names of its images."""
 
 
 class CheckpointConfig(Section):

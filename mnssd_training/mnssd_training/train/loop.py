@@ -141,7 +141,10 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
             ):
                 save()  # a crash of the evaluation does not lose the epoch
                 reporter.begin_evaluation(len(val_samples))
-                metrics, detections = validate(fabric, state.ema.model, val_samples, report_images)
+                groups = experiment.evaluation.groups
+                metrics, detections = validate(
+                    fabric, state.ema.model, val_samples, report_images, groups
+                )
                 state.metrics = metrics
                 score = monitored_score(metrics, experiment.evaluation.monitor)
                 is_best = score > progress.best_score

@@ -104,6 +104,7 @@ class Reporter:
         row['learning_rate'] = self._state.learning_rate_at(progress.step - 1)
         row |= self._epoch_speed.rates() | {'seconds': round(self._epoch_speed.seconds, 2)}
         counters = {'kind': 'epoch', 'epoch': progress.epoch, 'step': progress.step}
+        counters['images'] = progress.step * self._state.plan.batch_size
         self._write(counters | row | metrics)
         self._log('epoch', row)
         self._log('val', metrics)
