@@ -41,6 +41,7 @@ VERBS = [  # for `ros2 run`; elsewhere `mnssd` runs them
     'finetune = mnssd_training.cli.finetune:main',
     'predict = mnssd_training.cli.predict:main',
     'shard = mnssd_training.cli.shard:main',
+    'suite = mnssd_training.cli.suite:main',
     'train = mnssd_training.cli.train:main',
     'validate = mnssd_training.cli.validate:main',
 ]
@@ -59,6 +60,7 @@ setup(
             'py.typed',
             'config/components/*/*.yaml',
             'config/experiments/*.yaml',
+            'config/suites/*.yaml',
             'reporting/templates/*.jinja',
         ]
     },
