@@ -370,6 +370,9 @@ class TrainingConfig(Section):
     """Seed of all random numbers."""
     workers: NonNegativeInt = 2
     """Worker processes that load images, per device."""
+    image_cache_gib: NonNegativeFloat = 0.0
+    """Memory for training images that are decoded once, before the first step, GiB per device; a
+    grey pixel takes one byte. 0 decodes each image whenever it is needed."""
     accelerator: Literal['auto', 'cpu', 'gpu'] = 'auto'
     """``auto`` uses GPUs where available."""
     devices: NonNegativeInt = 0
