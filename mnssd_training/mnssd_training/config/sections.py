@@ -415,6 +415,8 @@ class CheckpointConfig(Section):
 
     every_steps: NonNegativeInt = 0
     """Steps between checkpoints within an epoch; 0 for the end of the epoch only."""
+    every_epochs: PositiveInt = 1
+    """Epochs between checkpoints at the end of an epoch; evaluated ones and the last have one."""
     keep_last: PositiveInt = 2
     """Number of newest checkpoints to keep, besides the best."""
 
