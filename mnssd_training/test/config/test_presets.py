@@ -26,7 +26,7 @@ FINGERPRINTS = {
     'finetune': 'cd29dd36a66b',
     'hit_uav': '0f79fcc4a1c2',
     'hit_uav_m': '42e71335b246',
-    'hit_uav_n': '7ca644a3cabd',
+    'hit_uav_n': '1181c30e59bc',
     'hit_uav_s': 'a8cba800d16c',
     'original': 'f0d61adcbfaf',
     'smoke': 'fe4159501f98',
