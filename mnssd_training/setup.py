@@ -42,6 +42,7 @@ VERBS = [  # for `ros2 run`; elsewhere `mnssd` runs them
     'finetune = mnssd_training.cli.finetune:main',
     'predict = mnssd_training.cli.predict:main',
     'shard = mnssd_training.cli.shard:main',
+    'suite = mnssd_training.cli.suite:main',
     'train = mnssd_training.cli.train:main',
     'validate = mnssd_training.cli.validate:main',
 ]
@@ -60,6 +61,7 @@ setup(
             'py.typed',
             'config/components/*/*.yaml',
             'config/experiments/*.yaml',
+            'config/suites/*.yaml',
             'reporting/templates/*.jinja',
         ]
     },

@@ -105,6 +105,7 @@ LAYERS = {
             'predictor',
             'priors',
             'reporting',
+            'suite',
             'train',
         },
         'config': {'errors'},
@@ -128,6 +129,7 @@ LAYERS = {
         'predictor': {'errors', 'export', 'model', 'train'},
         'priors': {'config', 'errors'},
         'reporting': set(),
+        'suite': {'config', 'errors', 'metrics_file', 'reporting', 'train'},
         'torch_file': {'errors'},
         'train': {
             'config',
@@ -214,7 +216,9 @@ FOREIGN = {
         *(f'mnssd_training.{unit}' for unit in ('data', 'inspection')),
     },
     'pycocotools': {'mnssd_training.evaluation'},
-    'pydantic': {f'mnssd_training.{unit}' for unit in ('config', 'data', 'export', 'train')},
+    'pydantic': {
+        f'mnssd_training.{unit}' for unit in ('config', 'data', 'export', 'suite', 'train')
+    },
     'rosbags': {'mnssd_training.data'},
     'timm': {'mnssd_training.model'},
     'torch': {f'mnssd_training.{unit}' for unit in WITH_TORCH},

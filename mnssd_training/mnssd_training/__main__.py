@@ -15,6 +15,7 @@ _GROUPS = {
     },
     'training': {
         'train': 'train an experiment',
+        'suite': 'train several recipes side by side, and compare them',
         'finetune': 'train on a folder of YOLO labels, with familiar flags',
         'find-lr': 'find the learning rate for an experiment',
         'find-batch-size': 'find the largest batch that fits in memory',

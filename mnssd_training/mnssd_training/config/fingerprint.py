@@ -35,6 +35,7 @@ NEUTRAL = (
     'training.deterministic',
     'training.devices',
     'training.gradient_checkpointing',
+    'training.image_cache_gib',
     'training.nodes',
     'training.workers',
     'evaluation',

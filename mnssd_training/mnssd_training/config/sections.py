@@ -44,6 +44,17 @@ def _check_stages(stages: tuple[tuple[float, float], ...]) -> tuple[tuple[float,
     return stages
 
 
+def _check_patterns(patterns: dict[str, str]) -> dict[str, str]:
+    for name, pattern in patterns.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f'expected regular expressions, got {pattern!r} for {name}: {error}'
+            ) from error
+    return patterns
+
+
 def _check_artefacts(names: tuple[str, ...]) -> tuple[str, ...]:
     if 'fp32' not in names or len(set(names)) < len(names):
         raise ValueError(f'expected names that differ, with fp32 among them, got {names}')
@@ -365,6 +376,9 @@ class TrainingConfig(Section):
     """Seed of all random numbers."""
     workers: NonNegativeInt = 2
     """Worker processes that load images, per device."""
+    image_cache_gib: NonNegativeFloat = 0.0
+    """Memory for training images that are decoded once, before the first step, GiB per device; a
+    grey pixel takes one byte. 0 decodes each image whenever it is needed."""
     accelerator: Literal['auto', 'cpu', 'gpu'] = 'auto'
     """``auto`` uses GPUs where available."""
     devices: NonNegativeInt = 0
@@ -422,6 +436,11 @@ class EvaluationConfig(Section):
     """Epochs between evaluations; the last epoch is always evaluated."""
     monitor: Literal['map50', 'ap'] = 'map50'
     """Metric that selects ``best.pt`` and stops a run early: mean VOC AP@0.5 or COCO AP."""
+    groups: Annotated[dict[str, str], AfterValidator(_check_patterns)] = Field(
+        default_factory=dict
+    )
+    """Scores of parts of the validation set as well, such as day and night: the name of each part,
+    and a regular expression that is searched for in the names of its images."""
 
 
 class CheckpointConfig(Section):
@@ -429,6 +448,8 @@ class CheckpointConfig(Section):
 
     every_steps: NonNegativeInt = 0
     """Steps between checkpoints within an epoch; 0 for the end of the epoch only."""
+    every_epochs: PositiveInt = 1
+    """Epochs between checkpoints at the end of an epoch; evaluated ones and the last have one."""
     keep_last: PositiveInt = 2
     """Number of newest checkpoints to keep, besides the best."""
 

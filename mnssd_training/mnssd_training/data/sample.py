@@ -1,8 +1,9 @@
 """One annotated image, whatever format it was read from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 from mnssd_perception import image_file, matching
 from mnssd_perception.errors import ImageFileError
 from mnssd_perception.image_file import decode_image
@@ -31,6 +32,8 @@ class Sample:
     :ivar labels: ``(N,)`` int64, from 0.
     :ivar ignore: ``(M, 4)`` float32 xyxy, pixels.
     :ivar ignore_labels: ``(M,)`` int64, the class that a region hides, or :data:`ANY_CLASS`.
+    :ivar pixels: the decoded image, ``(H, W, 3)`` uint8 RGB or ``(H, W)`` grey, read-only; None if
+        it is not kept in memory.
     """
 
     name: str
@@ -40,14 +43,18 @@ class Sample:
     labels: NDArray[np.int64]
     ignore: NDArray[np.float32]
     ignore_labels: NDArray[np.int64]
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
 
 
 def load_image(sample: Sample) -> NDArray[np.uint8]:
     """
-    Read the image of a sample as ``(H, W, 3)`` uint8 RGB.
+    Read the image of a sample as ``(H, W, 3)`` uint8 RGB, from memory if it is there.
 
     :raises DatasetError: if the file is missing, not an image, or not of the annotated size.
     """
+    if sample.pixels is not None:
+        is_grey = sample.pixels.ndim == 2
+        return cv2.cvtColor(sample.pixels, cv2.COLOR_GRAY2RGB) if is_grey else sample.pixels
     height, width = sample.size
     return read_image(sample.path, (width, height))
 

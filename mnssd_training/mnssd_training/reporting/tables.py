@@ -1,4 +1,4 @@
-"""Format numbers and tables for a terminal."""
+"""Format numbers and tables for a terminal and for Markdown."""
 
 from collections.abc import Sequence
 
@@ -18,3 +18,10 @@ def format_table(rows: Sequence[Sequence[object]]) -> str:
         )
         for row in texts
     )
+
+
+def format_markdown(rows: Sequence[Sequence[object]]) -> str:
+    """Write a Markdown table; the first row is its header, numbers are on the right."""
+    header, *body = [[str(cell).replace('|', '\\|') for cell in row] for row in rows]
+    lines = [header, ['---', *['---:'] * (len(header) - 1)], *body]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

@@ -14,8 +14,8 @@ WORKER_GRACE = 60
 class Preempted(KeyboardInterrupt):
     """A signal ended the run, after a checkpoint was written."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f'stopped by {signal.Signals(signum).name}; continue with --resume')
+    def __init__(self, signum: int, hint: str = 'continue with --resume') -> None:
+        super().__init__(f'stopped by {signal.Signals(signum).name}; {hint}')
         self.signum = signum
 
 

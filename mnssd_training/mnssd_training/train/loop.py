@@ -87,6 +87,7 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
     experiment, fabric, plan, progress = state.experiment, state.fabric, state.plan, state.progress
     config, val_samples = experiment.training, state.splits.val
     keep, save_every = experiment.checkpoint.keep_last, experiment.checkpoint.every_steps
+    save_every_epochs = experiment.checkpoint.every_epochs
 
     def save() -> Checkpoint:
         checkpoint = state.to_checkpoint()
@@ -141,7 +142,10 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
             ):
                 save()  # a crash of the evaluation does not lose the epoch
                 reporter.begin_evaluation(len(val_samples))
-                metrics, detections = validate(fabric, state.ema.model, val_samples, report_images)
+                groups = experiment.evaluation.groups
+                metrics, detections = validate(
+                    fabric, state.ema.model, val_samples, report_images, groups
+                )
                 state.metrics = metrics
                 score = monitored_score(metrics, experiment.evaluation.monitor)
                 is_best = score > progress.best_score
@@ -155,7 +159,9 @@ def _run_epochs(  # noqa: PLR0915 (read from top to bottom)
                 best = state.to_checkpoint(is_resumable=False)
                 with stop.deferred():
                     run_on_rank_zero(fabric, lambda: folder.save_best(best))  # noqa: B023
-            checkpoint = save()
-            if progress.epoch < plan.epochs and fabric.world_size == 1:
+            is_stopping = fabric.world_size == 1 and stop.signum
+            if metrics or is_last or is_stopping or progress.epoch % save_every_epochs == 0:
+                checkpoint = save()
+            if progress.epoch < plan.epochs and is_stopping:
                 stop.check()
     return checkpoint

@@ -8,6 +8,7 @@ from typing import Any
 from mnssd_perception.overlay import draw_detections
 from mnssd_perception.ssd import Detections
 from mnssd_training.data.sample import load_image
+from mnssd_training.train.gpu import GpuUsage
 from mnssd_training.train.interrupt import Preempted
 from mnssd_training.train.loggers import FinalStatus, flatten_numbers, open_loggers
 from mnssd_training.train.progress import RunningMean
@@ -57,6 +58,7 @@ class Reporter:
         self._bar = tqdm(disable=True)
         self._row_speed, self._epoch_speed = Throughput(), Throughput()
         self._step_start = 0.0
+        self._gpu = GpuUsage(state.fabric.device)
 
     def begin_epoch(self) -> None:
         """Start the progress bar and the clock of an epoch."""
@@ -79,6 +81,7 @@ class Reporter:
         for speed in (self._row_speed, self._epoch_speed):
             speed.add(plan.batch_size, now - self._step_start, data_seconds)
         self._step_start = now
+        self._gpu.sample()
         rates, means = self._row_speed.rates(), progress.row_mean.means()
         learning_rate = self._state.learning_rate_at(progress.step - 1)
         self._bar.set_postfix(
@@ -103,7 +106,9 @@ class Reporter:
         row = progress.epoch_mean.means()
         row['learning_rate'] = self._state.learning_rate_at(progress.step - 1)
         row |= self._epoch_speed.rates() | {'seconds': round(self._epoch_speed.seconds, 2)}
+        row |= self._gpu.collect()
         counters = {'kind': 'epoch', 'epoch': progress.epoch, 'step': progress.step}
+        counters['images'] = progress.step * self._state.plan.batch_size
         self._write(counters | row | metrics)
         self._log('epoch', row)
         self._log('val', metrics)

@@ -13,6 +13,7 @@ from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
+from mnssd_training.data.image_cache import cache_images
 from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
@@ -63,9 +64,11 @@ class TrainState:
         self.notes, self.warnings = list(self.splits.notes), list[str]()
         self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
         augmentation, matching = experiment.augmentation, experiment.matching
-        self.dataset = TrainingSet(
-            self.splits.train, self.spec, augmentation, matching, config.seed
-        )
+        samples = self.splits.train
+        if config.image_cache_gib:
+            samples, note = cache_images(samples, config.image_cache_gib)
+            self.notes.append(note)
+        self.dataset = TrainingSet(samples, self.spec, augmentation, matching, config.seed)
         network = self._build_network()
         self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
         sizes = input_sizes(self.plan.num_steps, experiment)

@@ -1,6 +1,8 @@
 """Evaluate a network on the validation set, divided among the processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+import re
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -18,12 +20,16 @@ def validate(
     model: MobileNetSsd,
     samples: Sequence[Sample],
     progress: Callable[[int], object] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[Detections]]:
     """
     Evaluate a network in evaluation mode.
 
     :param progress: is called with the number of images done since the last call.
-    :return: :func:`scores_to_json` and the detections of each image; the same on all ranks.
+    :param groups: parts of the set to score as well, each by a regular expression that is searched
+        for in the names of its images.
+    :return: :func:`scores_to_json`, with those of the groups under ``groups`` by name, and the
+        detections of each image; the same on all ranks.
     """
     rank, world_size = fabric.global_rank, fabric.world_size
     detector = Detector(TorchEngine(model), SCORING)
@@ -39,7 +45,15 @@ def validate(
     # Computed on one rank, so that all compare the same bits.
     metrics = None
     if rank == 0:
-        metrics = scores_to_json(evaluate_detections(samples, detections, detector.class_names))
+
+        def score(pattern: str = '') -> dict[str, Any]:
+            is_in = [bool(re.search(pattern, sample.name)) for sample in samples]
+            part = list(compress(samples, is_in)), list(compress(detections, is_in))
+            return scores_to_json(evaluate_detections(*part, detector.class_names))
+
+        metrics = score()
+        if groups:
+            metrics['groups'] = {name: score(pattern) for name, pattern in groups.items()}
     return fabric.broadcast(metrics), detections
 
 

@@ -16,8 +16,10 @@ from mnssd_training.train import (
     checkpoint,
     handle_signals,
     load_checkpoint,
+    loop,
     Preempted,
     state,
+    StopRequest,
     train,
 )
 import pytest
@@ -43,6 +45,45 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 # --- running ---------------------------------------------------------------------------------
+
+
+def test_checkpoints_at_the_end_of_some_epochs(
+    tiny: Make, without_validation: None, tmp_path: Path
+) -> None:
+    wanted = tiny(
+        **{
+            'training.epochs': 7,
+            'evaluation.every_epochs': 5,
+            'checkpoint.every_epochs': 3,
+            'checkpoint.keep_last': 100,
+        }
+    )
+    last = train(wanted, tmp_path, progress=False)
+    steps = [int(path.stem[5:]) for path in sorted((tmp_path / 'checkpoints').glob('step-*.pt'))]
+    per_epoch = last.step // 7
+    assert [step / per_epoch for step in steps] == [3, 5, 6, 7]
+
+
+def test_signal_at_the_end_of_an_epoch_saves_it(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, end_epoch = StopRequest(), loop.Reporter.end_epoch
+
+    def end_and_signal(reporter: loop.Reporter, metrics: dict[str, Any]) -> str:
+        stop.handle_signal(15)
+        return end_epoch(reporter, metrics)
+
+    monkeypatch.setattr(loop.Reporter, 'end_epoch', end_and_signal)
+    wanted = tiny(
+        **{
+            'training.epochs': 4,
+            'checkpoint.every_epochs': 4,
+            'evaluation.every_epochs': 4,
+        }
+    )
+    with pytest.raises(Preempted):
+        train(wanted, tmp_path, progress=False, stop=stop)
+    assert load_checkpoint(newest_checkpoint(tmp_path)).step == 2
 
 
 def test_contents_of_a_run_folder(tiny: Make, tmp_path: Path) -> None:
