@@ -7,14 +7,17 @@ logged or evaluated on the way, and how many processes share the work.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 import hashlib
 import json
+from operator import getitem
 from pathlib import PurePosixPath
 from typing import Any
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.renamed import FORMER, rename_keys
+from mnssd_training.config.sections import DataConfig, ExperimentInfo
 from pydantic_core import to_jsonable_python
 
 # Increases when the same keys get another meaning.
@@ -42,6 +45,11 @@ NEUTRAL = (
 
 # Before these keys existed, background images of YOLO datasets were left out, all others used.
 USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
+# Keys that came later: only another value than the default counts.
+ADDED = ('data.sampling',)
+DEFAULTS = to_jsonable_python(
+    Experiment(experiment=ExperimentInfo(id='default'), data=DataConfig(root='default'))
+)
 SPLITS = ('train_split', 'val_split')
 
 
@@ -81,8 +89,10 @@ def _reduce(value: Any, path: str) -> Any:
     for key, child in value.items():
         inner = f'{path}.{key}' if path else key
         # Only the other value counts, so that older experiments keep their fingerprints.
-        is_default = (inner in USE_BACKGROUND and child == (value['format'] != 'yolo')) or (
-            inner == 'qat' and not child['enabled']
+        is_default = (
+            (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
+            or (inner == 'qat' and not child['enabled'])
+            or (inner in ADDED and child == reduce(getitem, inner.split('.'), DEFAULTS))
         )
         if inner in NEUTRAL or is_default:
             continue

@@ -50,6 +50,16 @@ def _check_artefacts(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _check_groups(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'expected a regular expression, got {pattern!r}: {error}') from error
+    if pattern and not compiled.groupindex:
+        raise ValueError(f'expected a named group like (?P<time>[01]), got {pattern!r}')
+    return pattern
+
+
 Stages = Annotated[tuple[tuple[Fraction, PositiveFloat], ...], AfterValidator(_check_stages)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)]
 
@@ -104,6 +114,22 @@ class SourceConfig(Section):
     """Train on images without objects too. In yolo these have an empty label file or none."""
 
 
+class SamplingConfig(Section):
+    """How often an epoch shows each training image; its number of images stays the same."""
+
+    repeat_threshold: Fraction = 0.0
+    """Show images of rare classes more often: by the largest sqrt(threshold / f) of their classes,
+    where f is the fraction of images with the class (Gupta et al., LVIS, CVPR 2019); 0 for no
+    repetition."""
+    groups: Annotated[str, AfterValidator(_check_groups)] = ''
+    """Regular expression, searched in the name of each image, whose named groups divide the images
+    by condition, such as ``^(?P<time>[01])_(?P<height>\\d+)_``, or in bands
+    ``(?:(?P<low>)[67]|(?P<high>)1?[890123])0_``; empty for one group."""
+    balance: Probability = 1.0
+    """Share of a group: 0 for that of its images, 1 for the same for each group, and powers
+    between them."""
+
+
 class DataConfig(SourceConfig):
     """The images of an experiment: one dataset, or several with a joint class list."""
 
@@ -111,6 +137,8 @@ class DataConfig(SourceConfig):
     """Class names in the order of their labels; empty to use those of the datasets."""
     extra_sources: tuple[SourceConfig, ...] = ()
     """Further datasets, used together with this one for training and validation."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Balance of classes and conditions in training."""
     cache_dir: str = Field(default='', json_schema_extra={'path': True})
     """Folder that caches remote shards; empty to stream them in each epoch."""
 

@@ -12,6 +12,7 @@ from mnssd_perception.ssd import generate_priors
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
+from mnssd_training.data.sampling import describe_sampling, expected_draws
 from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
@@ -63,7 +64,10 @@ class TrainState:
             self.splits.train, self.spec, augmentation, matching, config.seed
         )
         network = self._build_network()
-        self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
+        sampling, train = experiment.data.sampling, self.splits.train
+        self.notes += describe_sampling(train, self.splits.class_names, sampling)
+        draws = expected_draws(train, sampling)
+        self.plan = plan_batches(experiment, len(train), fabric.world_size, draws)
         for size in input_sizes(self.plan.num_steps, experiment):
             if size != self.spec.input_size:
                 check_grids(network, resize_spec(self.spec, size))
