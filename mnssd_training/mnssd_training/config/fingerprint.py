@@ -46,7 +46,14 @@ NEUTRAL = (
 # Before these keys existed, background images of YOLO datasets were left out, all others used.
 USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
 # Keys that came later: only another value than the default counts.
-ADDED = ('data.sampling',)
+ADDED = (
+    'data.sampling',
+    'augmentation.gamma',
+    'augmentation.object_tone',
+    'augmentation.object_tone_range',
+    'augmentation.blur',
+    'augmentation.noise',
+)
 DEFAULTS = to_jsonable_python(
     Experiment(experiment=ExperimentInfo(id='default'), data=DataConfig(root='default'))
 )

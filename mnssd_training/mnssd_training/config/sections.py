@@ -280,6 +280,17 @@ class AugmentationConfig(Section):
     night and cooler by day."""
     equalize: Probability = 0.0
     """Probability of equalizing the histogram."""
+    gamma: Annotated[float, Field(ge=1)] = 1.0
+    """Largest exponent of a gamma correction; the smallest is its inverse."""
+    object_tone: Probability = 0.0
+    """Probability of changing the contrast of each object against the ring around its box, which
+    keeps the polarity."""
+    object_tone_range: Range = (0.5, 1.5)
+    """Smallest and largest factor of that contrast."""
+    blur: NonNegativeFloat = 0.0
+    """Largest standard deviation of a Gaussian blur, pixels of the network input."""
+    noise: NonNegativeFloat = 0.0
+    """Largest standard deviation of sensor noise, of 255 levels; equal in all channels."""
     min_box_size: Annotated[float, Field(ge=0)] = 1.0
     """A box with a side below this becomes an ignore region, pixels of the network input."""
     min_visibility: Annotated[float, Field(gt=0, le=1)] = 0.4

@@ -14,7 +14,9 @@ import cv2
 from mnssd_perception.ssd import ModelSpec, resize_transform
 from mnssd_perception.ssd.resize import PADDING
 from mnssd_training.config.sections import AugmentationConfig
+from mnssd_training.data.camera_noise import random_blur, random_noise
 from mnssd_training.data.color_jitter import apply_color_jitter, sample_color_jitter
+from mnssd_training.data.object_tone import scale_contrast
 from mnssd_training.data.random_crops import iou_crop, large_scale_jitter, zoom_out
 from mnssd_training.data.resized_crop import (
     content_region,
@@ -86,7 +88,12 @@ def augment(
         image = cv2.addWeighted(image, weight, _compose_image(crops, size), 1 - weight, 0)
     all_crops = [pair for crops in layers for pair in crops]
     boxes, labels, ignore = _transform_annotations(all_crops, size, config)
-    return NetworkSample(apply_color_jitter(image, jitter), boxes, labels, ignore)
+    if generator.random() < config.object_tone:
+        limits = np.log(config.object_tone_range)
+        factors = np.exp(generator.uniform(*limits, len(boxes)))
+        scale_contrast(image, boxes * (size[::-1] * 2), factors)
+    image = apply_color_jitter(random_blur(image, config.blur, generator), jitter)
+    return NetworkSample(random_noise(image, config.noise, generator), boxes, labels, ignore)
 
 
 def _draw_crops(
