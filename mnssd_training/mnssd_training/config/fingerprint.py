@@ -48,6 +48,9 @@ USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
 # Keys that came later: only another value than the default counts.
 ADDED = (
     'data.sampling',
+    'augmentation.copy_paste',
+    'augmentation.copy_paste_max_objects',
+    'augmentation.copy_paste_max_size',
     'augmentation.gamma',
     'augmentation.object_tone',
     'augmentation.object_tone_range',

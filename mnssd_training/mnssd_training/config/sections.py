@@ -263,6 +263,13 @@ class AugmentationConfig(Section):
     """Probability of four images in one (Bochkovskiy et al., YOLOv4, 2020)."""
     mixup: Probability = 0.0
     """Probability of blending with another image (Zhang et al., mixup, ICLR 2018)."""
+    copy_paste: Probability = 0.0
+    """Probability of pasting small objects of another image of the same ``data.sampling.groups``
+    (Kisantal et al., Augmentation for small object detection, 2019)."""
+    copy_paste_max_objects: Count = 4
+    """Largest number of them."""
+    copy_paste_max_size: PositiveFloat = 48.0
+    """Largest size of them, root of the area, pixels of the image."""
     horizontal_flip: Probability = 0.5
     """Probability."""
     vertical_flip: Probability = 0.0

@@ -34,4 +34,4 @@ def random_noise(
         return image
     std = np.float32(max_std * generator.random())
     noise = generator.standard_normal(image.shape[:2], np.float32) * std
-    return np.rint(np.clip(image + noise[..., None], 0, 255)).astype(np.uint8)
+    return np.asarray(cv2.add(image, cv2.merge([noise] * 3), dtype=cv2.CV_8U), np.uint8)

@@ -7,6 +7,7 @@ import hashlib
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.config.sections import AugmentationConfig
+from mnssd_training.data.copy_paste import ObjectPool
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
 from mnssd_training.priors import resize_spec
@@ -73,6 +74,7 @@ class TrainingSet(Dataset[Item]):
 
     :ivar spec: large-scale jitter is relative to the scale at its input size.
     :ivar augmentation: None for no augmentation.
+    :ivar pool: the objects for copy-paste, if any.
     """
 
     samples: Sequence[Sample]
@@ -80,6 +82,7 @@ class TrainingSet(Dataset[Item]):
     augmentation: AugmentationConfig | None
     matching: MatchingConfig
     seed: int
+    pool: ObjectPool | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -99,7 +102,9 @@ class TrainingSet(Dataset[Item]):
         name = self.samples[index].name
         parts = (self.seed, epoch, name, *([repetition] if repetition else []))
         generator = np.random.default_rng(derive_seed(*parts))
-        sample = augment(self.samples, index, self.spec, size, self.augmentation, generator)
+        sample = augment(
+            self.samples, index, self.spec, size, self.augmentation, generator, self.pool
+        )
         target = encode_targets(
             sample.boxes,
             sample.labels,

@@ -53,7 +53,7 @@ def scale_contrast(
 
 def to_pixels(box: NDArray[np.floating]) -> PixelBox:
     """Round a box outwards, to whole pixels."""
-    return (*map(math.floor, box[:2].tolist()), *map(math.ceil, box[2:].tolist()))  # type: ignore[return-value]
+    return (*map(math.floor, box[:2].tolist()), *map(math.ceil, box[2:].tolist()))
 
 
 def paint_boxes(size: tuple[int, int], boxes: Sequence[PixelBox]) -> NDArray[np.bool_]:
@@ -78,7 +78,7 @@ def soft_mask(
     size: tuple[int, int], box: PixelBox
 ) -> tuple[NDArray[np.float32], tuple[slice, slice]]:
     """
-    Mask the ellipse in a box, with a soft edge in the margin around the box.
+    Mask a box without its corners, with a soft edge in the margin around it.
 
     :param size: (height, width) of the image.
     :return: mask ``(h, w, 1)``, and the area of the image that it covers.
@@ -90,7 +90,7 @@ def soft_mask(
         radius = (high - low) / 2
         radii.append((np.arange(start, stop) + 0.5 - (low + high) / 2) / radius)
         area.append(slice(start, stop))
-    distance = np.hypot(radii[1][:, None], radii[0][None])  # 1 on the ellipse
+    distance = (radii[1][:, None] ** 4 + radii[0] ** 4) ** 0.25  # 1 on the edges of the box
     softness = 2 * margin / min(box[2] - box[0], box[3] - box[1])  # in radii
     mask = np.clip(1 + (1 - distance) / softness, 0, 1).astype(np.float32)
     return mask[..., None], (area[1], area[0])

@@ -11,6 +11,7 @@ from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import generate_priors
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
+from mnssd_training.data.copy_paste import make_object_pool
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
 from mnssd_training.data.sampling import describe_sampling, expected_draws
 from mnssd_training.data.sources import read_splits
@@ -60,11 +61,10 @@ class TrainState:
         self.notes, self.warnings = list(self.splits.notes), list[str]()
         self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
         augmentation, matching = experiment.augmentation, experiment.matching
-        self.dataset = TrainingSet(
-            self.splits.train, self.spec, augmentation, matching, config.seed
-        )
-        network = self._build_network()
         sampling, train = experiment.data.sampling, self.splits.train
+        pool = make_object_pool(train, augmentation, sampling.groups)
+        self.dataset = TrainingSet(train, self.spec, augmentation, matching, config.seed, pool)
+        network = self._build_network()
         self.notes += describe_sampling(train, self.splits.class_names, sampling)
         draws = expected_draws(train, sampling)
         self.plan = plan_batches(experiment, len(train), fabric.world_size, draws)

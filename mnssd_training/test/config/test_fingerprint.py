@@ -74,7 +74,7 @@ def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
         'data.extra_sources=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
         'priors.variances=[0.1, 0.1]', 'model.width_mult=0.5', 'matching.positive_iou=0.6',
         'augmentation.vertical_flip=0.5', 'augmentation.noise=1', 'augmentation.gamma=1.1',
-        'augmentation.object_tone=0.5', 'loss.classification=focal',
+        'augmentation.object_tone=0.5', 'augmentation.copy_paste=0.1', 'loss.classification=focal',
         'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
         'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',
