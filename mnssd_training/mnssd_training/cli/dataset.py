@@ -11,6 +11,7 @@ from mnssd_perception.serialization import to_plain
 from mnssd_training.cli.common import command, make_parser, write_file, write_image
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
 from mnssd_training.data.copy_paste import make_object_pool
+from mnssd_training.data.hard_negatives import attach_hard_negatives
 from mnssd_training.data.sampling import describe_sampling
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text, preview
@@ -132,6 +133,7 @@ def _preview(parser: ArgumentParser, arguments: Sequence[str]) -> None:
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
         spec = make_spec(experiment, samples.get('train', pool), class_names)
+        pool, _ = attach_hard_negatives(pool, experiment.data.hard_negatives)
         config, groups = experiment.augmentation, experiment.data.sampling.groups
         objects = make_object_pool(pool, config, groups) if args.augmented else None
         tiles = []

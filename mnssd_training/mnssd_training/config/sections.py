@@ -139,6 +139,9 @@ class DataConfig(SourceConfig):
     """Further datasets, used together with this one for training and validation."""
     sampling: SamplingConfig = SamplingConfig()
     """Balance of classes and conditions in training."""
+    hard_negatives: str = Field(default='', json_schema_extra={'path': True})
+    """False positives in training images, written by ``mnssd evaluate --hard-negatives``, for
+    ``augmentation.hard_negative_crop``; empty for none."""
     cache_dir: str = Field(default='', json_schema_extra={'path': True})
     """Folder that caches remote shards; empty to stream them in each epoch."""
 
@@ -259,6 +262,9 @@ class AugmentationConfig(Section):
     """Smallest and largest scale of the jitter; 1 is the scale at inference."""
     large_scale_jitter_max_aspect: Annotated[float, Field(ge=1)] = 1.0
     """Largest change of the aspect ratio in the jitter."""
+    hard_negative_crop: Probability = 0.0
+    """Probability that large-scale jitter is around one of ``data.hard_negatives``, in images that
+    have some."""
     mosaic: Probability = 0.0
     """Probability of four images in one (Bochkovskiy et al., YOLOv4, 2020)."""
     mixup: Probability = 0.0

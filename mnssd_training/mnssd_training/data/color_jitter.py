@@ -79,7 +79,7 @@ def apply_color_jitter(image: NDArray[np.uint8], params: ColorJitterParams) -> N
     if params.equalize and histogram is not None:
         table = _equalize(table, histogram)
     if params.gamma != 1:
-        table = 255 * (table / 255) ** np.float32(params.gamma)
+        table = 255 * np.power(table / 255, params.gamma, dtype=np.float32)
     if params.brightness != 1:
         table = np.clip(table * params.brightness, 0, 255)
     if params.contrast != 1 and histogram is not None and not contrast_last:

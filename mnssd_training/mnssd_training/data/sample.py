@@ -1,6 +1,6 @@
 """One annotated image, whatever format it was read from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnssd_perception import image_file, matching
@@ -31,6 +31,7 @@ class Sample:
     :ivar labels: ``(N,)`` int64, from 0.
     :ivar ignore: ``(M, 4)`` float32 xyxy, pixels.
     :ivar ignore_labels: ``(M,)`` int64, the class that a region hides, or :data:`ANY_CLASS`.
+    :ivar hard_negatives: ``(K, 4)`` float32 xyxy, pixels; false positives of an earlier model.
     """
 
     name: str
@@ -40,6 +41,9 @@ class Sample:
     labels: NDArray[np.int64]
     ignore: NDArray[np.float32]
     ignore_labels: NDArray[np.int64]
+    hard_negatives: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 4), np.float32)
+    )
 
 
 def load_image(sample: Sample) -> NDArray[np.uint8]:

@@ -18,7 +18,12 @@ from mnssd_training.data.camera_noise import random_blur, random_noise
 from mnssd_training.data.color_jitter import apply_color_jitter, sample_color_jitter
 from mnssd_training.data.copy_paste import ObjectPool, paste_objects
 from mnssd_training.data.object_tone import scale_contrast
-from mnssd_training.data.random_crops import iou_crop, large_scale_jitter, zoom_out
+from mnssd_training.data.random_crops import (
+    AROUND_OBJECT,
+    iou_crop,
+    large_scale_jitter,
+    zoom_out,
+)
 from mnssd_training.data.resized_crop import (
     content_region,
     flip_in_region,
@@ -144,14 +149,18 @@ def _draw_crop(
         base_size = spec.input_size if has_jitter else size
         content = resize_transform(sample.size, base_size, spec.resize).content_size
         base_scale = (content[0] / sample.size[0], content[1] / sample.size[1])
+        boxes, around_box = sample.boxes, AROUND_OBJECT
+        if len(sample.hard_negatives) and generator.random() < config.hard_negative_crop:
+            boxes, around_box = sample.hard_negatives, 1.0
         crop = large_scale_jitter(
             sample.size,
-            sample.boxes,
+            boxes,
             region_size,
             base_scale,
             scale_range,
             config.large_scale_jitter_max_aspect,
             generator,
+            around_box,
         )
     else:
         crop = (0.0, 0.0, float(sample.size[1]), float(sample.size[0]))

@@ -13,6 +13,7 @@ from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.copy_paste import make_object_pool
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
+from mnssd_training.data.hard_negatives import attach_hard_negatives
 from mnssd_training.data.sampling import describe_sampling, expected_draws
 from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
@@ -58,10 +59,11 @@ class TrainState:
             raise DatasetError(
                 experiment.data.root, 'expected at least one training image, got none'
             )
-        self.notes, self.warnings = list(self.splits.notes), list[str]()
+        train, notes = attach_hard_negatives(self.splits.train, experiment.data.hard_negatives)
+        self.notes, self.warnings = [*self.splits.notes, *notes], list[str]()
         self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
         augmentation, matching = experiment.augmentation, experiment.matching
-        sampling, train = experiment.data.sampling, self.splits.train
+        sampling = experiment.data.sampling
         pool = make_object_pool(train, augmentation, sampling.groups)
         self.dataset = TrainingSet(train, self.spec, augmentation, matching, config.seed, pool)
         network = self._build_network()

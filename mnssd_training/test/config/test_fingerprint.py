@@ -54,7 +54,8 @@ def test_fingerprint_is_twelve_hexadecimal_digits() -> None:
         'checkpoint.keep_last=9', 'logging.root=/runs', 'logging.wandb=mine',
         'training.epochs=1', 'training.ema_decay=0.999', 'optimizer.weight_decay=2e-2',
         'loss.localization_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
-        'data.sampling={balance: 1}', 'augmentation.noise=0', 'augmentation.gamma=1',
+        'data.sampling={balance: 1}', 'data.hard_negatives=/a.json',
+        'augmentation.noise=0', 'augmentation.gamma=1',
     ],
 )  # fmt: skip
 def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
