@@ -10,6 +10,9 @@ from mnssd_perception.overlay import class_colour
 from mnssd_perception.serialization import to_plain
 from mnssd_training.cli.common import command, make_parser, write_file, write_image
 from mnssd_training.cli.data_arguments import add_data_arguments, choose_data, read_choice
+from mnssd_training.data.copy_paste import make_object_pool
+from mnssd_training.data.hard_negatives import attach_hard_negatives
+from mnssd_training.data.sampling import describe_sampling
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.inspection import check, check_json, check_text, preview
 from mnssd_training.inspection.stats import measure_split, stats_page, stats_text
@@ -84,6 +87,9 @@ def _stats(parser: ArgumentParser, arguments: Sequence[str]) -> None:
     resize = (network.size, network.resize) if network else ()
     stats = {name: measure_split(split, class_names, *resize) for name, split in samples.items()}
     print(stats_text(stats))
+    train, sampling = samples.get('train', []), choice.config.sampling
+    for line in describe_sampling(train, class_names, sampling) if train else ():
+        print(f'sampling: {line}')
     if args.html:
         write_file(args.html, stats_page(args.source, stats))
     if args.json:
@@ -127,10 +133,13 @@ def _preview(parser: ArgumentParser, arguments: Sequence[str]) -> None:
         raise ConfigError('--augmented and --matched need an experiment, not a folder')
     else:
         spec = make_spec(experiment, samples.get('train', pool), class_names)
+        pool, _ = attach_hard_negatives(pool, experiment.data.hard_negatives)
+        config, groups = experiment.augmentation, experiment.data.sampling.groups
+        objects = make_object_pool(pool, config, groups) if args.augmented else None
         tiles = []
         for index in chosen:
             sample = preview.make_network_sample(
-                pool, index, spec, experiment, args.epoch, args.augmented
+                pool, index, spec, experiment, args.epoch, args.augmented, objects
             )
             drawn = pool[index].name, sample, spec, experiment
             tiles.append(preview.draw_network_sample(*drawn, args.matched, args.width))

@@ -15,9 +15,11 @@ from mnssd_training.cli.data_arguments import (
     read_choice,
 )
 from mnssd_training.data import Sample
+from mnssd_training.data.hard_negatives import HardNegatives
 from mnssd_training.errors import ConfigError, DatasetError
 from mnssd_training.evaluation import detect_samples, SCORING
 from mnssd_training.evaluation.detect import measure_speed, spread
+from mnssd_training.evaluation.failures import hard_negatives
 from mnssd_training.evaluation.page import report_page
 from mnssd_training.evaluation.report import make_report, Report, report_to_json
 from mnssd_training.evaluation.text import report_text
@@ -31,6 +33,7 @@ EXAMPLES = """\
   mnssd evaluate network.onnx hit_uav data.root=DATA/hit_uav
   mnssd evaluate model-2.0.mnssd DATA/cars --compare model-1.0.mnssd --html report.html
   mnssd evaluate model-2.0.mnssd DATA/cars --engine openvino --precision int8
+  mnssd evaluate best.pt --split train --hard-negatives train_negatives.json
   mnssd evaluate model-1.0.mnssd DATA/cars --format yolo --class-map bus=truck --class-map kite=
 """
 
@@ -61,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--json', metavar='FILE', help='write the report there; - prints it')
     parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with images')
+    parser.add_argument(
+        '--hard-negatives',
+        type=Path,
+        metavar='FILE',
+        help='write the false positives in the background there, for data.hard_negatives',
+    )
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     args = parser.parse_intermixed_args(arguments)
 
@@ -87,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epochs = read_epochs(args.model)
         page = report_page(report, title, facts, other=other_report, epochs=epochs)
         write_file(args.html, page)
+    if args.hard_negatives:
+        negatives = hard_negatives(report.samples, report.detections, report.matches, names)
+        write_file(args.hard_negatives, HardNegatives.dump_json(negatives, indent=1).decode())
     plain = json.dumps(report_to_json(report, facts, other_report), indent=2, allow_nan=False)
     if args.json and args.json != '-':
         write_file(Path(args.json), plain + '\n')

@@ -6,7 +6,12 @@ from mnssd_perception.errors import SettingsError
 from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config import sections
 from mnssd_training.config.yaml_tree import DEFAULT, Node
-from pydantic import PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    model_validator,
+    PrivateAttr,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 
 def _reraise(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -44,6 +49,15 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     export: sections.ExportConfig = sections.ExportConfig()
     # The keys with their origins and references, as composed.
     _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
+
+    @model_validator(mode='after')
+    def _check(self) -> 'Experiment':
+        if self.augmentation.hard_negative_crop and not self.data.hard_negatives:
+            raise ValueError(
+                'augmentation: hard_negative_crop: expected data.hard_negatives too, a file of '
+                'mnssd evaluate --hard-negatives'
+            )
+        return self
 
     def __eq__(self, other: object) -> bool:
         """Compare the values; their origins do not matter."""

@@ -28,6 +28,7 @@ NEUTRAL = (
     'experiment',
     'data.cache_dir',
     'data.extra_sources.*.root',
+    'data.hard_negatives',
     'data.root',
     'training.accelerator',
     'training.channels_last',
@@ -50,6 +51,16 @@ USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
 ADDED = (
     'initial.recalibrate_norm',
     'priors.seed',
+    'data.sampling',
+    'augmentation.copy_paste',
+    'augmentation.copy_paste_max_objects',
+    'augmentation.copy_paste_max_size',
+    'augmentation.gamma',
+    'augmentation.hard_negative_crop',
+    'augmentation.object_tone',
+    'augmentation.object_tone_range',
+    'augmentation.blur',
+    'augmentation.noise',
 )
 DEFAULTS = to_jsonable_python(
     Experiment(experiment=ExperimentInfo(id='default'), data=DataConfig(root='default'))

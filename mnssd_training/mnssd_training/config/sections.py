@@ -61,6 +61,16 @@ def _check_artefacts(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _check_groups(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'expected a regular expression, got {pattern!r}: {error}') from error
+    if pattern and not compiled.groupindex:
+        raise ValueError(f'expected a named group like (?P<time>[01]), got {pattern!r}')
+    return pattern
+
+
 Stages = Annotated[tuple[tuple[Fraction, PositiveFloat], ...], AfterValidator(_check_stages)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)]
 
@@ -115,6 +125,22 @@ class SourceConfig(Section):
     """Train on images without objects too. In yolo these have an empty label file or none."""
 
 
+class SamplingConfig(Section):
+    """How often an epoch shows each training image; its number of images stays the same."""
+
+    repeat_threshold: Fraction = 0.0
+    """Show images of rare classes more often: by the largest sqrt(threshold / f) of their classes,
+    where f is the fraction of images with the class (Gupta et al., LVIS, CVPR 2019); 0 for no
+    repetition."""
+    groups: Annotated[str, AfterValidator(_check_groups)] = ''
+    """Regular expression, searched in the name of each image, whose named groups divide the images
+    by condition, such as ``^(?P<time>[01])_(?P<height>\\d+)_``, or in bands
+    ``(?:(?P<low>)[67]|(?P<high>)1?[890123])0_``; empty for one group."""
+    balance: Probability = 1.0
+    """Share of a group: 0 for that of its images, 1 for the same for each group, and powers
+    between them."""
+
+
 class DataConfig(SourceConfig):
     """The images of an experiment: one dataset, or several with a joint class list."""
 
@@ -122,6 +148,11 @@ class DataConfig(SourceConfig):
     """Class names in the order of their labels; empty to use those of the datasets."""
     extra_sources: tuple[SourceConfig, ...] = ()
     """Further datasets, used together with this one for training and validation."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Balance of classes and conditions in training."""
+    hard_negatives: str = Field(default='', json_schema_extra={'path': True})
+    """False positives in training images, written by ``mnssd evaluate --hard-negatives``, for
+    ``augmentation.hard_negative_crop``; empty for none."""
     cache_dir: str = Field(default='', json_schema_extra={'path': True})
     """Folder that caches remote shards; empty to stream them in each epoch."""
 
@@ -248,10 +279,20 @@ class AugmentationConfig(Section):
     """Smallest and largest scale of the jitter; 1 is the scale at inference."""
     large_scale_jitter_max_aspect: Annotated[float, Field(ge=1)] = 1.0
     """Largest change of the aspect ratio in the jitter."""
+    hard_negative_crop: Probability = 0.0
+    """Probability that large-scale jitter is around one of ``data.hard_negatives``, in images that
+    have some."""
     mosaic: Probability = 0.0
     """Probability of four images in one (Bochkovskiy et al., YOLOv4, 2020)."""
     mixup: Probability = 0.0
     """Probability of blending with another image (Zhang et al., mixup, ICLR 2018)."""
+    copy_paste: Probability = 0.0
+    """Probability of pasting small objects of another image of the same ``data.sampling.groups``
+    (Kisantal et al., Augmentation for small object detection, 2019)."""
+    copy_paste_max_objects: Count = 4
+    """Largest number of them."""
+    copy_paste_max_size: PositiveFloat = 48.0
+    """Largest size of them, root of the area, pixels of the image."""
     horizontal_flip: Probability = 0.5
     """Probability."""
     vertical_flip: Probability = 0.0
@@ -269,6 +310,17 @@ class AugmentationConfig(Section):
     night and cooler by day."""
     equalize: Probability = 0.0
     """Probability of equalizing the histogram."""
+    gamma: Annotated[float, Field(ge=1)] = 1.0
+    """Largest exponent of a gamma correction; the smallest is its inverse."""
+    object_tone: Probability = 0.0
+    """Probability of changing the contrast of each object against the ring around its box, which
+    keeps the polarity."""
+    object_tone_range: Range = (0.5, 1.5)
+    """Smallest and largest factor of that contrast."""
+    blur: NonNegativeFloat = 0.0
+    """Largest standard deviation of a Gaussian blur, pixels of the network input."""
+    noise: NonNegativeFloat = 0.0
+    """Largest standard deviation of sensor noise, of 255 levels; equal in all channels."""
     min_box_size: Annotated[float, Field(ge=0)] = 1.0
     """A box with a side below this becomes an ignore region, pixels of the network input."""
     min_visibility: Annotated[float, Field(gt=0, le=1)] = 0.4

@@ -25,7 +25,7 @@ from mnssd_training.errors import ConfigError
 
 # The keys that keep their references.
 LOCATIONS = re.compile(
-    r'data\.cache_dir|data(\.extra_sources\.\d+)?\.(root|train_split|val_split)'
+    r'data\.(cache_dir|hard_negatives)|data(\.extra_sources\.\d+)?\.(root|train_split|val_split)'
     r'|distillation\.teachers\.\d+'
     r'|experiment\.(author|description|name|tags\.\d+)'
     r'|export\.quantization\.calibration_images'

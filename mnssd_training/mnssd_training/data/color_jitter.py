@@ -1,5 +1,5 @@
 """
-Jitter the colours of an image: the photometric distortion of SSD, inversion and equalisation.
+Jitter the colours of an image: photometric distortion of SSD, gamma, inversion, equalisation.
 
 Liu et al., SSD, ECCV 2016, section 2.2, after Howard, arXiv:1312.5402. The operations on single
 channels are composed into one lookup table; the means and histograms that they need are those of
@@ -27,6 +27,7 @@ class ColorJitterParams:
 
     :ivar brightness: factor, as contrast and saturation.
     :ivar hue: shift in turns, -0.5 to 0.5.
+    :ivar gamma: exponent of levels relative to 255.
     :ivar contrast_last: adjust the contrast after saturation and hue.
     """
 
@@ -37,6 +38,7 @@ class ColorJitterParams:
     saturation: float = 1.0
     hue: float = 0.0
     contrast_last: bool = False
+    gamma: float = 1.0
 
 
 def sample_color_jitter(
@@ -55,7 +57,13 @@ def sample_color_jitter(
         saturation=1 + saturation,
         hue=hue,
         contrast_last=last < PROBABILITY,
+        gamma=_draw_gamma(config.gamma, generator),
     )
+
+
+def _draw_gamma(max_gamma: float, generator: np.random.Generator) -> float:
+    draw, exponent = generator.random(), generator.uniform(-1.0, 1.0)
+    return float(max_gamma**exponent) if draw < PROBABILITY else 1.0
 
 
 def apply_color_jitter(image: NDArray[np.uint8], params: ColorJitterParams) -> NDArray[np.uint8]:
@@ -70,6 +78,8 @@ def apply_color_jitter(image: NDArray[np.uint8], params: ColorJitterParams) -> N
         table = 255 - table
     if params.equalize and histogram is not None:
         table = _equalize(table, histogram)
+    if params.gamma != 1:
+        table = 255 * np.power(table / 255, params.gamma, dtype=np.float32)
     if params.brightness != 1:
         table = np.clip(table * params.brightness, 0, 255)
     if params.contrast != 1 and histogram is not None and not contrast_last:

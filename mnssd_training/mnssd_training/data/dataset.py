@@ -7,6 +7,7 @@ import hashlib
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
 from mnssd_training.config.sections import AugmentationConfig
+from mnssd_training.data.copy_paste import ObjectPool
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
 from mnssd_training.priors import resize_spec
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch.utils.data import Dataset, Sampler
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 Size = tuple[int, int]  # (height, width) of the network input, pixels
 Key = tuple[int, int, Size]  # (epoch, index of the sample, size)
@@ -66,10 +69,12 @@ class TrainingSet(Dataset[Item]):
 
     Every draw is seeded by (seed, epoch, name of the sample): it does not depend on which worker
     makes it, nor on when. The key of an item is (epoch, index, size), where size is the
-    (height, width) of the network input of its batch, pixels.
+    (height, width) of the network input of its batch, pixels. ``index + k * len(samples)`` is the
+    k-th repetition of a sample within an epoch, with other random numbers.
 
     :ivar spec: large-scale jitter is relative to the scale at its input size.
     :ivar augmentation: None for no augmentation.
+    :ivar pool: the objects for copy-paste, if any.
     """
 
     samples: Sequence[Sample]
@@ -77,6 +82,7 @@ class TrainingSet(Dataset[Item]):
     augmentation: AugmentationConfig | None
     matching: MatchingConfig
     seed: int
+    pool: ObjectPool | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -92,9 +98,13 @@ class TrainingSet(Dataset[Item]):
     def __getitem__(self, key: Key) -> Item:
         """Load the (epoch, index, size) item: name, image, classes, offsets."""
         epoch, index, size = key
+        repetition, index = divmod(index, len(self.samples))
         name = self.samples[index].name
-        generator = np.random.default_rng(derive_seed(self.seed, epoch, name))
-        sample = augment(self.samples, index, self.spec, size, self.augmentation, generator)
+        parts = (self.seed, epoch, name, *([repetition] if repetition else []))
+        generator = np.random.default_rng(derive_seed(*parts))
+        sample = augment(
+            self.samples, index, self.spec, size, self.augmentation, generator, self.pool
+        )
         target = encode_targets(
             sample.boxes,
             sample.labels,
@@ -115,12 +125,36 @@ def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:
     return Batch(images, classes, offsets, names)
 
 
+def _resample(draws: NDArray[np.float64], epoch: int, seed: int) -> NDArray[np.int64]:
+    """
+    Repeat and leave out samples by systematic resampling (Kitagawa, 1996); ``(N,)`` ascending.
+
+    Each epoch shows a sample ``floor(draws)`` or ``ceil(draws)`` times, and the samples with the
+    same weight together as often as expected, give or take one. The offset advances by the golden
+    ratio, which spreads the draws of a sample evenly over the epochs.
+    """
+    generator = np.random.default_rng(derive_seed(seed, 'resampling'))
+    order = generator.permutation(len(draws))
+    order = order[np.argsort(draws[order], kind='stable')]
+    offset = (generator.random() + epoch * GOLDEN_RATIO) % 1
+    bounds = np.floor(np.cumsum(draws[order]) + offset).astype(np.int64)
+    bounds = np.minimum(bounds, len(draws))  # whatever the rounding errors of the sum
+    bounds[-1:] = len(draws)
+    counts = np.empty(len(draws), np.int64)
+    counts[order] = np.diff(bounds, prepend=0)
+    indices = np.repeat(np.arange(len(draws)), counts)
+    repetitions = np.arange(len(draws)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return indices + repetitions * len(draws)
+
+
 class EpochSampler(Sampler[list[Key]]):
     """
     The batches of one epoch, or the share of one process of each batch.
 
     The order does not depend on the number of processes. The last, smaller batch is dropped.
 
+    :param draws: ``(num_samples,)`` expected number of times that an epoch shows each sample, with
+        the sum ``num_samples``; None for each once.
     :param batch_size: of all processes together.
     :param size_of: maps the index of a batch within the epoch to the (height, width) of its
         network input.
@@ -136,6 +170,7 @@ class EpochSampler(Sampler[list[Key]]):
         seed: int,
         *,
         size_of: Callable[[int], Size],
+        draws: NDArray[np.float64] | None = None,
         start: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -145,7 +180,8 @@ class EpochSampler(Sampler[list[Key]]):
                 f'expected 0 <= rank < world <= batch size, got rank {rank} of {world} processes '
                 f'for {batch_size} samples per batch'
             )
-        order = np.random.default_rng(derive_seed(seed, 'order', epoch)).permutation(num_samples)
+        indices = np.arange(num_samples) if draws is None else _resample(draws, epoch, seed)
+        order = np.random.default_rng(derive_seed(seed, 'order', epoch)).permutation(indices)
         num_used = num_samples // batch_size * batch_size
         self._batches = order[:num_used].reshape(-1, batch_size)[start:, rank::world]
         self._epoch, self._start, self._size_of = epoch, start, size_of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 TRIALS = 50  # as many as the authors of SSD make
 MAX_ASPECT_RATIO = 2.0  # either way (Liu et al., SSD, section 2.2)
-AROUND_OBJECT = 0.5  # probability that large-scale jitter centres on an object
+AROUND_OBJECT = 0.5  # probability of large-scale jitter around an object
 MARGIN = 0.1  # of the crop, between the centre of that object and the edge
 
 
@@ -72,6 +72,7 @@ def large_scale_jitter(
     scale_range: tuple[float, float],
     max_aspect: float,
     generator: np.random.Generator,
+    around_box: float = AROUND_OBJECT,
 ) -> Box:
     """
     Draw a scale, and then a crop that fills a region of the network input at that scale.
@@ -79,11 +80,12 @@ def large_scale_jitter(
     Large-scale jitter (Ghiasi et al., Simple Copy-Paste, CVPR 2021) with a crop of fixed size.
 
     :param image_size: (height, width).
-    :param boxes: ``(N, 4)`` xyxy, pixels of the image; half of the crops are around one.
+    :param boxes: ``(N, 4)`` xyxy, pixels of the image.
     :param region_size: (height, width), pixels of the network input.
     :param base_scale: (y, x) pixels of the network input per pixel of the image at scale 1.
     :param scale_range: the logarithm of the scale is drawn between these.
     :param max_aspect: largest stretch of one side relative to the other.
+    :param around_box: probability of a crop around one of the boxes.
     :return: xyxy, pixels of the image, beyond which it may reach.
     """
     scale = math.exp(generator.uniform(math.log(scale_range[0]), math.log(scale_range[1])))
@@ -92,7 +94,7 @@ def large_scale_jitter(
     width = region_size[1] / (base_scale[1] * scale * stretch)
     left = generator.random() * (image_size[1] - width)
     top = generator.random() * (image_size[0] - height)
-    if len(boxes) and generator.random() < AROUND_OBJECT:
+    if len(boxes) and generator.random() < around_box:
         x1, y1, x2, y2 = boxes[generator.integers(len(boxes))].tolist()
         offset_x, offset_y = generator.uniform(MARGIN, 1 - MARGIN, 2)
         if width <= image_size[1]:

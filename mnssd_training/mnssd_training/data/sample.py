@@ -34,6 +34,7 @@ class Sample:
     :ivar ignore_labels: ``(M,)`` int64, the class that a region hides, or :data:`ANY_CLASS`.
     :ivar pixels: the decoded image, ``(H, W, 3)`` uint8 RGB or ``(H, W)`` grey, read-only; None if
         it is not kept in memory.
+    :ivar hard_negatives: ``(K, 4)`` float32 xyxy, pixels; false positives of an earlier model.
     """
 
     name: str
@@ -44,6 +45,9 @@ class Sample:
     ignore: NDArray[np.float32]
     ignore_labels: NDArray[np.int64]
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
+    hard_negatives: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 4), np.float32)
+    )
 
 
 def load_image(sample: Sample) -> NDArray[np.uint8]:

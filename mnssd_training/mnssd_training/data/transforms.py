@@ -14,8 +14,16 @@ import cv2
 from mnssd_perception.ssd import ModelSpec, resize_transform
 from mnssd_perception.ssd.resize import PADDING
 from mnssd_training.config.sections import AugmentationConfig
+from mnssd_training.data.camera_noise import random_blur, random_noise
 from mnssd_training.data.color_jitter import apply_color_jitter, sample_color_jitter
-from mnssd_training.data.random_crops import iou_crop, large_scale_jitter, zoom_out
+from mnssd_training.data.copy_paste import ObjectPool, paste_objects
+from mnssd_training.data.object_tone import scale_contrast
+from mnssd_training.data.random_crops import (
+    AROUND_OBJECT,
+    iou_crop,
+    large_scale_jitter,
+    zoom_out,
+)
 from mnssd_training.data.resized_crop import (
     content_region,
     flip_in_region,
@@ -64,6 +72,7 @@ def augment(
     size: tuple[int, int],
     config: AugmentationConfig | None,
     generator: np.random.Generator,
+    pool: ObjectPool | None = None,
 ) -> NetworkSample:
     """
     Augment a sample and resize it to the network input.
@@ -72,6 +81,7 @@ def augment(
     :param spec: large-scale jitter is relative to the scale at its input size.
     :param size: (height, width) of the network input, pixels.
     :param config: None for no augmentation.
+    :param pool: the objects for copy-paste; None for no copy-paste.
     """
     config = config or NO_AUGMENTATION
     layers = [_draw_crops(samples, index, spec, size, config, generator)]
@@ -81,12 +91,21 @@ def augment(
         layers.append(_draw_crops(samples, partner, spec, size, config, generator))
         weight = generator.beta(MIXUP_BETA, MIXUP_BETA)
     jitter = sample_color_jitter(config, generator)
-    image = _compose_image(layers[0], size)
-    for crops in layers[1:]:
-        image = cv2.addWeighted(image, weight, _compose_image(crops, size), 1 - weight, 0)
-    all_crops = [pair for crops in layers for pair in crops]
+    images, all_crops = [], Crops()
+    for crops in layers:
+        layer_image, shown = _compose_image(crops, size, config, generator, pool)
+        images.append(layer_image)
+        all_crops += shown
+    image = images[0]
+    for other in images[1:]:
+        image = cv2.addWeighted(image, weight, other, 1 - weight, 0)
     boxes, labels, ignore = _transform_annotations(all_crops, size, config)
-    return NetworkSample(apply_color_jitter(image, jitter), boxes, labels, ignore)
+    if generator.random() < config.object_tone:
+        low, high = np.log(config.object_tone_range).tolist()
+        factors = np.exp(generator.uniform(low, high, len(boxes)))
+        scale_contrast(image, boxes * (size[::-1] * 2), factors)
+    image = apply_color_jitter(random_blur(image, config.blur, generator), jitter)
+    return NetworkSample(random_noise(image, config.noise, generator), boxes, labels, ignore)
 
 
 def _draw_crops(
@@ -130,14 +149,18 @@ def _draw_crop(
         base_size = spec.input_size if has_jitter else size
         content = resize_transform(sample.size, base_size, spec.resize).content_size
         base_scale = (content[0] / sample.size[0], content[1] / sample.size[1])
+        boxes, around_box = sample.boxes, AROUND_OBJECT
+        if len(sample.hard_negatives) and generator.random() < config.hard_negative_crop:
+            boxes, around_box = sample.hard_negatives, 1.0
         crop = large_scale_jitter(
             sample.size,
-            sample.boxes,
+            boxes,
             region_size,
             base_scale,
             scale_range,
             config.large_scale_jitter_max_aspect,
             generator,
+            around_box,
         )
     else:
         crop = (0.0, 0.0, float(sample.size[1]), float(sample.size[0]))
@@ -153,11 +176,25 @@ def _draw_crop(
     return flip_in_region(resized_crop, region, flip_x=bool(flip_x), flip_y=bool(flip_y))
 
 
-def _compose_image(crops: Crops, size: tuple[int, int]) -> NDArray[np.uint8]:
-    canvas = np.full((*size, 3), PADDING, np.uint8)
+def _compose_image(
+    crops: Crops,
+    size: tuple[int, int],
+    config: AugmentationConfig,
+    generator: np.random.Generator,
+    pool: ObjectPool | None,
+) -> tuple[NDArray[np.uint8], Crops]:
+    """Compose the network input; return it with the samples as they are shown in it."""
+    canvas, shown = np.full((*size, 3), PADDING, np.uint8), Crops()
     for sample, crop in crops:
-        paste_crop(crop, load_image(sample), canvas)
-    return canvas
+        image = load_image(sample)
+        if pool and generator.random() < config.copy_paste:
+            max_objects = config.copy_paste_max_objects
+            pasted, image = paste_objects(sample, image, crop.source, pool, max_objects, generator)
+            shown.append((pasted, crop))
+        else:
+            shown.append((sample, crop))
+        paste_crop(crop, image, canvas)
+    return canvas, shown
 
 
 def _transform_annotations(

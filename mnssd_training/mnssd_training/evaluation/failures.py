@@ -8,6 +8,7 @@ import cv2
 from mnssd_perception.matching import MatchResult
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import Detections
+from mnssd_training.data.hard_negatives import HardNegative
 from mnssd_training.data.sample import Sample
 from mnssd_training.reporting import drawing
 import numpy as np
@@ -76,6 +77,30 @@ def worst_failures(
         if len(chosen) < num_per_type and num_in_image < MAX_PER_IMAGE:
             chosen.append(failure)
     return worst
+
+
+def hard_negatives(
+    samples: Sequence[Sample],
+    detections: Sequence[Detections],
+    matches: Sequence[MatchResult],
+    class_names: Sequence[str],
+    iou_threshold: float = 0.5,
+) -> tuple[HardNegative, ...]:
+    """List all false positives far from any object of their class, highest score first."""
+    negatives = [
+        HardNegative(
+            image=sample.name,
+            class_name=class_names[image_detections.labels[failure.detection]],
+            box=tuple(image_detections.boxes[failure.detection].tolist()),
+            score=failure.score,
+        )
+        for index, (sample, image_detections, match) in enumerate(
+            zip(samples, detections, matches)
+        )
+        for failure in _find_failures(index, sample, image_detections, match, iou_threshold)
+        if failure.type == 'false alarm' and failure.detection is not None
+    ]
+    return tuple(sorted(negatives, key=lambda negative: -negative.score))
 
 
 def _find_failures(

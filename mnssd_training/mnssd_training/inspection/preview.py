@@ -6,6 +6,7 @@ from mnssd_perception.overlay import class_colour
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import generate_priors, match_priors, ModelSpec
 from mnssd_training.config import Experiment
+from mnssd_training.data.copy_paste import ObjectPool
 from mnssd_training.data.dataset import derive_seed
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, NetworkSample
@@ -45,18 +46,20 @@ def make_network_sample(
     experiment: Experiment,
     epoch: int,
     augmented: bool,
+    pool: ObjectPool | None = None,
 ) -> NetworkSample:
     """
     Transform a sample as the training set does, with the same random draws, or resize it only.
 
     :param samples: the training set; mosaic and mixup take further samples from it.
     :param epoch: from 0.
+    :param pool: the objects for copy-paste, if any.
     """
     size = (experiment.input.train_size if augmented else None) or experiment.input.size
     seed = derive_seed(experiment.training.seed, epoch, samples[index].name)
     generator = np.random.default_rng(seed)
     config = experiment.augmentation if augmented else None
-    return augment(samples, index, spec, size, config, generator)
+    return augment(samples, index, spec, size, config, generator, pool)
 
 
 def draw_network_sample(

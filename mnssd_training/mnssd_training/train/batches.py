@@ -1,10 +1,11 @@
 """Divide the images of a run into batches, steps and processes (ADR 0009)."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mnssd_training.config import Experiment
 from mnssd_training.data.dataset import EpochSampler
+from mnssd_training.data.sampling import Draws
 from mnssd_training.errors import ConfigError
 
 
@@ -17,6 +18,7 @@ class BatchPlan:
     epochs: int
     grad_accum_steps: int
     seed: int
+    draws: Draws | None = field(default=None, compare=False)  # None for each image once
 
     @property
     def steps_per_epoch(self) -> int:
@@ -29,8 +31,14 @@ class BatchPlan:
         return self.epochs * self.steps_per_epoch
 
 
-def plan_batches(experiment: Experiment, num_samples: int, world_size: int) -> BatchPlan:
-    """Divide a training set into batches; a set smaller than a batch is one batch."""
+def plan_batches(
+    experiment: Experiment, num_samples: int, world_size: int, draws: Draws | None = None
+) -> BatchPlan:
+    """
+    Divide a training set into batches; a set smaller than a batch is one batch.
+
+    :param draws: how often an epoch shows each image, see :func:`expected_draws`.
+    """
     config = experiment.training
     shares = world_size * config.grad_accum_steps
     product = f'{world_size} processes times training.grad_accum_steps={config.grad_accum_steps}'
@@ -44,7 +52,9 @@ def plan_batches(experiment: Experiment, num_samples: int, world_size: int) -> B
         raise ConfigError(
             f'training.batch_size: {num_samples} training images are too few for {product}'
         )
-    return BatchPlan(num_samples, batch_size, config.epochs, config.grad_accum_steps, config.seed)
+    return BatchPlan(
+        num_samples, batch_size, config.epochs, config.grad_accum_steps, config.seed, draws
+    )
 
 
 def micro_batch_keys(
@@ -68,6 +78,7 @@ def micro_batch_keys(
             plan.batch_size,
             epoch,
             plan.seed,
+            draws=plan.draws,
             size_of=lambda index, before=steps_before: size_at(before + index),  # type: ignore[misc]
             start=first_step if epoch == first_epoch else 0,
             rank=rank,

@@ -12,8 +12,11 @@ from mnssd_perception.ssd import generate_priors
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
+from mnssd_training.data.copy_paste import make_object_pool
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
 from mnssd_training.data.image_cache import cache_images
+from mnssd_training.data.hard_negatives import attach_hard_negatives
+from mnssd_training.data.sampling import describe_sampling, expected_draws
 from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.loss import Criterion
@@ -61,16 +64,20 @@ class TrainState:
             raise DatasetError(
                 experiment.data.root, 'expected at least one training image, got none'
             )
-        self.notes, self.warnings = list(self.splits.notes), list[str]()
+        train, notes = attach_hard_negatives(self.splits.train, experiment.data.hard_negatives)
+        self.notes, self.warnings = [*self.splits.notes, *notes], list[str]()
         self.spec = make_spec(experiment, self.splits.train, self.splits.class_names)
         augmentation, matching = experiment.augmentation, experiment.matching
-        samples = self.splits.train
+        sampling = experiment.data.sampling
         if config.image_cache_gib:
-            samples, note = cache_images(samples, config.image_cache_gib)
+            train, note = cache_images(train, config.image_cache_gib)
             self.notes.append(note)
-        self.dataset = TrainingSet(samples, self.spec, augmentation, matching, config.seed)
+        pool = make_object_pool(train, augmentation, sampling.groups)
+        self.dataset = TrainingSet(train, self.spec, augmentation, matching, config.seed, pool)
         network = self._build_network()
-        self.plan = plan_batches(experiment, len(self.splits.train), fabric.world_size)
+        self.notes += describe_sampling(train, self.splits.class_names, sampling)
+        draws = expected_draws(train, sampling)
+        self.plan = plan_batches(experiment, len(train), fabric.world_size, draws)
         sizes = input_sizes(self.plan.num_steps, experiment)
         for size in sizes:
             if size != self.spec.input_size:

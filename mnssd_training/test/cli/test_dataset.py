@@ -119,6 +119,12 @@ def test_stats(hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:
     assert page.read_text().startswith('<!doctype html>')
 
 
+def test_stats_tell_the_shares_of_balanced_sampling(hit_uav: Path, capsys: Capture) -> None:
+    groups = 'data.sampling.groups="^(?P<time>[01])_"'
+    assert dataset.main(['stats', 'smoke', f'data.root={hit_uav}', groups]) == 0
+    assert '\nsampling: time: 0 75.0 -> 50.0 %, 1 25.0 -> 50.0 %\n' in capsys.readouterr().out
+
+
 def test_stats_of_one_split(hit_uav: Path, capsys: Capture) -> None:
     assert dataset.main(['stats', str(hit_uav), '--split', 'val']) == 0
     out = capsys.readouterr().out

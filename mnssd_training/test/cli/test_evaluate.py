@@ -9,6 +9,9 @@ import shutil
 from types import SimpleNamespace
 
 from mnssd_training.cli import evaluate
+from mnssd_training.config import SourceConfig
+from mnssd_training.data import read_samples
+from mnssd_training.data.hard_negatives import attach_hard_negatives
 import onnx
 import pytest
 
@@ -69,6 +72,21 @@ def test_data_of_an_experiment(
     assert '4, with 17 objects' in found['measured_on']['images']
     limited = scores(capsys, checkpoint, '--limit', '2')
     assert limited['measured_on']['images'].startswith('2, ')
+
+
+def test_hard_negatives_can_be_trained_on(
+    checkpoint: Path, hit_uav: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / 'negatives.json'
+    options = ['--split', 'train', '--score-threshold', '0.01', '--hard-negatives', path]
+    scores(capsys, checkpoint, hit_uav, *options)
+    entries = json.loads(path.read_text())
+    assert {entry['class_name'] for entry in entries} <= set(NAMES)
+    values = [entry['score'] for entry in entries]
+    assert values == sorted(values, reverse=True)
+    train = read_samples(SourceConfig(root=str(hit_uav)), 'train')
+    attached, _ = attach_hard_negatives(train, str(path))
+    assert sum(len(sample.hard_negatives) for sample in attached) == len(entries) > 4
 
 
 def test_several_datasets(bundle: Path, hit_uav: Path, tmp_path: Path, capsys: Capture) -> None:

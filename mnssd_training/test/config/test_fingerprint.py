@@ -54,6 +54,8 @@ def test_fingerprint_is_twelve_hexadecimal_digits() -> None:
         'checkpoint.keep_last=9', 'logging.root=/runs', 'logging.wandb=mine',
         'training.epochs=1', 'training.ema_decay=0.999', 'optimizer.weight_decay=2e-2',
         'loss.localization_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
+        'data.sampling={balance: 1}', 'data.hard_negatives=/a.json',
+        'augmentation.noise=0', 'augmentation.gamma=1',
     ],
 )  # fmt: skip
 def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
@@ -68,10 +70,12 @@ def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
         'training.grad_accum_steps=2',
         'training.batch_size=4', 'data.train_split=trainval', 'data.format=yolo',
         'data.classes=[a, b]', 'data.use_difficult=true', 'data.class_map={a: b}',
+        'data.sampling.repeat_threshold=0.1', 'data.sampling={groups: "(?P<a>)"}',
         'data.use_background=false', 'data.extra_sources=[{root: a, use_background: false}]',
         'data.extra_sources=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
         'priors.variances=[0.1, 0.1]', 'model.width_mult=0.5', 'matching.positive_iou=0.6',
-        'augmentation.vertical_flip=0.5', 'loss.classification=focal',
+        'augmentation.vertical_flip=0.5', 'augmentation.noise=1', 'augmentation.gamma=1.1',
+        'augmentation.object_tone=0.5', 'augmentation.copy_paste=0.1', 'loss.classification=focal',
         'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
         'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',

@@ -129,6 +129,20 @@ def test_each_operation_is_drawn_half_of_the_time() -> None:
     assert not any(params.equalize for params in draws)
 
 
+def test_gamma_is_drawn_either_way_and_keeps_black_and_white() -> None:
+    config = AugmentationConfig(brightness=0, contrast=0, saturation=0, hue=0, gamma=2.0)
+    generator = np.random.default_rng(1)
+    gammas = np.array([sample_color_jitter(config, generator).gamma for _ in range(400)])
+    assert 0.4 < (gammas != 1).mean() < 0.6
+    assert 0.5 <= gammas.min() < 0.55
+    assert 1.9 < gammas.max() <= 2.0
+    assert abs(np.log(gammas).mean()) < 0.05
+    expected = np.rint(255 * (np.arange(256) / 255) ** 0.5)
+    assert np.array_equal(
+        apply_color_jitter(RAMP, ColorJitterParams(gamma=0.5))[0, :, 0], expected
+    )
+
+
 def test_zero_limits_change_nothing() -> None:
     config = AugmentationConfig(brightness=0, contrast=0, saturation=0, hue=0)
     params = sample_color_jitter(config, np.random.default_rng(2))

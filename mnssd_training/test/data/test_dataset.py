@@ -69,6 +69,15 @@ def test_epoch_and_seed_change_an_item(train_samples: list[Sample], spec: ModelS
     assert len({image.tobytes() for image in images}) == 5
 
 
+def test_repetition_in_an_epoch_is_augmented_anew(
+    train_samples: list[Sample], spec: ModelSpec
+) -> None:
+    dataset = training_set(train_samples, spec, EVERYTHING)
+    items = [dataset[1, 2 + 4 * repetition, SIZE] for repetition in range(3)]
+    assert {item[0] for item in items} == {train_samples[2].name}
+    assert len({item[1].tobytes() for item in items}) == 3
+
+
 def test_global_random_state_is_not_used(train_samples: list[Sample], spec: ModelSpec) -> None:
     dataset = training_set(train_samples, spec, EVERYTHING)
     np_state = np.random.get_state()[1].copy()  # noqa: NPY002 - that it is not touched

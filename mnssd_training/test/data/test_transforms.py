@@ -315,6 +315,41 @@ def test_mixup_blends_two_images_with_their_objects() -> None:
     assert 120 < max(greys_met) < 190
 
 
+# --- tones ------------------------------------------------------------------------------------
+
+
+def test_object_tone_changes_objects_only() -> None:
+    box = (20, 10, 32, 26)
+    config = NO_AUGMENTATION.model_copy(
+        update={'object_tone': 0.5, 'object_tone_range': (0.5, 0.9), 'horizontal_flip': 0.5}
+    )
+    sample = sample_of((48, 64), [box])
+    levels = []
+    with fake_images(painted(np.array(box, np.float32))):
+        for seed in range(40):
+            seen = see([sample], config, (48, 64), seed)
+            x1, y1, x2, y2 = np.rint(seen.boxes[0] * (64, 48, 64, 48)).astype(int)
+            levels.append(int(seen.image[(y1 + y2) // 2, (x1 + x2) // 2, 0]))
+            seen.image[y1:y2, x1:x2] = 0
+            assert not seen.image.any()
+    assert 10 < levels.count(255) < 30
+    changed = [level for level in levels if level < 255]
+    assert 255 * 0.5 <= min(changed) < max(changed) <= 255 * 0.9
+
+
+def test_tones_and_noise_come_after_all_other_draws(train_samples: list[Sample]) -> None:
+    """They change no box, and what came before them is what it was without them."""
+    plain = AugmentationConfig(large_scale_jitter=0.5, mosaic=0.3)
+    update = {'gamma': 1.5, 'object_tone': 1.0, 'blur': 1.0, 'noise': 8.0}
+    changed = plain.model_copy(update=update)
+    pairs = [
+        [see(train_samples, config, (96, 120), seed) for config in (plain, changed)]
+        for seed in range(8)
+    ]
+    assert all(np.array_equal(one.boxes, other.boxes) for one, other in pairs)
+    assert all((one.image != other.image).any() for one, other in pairs)
+
+
 # --- habits -----------------------------------------------------------------------------------
 
 

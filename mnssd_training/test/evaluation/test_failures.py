@@ -11,6 +11,7 @@ from mnssd_training.evaluation.failures import (
     Failure,
     FAILURE_TYPES,
     GROUND_TRUTH,
+    hard_negatives,
     worst_failures,
 )
 import numpy as np
@@ -44,6 +45,20 @@ def test_every_type(make_sample: Make, found: Make) -> None:
     (missed,) = by_type['missed']
     assert (missed.object, missed.iou) == (2, 1.0)
     assert abs(missed.score - 0.3) < 1e-6  # it was detected with too low a score
+
+
+def test_hard_negatives_are_all_false_positives_in_the_background(
+    make_sample: Make, found: Make
+) -> None:
+    samples = [make_sample([A], [0], name='a'), make_sample(name='b')]
+    boxes = [(100 * i, 300, 100 * i + 50, 350) for i in range(5)]
+    detections = [found([A, SHIFTED_A], [0.9, 0.8], [0, 0]), found(boxes, np.linspace(0.6, 1, 5))]
+    matches = match_samples(samples, detections, 0.65)
+    negatives = hard_negatives(samples, detections, matches, ('Person', 'Car'))
+    assert [negative.image for negative in negatives] == ['b'] * 4
+    assert [negative.box for negative in negatives] == [tuple(map(float, b)) for b in boxes[:0:-1]]
+    assert {negative.class_name for negative in negatives} == {'Person'}
+    assert hard_negatives([], [], [], ()) == ()
 
 
 def test_highest_scores_come_first_with_at_most_two_of_an_image(

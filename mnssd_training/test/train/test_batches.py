@@ -8,14 +8,22 @@ from hypothesis import strategies as st
 from mnssd_training.config import Experiment
 from mnssd_training.errors import ConfigError
 from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
+import numpy as np
 import pytest
 
 
 def keys(
-    num: int, batch: int, epochs: int, parts: int, world: int = 1, rank: int = 0, start: int = 0
+    num: int,
+    batch: int,
+    epochs: int,
+    parts: int,
+    world: int = 1,
+    rank: int = 0,
+    start: int = 0,
+    draws: Any = None,
 ) -> list[list[list[Any]]]:
     """List the micro-batches of each step."""
-    plan = BatchPlan(num, batch, epochs, parts, seed=3)
+    plan = BatchPlan(num, batch, epochs, parts, 3, draws)
     found = list(micro_batch_keys(plan, start, rank, world, lambda step: (32, 32 + step)))
     assert len(found) == (plan.num_steps - start) * parts
     return [found[index : index + parts] for index in range(0, len(found), parts)]
@@ -35,14 +43,17 @@ def test_finished_run_has_no_batches_left() -> None:
     world=st.sampled_from([1, 2, 4]),
     parts=st.sampled_from([1, 2]),
     start=st.integers(0, 5),
+    is_balanced=st.booleans(),
 )
 def test_batches_do_not_depend_on_processes_and_accumulation(
-    num: int, epochs: int, world: int, parts: int, start: int
+    num: int, epochs: int, world: int, parts: int, start: int, is_balanced: bool
 ) -> None:
     start = min(start, num // 8 * epochs)
-    alone = full_batches(keys(num, 8, epochs, 1))
+    draws = np.linspace(0, 2, num) if is_balanced else None
+    alone = full_batches(keys(num, 8, epochs, 1, draws=draws))
     shares = [
-        full_batches(keys(num, 8, epochs, parts, world, rank, start)) for rank in range(world)
+        full_batches(keys(num, 8, epochs, parts, world, rank, start, draws))
+        for rank in range(world)
     ]
     assert all(len(share) == len(alone) - start for share in shares)
     for step, batch in enumerate(alone[start:], start):

@@ -94,6 +94,42 @@ def test_resumed_run_is_bit_identical(
             assert [row[name] for row in here] == [row[name] for row in there]
 
 
+def test_resumed_run_with_sampling_and_pasted_objects_is_bit_identical(
+    tiny: Make,
+    replace_step: Callable[[int, Callable[..., Any]], None],
+    without_validation: None,
+    tmp_path: Path,
+) -> None:
+    changes = {
+        'data.sampling.groups': '"^(?P<time>[01])_"',
+        'data.sampling.repeat_threshold': 0.9,
+        'augmentation.copy_paste': 1.0,
+        'augmentation.copy_paste_max_size': 200,
+        'augmentation.object_tone': 1.0,
+        'augmentation.gamma': 2.0,
+        'augmentation.blur': 1.0,
+        'augmentation.noise': 9.0,
+    }
+    negatives = tmp_path / 'negatives.json'
+    entry = {'class_name': 'Car', 'box': [9, 9, 30, 30], 'score': 0.9}
+    negatives.write_text(json.dumps([entry | {'image': '0_60_50_0_06519'}]))
+    changes |= {'data.hard_negatives': negatives, 'augmentation.hard_negative_crop': 0.5}
+    wanted = tiny(**RESUMABLE, **changes)
+    one = train(wanted, tmp_path / 'one', progress=False)
+    stop = StopRequest()
+
+    def signalled(forward_backward: Any, *args: Any) -> torch.Tensor:
+        stop.handle_signal(15)
+        return forward_backward(*args)
+
+    replace_step(2, signalled)
+    with pytest.raises(Preempted):
+        train(wanted, tmp_path / 'other', progress=False, stop=stop)
+    other = train(wanted, tmp_path / 'other', resume=True, progress=False)
+    assert one.step == other.step == 8
+    assert equal(one.weights, other.weights)
+
+
 def test_run_stopped_during_evaluation_resumes_with_the_evaluation(
     tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
