@@ -24,6 +24,8 @@ InnerFraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Size = tuple[PositiveInt, PositiveInt]
 
+QUALITY_LOSSES = ('quality_focal', 'varifocal')  # values of ``loss.classification``
+
 
 def _check_range(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
@@ -261,8 +263,10 @@ class AugmentationConfig(Section):
 class LossConfig(Section):
     """Loss function."""
 
-    classification: Literal['softmax', 'focal'] = 'softmax'
-    """``softmax`` with hard negative mining, or sigmoid ``focal`` over all priors."""
+    classification: Literal['softmax', 'focal', 'quality_focal', 'varifocal'] = 'softmax'
+    """``softmax`` with hard negative mining, or over all priors: sigmoid ``focal``, or with the
+    IoU of box and object as the target, so that scores tell how well boxes fit, ``quality_focal``
+    (Li et al., NeurIPS 2020) or ``varifocal`` (Zhang et al., CVPR 2021)."""
     localization: Literal['smooth_l1', 'l1', 'giou', 'diou', 'ciou'] = 'smooth_l1'
     """On offsets (``smooth_l1``, ``l1``) or on decoded boxes."""
     neg_pos_ratio: NonNegativeFloat = 3.0
@@ -270,17 +274,28 @@ class LossConfig(Section):
     min_negatives: NonNegativeInt = 16
     """Smallest number of hard negatives of an image, also without positives."""
     focal_alpha: InnerFraction = 0.25
-    """Weight of positives; negatives have 1 - alpha (Lin et al., ICCV 2017)."""
+    """Weight of positives; negatives have 1 - alpha (Lin et al., ICCV 2017), also in
+    ``varifocal``."""
     focal_gamma: NonNegativeFloat = 2.0
-    """Focusing parameter, which reduces the weight of easy priors."""
+    """Focusing parameter, which reduces the weight of easy priors; in ``quality_focal``, 0 is
+    binary cross-entropy."""
     label_smoothing: Fraction = 0.0
-    """Part of the target that is spread over all classes."""
+    """Part of the target that is spread over all classes, in ``softmax`` and ``focal``."""
     class_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Weights of the positives of classes; 1 for classes that are not named."""
     localization_weight: NonNegativeFloat = 1.0
     """Weight of the localization loss; the classification loss has 1."""
     smooth_l1_beta: NonNegativeFloat = 1.0
     """Offset at which smooth L1 changes from quadratic to linear."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'LossConfig':
+        if self.label_smoothing and self.classification in QUALITY_LOSSES:
+            raise ValueError(
+                f'label_smoothing: expected 0 with classification {self.classification}, whose '
+                f'targets are qualities, got {self.label_smoothing}'
+            )
+        return self
 
 
 class OptimizerConfig(Section):
