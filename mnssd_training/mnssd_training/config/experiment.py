@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from mnssd_perception.errors import SettingsError
-from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config import sections
 from mnssd_training.config.yaml_tree import DEFAULT, Node
 from pydantic import PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
@@ -29,8 +28,8 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     priors: sections.PriorsConfig = sections.PriorsConfig()
     model: sections.ModelConfig = sections.ModelConfig()
     initial: sections.InitialConfig = sections.InitialConfig()
-    matching: Annotated[MatchingConfig, Validated] = MatchingConfig()
-    """Matching of priors to ground truth."""
+    matching: Annotated[sections.AssignmentConfig, Validated] = sections.AssignmentConfig()
+    """Assignment of priors to ground truth."""
     augmentation: sections.AugmentationConfig = sections.AugmentationConfig()
     loss: sections.LossConfig = sections.LossConfig()
     optimizer: sections.OptimizerConfig = sections.OptimizerConfig()

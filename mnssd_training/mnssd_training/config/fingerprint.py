@@ -43,6 +43,8 @@ NEUTRAL = (
 # Before these keys existed, background images of YOLO datasets were left out, all others used.
 USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
 SPLITS = ('train_split', 'val_split')
+# Keys of later versions; with these values they do not count.
+ADDED = {'matching.method': 'iou', 'matching.atss_candidates': 9}
 
 
 def fingerprint(experiment: Experiment) -> str:
@@ -81,8 +83,10 @@ def _reduce(value: Any, path: str) -> Any:
     for key, child in value.items():
         inner = f'{path}.{key}' if path else key
         # Only the other value counts, so that older experiments keep their fingerprints.
-        is_default = (inner in USE_BACKGROUND and child == (value['format'] != 'yolo')) or (
-            inner == 'qat' and not child['enabled']
+        is_default = (
+            (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
+            or (inner == 'qat' and not child['enabled'])
+            or (inner in ADDED and child == ADDED[inner])
         )
         if inner in NEUTRAL or is_default:
             continue

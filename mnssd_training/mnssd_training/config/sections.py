@@ -4,6 +4,7 @@ from itertools import pairwise
 import re
 from typing import Annotated, Literal
 
+from mnssd_perception.ssd import MatchingConfig
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -15,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
 )
+from pydantic.dataclasses import dataclass
 
 # Upper bounds catch typing errors, which would only exhaust the memory.
 Channels = Annotated[int, Field(ge=1, le=8192)]
@@ -54,6 +56,7 @@ def _check_artefacts(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Stages = Annotated[tuple[tuple[Fraction, PositiveFloat], ...], AfterValidator(_check_stages)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)]
+STRICT = ConfigDict(extra='forbid', use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Section(BaseModel):
@@ -63,9 +66,7 @@ class Section(BaseModel):
     Unknown keys are errors. The docstring below a field is its description in the JSON schema.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra='forbid', use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, **STRICT)
 
 
 class ExperimentInfo(Section):
@@ -258,6 +259,19 @@ class AugmentationConfig(Section):
     """A box with a side below this becomes an ignore region, pixels of the network input."""
     min_visibility: Annotated[float, Field(gt=0, le=1)] = 0.4
     """An object of which a smaller part remains visible becomes an ignore region."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AssignmentConfig(MatchingConfig):
+    """Assignment of priors to ground truth; the thresholds of IoU are those of ``iou``."""
+
+    method: Literal['iou', 'atss'] = 'iou'
+    """``iou`` matches by thresholds; ``atss`` (Zhang et al., Bridging the Gap Between Anchor-based
+    and Anchor-free Detection, CVPR 2020) finds a threshold for each object, among the priors that
+    are closest to its centre."""
+    atss_candidates: Count = 9
+    """Cells of each level, the closest to the centre of an object, whose priors ``atss``
+    considers."""
 
 
 class LossConfig(Section):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import hashlib
 
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
-from mnssd_training.config.sections import AugmentationConfig
+from mnssd_perception.ssd import ModelSpec
+from mnssd_training.config.sections import AssignmentConfig, AugmentationConfig
+from mnssd_training.data.assignment import make_targets
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
 from mnssd_training.priors import resize_spec
@@ -75,7 +76,7 @@ class TrainingSet(Dataset[Item]):
     samples: Sequence[Sample]
     spec: ModelSpec
     augmentation: AugmentationConfig | None
-    matching: MatchingConfig
+    matching: AssignmentConfig
     seed: int
 
     def __len__(self) -> int:
@@ -95,14 +96,7 @@ class TrainingSet(Dataset[Item]):
         name = self.samples[index].name
         generator = np.random.default_rng(derive_seed(self.seed, epoch, name))
         sample = augment(self.samples, index, self.spec, size, self.augmentation, generator)
-        target = encode_targets(
-            sample.boxes,
-            sample.labels,
-            sample.ignore,
-            generate_priors(resize_spec(self.spec, size)),
-            self.spec.variances,
-            self.matching,
-        )
+        target = make_targets(sample, resize_spec(self.spec, size), self.matching)
         return name, sample.image, target.classes, target.offsets
 
 

@@ -1,9 +1,9 @@
 """Experiments as values: typed, frozen and described."""
 
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from typing import Any, get_args
 
+from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config import Experiment, load_experiment, shipped_experiments
 from mnssd_training.config.sections import Section
 from pydantic import ValidationError
@@ -66,7 +66,7 @@ def test_only_id_and_root_are_required() -> None:
 
 
 def test_matching_config_is_shared_with_perception() -> None:
-    assert is_dataclass(load_experiment('smoke').matching)
+    assert isinstance(load_experiment('smoke').matching, MatchingConfig)
 
 
 @pytest.mark.parametrize('name', ['', '-a', 'a b', 'a/b', '..', 'é', 'a\n'])

@@ -13,7 +13,7 @@ from mnssd_perception.ssd import (
     MatchingConfig,
     ModelSpec,
 )
-from mnssd_training.config import AugmentationConfig
+from mnssd_training.config import AssignmentConfig, AugmentationConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import Batch, collate, derive_seed, EpochSampler, TrainingSet
 from mnssd_training.errors import DatasetError
@@ -35,7 +35,7 @@ def training_set(
     augmentation: AugmentationConfig | None = None,
     seed: int = 5,
 ) -> TrainingSet:
-    return TrainingSet(samples, spec, augmentation, MatchingConfig(), seed)
+    return TrainingSet(samples, spec, augmentation, AssignmentConfig(), seed)
 
 
 def epoch_of(
