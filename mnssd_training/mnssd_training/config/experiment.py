@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from mnssd_perception.errors import SettingsError
 from mnssd_training.config import sections
 from mnssd_training.config.yaml_tree import DEFAULT, Node
-from pydantic import PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import model_validator, PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
 
 
 def _reraise(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -42,6 +42,22 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     export: sections.ExportConfig = sections.ExportConfig()
     # The keys with their origins and references, as composed.
     _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
+
+    @model_validator(mode='after')
+    def _check(self) -> 'Experiment':
+        if self.matching.method != 'tal':
+            return self
+        if self.loss.classification not in sections.QUALITY_LOSSES:
+            raise ValueError(
+                f'loss.classification: expected {" or ".join(sections.QUALITY_LOSSES)} with '
+                f'matching.method tal, got {self.loss.classification}'
+            )
+        # What the loss is divided by is known only after the forward pass of the whole batch.
+        if (num := self.training.grad_accum_steps) > 1:
+            raise ValueError(
+                f'training.grad_accum_steps: expected 1 with matching.method tal, got {num}'
+            )
+        return self
 
     def __eq__(self, other: object) -> bool:
         """Compare the values; their origins do not matter."""

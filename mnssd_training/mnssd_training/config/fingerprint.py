@@ -7,14 +7,17 @@ logged or evaluated on the way, and how many processes share the work.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 import hashlib
 import json
+from operator import getitem
 from pathlib import PurePosixPath
 from typing import Any
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.config.experiment import Experiment
 from mnssd_training.config.renamed import FORMER, rename_keys
+from mnssd_training.config.sections import DataConfig, ExperimentInfo
 from pydantic_core import to_jsonable_python
 
 # Increases when the same keys get another meaning.
@@ -42,9 +45,18 @@ NEUTRAL = (
 
 # Before these keys existed, background images of YOLO datasets were left out, all others used.
 USE_BACKGROUND = ('data.use_background', 'data.extra_sources.*.use_background')
+# Keys that came later: only another value than the default counts.
+ADDED = (
+    'matching.method',
+    'matching.atss_candidates',
+    'matching.tal_topk',
+    'matching.tal_alpha',
+    'matching.tal_beta',
+)
+DEFAULTS = to_jsonable_python(
+    Experiment(experiment=ExperimentInfo(id='default'), data=DataConfig(root='default'))
+)
 SPLITS = ('train_split', 'val_split')
-# Keys of later versions; with these values they do not count.
-ADDED = {'matching.method': 'iou', 'matching.atss_candidates': 9}
 
 
 def fingerprint(experiment: Experiment) -> str:
@@ -86,7 +98,7 @@ def _reduce(value: Any, path: str) -> Any:
         is_default = (
             (inner in USE_BACKGROUND and child == (value['format'] != 'yolo'))
             or (inner == 'qat' and not child['enabled'])
-            or (inner in ADDED and child == ADDED[inner])
+            or (inner in ADDED and child == reduce(getitem, inner.split('.'), DEFAULTS))
         )
         if inner in NEUTRAL or is_default:
             continue

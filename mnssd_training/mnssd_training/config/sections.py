@@ -265,13 +265,20 @@ class AugmentationConfig(Section):
 class AssignmentConfig(MatchingConfig):
     """Assignment of priors to ground truth; the thresholds of IoU are those of ``iou``."""
 
-    method: Literal['iou', 'atss'] = 'iou'
+    method: Literal['iou', 'atss', 'tal'] = 'iou'
     """``iou`` matches by thresholds; ``atss`` (Zhang et al., Bridging the Gap Between Anchor-based
     and Anchor-free Detection, CVPR 2020) finds a threshold for each object, among the priors that
-    are closest to its centre."""
+    are closest to its centre; ``tal`` (Feng et al., TOOD, ICCV 2021) chooses the priors that
+    predict an object best, and needs ``loss.classification`` quality_focal or varifocal."""
     atss_candidates: Count = 9
     """Cells of each level, the closest to the centre of an object, whose priors ``atss``
     considers."""
+    tal_topk: Count = 13
+    """Priors that ``tal`` assigns to an object, at most."""
+    tal_alpha: NonNegativeFloat = 1.0
+    """Exponent of the score in the alignment of a prediction, score^alpha * IoU^beta."""
+    tal_beta: NonNegativeFloat = 6.0
+    """Exponent of the IoU in the alignment of a prediction."""
 
 
 class LossConfig(Section):

@@ -1,5 +1,5 @@
 """
-Assign priors to the objects of a network input, by IoU or by adaptive selection (ATSS).
+Assign priors to the objects of a network input: by IoU, adaptively (ATSS), or as candidates (TAL).
 
 Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection via Adaptive Training
 Sample Selection, CVPR 2020, algorithm 1. With several priors per cell, which have one centre, the
@@ -40,19 +40,42 @@ def assign_priors(
 
     :param boxes: ``(N, 4)`` xyxy, fractions of the network input, sides greater than 0.
     :param ignore: ``(M, 4)`` xyxy ignore regions, fractions of the network input.
-    :return: ``(P,)`` int64; index of the object, -1 for background, -2 for left out.
+    :return: ``(P,)`` int64; index of the object, -1 for background, -2 for left out. For ``tal``
+        no prior has an object: the training step assigns :func:`find_candidates`.
     """
     priors = box_ops.cxcywh_to_xyxy(generate_priors(spec))
     if matching.method == 'iou':
         return match_priors(priors, boxes, ignore, matching)
     matches = match_priors(priors, boxes[:0], ignore, matching)  # leaves out ignore regions
-    if len(boxes):
-        _match_adaptively(matches, priors, boxes, closest_priors(boxes, spec, matching))
+    if len(boxes) and matching.method == 'atss':
+        candidates = closest_priors(boxes, spec, matching.atss_candidates)
+        _match_adaptively(matches, priors, boxes, candidates)
     return matches
 
 
+def find_candidates(
+    boxes: NDArray[np.floating], spec: ModelSpec, num_cells: int
+) -> NDArray[np.int64]:
+    """
+    Find the priors that may answer for objects, from which a training step chooses (TAL).
+
+    These are :func:`closest_priors` whose centre lies in the object, or if none does, the one with
+    the highest IoU.
+
+    :param boxes: ``(N, 4)`` xyxy, fractions of the network input.
+    :return: ``(N, K)`` indices of priors, -1 for none.
+    """
+    candidates = closest_priors(boxes, spec, num_cells)
+    edges = box_ops.cxcywh_to_xyxy(generate_priors(spec))[candidates]  # (N, K, 4)
+    is_candidate = _is_centre_inside(edges, boxes)
+    best = _paired_iou(edges, boxes[:, None]).argmax(axis=1)
+    lonely = np.flatnonzero(~is_candidate.any(axis=1))
+    is_candidate[lonely, best[lonely]] = True
+    return np.where(is_candidate, candidates, -1)
+
+
 def closest_priors(
-    boxes: NDArray[np.floating], spec: ModelSpec, matching: AssignmentConfig
+    boxes: NDArray[np.floating], spec: ModelSpec, num_cells: int
 ) -> NDArray[np.int64]:
     """
     Find the priors of the cells of each level that are closest to the centres of objects.
@@ -68,17 +91,14 @@ def closest_priors(
     for level in spec.feature_maps:
         end, per_cell = start + level.num_priors, len(level.sizes)
         grid = all_priors[start:end:per_cell].reshape(*level.shape, 4)
-        row, y = _closest_lines(
-            centres[:, 1], grid[:, 0, 1] * height, level.stride[0], matching.atss_candidates
-        )
-        column, x = _closest_lines(
-            centres[:, 0], grid[0, :, 0] * width, level.stride[1], matching.atss_candidates
-        )
+        y_lines, x_lines = grid[:, 0, 1] * height, grid[0, :, 0] * width
+        row, y = _closest_lines(centres[:, 1], y_lines, level.stride[0], num_cells)
+        column, x = _closest_lines(centres[:, 0], x_lines, level.stride[1], num_cells)
         # The closest cells lie where the closest rows cross the closest columns.
-        num_cells = row.shape[1] * column.shape[1]
-        distance = (y[:, :, None] ** 2 + x[:, None] ** 2).reshape(num_boxes, num_cells)
-        cell = (row[:, :, None] * level.shape[1] + column[:, None]).reshape(num_boxes, num_cells)
-        order = distance.argsort(axis=1, kind='stable')[:, : matching.atss_candidates]
+        shape = num_boxes, row.shape[1] * column.shape[1]
+        distance = (y[:, :, None] ** 2 + x[:, None] ** 2).reshape(shape)
+        cell = (row[:, :, None] * level.shape[1] + column[:, None]).reshape(shape)
+        order = distance.argsort(axis=1, kind='stable')[:, :num_cells]
         first = start + np.take_along_axis(cell, order, axis=1) * per_cell  # (N, cells)
         priors = first[:, :, None] + np.arange(per_cell)  # (N, cells, per_cell)
         closest.append(priors.reshape(num_boxes, order.shape[1] * per_cell))
@@ -117,9 +137,9 @@ def _match_adaptively(
     edges = priors[candidates]  # (N, K, 4)
     ious = _paired_iou(edges, boxes[:, None])
     deviation = ious.std(axis=1, ddof=min(1, ious.shape[1] - 1))
-    centres = (edges[..., :2] + edges[..., 2:]) / 2
-    is_inside = ((centres > boxes[:, None, :2]) & (centres < boxes[:, None, 2:])).all(axis=2)
-    is_positive = is_inside & (ious >= (ious.mean(axis=1) + deviation)[:, None])
+    is_positive = _is_centre_inside(edges, boxes) & (
+        ious >= (ious.mean(axis=1) + deviation)[:, None]
+    )
     box, column = (index[::-1] for index in np.nonzero(is_positive))
     # The last that claims a prior gets it: the one with the highest IoU, of equals the first.
     order = ious[box, column].argsort(kind='stable')
@@ -138,6 +158,15 @@ def _match_adaptively(
                 num_positives[owner[best]] -= 1
             matches[candidates[index, best]] = index
             num_positives[index] = 1
+
+
+def _is_centre_inside(
+    priors: NDArray[np.floating], boxes: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Tell which of ``(N, K, 4)`` xyxy priors have their centre in their box of ``(N, 4)``."""
+    centres = (priors[..., :2] + priors[..., 2:]) / 2
+    is_inside = (centres > boxes[:, None, :2]) & (centres < boxes[:, None, 2:])
+    return np.logical_and.reduce(is_inside, axis=2)
 
 
 def _paired_iou(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -56,6 +56,7 @@ class Criterion:
         priors: torch.Tensor,
         input_size: tuple[int, int],
         num_positives: torch.Tensor,
+        quality: torch.Tensor | None = None,
     ) -> Losses:
         """
         Compare raw heads with targets, in float32 whatever the heads are.
@@ -67,7 +68,10 @@ class Criterion:
         :param target_classes: ``(B, P)`` int64; 0 background, 1 + label, -1 ignored.
         :param priors: ``(P, 4)`` float32 cxcywh, fractions of the input.
         :param input_size: (height, width) of the input, pixels.
-        :param num_positives: scalar, of the whole batch; from :func:`count_positives`.
+        :param num_positives: scalar, of the whole batch; from :func:`count_positives`, or the sum
+            of qualities.
+        :param quality: ``(B, P)`` float32 of positives, which weights their localization too; None
+            for the IoU of their boxes.
         """
         config, (height, width) = self._config, input_size
         with torch.autocast(logits.device.type, enabled=False):
@@ -79,13 +83,15 @@ class Criterion:
                 loss = offset_loss(predicted, target, config.localization, config.smooth_l1_beta)
             else:
                 loss = iou_loss(predicted, target, pixels, self._variances, config.localization)
-            quality = None
-            if config.classification in QUALITY_LOSSES:
+            if quality is not None:
+                loss = loss * quality[image, prior]
+            elif config.classification in QUALITY_LOSSES:
                 # Both papers also weight the localization loss, by scores or IoUs. Here it has no
                 # weight: a box that misses a small object would get no gradient at all.
-                ious = decoded_iou(predicted.detach(), target, pixels, self._variances)
                 quality = torch.zeros_like(target_classes, dtype=torch.float32)
-                quality[image, prior] = ious
+                quality[image, prior] = decoded_iou(
+                    predicted.detach(), target, pixels, self._variances
+                )
             boxes = loss.sum() / num
             classes = self._classification_loss(logits.float(), target_classes, quality) / num
         return Losses(classes, boxes, classes + config.localization_weight * boxes)

@@ -38,7 +38,7 @@ def iou_loss(
     :param offsets: ``(N, 4)`` float32, predicted; so are the targets.
     :param priors: ``(N, 4)`` float32 cxcywh, pixels of the network input.
     """
-    boxes = _decode_bounded(offsets, priors, variances)
+    boxes = decode_bounded(offsets, priors, variances)
     return IOU_LOSSES[name](boxes, decode_boxes(target, priors, variances), reduction='none')
 
 
@@ -49,7 +49,7 @@ def decoded_iou(
     variances: tuple[float, float],
 ) -> torch.Tensor:
     """Compute the IoU ``(N,)`` of decoded boxes; parameters are those of :func:`iou_loss`."""
-    boxes = _decode_bounded(offsets, priors, variances)
+    boxes = decode_bounded(offsets, priors, variances)
     return paired_iou(boxes, decode_boxes(target, priors, variances))
 
 
@@ -62,9 +62,10 @@ def paired_iou(boxes1: torch.Tensor, boxes2: torch.Tensor) -> torch.Tensor:
     return shared / (area1 + area2 - shared).clamp(min=torch.finfo(shared.dtype).tiny)
 
 
-def _decode_bounded(
+def decode_bounded(
     offsets: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]
 ) -> torch.Tensor:
+    """Decode offsets as :func:`decode_boxes` does, to boxes whose overlaps are finite."""
     # A box that is 1000 prior sizes away, or 1000 times smaller or larger than its prior, has
     # diverged; beyond that areas overflow and sides vanish.
     max_shift, max_growth = math.exp(MAX_LOG_RATIO) / variances[0], MAX_LOG_RATIO / variances[1]
@@ -83,3 +84,12 @@ def decode_boxes(
     centre = priors[..., :2] + offsets[..., :2] * variances[0] * priors[..., 2:]
     size = priors[..., 2:] * (offsets[..., 2:] * variances[1]).clamp(max=MAX_LOG_RATIO).exp()
     return torch.cat((centre - size / 2, centre + size / 2), dim=-1)
+
+
+def encode_boxes(
+    boxes: torch.Tensor, priors: torch.Tensor, variances: tuple[float, float]
+) -> torch.Tensor:
+    """Encode ``(N, 4)`` boxes as :func:`mnssd_perception.ssd.encode_boxes` does, on any device."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - priors[:, :2]
+    size = (boxes[:, 2:] - boxes[:, :2]) / priors[:, 2:]
+    return torch.cat((centre / priors[:, 2:] / variances[0], size.log() / variances[1]), dim=1)

@@ -105,7 +105,7 @@ class TrainState:
         size = self.experiment.input.train_size or self.experiment.input.size
         num = min(NUM_MEASURED, len(self.dataset))
         for index in range(num):
-            _, image, _, _ = self.dataset[0, index * len(self.dataset) // num, size]
+            _, image, *_ = self.dataset[0, index * len(self.dataset) // num, size]
             yield torch.from_numpy(image)[None]
 
     def begin_epoch(self) -> None:

@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
-from mnssd_training.loss import count_positives
+from mnssd_training.loss import align_tasks, count_positives, TargetTensors
 from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
 from mnssd_training.train.state import Steps, TrainState
 import torch
@@ -25,8 +25,9 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
     Add the gradient of a step to the gradients of the weights.
 
     The loss is divided by the positives of the whole batch, over all micro-batches and processes,
-    so the gradients of the parts add up to that of the batch. DDP averages over the processes
-    where a sum is due; the factor world size makes up for it.
+    or by the sum of their qualities (TAL), so the gradients of the parts add up to that of the
+    batch. DDP averages over the processes where a sum is due; the factor world size makes up for
+    it.
 
     :return: ``(3,)`` float32 on the device: loss, class loss and box loss of this process; their
         sums over the processes are those of the batch.
@@ -39,14 +40,31 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
     for index, batch in enumerate(moved):
         with fabric.no_backward_sync(state.model, enabled=index < len(moved) - 1):
             logits, offsets = state.model(batch.images)
+            priors = state.priors_at(batch.size)
+            targets = TargetTensors(batch.classes, batch.offsets)
+            if batch.objects is not None:
+                targets = align_tasks(
+                    logits,
+                    offsets,
+                    targets,
+                    batch.objects.boxes,
+                    batch.objects.labels,
+                    batch.objects.candidates,
+                    priors,
+                    state.spec.variances,
+                    state.experiment.matching,
+                )
+                # As in the code of TOOD; there is one micro-batch then.
+                positives = fabric.all_reduce(targets.quality.sum(), reduce_op='sum')
             losses = state.criterion(
                 logits,
                 offsets,
-                batch.classes,
-                batch.offsets,
-                state.priors_at(batch.size),
+                targets.classes,
+                targets.offsets,
+                priors,
                 batch.size,
                 positives,
+                targets.quality,
             )
             fabric.backward(losses.total * fabric.world_size)
         sums += torch.stack((losses.total, losses.classes, losses.boxes)).detach()

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from mnssd_perception.ssd import MatchingConfig
-from mnssd_training.config import Experiment, load_experiment, shipped_experiments
+from mnssd_training.config import (
+    Experiment,
+    InvalidExperimentError,
+    load_experiment,
+    shipped_experiments,
+)
 from mnssd_training.config.sections import Section
 from pydantic import ValidationError
 import pytest
@@ -75,3 +80,24 @@ def test_id_is_a_valid_folder_name(name: str) -> None:
     plain['experiment']['id'] = name
     with pytest.raises(ValidationError):
         Experiment.model_validate(plain)
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        (
+            [],
+            r'loss\.classification: expected quality_focal or varifocal with .* tal, got softmax',
+        ),
+        (
+            ['loss.classification=varifocal', 'training.grad_accum_steps=2'],
+            r'training\.grad_accum_steps: expected 1 with matching\.method tal, got 2',
+        ),
+    ],
+)
+def test_task_aligned_assignment_refuses_what_it_cannot_do(
+    overrides: list[str], message: str
+) -> None:
+    with pytest.raises(InvalidExperimentError, match=message):
+        load_experiment('smoke', ['matching.method=tal', *overrides])
+    load_experiment('smoke', ['matching.method=tal', 'loss.classification=quality_focal'])

@@ -54,7 +54,8 @@ def test_fingerprint_is_twelve_hexadecimal_digits() -> None:
         'checkpoint.keep_last=9', 'logging.root=/runs', 'logging.wandb=mine',
         'training.epochs=1', 'training.ema_decay=0.999', 'optimizer.weight_decay=2e-2',
         'loss.localization_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
-        'matching.method=iou', 'matching.atss_candidates=9',
+        'matching.method=iou', 'matching.atss_candidates=9', 'matching.tal_topk=13',
+        'matching.tal_alpha=1', 'matching.tal_beta=6.0',
     ],
 )  # fmt: skip
 def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
@@ -72,7 +73,8 @@ def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
         'data.use_background=false', 'data.extra_sources=[{root: a, use_background: false}]',
         'data.extra_sources=[{root: a}]', 'input.size=[160, 201]', 'input.resize=letterbox',
         'priors.variances=[0.1, 0.1]', 'model.width_mult=0.5', 'matching.positive_iou=0.6',
-        'matching.method=atss', 'matching.atss_candidates=7',
+        'matching.method=atss', 'matching.atss_candidates=7', 'matching.tal_topk=10',
+        'matching.tal_alpha=0.5', 'matching.tal_beta=4',
         'augmentation.vertical_flip=0.5', 'loss.classification=focal',
         'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',

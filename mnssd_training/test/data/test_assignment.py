@@ -13,7 +13,12 @@ from mnssd_perception.ssd import (
     ModelSpec,
 )
 from mnssd_training.config import AssignmentConfig
-from mnssd_training.data.assignment import assign_priors, closest_priors, make_targets
+from mnssd_training.data.assignment import (
+    assign_priors,
+    closest_priors,
+    find_candidates,
+    make_targets,
+)
 from mnssd_training.data.transforms import NetworkSample
 from mnssd_training.priors import resize_spec
 import numpy as np
@@ -37,7 +42,7 @@ def assigned(
     return assign_priors(boxes.astype(np.float32), ignore.astype(np.float32), spec, matching)
 
 
-@pytest.mark.parametrize('method', ['iou', 'atss'])
+@pytest.mark.parametrize('method', ['iou', 'atss', 'tal'])
 def test_an_image_without_objects_is_background(method: str) -> None:
     assert (assigned([], method=method) == BACKGROUND).all()
     matches = assigned([], [[0, 0, 20, 10]], method=method)
@@ -46,7 +51,7 @@ def test_an_image_without_objects_is_background(method: str) -> None:
     targets = make_targets(sample, GRID, AssignmentConfig(method=method))
     assert not targets.classes.any()
     assert not targets.offsets.any()
-    assert closest_priors(NONE, GRID, AssignmentConfig()).shape == (0, 9)
+    assert closest_priors(NONE, GRID, 9).shape == (0, 9)
 
 
 def test_iou_targets_are_those_of_perception(spec: ModelSpec) -> None:
@@ -168,7 +173,7 @@ def test_atss_equals_plain_loops(
         boxes[:, :2] = np.floor(boxes[:, :2] / grid) * grid
         boxes[:, 2:] = np.floor(boxes[:, 2:] / grid + 1) * grid
     config = AssignmentConfig(method='atss', atss_candidates=num_cells)
-    closest = closest_priors(boxes, spec, config)
+    closest = closest_priors(boxes, spec, num_cells)
     for row, box in zip(closest, boxes, strict=True):
         assert row.tolist() == closest_by_loops(box, spec, num_cells)
     matches = assign_priors(boxes, NONE, spec, config)
@@ -191,6 +196,17 @@ def test_atss_equals_plain_loops(
             assert (owners >= 0).all()
 
 
+def test_candidates_of_task_alignment_lie_in_the_object() -> None:
+    assert find_candidates(NONE, GRID, 4).shape == (0, 4)
+    boxes = np.array([[4, 4, 16, 26], [0, 0, SIDE, SIDE], [1, 1, 3, 3]], np.float32) / SIDE
+    rows = [set(row[row >= 0].tolist()) for row in find_candidates(boxes, GRID, 9)]
+    assert rows[0] == {0, 1, 4, 5, 8, 9}
+    assert len(rows[1]) == 9
+    assert rows[2] == {0}  # it contains no centre; this one overlaps it
+    everything = AssignmentConfig(method='tal')
+    assert (assign_priors(boxes, NONE, GRID, everything) == BACKGROUND).all()
+
+
 def test_atss_follows_the_size_of_a_training_input(spec: ModelSpec) -> None:
     boxes = np.array([[0.2, 0.2, 0.5, 0.6]], np.float32)
     other = resize_spec(spec, (64, 96))
@@ -205,7 +221,7 @@ def test_methods_share_the_rule_of_ignore_regions(spec: ModelSpec) -> None:
     config = AssignmentConfig(ignore_overlap=0.9)
     expected = match_priors(edges, NONE, region, config)
     assert (expected == LEFT_OUT).any()
-    for method in ('iou', 'atss'):
+    for method in ('iou', 'atss', 'tal'):
         actual = assign_priors(
             NONE, region, spec, AssignmentConfig(ignore_overlap=0.9, method=method)
         )

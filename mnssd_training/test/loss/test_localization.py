@@ -5,10 +5,11 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.ssd import decode_boxes as decode_of_the_contract
-from mnssd_perception.ssd import encode_boxes
+from mnssd_perception.ssd import encode_boxes as encode_of_the_contract
 from mnssd_training.loss.localization import (
     decode_boxes,
     decoded_iou,
+    encode_boxes,
     iou_loss,
     offset_loss,
     paired_iou,
@@ -22,7 +23,9 @@ PRIOR = torch.tensor([[50.0, 50.0, 20.0, 20.0]])
 
 
 def offsets_of(box: list[float]) -> torch.Tensor:
-    return torch.from_numpy(encode_boxes(np.array([box], np.float32), PRIOR.numpy(), VARIANCES))
+    return torch.from_numpy(
+        encode_of_the_contract(np.array([box], np.float32), PRIOR.numpy(), VARIANCES)
+    )
 
 
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
@@ -111,3 +114,15 @@ def test_decoding_agrees_with_the_drone(
     expected = decode_of_the_contract(made, priors, variances)
     actual = decode_boxes(torch.from_numpy(made), torch.from_numpy(priors), variances)
     np.testing.assert_allclose(actual.numpy(), expected, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('num', [0, 50])
+def test_encoding_agrees_with_the_drone(num: int) -> None:
+    generator = np.random.default_rng(0)
+    low = generator.uniform(0, 0.9, (num, 2))
+    boxes = np.concatenate((low, low + generator.uniform(0.01, 0.5, (num, 2))), axis=1)
+    boxes, priors = boxes.astype(np.float32), generator.uniform(0.1, 1, (num, 4))
+    priors = priors.astype(np.float32)
+    expected = encode_of_the_contract(boxes, priors, VARIANCES)
+    actual = encode_boxes(torch.from_numpy(boxes), torch.from_numpy(priors), VARIANCES)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
