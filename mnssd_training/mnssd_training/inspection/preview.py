@@ -10,6 +10,7 @@ from mnssd_training.data.assignment import assign_priors
 from mnssd_training.data.dataset import derive_seed
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, NetworkSample
+from mnssd_training.errors import ConfigError
 from mnssd_training.priors import resize_spec
 from mnssd_training.reporting import drawing
 import numpy as np
@@ -73,7 +74,14 @@ def draw_network_sample(
 
     Positive priors have the colour of the class, below the boxes, which are white then; dots are
     the centres of priors that the loss ignores.
+
+    :raises ConfigError: if a network is needed to match them.
     """
+    if matched and experiment.matching.method == 'tal':
+        raise ConfigError(
+            'matching.method: expected iou or atss to draw matched priors, got tal, which '
+            'assigns by the predictions of a network; override it with matching.method=atss'
+        )
     canvas, zoom = drawing.resize_to_width(sample.image, width)
     scale = np.array(sample.image.shape[1::-1] * 2, np.float64) * zoom
     drawing.draw_ignore_regions(canvas, sample.ignore * scale)

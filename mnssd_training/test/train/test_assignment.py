@@ -3,9 +3,11 @@
 from collections.abc import Callable
 import json
 from pathlib import Path
+import re
 
 from mnssd_training.config import Experiment
 from mnssd_training.train import train
+from mnssd_training.train.dry_run import dry_run
 import pytest
 
 COMBINATIONS = [
@@ -51,3 +53,13 @@ def test_loss_falls_on_real_images(
     assert len(losses) == 12
     # Soft targets rise with the IoU, and so does the entropy below which no loss falls.
     assert max(losses[-3:]) < 0.95 * losses[0]
+
+
+def test_dry_run_counts_objects_where_a_step_assigns_them(
+    tiny: Callable[..., Experiment],
+) -> None:
+    wanted = {'training.batch_size': 4, 'loss.classification': 'varifocal'}
+    lines = list(dry_run(tiny(**wanted, **{'matching.method': 'tal'})))
+    assert re.search(r'first batch: 4 images, [1-9]\d* objects, loss', lines[-1])
+    lines = list(dry_run(tiny(**wanted)))
+    assert re.search(r'first batch: 4 images, [1-9]\d* positive priors, loss', lines[-1])
