@@ -40,28 +40,15 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
     for index, batch in enumerate(moved):
         with fabric.no_backward_sync(state.model, enabled=index < len(moved) - 1):
             logits, offsets = state.model(batch.images)
-            priors = state.priors_at(batch.size)
-            targets = TargetTensors(batch.classes, batch.offsets)
-            if batch.objects is not None:
-                targets = align_tasks(
-                    logits,
-                    offsets,
-                    targets,
-                    batch.objects.boxes,
-                    batch.objects.labels,
-                    batch.objects.candidates,
-                    priors,
-                    state.spec.variances,
-                    state.experiment.matching,
-                )
-                # As in the code of TOOD; there is one micro-batch then.
+            targets = _assign(state, batch, logits, offsets)
+            if targets.quality is not None:  # as in the code of TOOD; there is one micro-batch
                 positives = fabric.all_reduce(targets.quality.sum(), reduce_op='sum')
             losses = state.criterion(
                 logits,
                 offsets,
                 targets.classes,
                 targets.offsets,
-                priors,
+                state.priors_at(batch.size),
                 batch.size,
                 positives,
                 targets.quality,
@@ -69,6 +56,26 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
             fabric.backward(losses.total * fabric.world_size)
         sums += torch.stack((losses.total, losses.classes, losses.boxes)).detach()
     return sums
+
+
+def _assign(
+    state: TrainState, batch: Batch, logits: torch.Tensor, offsets: torch.Tensor
+) -> TargetTensors:
+    """Return the targets that the loader made, or assign the objects by the predictions (TAL)."""
+    targets = TargetTensors(batch.classes, batch.offsets)
+    if batch.objects is None:
+        return targets
+    return align_tasks(
+        logits,
+        offsets,
+        targets,
+        batch.objects.boxes,
+        batch.objects.labels,
+        batch.objects.candidates,
+        state.priors_at(batch.size),
+        state.spec.variances,
+        state.experiment.matching,
+    )
 
 
 def clip_gradients(state: TrainState) -> torch.Tensor:

@@ -143,7 +143,7 @@ levels = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(sides, sides),
     levels=levels,
