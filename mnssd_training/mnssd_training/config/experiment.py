@@ -5,7 +5,12 @@ from typing import Annotated, Any
 from mnssd_perception.errors import SettingsError
 from mnssd_training.config import sections
 from mnssd_training.config.yaml_tree import DEFAULT, Node
-from pydantic import model_validator, PrivateAttr, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    model_validator,
+    PrivateAttr,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 
 def _reraise(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -44,7 +49,7 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
 
     @model_validator(mode='after')
-    def _check(self) -> 'Experiment':
+    def _check_assignment(self) -> 'Experiment':
         if self.matching.method != 'tal':
             return self
         if self.loss.classification not in sections.QUALITY_LOSSES:
