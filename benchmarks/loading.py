@@ -19,7 +19,13 @@ from mnssd_perception.engines import open_engine
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import boxes as box_ops
 from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
-from mnssd_training.config import AugmentationConfig, DataConfig, LossConfig, ModelConfig
+from mnssd_training.config import (
+    AssignmentConfig,
+    AugmentationConfig,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+)
 from mnssd_training.data import read_splits, Sample
 from mnssd_training.data.dataset import collate, EpochSampler, TrainingSet
 from mnssd_training.data.sample import load_image, read_image
@@ -137,7 +143,7 @@ def _batches(
 ) -> Iterator[Batch]:
     """Load an epoch as the training of mnssd does."""
     loader = DataLoader(
-        TrainingSet(samples, spec, AugmentationConfig(), matching, seed=0),
+        TrainingSet(samples, spec, AugmentationConfig(), AssignmentConfig(**vars(matching)), 0),
         batch_sampler=EpochSampler(len(samples), batch_size, 0, 0, size_of=lambda _: SIZE),
         num_workers=workers,
         collate_fn=collate,

@@ -3,7 +3,13 @@
 from mnssd_perception.ssd import boxes
 from mnssd_perception.ssd.box_coder import decode_boxes, encode_boxes
 from mnssd_perception.ssd.detections import Detections, RawHeads
-from mnssd_perception.ssd.matching import encode_targets, match_priors, MatchingConfig, Targets
+from mnssd_perception.ssd.matching import (
+    encode_matches,
+    encode_targets,
+    match_priors,
+    MatchingConfig,
+    Targets,
+)
 from mnssd_perception.ssd.nms import nms
 from mnssd_perception.ssd.postprocess import postprocess
 from mnssd_perception.ssd.priors import (
@@ -29,6 +35,7 @@ __all__ = [
     'decode_boxes',
     'Detections',
     'encode_boxes',
+    'encode_matches',
     'encode_targets',
     'feature_map',
     'FeatureMap',

@@ -142,6 +142,21 @@ def encode_targets(
     :param variances: (centre, size).
     """
     matches = match_priors(cxcywh_to_xyxy(priors), boxes, ignore, matching)
+    return encode_matches(matches, boxes, labels, priors, variances)
+
+
+def encode_matches(
+    matches: NDArray[np.int64],
+    boxes: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    priors: NDArray[np.float32],
+    variances: tuple[float, float],
+) -> Targets:
+    """
+    Encode the matches of P priors as training targets.
+
+    :param matches: ``(P,)`` as from :func:`match_priors`; the others as in :func:`encode_targets`.
+    """
     classes = np.where(matches == BETWEEN_THRESHOLDS, IGNORED, BACKGROUND).astype(np.int64)
     offsets = np.zeros((len(priors), 4), np.float32)
     positive = np.flatnonzero(matches >= 0)

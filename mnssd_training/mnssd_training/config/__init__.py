@@ -12,6 +12,7 @@ from mnssd_training.config.renamed import rename_keys
 from mnssd_training.config.schema import json_schema
 from mnssd_training.config.sections import (
     ArtefactName,
+    AssignmentConfig,
     AugmentationConfig,
     DataConfig,
     ExportConfig,
@@ -32,6 +33,7 @@ from mnssd_training.config.validate import InvalidExperimentError, validate
 
 __all__ = [
     'ArtefactName',
+    'AssignmentConfig',
     'AugmentationConfig',
     'compose',
     'DataConfig',

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from mnssd_perception.errors import SettingsError
-from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config import sections
 from mnssd_training.config.yaml_tree import DEFAULT, Node
 from pydantic import (
@@ -34,8 +33,8 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     priors: sections.PriorsConfig = sections.PriorsConfig()
     model: sections.ModelConfig = sections.ModelConfig()
     initial: sections.InitialConfig = sections.InitialConfig()
-    matching: Annotated[MatchingConfig, Validated] = MatchingConfig()
-    """Matching of priors to ground truth."""
+    matching: Annotated[sections.AssignmentConfig, Validated] = sections.AssignmentConfig()
+    """Assignment of priors to ground truth."""
     augmentation: sections.AugmentationConfig = sections.AugmentationConfig()
     loss: sections.LossConfig = sections.LossConfig()
     optimizer: sections.OptimizerConfig = sections.OptimizerConfig()
@@ -51,11 +50,27 @@ class Experiment(sections.Section):  # noqa: PLW1641 (Pydantic makes the hash)
     _tree: Node = PrivateAttr(default_factory=lambda: Node({}, DEFAULT))
 
     @model_validator(mode='after')
-    def _check(self) -> 'Experiment':
+    def _check_hard_negatives(self) -> 'Experiment':
         if self.augmentation.hard_negative_crop and not self.data.hard_negatives:
             raise ValueError(
                 'augmentation: hard_negative_crop: expected data.hard_negatives too, a file of '
                 'mnssd evaluate --hard-negatives'
+            )
+        return self
+
+    @model_validator(mode='after')
+    def _check_assignment(self) -> 'Experiment':
+        if self.matching.method != 'tal':
+            return self
+        if self.loss.classification not in sections.QUALITY_LOSSES:
+            raise ValueError(
+                f'loss.classification: expected {" or ".join(sections.QUALITY_LOSSES)} with '
+                f'matching.method tal, got {self.loss.classification}'
+            )
+        # What the loss is divided by is known only after the forward pass of the whole batch.
+        if (num := self.training.grad_accum_steps) > 1:
+            raise ValueError(
+                f'training.grad_accum_steps: expected 1 with matching.method tal, got {num}'
             )
         return self
 

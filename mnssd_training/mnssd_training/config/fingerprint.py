@@ -61,6 +61,11 @@ ADDED = (
     'augmentation.object_tone_range',
     'augmentation.blur',
     'augmentation.noise',
+    'matching.method',
+    'matching.atss_candidates',
+    'matching.tal_topk',
+    'matching.tal_alpha',
+    'matching.tal_beta',
 )
 DEFAULTS = to_jsonable_python(
     Experiment(experiment=ExperimentInfo(id='default'), data=DataConfig(root='default'))

@@ -8,6 +8,7 @@ from typing import Any
 from mnssd_perception.ssd import MatchingConfig
 from mnssd_training.config.compose import shipped_components, shipped_experiments
 from mnssd_training.config.experiment import Experiment
+from mnssd_training.config.sections import AssignmentConfig
 
 VARIABLE = {'type': 'string', 'pattern': r'\$\{', 'description': 'An environment variable.'}
 IVAR = re.compile(r':ivar (\w+): (.*?)(?=\n\s*:|\n\s*\n|\Z)', re.DOTALL)
@@ -21,8 +22,8 @@ def json_schema() -> dict[str, Any]:
     scalar.
     """
     schema = _relax(Experiment.model_json_schema())
-    # The only section that is a plain dataclass describes its keys in its docstring.
-    keys = schema['$defs'][MatchingConfig.__name__]['properties']
+    # The only keys of a plain dataclass are described in its docstring.
+    keys = schema['$defs'][AssignmentConfig.__name__]['properties']
     for name, description in IVAR.findall(MatchingConfig.__doc__ or ''):
         keys[name]['description'] = ' '.join(description.split())
     sections = schema['properties']

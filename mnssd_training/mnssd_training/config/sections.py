@@ -4,6 +4,7 @@ from itertools import pairwise
 import re
 from typing import Annotated, Literal
 
+from mnssd_perception.ssd import MatchingConfig
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -15,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
 )
+from pydantic.dataclasses import dataclass
 
 # Upper bounds catch typing errors, which would only exhaust the memory.
 Channels = Annotated[int, Field(ge=1, le=8192)]
@@ -23,6 +25,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 InnerFraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Size = tuple[PositiveInt, PositiveInt]
+
+QUALITY_LOSSES = ('quality_focal', 'varifocal')  # values of ``loss.classification``
 
 
 def _check_range(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -73,6 +77,7 @@ def _check_groups(pattern: str) -> str:
 
 Stages = Annotated[tuple[tuple[Fraction, PositiveFloat], ...], AfterValidator(_check_stages)]
 Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_check_range)]
+STRICT = ConfigDict(extra='forbid', use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Section(BaseModel):
@@ -82,9 +87,7 @@ class Section(BaseModel):
     Unknown keys are errors. The docstring below a field is its description in the JSON schema.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra='forbid', use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, **STRICT)
 
 
 class ExperimentInfo(Section):
@@ -327,11 +330,33 @@ class AugmentationConfig(Section):
     """An object of which a smaller part remains visible becomes an ignore region."""
 
 
+@dataclass(frozen=True, config=STRICT)
+class AssignmentConfig(MatchingConfig):
+    """Assignment of priors to ground truth; the thresholds of IoU are those of ``iou``."""
+
+    method: Literal['iou', 'atss', 'tal'] = 'iou'
+    """``iou`` matches by thresholds; ``atss`` (Zhang et al., Bridging the Gap Between Anchor-based
+    and Anchor-free Detection, CVPR 2020) finds a threshold for each object, among the priors that
+    are closest to its centre; ``tal`` (Feng et al., TOOD, ICCV 2021) chooses the priors that
+    predict an object best, and needs ``loss.classification`` quality_focal or varifocal."""
+    atss_candidates: Count = 9
+    """Cells of each level, the closest to the centre of an object, whose priors ``atss``
+    considers."""
+    tal_topk: Count = 13
+    """Priors that ``tal`` assigns to an object, at most."""
+    tal_alpha: NonNegativeFloat = 1.0
+    """Exponent of the score in the alignment of a prediction, score^alpha * IoU^beta."""
+    tal_beta: NonNegativeFloat = 6.0
+    """Exponent of the IoU in the alignment of a prediction."""
+
+
 class LossConfig(Section):
     """Loss function."""
 
-    classification: Literal['softmax', 'focal'] = 'softmax'
-    """``softmax`` with hard negative mining, or sigmoid ``focal`` over all priors."""
+    classification: Literal['softmax', 'focal', 'quality_focal', 'varifocal'] = 'softmax'
+    """``softmax`` with hard negative mining, or over all priors: sigmoid ``focal``, or with the
+    IoU of box and object as the target, so that scores tell how well boxes fit, ``quality_focal``
+    (Li et al., NeurIPS 2020) or ``varifocal`` (Zhang et al., CVPR 2021)."""
     localization: Literal['smooth_l1', 'l1', 'giou', 'diou', 'ciou'] = 'smooth_l1'
     """On offsets (``smooth_l1``, ``l1``) or on decoded boxes."""
     neg_pos_ratio: NonNegativeFloat = 3.0
@@ -339,17 +364,28 @@ class LossConfig(Section):
     min_negatives: NonNegativeInt = 16
     """Smallest number of hard negatives of an image, also without positives."""
     focal_alpha: InnerFraction = 0.25
-    """Weight of positives; negatives have 1 - alpha (Lin et al., ICCV 2017)."""
+    """Weight of positives; negatives have 1 - alpha (Lin et al., ICCV 2017), also in
+    ``varifocal``."""
     focal_gamma: NonNegativeFloat = 2.0
-    """Focusing parameter, which reduces the weight of easy priors."""
+    """Focusing parameter, which reduces the weight of easy priors; in ``quality_focal``, 0 is
+    binary cross-entropy."""
     label_smoothing: Fraction = 0.0
-    """Part of the target that is spread over all classes."""
+    """Part of the target that is spread over all classes, in ``softmax`` and ``focal``."""
     class_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Weights of the positives of classes; 1 for classes that are not named."""
     localization_weight: NonNegativeFloat = 1.0
     """Weight of the localization loss; the classification loss has 1."""
     smooth_l1_beta: NonNegativeFloat = 1.0
     """Offset at which smooth L1 changes from quadratic to linear."""
+
+    @model_validator(mode='after')
+    def _check(self) -> 'LossConfig':
+        if self.label_smoothing and self.classification in QUALITY_LOSSES:
+            raise ValueError(
+                f'label_smoothing: expected 0 with classification {self.classification}, whose '
+                f'targets are qualities, got {self.label_smoothing}'
+            )
+        return self
 
 
 class OptimizerConfig(Section):

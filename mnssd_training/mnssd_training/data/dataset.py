@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 import hashlib
+from typing import Any
 
 from mnssd_perception.errors import MnssdError
-from mnssd_perception.ssd import encode_targets, generate_priors, MatchingConfig, ModelSpec
-from mnssd_training.config.sections import AugmentationConfig
+from mnssd_perception.ssd import ModelSpec
+from mnssd_training.config.sections import AssignmentConfig, AugmentationConfig
+from mnssd_training.data.assignment import find_candidates, make_targets
 from mnssd_training.data.copy_paste import ObjectPool
 from mnssd_training.data.sample import Sample
 from mnssd_training.data.transforms import augment
@@ -20,7 +22,22 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 Size = tuple[int, int]  # (height, width) of the network input, pixels
 Key = tuple[int, int, Size]  # (epoch, index of the sample, size)
-Item = tuple[str, NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32]]
+Item = tuple[Any, ...]  # name, image, classes, offsets; for TAL, boxes, labels and candidates
+
+
+@dataclass(frozen=True)
+class Objects:
+    """
+    Ground truth that the training step assigns (TAL); images with fewer objects are padded.
+
+    :ivar boxes: ``(B, N, 4)`` float32 xyxy, fractions of the network input.
+    :ivar labels: ``(B, N)`` int64 from 0, -1 for padding.
+    :ivar candidates: ``(B, N, K)`` int64 indices of priors, -1 for none.
+    """
+
+    boxes: torch.Tensor
+    labels: torch.Tensor
+    candidates: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -31,12 +48,14 @@ class Batch:
     :ivar images: ``(B, H, W, 3)`` uint8 RGB.
     :ivar classes: ``(B, P)`` int64; 0 background, 1 + label for an object, -1 ignored.
     :ivar offsets: ``(B, P, 4)`` float32.
+    :ivar objects: for TAL, which leaves classes and offsets to the training step; else None.
     """
 
     images: torch.Tensor
     classes: torch.Tensor
     offsets: torch.Tensor
     names: tuple[str, ...]
+    objects: Objects | None = None
 
     @property
     def size(self) -> Size:
@@ -53,7 +72,10 @@ class Batch:
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> 'Batch':
         images, classes, offsets = map(function, (self.images, self.classes, self.offsets))
-        return Batch(images, classes, offsets, self.names)
+        objects = self.objects
+        if objects is not None:
+            objects = Objects(*map(function, (objects.boxes, objects.labels, objects.candidates)))
+        return Batch(images, classes, offsets, self.names, objects)
 
 
 def derive_seed(*parts: object) -> int:
@@ -80,7 +102,7 @@ class TrainingSet(Dataset[Item]):
     samples: Sequence[Sample]
     spec: ModelSpec
     augmentation: AugmentationConfig | None
-    matching: MatchingConfig
+    matching: AssignmentConfig
     seed: int
     pool: ObjectPool | None = None
 
@@ -96,7 +118,7 @@ class TrainingSet(Dataset[Item]):
             return error
 
     def __getitem__(self, key: Key) -> Item:
-        """Load the (epoch, index, size) item: name, image, classes, offsets."""
+        """Load the (epoch, index, size) item: name, image, classes, offsets; see ``Item``."""
         epoch, index, size = key
         repetition, index = divmod(index, len(self.samples))
         name = self.samples[index].name
@@ -105,15 +127,13 @@ class TrainingSet(Dataset[Item]):
         sample = augment(
             self.samples, index, self.spec, size, self.augmentation, generator, self.pool
         )
-        target = encode_targets(
-            sample.boxes,
-            sample.labels,
-            sample.ignore,
-            generate_priors(resize_spec(self.spec, size)),
-            self.spec.variances,
-            self.matching,
-        )
-        return name, sample.image, target.classes, target.offsets
+        spec = resize_spec(self.spec, size)
+        target = make_targets(sample, spec, self.matching)
+        item = name, sample.image, target.classes, target.offsets
+        if self.matching.method != 'tal':
+            return item
+        candidates = find_candidates(sample.boxes, spec, self.matching.tal_topk)
+        return *item, sample.boxes, sample.labels, candidates
 
 
 def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:
@@ -121,8 +141,20 @@ def collate(items: Sequence[Item] | MnssdError) -> Batch | MnssdError:
     if isinstance(items, MnssdError):
         return items
     names, *arrays = zip(*items)
-    images, classes, offsets = (torch.from_numpy(np.stack(array)) for array in arrays)
-    return Batch(images, classes, offsets, names)
+    images, classes, offsets = (torch.from_numpy(np.stack(array)) for array in arrays[:3])
+    if len(arrays) == 3:
+        return Batch(images, classes, offsets, names)
+    boxes, labels, candidates = map(_pad, arrays[3:], (0, -1, -1))
+    return Batch(images, classes, offsets, names, Objects(boxes, labels, candidates))
+
+
+def _pad(arrays: Sequence[NDArray[Any]], value: int) -> torch.Tensor:
+    """Stack arrays ``(N, ...)`` to ``(B, N, ...)`` with the largest N; fill up with a value."""
+    length = max(map(len, arrays))
+    padded = np.full((len(arrays), length, *arrays[0].shape[1:]), value, arrays[0].dtype)
+    for row, array in zip(padded, arrays):
+        row[: len(array)] = array
+    return torch.from_numpy(padded)
 
 
 def _resample(draws: NDArray[np.float64], epoch: int, seed: int) -> NDArray[np.int64]:

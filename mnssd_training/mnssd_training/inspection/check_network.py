@@ -25,7 +25,9 @@ def check_network(
     boxes = np.concatenate([*(size[i.is_object] for i, size in to_train), np.zeros((0, 2))])
     labels = np.concatenate([np.zeros(0, int), *(i.labels[i.is_object] for i, _ in to_train)])
     levels = make_feature_maps(experiment.priors, network, boxes, experiment.training.seed)
-    iou, min_side = experiment.matching.positive_iou, experiment.augmentation.min_box_size
+    matching, min_side = experiment.matching, experiment.augmentation.min_box_size
+    # The other methods have no threshold that a prior must reach.
+    iou = matching.positive_iou if matching.method == 'iou' else 0.0
     yield from check_priors(boxes, labels, class_names, levels, iou, min_side, root)
     for image, image_sizes in zip(images, sizes):
         rows = np.flatnonzero(image.is_object)

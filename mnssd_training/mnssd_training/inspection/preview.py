@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 from mnssd_perception.overlay import class_colour
 from mnssd_perception.ssd import boxes as box_ops
-from mnssd_perception.ssd import generate_priors, match_priors, ModelSpec
+from mnssd_perception.ssd import generate_priors, ModelSpec
 from mnssd_training.config import Experiment
+from mnssd_training.data.assignment import assign_priors
 from mnssd_training.data.copy_paste import ObjectPool
 from mnssd_training.data.dataset import derive_seed
 from mnssd_training.data.sample import load_image, Sample
 from mnssd_training.data.transforms import augment, NetworkSample
+from mnssd_training.errors import ConfigError
 from mnssd_training.priors import resize_spec
 from mnssd_training.reporting import drawing
 import numpy as np
 
-IGNORED = -2  # ``match_priors`` of a prior that is neither positive nor background
+IGNORED = -2  # ``assign_priors`` of a prior that is neither positive nor background
 WHITE = (255, 255, 255)
 
 
@@ -75,7 +77,14 @@ def draw_network_sample(
 
     Positive priors have the colour of the class, below the boxes, which are white then; dots are
     the centres of priors that the loss ignores.
+
+    :raises ConfigError: if a network is needed to match them.
     """
+    if matched and experiment.matching.method == 'tal':
+        raise ConfigError(
+            'matching.method: expected iou or atss to draw matched priors, got tal, which '
+            'assigns by the predictions of a network; override it with matching.method=atss'
+        )
     canvas, zoom = drawing.resize_to_width(sample.image, width)
     scale = np.array(sample.image.shape[1::-1] * 2, np.float64) * zoom
     drawing.draw_ignore_regions(canvas, sample.ignore * scale)
@@ -83,9 +92,10 @@ def draw_network_sample(
     if not matched:
         drawing.draw_boxes(canvas, sample.boxes * scale, colours)
         return drawing.Tile(canvas, f'{name}  {len(sample.boxes)} objects')
-    priors = generate_priors(resize_spec(spec, (sample.image.shape[0], sample.image.shape[1])))
+    spec = resize_spec(spec, (sample.image.shape[0], sample.image.shape[1]))
+    priors = generate_priors(spec)
     edges = box_ops.cxcywh_to_xyxy(priors)
-    matches = match_priors(edges, sample.boxes, sample.ignore, experiment.matching)
+    matches = assign_priors(sample.boxes, sample.ignore, spec, experiment.matching)
     drawing.draw_points(canvas, priors[matches == IGNORED, :2] * scale[:2])
     positive = np.flatnonzero(matches >= 0)
     prior_colours = [colours[matches[prior]] for prior in positive]

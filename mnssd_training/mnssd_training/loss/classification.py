@@ -1,5 +1,8 @@
 """
-Classification losses: softmax with hard negative mining, and sigmoid focal loss.
+Classification losses: softmax with hard negative mining, and sigmoid losses over all priors.
+
+The sigmoid of ``logit_c - logit_background`` is the softmax of the two, so that detections of a
+network trained with a sigmoid loss are scored like those of any other (ADR 0008).
 
 Target classes are those of :mod:`mnssd_perception.ssd.matching`: 0 background, 1 + label for an
 object, -1 ignored. Ignored priors contribute nothing, whatever their logits are.
@@ -62,20 +65,78 @@ def focal_loss(
     """
     Sum the focal loss of each class against background, as independent sigmoids.
 
-    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017. The sigmoid of
-    ``logit_c - logit_background`` is the softmax of the two, so that detections of a network
-    trained this way are scored like those of any other.
+    Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
 
     :param logits: ``(B, P, C + 1)`` float32.
     :param target: ``(B, P)`` target classes.
     :param alpha: weight of positives; negatives have 1 - alpha.
     :param weights: ``(C + 1,)`` factor of the priors of each target class.
     """
+    scores, one_hot, target = _one_against_background(logits, target)
+    smoothed = (1 - label_smoothing) * one_hot + label_smoothing / logits.shape[2]
+    loss = sigmoid_focal_loss(scores, smoothed, alpha, gamma)  # (N, C)
+    return _weighted_sum(loss, target, weights)
+
+
+def quality_focal_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    quality: torch.Tensor,
+    *,
+    gamma: float,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """
+    Sum the quality focal loss, whose target for the class of a positive is its quality.
+
+    Li et al., Generalized Focal Loss, NeurIPS 2020, equation 2; gamma is their beta, and 0 gives
+    binary cross-entropy.
+
+    :param logits: ``(B, P, C + 1)`` float32.
+    :param target: ``(B, P)`` target classes.
+    :param quality: ``(B, P)`` float32, 0 to 1, of positives: the IoU of box and object.
+    :param weights: ``(C + 1,)`` factor of the priors of each target class.
+    """
+    scores, one_hot, counted = _one_against_background(logits, target)
+    soft = one_hot * quality[target >= BACKGROUND, None]
+    loss = functional.binary_cross_entropy_with_logits(scores, soft, reduction='none')
+    return _weighted_sum(loss * (soft - scores.sigmoid()).abs() ** gamma, counted, weights)
+
+
+def varifocal_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    quality: torch.Tensor,
+    *,
+    alpha: float,
+    gamma: float,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """
+    Sum the varifocal loss: cross-entropy with quality, weighted by it; negatives are focused.
+
+    Zhang et al., VarifocalNet, CVPR 2021, equation 2. Parameters are those of
+    :func:`quality_focal_loss` and of :func:`focal_loss`: negatives have the weight 1 - alpha,
+    which the paper calls alpha.
+    """
+    scores, one_hot, counted = _one_against_background(logits, target)
+    soft = one_hot * quality[target >= BACKGROUND, None]
+    loss = functional.binary_cross_entropy_with_logits(scores, soft, reduction='none')
+    factor = torch.where(soft > 0, soft, (1 - alpha) * scores.sigmoid() ** gamma)
+    return _weighted_sum(loss * factor, counted, weights)
+
+
+def _one_against_background(
+    logits: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return sigmoid logits and one-hot targets ``(N, C)``, and ``(N,)`` of counted priors."""
     is_counted = target >= BACKGROUND
     logits, target = logits[is_counted], target[is_counted]  # (N, C + 1), (N,)
     one_hot = functional.one_hot(target, logits.shape[1])[:, 1:].to(logits.dtype)
-    smoothed = (1 - label_smoothing) * one_hot + label_smoothing / logits.shape[1]
-    loss = sigmoid_focal_loss(logits[:, 1:] - logits[:, :1], smoothed, alpha, gamma)  # (N, C)
-    if weights is not None:
-        loss = loss * weights[target, None]
-    return loss.sum()
+    return logits[:, 1:] - logits[:, :1], one_hot, target
+
+
+def _weighted_sum(
+    loss: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None
+) -> torch.Tensor:
+    return (loss if weights is None else loss * weights[target, None]).sum()

@@ -5,10 +5,15 @@ from difflib import get_close_matches
 from typing import Any
 
 from mnssd_perception.ssd import ModelSpec
-from mnssd_training.config.sections import LossConfig
+from mnssd_training.config.sections import LossConfig, QUALITY_LOSSES
 from mnssd_training.errors import ConfigError
-from mnssd_training.loss.classification import focal_loss, softmax_loss
-from mnssd_training.loss.localization import iou_loss, offset_loss
+from mnssd_training.loss.classification import (
+    focal_loss,
+    quality_focal_loss,
+    softmax_loss,
+    varifocal_loss,
+)
+from mnssd_training.loss.localization import decoded_iou, iou_loss, offset_loss
 import torch
 
 
@@ -51,6 +56,7 @@ class Criterion:
         priors: torch.Tensor,
         input_size: tuple[int, int],
         num_positives: torch.Tensor,
+        quality: torch.Tensor | None = None,
     ) -> Losses:
         """
         Compare raw heads with targets, in float32 whatever the heads are.
@@ -62,29 +68,49 @@ class Criterion:
         :param target_classes: ``(B, P)`` int64; 0 background, 1 + label, -1 ignored.
         :param priors: ``(P, 4)`` float32 cxcywh, fractions of the input.
         :param input_size: (height, width) of the input, pixels.
-        :param num_positives: scalar, of the whole batch; from :func:`count_positives`.
+        :param num_positives: scalar, of the whole batch; from :func:`count_positives`, or the sum
+            of qualities.
+        :param quality: ``(B, P)`` float32 of positives, which weights their localization too; None
+            for the IoU of their boxes.
         """
         config, (height, width) = self._config, input_size
         with torch.autocast(logits.device.type, enabled=False):
             num = num_positives.clamp(min=1)
-            classes = self._classification_loss(logits.float(), target_classes) / num
             image, prior = (target_classes > 0).nonzero(as_tuple=True)
             predicted, target = offsets[image, prior].float(), target_offsets[image, prior].float()
+            pixels = priors[prior] * priors.new_tensor((width, height, width, height))
             if config.localization in ('smooth_l1', 'l1'):
                 loss = offset_loss(predicted, target, config.localization, config.smooth_l1_beta)
             else:
-                pixels = priors[prior] * priors.new_tensor((width, height, width, height))
                 loss = iou_loss(predicted, target, pixels, self._variances, config.localization)
-            boxes = loss / num
+            if quality is not None:
+                loss = loss * quality[image, prior]
+            elif config.classification in QUALITY_LOSSES:
+                # Both papers also weight the localization loss, by scores or IoUs. Here it has no
+                # weight: a box that misses a small object would get no gradient at all.
+                quality = torch.zeros_like(target_classes, dtype=torch.float32)
+                quality[image, prior] = decoded_iou(
+                    predicted.detach(), target, pixels, self._variances
+                )
+            boxes = loss.sum() / num
+            classes = self._classification_loss(logits.float(), target_classes, quality) / num
         return Losses(classes, boxes, classes + config.localization_weight * boxes)
 
-    def _classification_loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _classification_loss(
+        self, logits: torch.Tensor, target: torch.Tensor, quality: torch.Tensor | None
+    ) -> torch.Tensor:
         config, weights = self._config, self._class_weights
         if weights is not None:
             weights = weights.to(logits.device)
+        alpha, gamma = config.focal_alpha, config.focal_gamma
+        if quality is not None:
+            if config.classification == 'varifocal':
+                return varifocal_loss(
+                    logits, target, quality, alpha=alpha, gamma=gamma, weights=weights
+                )
+            return quality_focal_loss(logits, target, quality, gamma=gamma, weights=weights)
         shared: dict[str, Any] = {'label_smoothing': config.label_smoothing, 'weights': weights}
         if config.classification == 'focal':
-            alpha, gamma = config.focal_alpha, config.focal_gamma
             return focal_loss(logits, target, alpha=alpha, gamma=gamma, **shared)
         ratio, least = config.neg_pos_ratio, config.min_negatives
         return softmax_loss(logits, target, neg_pos_ratio=ratio, min_negatives=least, **shared)

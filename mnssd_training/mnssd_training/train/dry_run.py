@@ -62,9 +62,12 @@ def dry_run(experiment: Experiment) -> Iterator[str]:
     losses = forward_backward(state, batches)
     total, classes, boxes = fabric.all_reduce(losses, reduce_op='sum').tolist()
     positives = sum(int((batch.classes > 0).sum()) for batch in batches)
+    assigned = f'{positives} positive priors'
+    if experiment.matching.method == 'tal':  # the step assigned them
+        objects = [batch.objects for batch in batches if batch.objects is not None]
+        assigned = f'{sum(int((o.labels >= 0).sum()) for o in objects)} objects'
     yield (
-        f'first batch: {sum(len(batch.names) for batch in batches)} images, '
-        f'{positives} positive priors, '
+        f'first batch: {sum(len(batch.names) for batch in batches)} images, {assigned}, '
         f'loss {total:.4f} (classes {classes:.4f}, boxes {boxes:.4f})'
     )
 

@@ -14,8 +14,8 @@ from mnssd_training.config import Experiment, read_stored, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.copy_paste import make_object_pool
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
-from mnssd_training.data.image_cache import cache_images
 from mnssd_training.data.hard_negatives import attach_hard_negatives
+from mnssd_training.data.image_cache import cache_images
 from mnssd_training.data.sampling import describe_sampling, expected_draws
 from mnssd_training.data.sources import read_splits
 from mnssd_training.errors import CheckpointError, DatasetError

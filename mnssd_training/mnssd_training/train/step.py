@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
 from mnssd_training.data.dataset import Batch
 from mnssd_training.errors import TrainingError
-from mnssd_training.loss import count_positives
+from mnssd_training.loss import align_tasks, count_positives, TargetTensors
 from mnssd_training.train.distributed import all_gather_objects, raise_on_all_ranks
 from mnssd_training.train.state import Steps, TrainState
 import torch
@@ -25,8 +25,9 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
     Add the gradient of a step to the gradients of the weights.
 
     The loss is divided by the positives of the whole batch, over all micro-batches and processes,
-    so the gradients of the parts add up to that of the batch. DDP averages over the processes
-    where a sum is due; the factor world size makes up for it.
+    or by the sum of their qualities (TAL), so the gradients of the parts add up to that of the
+    batch. DDP averages over the processes where a sum is due; the factor world size makes up for
+    it.
 
     :return: ``(3,)`` float32 on the device: loss, class loss and box loss of this process; their
         sums over the processes are those of the batch.
@@ -40,14 +41,18 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
         with fabric.no_backward_sync(state.model, enabled=index < len(moved) - 1):
             outputs = state.model(batch.images)
             logits, offsets = outputs[:2]
+            targets = _assign(state, batch, logits, offsets)
+            if targets.quality is not None:  # as in the code of TOOD; there is one micro-batch
+                positives = fabric.all_reduce(targets.quality.sum(), reduce_op='sum')
             losses = state.criterion(
                 logits,
                 offsets,
-                batch.classes,
-                batch.offsets,
+                targets.classes,
+                targets.offsets,
                 state.priors_at(batch.size),
                 batch.size,
                 positives,
+                targets.quality,
             )
             total = losses.total
             if state.distillation:
@@ -57,6 +62,26 @@ def forward_backward(state: TrainState, batches: Sequence[Batch]) -> torch.Tenso
             fabric.backward(total * fabric.world_size)
         sums += torch.stack((total, losses.classes, losses.boxes)).detach()
     return sums
+
+
+def _assign(
+    state: TrainState, batch: Batch, logits: torch.Tensor, offsets: torch.Tensor
+) -> TargetTensors:
+    """Return the targets that the loader made, or assign the objects by the predictions (TAL)."""
+    targets = TargetTensors(batch.classes, batch.offsets)
+    if batch.objects is None:
+        return targets
+    return align_tasks(
+        logits,
+        offsets,
+        targets,
+        batch.objects.boxes,
+        batch.objects.labels,
+        batch.objects.candidates,
+        state.priors_at(batch.size),
+        state.spec.variances,
+        state.experiment.matching,
+    )
 
 
 def clip_gradients(state: TrainState) -> torch.Tensor:

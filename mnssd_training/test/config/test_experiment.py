@@ -1,10 +1,15 @@
 """Experiments as values: typed, frozen and described."""
 
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from typing import Any, get_args
 
-from mnssd_training.config import Experiment, load_experiment, shipped_experiments
+from mnssd_perception.ssd import MatchingConfig
+from mnssd_training.config import (
+    Experiment,
+    InvalidExperimentError,
+    load_experiment,
+    shipped_experiments,
+)
 from mnssd_training.config.sections import Section
 from pydantic import ValidationError
 import pytest
@@ -66,7 +71,7 @@ def test_only_id_and_root_are_required() -> None:
 
 
 def test_matching_config_is_shared_with_perception() -> None:
-    assert is_dataclass(load_experiment('smoke').matching)
+    assert isinstance(load_experiment('smoke').matching, MatchingConfig)
 
 
 @pytest.mark.parametrize('name', ['', '-a', 'a b', 'a/b', '..', 'é', 'a\n'])
@@ -75,3 +80,24 @@ def test_id_is_a_valid_folder_name(name: str) -> None:
     plain['experiment']['id'] = name
     with pytest.raises(ValidationError):
         Experiment.model_validate(plain)
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        (
+            [],
+            r'loss\.classification: expected quality_focal or varifocal with .* tal, got softmax',
+        ),
+        (
+            ['loss.classification=varifocal', 'training.grad_accum_steps=2'],
+            r'training\.grad_accum_steps: expected 1 with matching\.method tal, got 2',
+        ),
+    ],
+)
+def test_task_aligned_assignment_refuses_what_it_cannot_do(
+    overrides: list[str], message: str
+) -> None:
+    with pytest.raises(InvalidExperimentError, match=message):
+        load_experiment('smoke', ['matching.method=tal', *overrides])
+    load_experiment('smoke', ['matching.method=tal', 'loss.classification=quality_focal'])

@@ -56,6 +56,8 @@ def test_fingerprint_is_twelve_hexadecimal_digits() -> None:
         'loss.localization_weight=1', 'loss.class_weights={}', 'augmentation.hue=.05',
         'data.sampling={balance: 1}', 'data.hard_negatives=/a.json',
         'augmentation.noise=0', 'augmentation.gamma=1',
+        'matching.method=iou', 'matching.atss_candidates=9', 'matching.tal_topk=13',
+        'matching.tal_alpha=1', 'matching.tal_beta=6.0',
     ],
 )  # fmt: skip
 def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
@@ -76,6 +78,8 @@ def test_neutral_keys_keep_the_fingerprint(override: str) -> None:
         'priors.variances=[0.1, 0.1]', 'model.width_mult=0.5', 'matching.positive_iou=0.6',
         'augmentation.vertical_flip=0.5', 'augmentation.noise=1', 'augmentation.gamma=1.1',
         'augmentation.object_tone=0.5', 'augmentation.copy_paste=0.1', 'loss.classification=focal',
+        'matching.method=atss', 'matching.atss_candidates=7', 'matching.tal_topk=10',
+        'matching.tal_alpha=0.5', 'matching.tal_beta=4',
         'loss.class_weights={Car: 2}',
         'optimizer.learning_rate=0.002', 'scheduler.warmup_steps=0',
         'initial.backbone_weights=imagenet', 'initial.backbone_weights=a.pth',

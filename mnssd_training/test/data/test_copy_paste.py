@@ -6,8 +6,8 @@ from typing import Any
 
 import cv2
 from mnssd_perception.ssd import boxes as box_ops
-from mnssd_perception.ssd import MatchingConfig, ModelSpec
-from mnssd_training.config import AugmentationConfig
+from mnssd_perception.ssd import ModelSpec
+from mnssd_training.config import AssignmentConfig, AugmentationConfig
 from mnssd_training.data import load_image, Sample
 from mnssd_training.data.copy_paste import make_object_pool, ObjectPool, paste_objects
 from mnssd_training.data.dataset import TrainingSet
@@ -181,7 +181,7 @@ def test_training_set_pastes_real_objects_by_seed_epoch_and_name(
 
     def items(samples: list[Sample]) -> dict[str, tuple[bytes, int]]:
         pool = make_object_pool(samples, config, '')
-        dataset = TrainingSet(samples, spec, config, MatchingConfig(), 3, pool)
+        dataset = TrainingSet(samples, spec, config, AssignmentConfig(), 3, pool)
         return {
             f'{epoch} {item[0]}': (item[1].tobytes(), int((item[2] > 0).sum()))
             for epoch in range(4)
@@ -190,6 +190,6 @@ def test_training_set_pastes_real_objects_by_seed_epoch_and_name(
 
     found = items(train_samples)
     assert found == items(train_samples)
-    plain = TrainingSet(train_samples, spec, config, MatchingConfig(), 3)
+    plain = TrainingSet(train_samples, spec, config, AssignmentConfig(), 3)
     before = sum(int((plain[e, i, (256, 320)][2] > 0).sum()) for e in range(4) for i in range(4))
     assert sum(num for _, num in found.values()) > before

@@ -13,7 +13,7 @@ from mnssd_perception.ssd import (
     MatchingConfig,
     ModelSpec,
 )
-from mnssd_training.config import AugmentationConfig
+from mnssd_training.config import AssignmentConfig, AugmentationConfig
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import Batch, collate, derive_seed, EpochSampler, TrainingSet
 from mnssd_training.errors import DatasetError
@@ -35,7 +35,7 @@ def training_set(
     augmentation: AugmentationConfig | None = None,
     seed: int = 5,
 ) -> TrainingSet:
-    return TrainingSet(samples, spec, augmentation, MatchingConfig(), seed)
+    return TrainingSet(samples, spec, augmentation, AssignmentConfig(), seed)
 
 
 def epoch_of(
@@ -187,6 +187,36 @@ def test_batch_shapes(train_samples: list[Sample], spec: ModelSpec) -> None:
     assert batch.names == tuple(sample.name for sample in train_samples[:3])
     assert batch.to(torch.device('cpu')).names == batch.names
     assert batch.size == SIZE
+
+
+def test_batches_for_task_alignment_hold_the_objects(
+    train_samples: list[Sample], spec: ModelSpec, make_sample: Callable[..., Sample]
+) -> None:
+    empty = make_sample(size=train_samples[0].size, path=train_samples[0].path)
+    samples = [empty, *train_samples[:2]]
+    config = AssignmentConfig(method='tal', tal_topk=5)
+    dataset = TrainingSet(samples, spec, None, config, 5)
+    alone = collate([dataset[0, 0, SIZE]])
+    assert isinstance(alone, Batch)
+    assert alone.objects is not None
+    assert alone.objects.boxes.shape == (1, 0, 4)
+    batch = collate([dataset[0, index, SIZE] for index in range(3)])
+    assert isinstance(batch, Batch)
+    batch = batch.to(torch.device('cpu'))
+    assert (batch.classes <= 0).all()
+    objects = batch.objects
+    assert objects is not None
+    num = max(len(sample.boxes) for sample in samples)
+    assert objects.boxes.shape == (3, num, 4)
+    assert objects.candidates.shape == (3, num, 5 * (2 + 1 + 1))
+    for index, sample in enumerate(samples):
+        count = len(sample.boxes)
+        expected = sample.boxes / np.array(sample.size[::-1] * 2, np.float32)
+        np.testing.assert_allclose(objects.boxes[index, :count].numpy(), expected, atol=1e-6)
+        assert objects.labels[index, :count].tolist() == sample.labels.tolist()
+        assert (objects.labels[index, count:] == -1).all()
+        assert (objects.candidates[index, :count] >= 0).any(dim=1).all()
+        assert (objects.candidates[index, count:] == -1).all()
 
 
 @pytest.mark.parametrize('workers', [0, 1])

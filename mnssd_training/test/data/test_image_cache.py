@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-from mnssd_perception.ssd import MatchingConfig, ModelSpec
-from mnssd_training.config import AugmentationConfig, Experiment, fingerprint
+from mnssd_perception.ssd import ModelSpec
+from mnssd_training.config import AssignmentConfig, AugmentationConfig, Experiment, fingerprint
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.image_cache import cache_images, GIBI
@@ -71,7 +71,7 @@ def test_network_inputs_are_the_same_with_and_without(
 ) -> None:
     config = AugmentationConfig(large_scale_jitter=1, mosaic=0.5, mixup=0.5, equalize=0.5)
     plain, cached = (
-        TrainingSet(samples, spec, config, MatchingConfig(), 1)
+        TrainingSet(samples, spec, config, AssignmentConfig(), 1)
         for samples in (train_samples, cache_images(train_samples, 1.0)[0])
     )
     for epoch in range(4):

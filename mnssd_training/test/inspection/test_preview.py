@@ -10,6 +10,7 @@ from mnssd_training.config import Experiment
 from mnssd_training.data import Sample
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.data.transforms import NetworkSample
+from mnssd_training.errors import ConfigError
 from mnssd_training.inspection.preview import (
     choose_indices,
     draw_network_sample,
@@ -92,6 +93,18 @@ def test_a_network_sample_without_objects(
     for matched in (False, True):
         tile = draw_network_sample('empty', sample, spec, experiment(), matched, 120)
         assert np.array_equal(tile.image, image)
+
+
+def test_priors_that_a_network_must_match_are_not_drawn(
+    spec: ModelSpec, experiment: Callable[..., Experiment]
+) -> None:
+    nothing = np.zeros((0, 4), np.float32)
+    image = np.full((96, 120, 3), 50, np.uint8)
+    sample = NetworkSample(image, nothing, np.zeros(0, np.int64), nothing)
+    settings = experiment(matching__method='tal', loss__classification='varifocal')
+    assert draw_network_sample('empty', sample, spec, settings, False, 120).image.any()
+    with pytest.raises(ConfigError, match=r'matching\.method: expected iou or atss'):
+        draw_network_sample('empty', sample, spec, settings, True, 120)
 
 
 def test_a_contact_sheet_holds_all_tiles() -> None:

@@ -3,12 +3,29 @@
 import math
 from typing import Any
 
-from mnssd_training.loss.classification import focal_loss, softmax_loss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mnssd_perception.ssd import (
+    feature_map,
+    ModelSpec,
+    postprocess,
+    RawHeads,
+    resize_transform,
+    Thresholds,
+)
+from mnssd_training.loss.classification import (
+    focal_loss,
+    quality_focal_loss,
+    softmax_loss,
+    varifocal_loss,
+)
+import numpy as np
 import pytest
 import torch
 
 LOGITS = [[0.0, 2.0, -1.0], [1.0, 0.0, 0.5], [3.0, 0.0, 0.0], [0.0, 5.0, 5.0], [0.1, 0.2, 0.3]]
 TARGET = [1, 0, 0, -1, 0]  # one object, three of background, one ignored
+QUALITY = [0.7, 0.0, 0.3, 0.9, 0.0]  # only that of the object counts
 
 
 def softmax(logits: Any = LOGITS, target: Any = TARGET, **changes: Any) -> float:
@@ -19,6 +36,17 @@ def softmax(logits: Any = LOGITS, target: Any = TARGET, **changes: Any) -> float
 def focal(logits: Any = LOGITS, target: Any = TARGET, **changes: Any) -> float:
     settings = {'alpha': 0.25, 'gamma': 2.0} | changes
     return float(focal_loss(torch.tensor([logits]), torch.tensor([target]), **settings))
+
+
+def quality_focal(target: Any = TARGET, gamma: float = 2.0, **changes: Any) -> float:
+    tensors = (torch.tensor([value]) for value in (LOGITS, target, QUALITY))
+    return float(quality_focal_loss(*tensors, gamma=gamma, **changes))
+
+
+def varifocal(target: Any = TARGET, quality: Any = QUALITY, **changes: Any) -> float:
+    parameters = {'alpha': 0.25, 'gamma': 2.0} | changes
+    tensors = (torch.tensor([value]) for value in (LOGITS, target, quality))
+    return float(varifocal_loss(*tensors, **parameters))
 
 
 def entropy(logits: list[float], index: int) -> float:
@@ -34,7 +62,10 @@ def test_losses_of_no_images_and_no_priors_are_zero() -> None:
         logits = torch.zeros(*shape, 3, requires_grad=True)
         target = torch.zeros(shape, dtype=torch.int64)
         loss = softmax_loss(logits, target, neg_pos_ratio=3.0, min_negatives=16)
-        (loss + focal_loss(logits, target, alpha=0.25, gamma=2.0)).backward()
+        loss = loss + focal_loss(logits, target, alpha=0.25, gamma=2.0)
+        loss = loss + quality_focal_loss(logits, target, torch.zeros(shape), gamma=2.0)
+        loss = loss + varifocal_loss(logits, target, torch.zeros(shape), alpha=0.25, gamma=2.0)
+        loss.backward()
         assert loss.item() == 0
         assert logits.grad.shape == logits.shape
 
@@ -95,6 +126,74 @@ def test_focal_loss_of_one_class_is_the_softmax_of_two_columns() -> None:
     smoothed = [{'label_smoothing': 0.2}, {'label_smoothing': 0.2, 'alpha': 0.5, 'gamma': 0.0}]
     actual = 2 * focal(logits, target, **smoothed[1])
     assert actual == pytest.approx(softmax(logits, target, **smoothed[0]), rel=1e-6)
+
+
+def soft_by_hand(positive: Any, negative: Any, quality: float = 0.7) -> float:
+    """Sum a loss given as a function of score and quality, and one of the score."""
+    loss = 0.0
+    for logits, target in zip(LOGITS, TARGET):
+        for column in (1, 2) if target >= 0 else ():
+            p = sigmoid(logits[column] - logits[0])
+            loss += positive(p, quality) if target == column else negative(p)
+    return float(loss)
+
+
+def cross_entropy(p: float, q: float) -> float:
+    return -q * math.log(p) - (1 - q) * math.log(1 - p)
+
+
+def test_quality_focal_loss_equals_calculation_by_hand() -> None:
+    expected = soft_by_hand(
+        lambda p, q: abs(q - p) ** 2 * cross_entropy(p, q), lambda p: -(p**2) * math.log(1 - p)
+    )
+    assert quality_focal() == pytest.approx(expected, rel=1e-5)
+    expected = soft_by_hand(cross_entropy, lambda p: -math.log(1 - p))
+    assert quality_focal(gamma=0.0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_varifocal_loss_equals_calculation_by_hand() -> None:
+    def negative(p: float) -> float:
+        return -0.75 * p**2 * math.log(1 - p)
+
+    expected = soft_by_hand(lambda p, q: q * cross_entropy(p, q), negative)
+    assert varifocal() == pytest.approx(expected, rel=1e-5)
+    # A positive whose box does not meet its object is a negative, as in the paper.
+    expected = soft_by_hand(lambda p, q: negative(p), negative)
+    assert varifocal(quality=[0.0] * 5) == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_weights_apply_to_quality_losses() -> None:
+    target, weights = [1, -1, -1, -1, -1], torch.tensor([1.0, 2.0, 0.5])
+    assert quality_focal(target, weights=weights) == pytest.approx(2 * quality_focal(target))
+    assert varifocal(target, weights=weights) == pytest.approx(2 * varifocal(target))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    qualities=st.tuples(*[st.floats(0.0625, 0.9375)] * 4),
+    label=st.integers(0, 1),
+    gamma=st.sampled_from([0.0, 2.0]),
+)
+def test_minimum_of_quality_losses_is_scored_by_the_post_process_as_quality(
+    qualities: tuple[float, ...], label: int, gamma: float
+) -> None:
+    quality, target = torch.tensor([qualities]), torch.full((1, 4), label + 1)
+    # At this minimum the other class has no score, so that the softmax is the sigmoid.
+    logits = torch.full((1, 4, 3), -30.0)
+    logits[..., 0], logits[..., label + 1] = 0.5, 0.5 + quality.logit()
+    logits.requires_grad_()
+    for loss in (
+        quality_focal_loss(logits, target, quality, gamma=gamma),
+        varifocal_loss(logits, target, quality, alpha=0.25, gamma=gamma),
+    ):
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert gradient.abs().max() < 1e-5
+    size = (20, 80)
+    spec = ModelSpec(size, ('a', 'b'), (feature_map(size, 20, ((10.0, 10.0),)),))
+    heads = RawHeads(logits[0].detach().numpy(), np.zeros((4, 4), np.float32))
+    found = postprocess(heads, spec, resize_transform(size, size, 'stretch'), Thresholds(0.01))
+    assert found.labels.tolist() == [label] * 4
+    np.testing.assert_allclose(found.scores, sorted(qualities, reverse=True), rtol=1e-4)
 
 
 def counted(target: torch.Tensor, **changes: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,14 +4,21 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mnssd_perception.ssd import generate_priors, ModelSpec
-from mnssd_training.config import LossConfig
+from mnssd_perception.ssd import decode_boxes, generate_priors, ModelSpec
+from mnssd_perception.ssd.boxes import box_iou
+from mnssd_training.config import LossConfig, ModelConfig
+from mnssd_training.config.sections import QUALITY_LOSSES
 from mnssd_training.errors import ConfigError
 from mnssd_training.loss import count_positives, Criterion, Losses
+from mnssd_training.loss.classification import quality_focal_loss, varifocal_loss
+from mnssd_training.model import build_model
+import numpy as np
+from pydantic import ValidationError
 import pytest
 import torch
 
-CLASSES, BOXES = ('softmax', 'focal'), ('smooth_l1', 'l1', 'giou', 'diou', 'ciou')
+CLASSES = ('softmax', 'focal', 'quality_focal', 'varifocal')
+BOXES = ('smooth_l1', 'l1', 'giou', 'diou', 'ciou')
 KINDS = [(c, b) for c in CLASSES for b in BOXES]
 
 
@@ -84,7 +91,9 @@ def test_gradients_are_finite_and_skip_ignored_priors(
         case = Case(spec, scale=scale)
         case.logits.requires_grad_()
         case.offsets.requires_grad_()
-        case.loss(classification=classes, localization=boxes, label_smoothing=0.1).total.backward()
+        smoothing = 0.0 if classes in QUALITY_LOSSES else 0.1
+        losses = case.loss(classification=classes, localization=boxes, label_smoothing=smoothing)
+        losses.total.backward()
         assert torch.isfinite(case.logits.grad).all()
         assert torch.isfinite(case.offsets.grad).all()
         assert (case.logits.grad[case.target < 0] == 0).all()
@@ -114,7 +123,7 @@ def test_loss_does_not_depend_on_order_and_parts(
     changes: dict[str, Any] = {
         'classification': kind[0],
         'localization': kind[1],
-        'label_smoothing': smoothing,
+        'label_smoothing': 0.0 if kind[0] in QUALITY_LOSSES else smoothing,
         'class_weights': {'Car': 2.5},
     }
     whole = case.loss(**changes)
@@ -161,3 +170,56 @@ def test_class_weight_of_an_unknown_class_is_refused(spec: ModelSpec) -> None:
         Criterion(LossConfig(class_weights={'car': 2.0}), spec)
     with pytest.raises(ConfigError, match="got 'zeppelin'$"):
         Criterion(LossConfig(class_weights={'zeppelin': 2.0}), spec)
+
+
+@pytest.mark.parametrize('classes', QUALITY_LOSSES)
+def test_quality_is_the_iou_of_decoded_boxes_without_gradient(
+    spec: ModelSpec, classes: Any
+) -> None:
+    case = Case(spec)
+    case.offsets.requires_grad_()
+    assert not case.loss(classification=classes).classes.requires_grad
+    positive = case.target > 0
+    priors = case.priors.expand(3, -1, -1)[positive].numpy()
+    decoded, objects = (
+        decode_boxes(offsets[positive].detach().numpy(), priors, spec.variances)
+        for offsets in (case.offsets, case.target_offsets)
+    )
+    height, width = spec.input_size
+    scale = np.array((width, height, width, height))
+    pairs = zip(decoded * scale, objects * scale, strict=True)
+    quality = torch.zeros(case.target.shape)
+    quality[positive] = torch.tensor(
+        [float(box_iou(a[None], b[None])[0, 0]) for a, b in pairs], dtype=torch.float32
+    )
+    config = LossConfig()
+    alpha, gamma = config.focal_alpha, config.focal_gamma
+    expected = {
+        'quality_focal': quality_focal_loss(case.logits, case.target, quality, gamma=gamma),
+        'varifocal': varifocal_loss(case.logits, case.target, quality, alpha=alpha, gamma=gamma),
+    }[classes] / positive.sum()
+    torch.testing.assert_close(case.loss(classification=classes).classes, expected)
+
+
+@pytest.mark.parametrize('classes', ['focal', *QUALITY_LOSSES])
+def test_first_steps_of_sigmoid_losses_do_not_unlearn_false_alarms(
+    spec: ModelSpec, classes: Any
+) -> None:
+    """With the initial bias of the heads, a negative costs far less than a positive."""
+    network = build_model(spec, ModelConfig(pyramid_channels=8))
+    case = Case(spec, 1)
+    image = torch.full((1, *spec.input_size, 3), 128, dtype=torch.uint8)
+    with torch.no_grad():
+        case.logits, case.offsets = network(image)
+    case.target_offsets[:] = 0  # objects as large as their priors
+    case.target[:] = 0
+    negatives = float(case.loss(num=1, classification=classes).classes)
+    case.target[:] = -1
+    case.target[0, 0] = 1
+    positive = float(case.loss(num=1, classification=classes).classes)
+    assert negatives < 0.05 * positive
+
+
+def test_label_smoothing_is_refused_with_quality_losses() -> None:
+    with pytest.raises(ValidationError, match='label_smoothing: expected 0 with .*varifocal'):
+        LossConfig(classification='varifocal', label_smoothing=0.1)

@@ -5,8 +5,15 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mnssd_perception.ssd import decode_boxes as decode_of_the_contract
-from mnssd_perception.ssd import encode_boxes
-from mnssd_training.loss.localization import decode_boxes, iou_loss, offset_loss
+from mnssd_perception.ssd import encode_boxes as encode_of_the_contract
+from mnssd_training.loss.localization import (
+    decode_boxes,
+    decoded_iou,
+    encode_boxes,
+    iou_loss,
+    offset_loss,
+    paired_iou,
+)
 import numpy as np
 import pytest
 import torch
@@ -16,15 +23,17 @@ PRIOR = torch.tensor([[50.0, 50.0, 20.0, 20.0]])
 
 
 def offsets_of(box: list[float]) -> torch.Tensor:
-    return torch.from_numpy(encode_boxes(np.array([box], np.float32), PRIOR.numpy(), VARIANCES))
+    return torch.from_numpy(
+        encode_of_the_contract(np.array([box], np.float32), PRIOR.numpy(), VARIANCES)
+    )
 
 
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
 def test_losses_of_no_boxes_are_zero(name: str) -> None:
     nothing = torch.zeros(0, 4, requires_grad=True)
     loss = iou_loss(nothing, torch.zeros(0, 4), torch.zeros(0, 4), VARIANCES, name)
-    (loss + offset_loss(nothing, nothing.detach(), 'smooth_l1')).backward()
-    assert loss.item() == 0
+    (loss + offset_loss(nothing, nothing.detach(), 'smooth_l1')).sum().backward()
+    assert loss.shape == paired_iou(nothing, nothing).shape == (0,)
 
 
 def test_offset_losses_equal_calculation_by_hand() -> None:
@@ -61,15 +70,27 @@ def test_iou_losses_equal_calculation_by_hand(name: str, expected: float) -> Non
     assert float(iou_loss(target, target, PRIOR, VARIANCES, name)) == pytest.approx(0, abs=1e-5)
 
 
+def test_iou_of_pairs_equals_calculation_by_hand() -> None:
+    assert float(decoded_iou(offsets_of(FOUND), offsets_of(TARGET), PRIOR, VARIANCES)) == (
+        pytest.approx(IOU, rel=1e-5)
+    )
+    boxes = torch.tensor([TARGET, FOUND, [0, 0, 9, 9], [5, 5, 5, 5], [9, 9, 0, 0]])
+    others = torch.tensor([TARGET, TARGET, TARGET, [5, 5, 5, 5], [9, 9, 0, 0]])
+    assert paired_iou(boxes, others).tolist() == pytest.approx([1.0, IOU, 0.0, 0.0, 0.0])
+
+
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
 @pytest.mark.parametrize('scale', [1.0, 1e3, 1e30])
 def test_gradient_of_diverged_boxes_is_finite(name: str, scale: float) -> None:
     torch.manual_seed(0)
     actual = (torch.randn(200, 4) * scale).requires_grad_()
-    loss = iou_loss(actual, torch.randn(200, 4), PRIOR.expand(200, 4), VARIANCES, name)
+    target, priors = torch.randn(200, 4), PRIOR.expand(200, 4)
+    loss = iou_loss(actual, target, priors, VARIANCES, name).sum()
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(actual.grad).all()
+    ious = decoded_iou(actual.detach(), target, priors, VARIANCES)
+    assert ((ious >= 0) & (ious <= 1)).all()
 
 
 @pytest.mark.parametrize('name', ['giou', 'diou', 'ciou'])
@@ -93,3 +114,15 @@ def test_decoding_agrees_with_the_drone(
     expected = decode_of_the_contract(made, priors, variances)
     actual = decode_boxes(torch.from_numpy(made), torch.from_numpy(priors), variances)
     np.testing.assert_allclose(actual.numpy(), expected, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('num', [0, 50])
+def test_encoding_agrees_with_the_drone(num: int) -> None:
+    generator = np.random.default_rng(0)
+    low = generator.uniform(0, 0.9, (num, 2))
+    boxes = np.concatenate((low, low + generator.uniform(0.01, 0.5, (num, 2))), axis=1)
+    boxes, priors = boxes.astype(np.float32), generator.uniform(0.1, 1, (num, 4))
+    priors = priors.astype(np.float32)
+    expected = encode_of_the_contract(boxes, priors, VARIANCES)
+    actual = encode_boxes(torch.from_numpy(boxes), torch.from_numpy(priors), VARIANCES)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)

@@ -95,6 +95,16 @@ def test_two_processes_train_the_weights_of_one(
     assert (status['status'], status['step']) == ('success', 3)
 
 
+def test_two_processes_assign_and_train_as_one(
+    tiny: Callable[..., Experiment], run_ranks: Side, tmp_path: Path
+) -> None:
+    """The processes divide by the sum of the qualities of all."""
+    wanted = tiny(**CHANGES | {'matching.method': 'tal', 'loss.classification': 'varifocal'})
+    train(wanted, tmp_path / 'one', progress=False)
+    assert run_ranks(2, lambda _: train(wanted, tmp_path / 'two', progress=False)) == [0, 0]
+    compare(tmp_path / 'one', tmp_path / 'two')
+
+
 def test_accumulation_trains_the_same_weights_with_frozen_norms(
     tiny: Callable[..., Experiment], run_ranks: Side, tmp_path: Path
 ) -> None:
