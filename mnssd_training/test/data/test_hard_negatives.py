@@ -1,6 +1,7 @@
 """False positives of an earlier model: their file, and crops around them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any
@@ -111,15 +112,11 @@ def test_large_scale_jitter_is_around_hard_negatives(
     ((sample,), _) = attach_hard_negatives(
         [sample], write([ENTRY | {'image': sample.name, 'box': box}])
     )
-    marked = type(sample)(
-        sample.name,
-        sample.path,
-        sample.size,
-        sample.boxes[:0],
-        sample.labels[:0],
-        np.array([box], np.float32),
-        np.zeros(1, np.int64),
-        sample.hard_negatives,
+    marked = replace(
+        sample,
+        boxes=sample.boxes[:0],
+        labels=sample.labels[:0],
+        ignore=np.array([box], np.float32),
     )
     update = {
         'large_scale_jitter': 1.0,
