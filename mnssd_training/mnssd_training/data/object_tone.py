@@ -60,7 +60,7 @@ def paint_boxes(size: tuple[int, int], boxes: Sequence[PixelBox]) -> NDArray[np.
     """Mark the pixels in any box, ``(H, W)``."""
     is_object = np.zeros(size, bool)
     for x1, y1, x2, y2 in boxes:
-        is_object[max(y1, 0) : y2, max(x1, 0) : x2] = True
+        is_object[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)] = True
     return is_object
 
 
@@ -70,7 +70,8 @@ def ring_levels(
     """List the levels around a box without those of objects, ``(N, 3)``; N may be 0."""
     x1, y1, x2, y2 = box
     width = margin_width(box, RING)
-    area = slice(max(y1 - width, 0), y2 + width), slice(max(x1 - width, 0), x2 + width)
+    edges = ((max(low - width, 0), max(high + width, 0)) for low, high in ((y1, y2), (x1, x2)))
+    area = tuple(slice(*pair) for pair in edges)
     return np.asarray(image[area][~is_object[area]])
 
 
@@ -86,7 +87,8 @@ def soft_mask(
     margin = margin_width(box, MARGIN)
     radii, area = [], []
     for low, high, side in zip(box[:2], box[2:], size[::-1]):
-        start, stop = max(low - margin, 0), min(high + margin, side)
+        start = max(low - margin, 0)
+        stop = max(min(high + margin, side), start)
         radius = (high - low) / 2
         radii.append((np.arange(start, stop) + 0.5 - (low + high) / 2) / radius)
         area.append(slice(start, stop))

@@ -126,7 +126,7 @@ class Distillation:
                 scores = logit_loss(logits, taught_logits, config.temperature)
                 is_confident = foreground_scores(taught_logits) >= config.min_score
                 differing = torch.where(is_confident[..., None], offsets, taught_offsets)
-                boxes = offset_loss(differing, taught_offsets, 'smooth_l1', self._beta)
+                boxes = offset_loss(differing, taught_offsets, 'smooth_l1', self._beta).sum()
                 total = total + (config.logit_weight * scores + config.box_weight * boxes) / num
             if maps:
                 taught_maps = [level.float() for output in taught for level in output[2:]]

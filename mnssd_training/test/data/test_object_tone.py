@@ -14,7 +14,7 @@ def scene(level: int, box: tuple[int, int, int, int] = (20, 10, 32, 26)) -> NDAr
     """Paint the middle of a box on even ground."""
     image = np.full((48, 64, 3), GROUND, np.uint8)
     x1, y1, x2, y2 = box
-    image[max(y1 + 2, 0) : y2 - 2, max(x1 + 2, 0) : x2 - 2] = level
+    image[max(y1 + 2, 0) : max(y2 - 2, 0), max(x1 + 2, 0) : max(x2 - 2, 0)] = level
     return image
 
 
