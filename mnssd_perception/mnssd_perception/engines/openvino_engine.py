@@ -12,6 +12,7 @@ from functools import cache
 import hashlib
 from io import BytesIO
 from math import prod
+import os
 import sys
 from typing import Any
 
@@ -95,6 +96,8 @@ class OpenVinoEngine(Engine):
             _import_runtime()
         except Exception as error:  # a library that does not fit raises all kinds of errors
             return f'{_reason(error)}; install it with: pip install openvino'
+        if _open_core.cache_info().currsize and _open_core()[0] != os.getpid():
+            return 'it runs in the process that forked this one, which has none of its threads'
         return None
 
     def _open(self, network: bytes, options: EngineOptions, precision: str) -> None:
@@ -225,7 +228,6 @@ def _import_runtime() -> Any:
     return openvino
 
 
-@cache
 def open_core() -> Any:
     """
     Open the core of OpenVINO, one for the whole process.
@@ -234,7 +236,12 @@ def open_core() -> Any:
     several cores are not closed in reverse order, a freed stack remains in use, and the next
     signal, such as Ctrl-C, kills the process (OpenVINO 2026.4).
     """
-    return _import_runtime().Core()
+    return _open_core()[1]
+
+
+@cache
+def _open_core() -> tuple[int, Any]:
+    return os.getpid(), _import_runtime().Core()
 
 
 def _check_precision(compiled: Any, precision: str) -> str:

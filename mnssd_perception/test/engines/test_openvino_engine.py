@@ -355,6 +355,14 @@ def test_a_signal_is_handled_after_engines_were_closed(bundle_of, network):
     assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
 
 
+def test_a_forked_process_is_told_that_it_cannot_run_it(engine):
+    child = os.fork()
+    if not child:
+        os._exit(0 if 'process that forked' in (OpenVinoEngine.available() or '') else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert engine.available() is None
+
+
 # The cache.
 
 
