@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-import textwrap
 
 from mnssd_perception.text import mask_secrets
 from mnssd_training.cli.common import command, make_parser
 from mnssd_training.cli.data_arguments import choose_data, read_choice
-from mnssd_training.config import read_stored
 from mnssd_training.data.dataset import TrainingSet
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.train import load_checkpoint
 from mnssd_training.train.average import average_checkpoints
-from mnssd_training.train.checkpoint import save_checkpoint
+from mnssd_training.train.checkpoint import read_experiment, save_checkpoint
 from mnssd_training.train.recalibration import NUM_IMAGES, sample_batches
 
 EXAMPLES = """\
@@ -45,13 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise CheckpointError('expected each checkpoint once')
     checkpoints = {mask_secrets(name): load_checkpoint(name) for name in args.checkpoints}
     first = next(iter(checkpoints.values()))
-    try:
-        experiment = read_stored(first.experiment)
-    except (TypeError, ValueError) as error:
-        reason = textwrap.shorten(str(error), 200)
-        raise CheckpointError(
-            f'{args.checkpoints[0]}: this version of mnssd cannot read its experiment: {reason}'
-        ) from error
+    experiment = read_experiment(first, next(iter(checkpoints)))
     choice = choose_data(args, first.experiment, first.spec.class_names)
     samples = [s for split in read_choice(choice, ('train',))[1].values() for s in split]
     if not samples:

@@ -12,7 +12,7 @@ from mnssd_perception.files import explain_write_error, write_atomically
 from mnssd_perception.serialization import from_plain, to_plain
 from mnssd_perception.ssd import ModelSpec, prior_digest
 from mnssd_perception.text import sanitize_text
-from mnssd_training.config import ModelConfig, rename_keys
+from mnssd_training.config import Experiment, ModelConfig, read_stored, rename_keys
 from mnssd_training.data.remote import is_remote, read_url
 from mnssd_training.errors import CheckpointError, DatasetError
 from mnssd_training.model import build_model, MobileNetSsd
@@ -130,6 +130,21 @@ def load_checkpoint(source: Path | str) -> Checkpoint:
         raise error_of(f'{key}: {first["msg"]}') from error
     except SpecError as error:
         raise error_of(str(error)) from error
+
+
+def read_experiment(checkpoint: Checkpoint, name: str) -> Experiment:
+    """
+    Read the experiment that a checkpoint stores.
+
+    :raises CheckpointError: naming the checkpoint by ``name``, if this version cannot read it.
+    """
+    try:
+        return read_stored(checkpoint.experiment)
+    except (TypeError, ValueError) as error:
+        reason = textwrap.shorten(str(error), 200)
+        raise CheckpointError(
+            f'{name}: this version of mnssd cannot read its experiment: {reason}'
+        ) from error
 
 
 def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:

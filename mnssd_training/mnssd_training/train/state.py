@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from mnssd_perception.errors import MnssdError
 from mnssd_perception.ssd import generate_priors
 from mnssd_perception.text import mask_secrets
-from mnssd_training.config import Experiment, read_stored, to_stored
+from mnssd_training.config import Experiment, to_stored
 from mnssd_training.config.fingerprint import relevant_keys
 from mnssd_training.data.copy_paste import make_object_pool
 from mnssd_training.data.dataset import Batch, collate, TrainingSet
@@ -26,7 +26,7 @@ from mnssd_training.model.norm import recalibrate_batch_norms
 from mnssd_training.model.onnx_weights import unfold_batch_norms
 from mnssd_training.priors import make_spec, resize_spec
 from mnssd_training.train.batches import BatchPlan, micro_batch_keys, plan_batches
-from mnssd_training.train.checkpoint import Checkpoint
+from mnssd_training.train.checkpoint import Checkpoint, read_experiment
 from mnssd_training.train.distillation import Distillation
 from mnssd_training.train.ema import Ema
 from mnssd_training.train.initial_weights import load_initial_weights, read_initial_weights
@@ -36,7 +36,6 @@ from mnssd_training.train.progress import Progress
 from mnssd_training.train.qat import freeze_norms, prepare_qat, read_ranges, restore_ranges
 from mnssd_training.train.recalibration import sample_batches
 from mnssd_training.train.schedule import input_size, input_sizes, lr_factor
-from pydantic import ValidationError
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -209,13 +208,7 @@ class TrainState:
                 f'{name}: holds weights only, nothing to resume from; '
                 f'start a new run with initial.checkpoint={name}'
             )
-        try:
-            stored = relevant_keys(read_stored(checkpoint.experiment))
-        except ValidationError as error:
-            reason = textwrap.shorten(str(error), 200)
-            raise CheckpointError(
-                f'{name}: this version of mnssd cannot read its experiment: {reason}'
-            ) from error
+        stored = relevant_keys(read_experiment(checkpoint, name))
         if differences := _differences(stored, relevant_keys(self.experiment)):
             raise CheckpointError(
                 f'{name}: belongs to another experiment: {"; ".join(differences)}; '

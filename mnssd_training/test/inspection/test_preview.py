@@ -84,27 +84,29 @@ def test_network_samples_equal_those_of_the_training_set(
         assert f' {(classes > 0).sum()} positive priors, {(classes < 0).sum()} ignored' in caption
 
 
-def test_a_network_sample_without_objects(
-    spec: ModelSpec, experiment: Callable[..., Experiment]
-) -> None:
+@pytest.fixture
+def empty_sample() -> NetworkSample:
+    """A network input without objects."""
     nothing = np.zeros((0, 4), np.float32)
     image = np.full((96, 120, 3), 50, np.uint8)
-    sample = NetworkSample(image, nothing, np.zeros(0, np.int64), nothing)
+    return NetworkSample(image, nothing, np.zeros(0, np.int64), nothing)
+
+
+def test_a_network_sample_without_objects(
+    spec: ModelSpec, experiment: Callable[..., Experiment], empty_sample: NetworkSample
+) -> None:
     for matched in (False, True):
-        tile = draw_network_sample('empty', sample, spec, experiment(), matched, 120)
-        assert np.array_equal(tile.image, image)
+        tile = draw_network_sample('empty', empty_sample, spec, experiment(), matched, 120)
+        assert np.array_equal(tile.image, empty_sample.image)
 
 
 def test_priors_that_a_network_must_match_are_not_drawn(
-    spec: ModelSpec, experiment: Callable[..., Experiment]
+    spec: ModelSpec, experiment: Callable[..., Experiment], empty_sample: NetworkSample
 ) -> None:
-    nothing = np.zeros((0, 4), np.float32)
-    image = np.full((96, 120, 3), 50, np.uint8)
-    sample = NetworkSample(image, nothing, np.zeros(0, np.int64), nothing)
     settings = experiment(matching__method='tal', loss__classification='varifocal')
-    assert draw_network_sample('empty', sample, spec, settings, False, 120).image.any()
+    assert draw_network_sample('empty', empty_sample, spec, settings, False, 120).image.any()
     with pytest.raises(ConfigError, match=r'matching\.method: expected iou or atss'):
-        draw_network_sample('empty', sample, spec, settings, True, 120)
+        draw_network_sample('empty', empty_sample, spec, settings, True, 120)
 
 
 def test_a_contact_sheet_holds_all_tiles() -> None:
